@@ -5,7 +5,7 @@ Shape letters: B batch, P image patches, L text tokens, D feature width, E embed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -133,6 +133,17 @@ class RankedQuery:
     subset_rank: int | None = None
     subset_ids: tuple[str, ...] = ()
     aspects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What one protocol scores: queries against a gallery. `reference_paths` are the queries' files by image id."""
+
+    name: str
+    queries: Sequence[Query]
+    gallery: Sequence[GalleryImage]
+    protocol: EvaluationProtocol
+    reference_paths: Mapping[str, Path]
 
 
 # ---------------------------------------------------------------------------------------------------- preprocessing

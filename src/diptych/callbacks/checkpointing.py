@@ -1,0 +1,83 @@
+"""`last.ckpt` and `best.ckpt` of a run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from diptych import checkpoints
+from diptych.distributed import rank
+
+log = logging.getLogger(__name__)
+
+
+class Checkpointing(L.Callback):
+    """Saves `checkpoints/last.ckpt` every `every_n_steps` optimizer steps and after every validation, and
+    `checkpoints/best.ckpt` whenever `monitor`, a metric where higher is better unless `mode` is `min`, improves.
+
+    The run's config.yaml travels inside, so that a checkpoint needs nothing else to be evaluated. A full disk is
+    logged as an error and the run goes on: the previous checkpoint is whole.
+    """
+
+    def __init__(self, monitor: str, mode: str = "max", every_n_steps: int = 500) -> None:
+        if mode not in ("max", "min"):
+            raise ValueError(f"callbacks.checkpointing.mode={mode!r} is not one of max, min")
+        self.monitor, self.mode, self.every_n_steps = monitor, mode, every_n_steps
+        self.best_value: float | None = None
+        self._last_saved_step = -1
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Starts counting from where the run is."""
+        self._last_saved_step = trainer.global_step
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
+        """Saves `last` when due."""
+        if trainer.global_step - self._last_saved_step >= self.every_n_steps:
+            self.save_last(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Saves `best` if it is, then `last`."""
+        if trainer.sanity_checking or not trainer.state.fn == "fit":
+            return
+        if self.monitor not in trainer.callback_metrics:
+            known = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
+            raise ValueError(f"callbacks.checkpointing.monitor={self.monitor!r} is not logged; there are: {known}")
+        value = float(trainer.callback_metrics[self.monitor])
+        if self.best_value is None or (value > self.best_value if self.mode == "max" else value < self.best_value):
+            self.best_value = value
+            self._save(trainer, "best")
+        self.save_last(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Saves `last` if anything was learned since."""
+        if trainer.global_step != self._last_saved_step:
+            self.save_last(trainer)
+
+    def save_last(self, trainer: L.Trainer) -> None:
+        """Saves `last.ckpt` now; every rank must call it."""
+        self._last_saved_step = trainer.global_step
+        self._save(trainer, "last")
+
+    def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds what makes the checkpoint describe itself."""
+        text = (Path(trainer.default_root_dir) / "config.yaml").read_text()
+        checkpoint[checkpoints.KEY] = checkpoints.describe(text)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far."""
+        return {"best_value": self.best_value}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues comparing with the best value so far."""
+        self.best_value = state_dict["best_value"]
+
+    def _save(self, trainer: L.Trainer, name: str) -> None:
+        path = Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
+        try:
+            trainer.save_checkpoint(path)
+        except OSError as error:
+            if rank() == 0:
+                log.error("%s", error)

@@ -1,0 +1,21 @@
+"""One progress bar for the whole run, in steps."""
+
+from __future__ import annotations
+
+import lightning as L
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+
+class RunProgressBar(TQDMProgressBar):
+    """Lightning's bar without its epoch number: one Lightning epoch is the whole run (see CIRDataModule)."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, *args: object) -> None:
+        """Starts the bar at the step that the run continues from."""
+        super().on_train_epoch_start(trainer, *args)
+        self.train_progress_bar.set_description("Training")
+
+    def get_metrics(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, int | str | float | dict]:
+        """The metrics on the bar, without Lightning's version number."""
+        items = super().get_metrics(trainer, module)
+        items.pop("v_num", None)
+        return items

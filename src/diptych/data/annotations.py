@@ -1,0 +1,318 @@
+"""Validated reading that all readers share: every error names the file, the line or record, and the key.
+
+Nothing here decodes pictures. Paths that come out of annotations are never trusted: `safe_relative` judges the text of
+a path, `resolve_inside` also the links it would follow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from diptych.contracts import Query, Triplet
+
+RUNS_WITHOUT_DATA = "python train.py experiment=cir_rooms"
+
+# ---------------------------------------------------------------------------------------------------- files
+
+
+def load_json(path: Path, docs_page: str) -> Any:
+    """The content of a JSON file (UTF-8, with or without a byte order mark).
+
+    Raises:
+        ValueError: the file is absent, is not UTF-8, or is not JSON (with line and column).
+    """
+    text = _read_text(path, docs_page)
+    return _parse(text, path)
+
+
+def load_records(path: Path, docs_page: str, identified_by: str | None = None) -> list[Record]:
+    """The records of a JSON list of objects, in file order.
+
+    `identified_by` names the key whose value is added to error messages, for example `pairid`.
+
+    Raises:
+        ValueError: as `load_json`; or the content is not a list of objects, or holds no record.
+    """
+    content = load_json(path, docs_page)
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: expected a JSON list of records, found {_type_name(content)}")
+    records = [_record(item, f"{path}, record {index}", identified_by) for index, item in enumerate(content)]
+    return _not_empty(records, path)
+
+
+def load_json_lines(path: Path, docs_page: str, identified_by: str | None = None) -> list[Record]:
+    """The records of a JSON Lines file, in file order; blank lines are skipped. Errors count lines from 1.
+
+    Raises:
+        ValueError: as `load_records`.
+    """
+    # Not splitlines(): it also breaks at U+2028 and the like, which JSON strings may hold.
+    lines = _read_text(path, docs_page).split("\n")
+    records = [
+        _record(_parse(line, path, number), f"{path}, line {number}", identified_by)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+    return _not_empty(records, path)
+
+
+def _read_text(path: Path, docs_page: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there; {docs_page} shows the files that are needed and where") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a UTF-8 text file (byte {error.start})") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _parse(text: str, path: Path, line: int | None = None) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {line or error.lineno}, column {error.colno}"
+        raise ValueError(f"{path}, {where}: not valid JSON ({error.msg})") from None
+    except (RecursionError, ValueError):
+        # Thousands of nested brackets, or a number of thousands of digits: no dataset looks like that.
+        where = f", line {line}" if line else ""
+        raise ValueError(f"{path}{where}: not an annotation file (nested too deeply, or a number too long)") from None
+
+
+def _record(item: Any, where: str, identified_by: str | None) -> Record:
+    if not isinstance(item, dict):
+        raise ValueError(f"{where}: expected an object with keys, found {_type_name(item)}")
+    if identified_by is not None and isinstance(item.get(identified_by), (str, int)):
+        where = f"{where} ({identified_by} {item[identified_by]})"
+    return Record(where, item)
+
+
+def _not_empty(records: list[Record], path: Path) -> list[Record]:
+    if not records:
+        raise ValueError(f"{path}: no records in it; an empty split can be neither trained on nor scored")
+    return records
+
+
+# ---------------------------------------------------------------------------------------------------- records
+
+
+class Record:
+    """One annotation record: typed access to its keys. `where` opens every error: file, position and id."""
+
+    __slots__ = ("data", "where")
+
+    def __init__(self, where: str, data: dict[str, Any]) -> None:
+        self.where = where
+        self.data = data
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the key is there and not null."""
+        return self.data.get(key) is not None
+
+    def error(self, message: str) -> ValueError:
+        """An error that opens with the place of this record."""
+        return ValueError(f"{self.where}: {message}")
+
+    def text(self, key: str) -> str:
+        """A string, which may be empty or blank."""
+        value = self._get(key, "a string")
+        if not isinstance(value, str):
+            raise self._wrong(key, value, "a string")
+        return value
+
+    def name(self, key: str) -> str:
+        """A string that names something: not blank."""
+        value = self.text(key)
+        if not value.strip():
+            raise self.error(f"key {key!r} is blank; expected a name")
+        return value
+
+    def integer(self, key: str) -> int:
+        """A whole number; neither true nor 1.0 is one."""
+        value = self._get(key, "an integer")
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._wrong(key, value, "an integer")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings, perhaps empty."""
+        return self._list(key, str, "a list of strings")
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """A list of different names, none blank; empty if the key is absent or null."""
+        if key not in self:
+            return ()
+        values = self.texts(key)
+        for value in values:
+            if not value.strip():
+                raise self.error(f"key {key!r} holds a blank name")
+        self._refuse_repeated(key, values)
+        return values
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """A list of different whole numbers."""
+        values = self._list(key, int, "a list of integers")
+        self._refuse_repeated(key, values)
+        return values
+
+    def wordings(self, key: str) -> tuple[str, ...]:
+        """A string or a list of strings as a tuple; empty if there is no wording that is not blank.
+
+        Annotation pipelines leave null or an empty list where they found nothing to say.
+        """
+        self._get(key, "a string or a list of strings", allow_null=True)
+        value = self.data[key]
+        wordings = (value,) if isinstance(value, str) else () if value is None else self.texts(key)
+        return tuple(wording for wording in wordings if wording.strip())
+
+    def record(self, key: str) -> Record:
+        """A nested object."""
+        value = self._get(key, "an object")
+        if not isinstance(value, dict):
+            raise self._wrong(key, value, "an object")
+        return Record(f"{self.where}, key {key!r}", value)
+
+    def _get(self, key: str, expected: str, allow_null: bool = False) -> Any:
+        if key not in self.data or (self.data[key] is None and not allow_null):
+            known = ", ".join(sorted(self.data))
+            raise self.error(f"key {key!r} is missing; expected {expected} (the record has the keys: {known})")
+        return self.data[key]
+
+    def _list(self, key: str, kind: type, expected: str) -> tuple[Any, ...]:
+        value = self._get(key, expected)
+        if not isinstance(value, list):
+            raise self._wrong(key, value, expected)
+        for element in value:
+            if not isinstance(element, kind) or isinstance(element, bool):
+                raise self.error(f"key {key!r} must be {expected}, but holds {_type_name(element)}: {element!r:.80}")
+        return tuple(value)
+
+    def _wrong(self, key: str, value: Any, expected: str) -> ValueError:
+        return self.error(f"key {key!r} must be {expected}, found {_type_name(value)}: {value!r:.80}")
+
+    def _refuse_repeated(self, key: str, values: Sequence[Any]) -> None:
+        repeated = first_repeated(values)
+        if repeated is not None:
+            raise self.error(f"key {key!r} holds {repeated!r} twice")
+
+
+_JSON_TYPES = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number",
+}
+
+
+def _type_name(value: Any) -> str:
+    return "null" if value is None else _JSON_TYPES[type(value)]
+
+
+# ---------------------------------------------------------------------------------------------------- paths
+
+
+def require_folder(folder: Path, title: str, docs_page: str) -> Path:
+    """Return `folder` if it is there.
+
+    Raises:
+        ValueError: it is not; says where it was looked for, which page tells how to get it, and what runs without.
+    """
+    if folder.is_dir():
+        return folder
+    state = "is a file, not a folder" if folder.exists() else "does not exist"
+    raise ValueError(
+        f"No {title} data: looked in {folder.absolute()}, which {state}. {docs_page} says how to get it and what the"
+        f" folder must hold; data.root=PATH points elsewhere. To see Diptych run without it: {RUNS_WITHOUT_DATA}"
+    )
+
+
+def safe_relative(relative: str) -> str:
+    """Return a relative path whose text cannot lead outside the folder it is joined to.
+
+    Raises:
+        ValueError: the path is empty, absolute, has a drive letter, a backslash, a `..` or a NUL byte.
+    """
+    parts = relative.split("/")
+    if not relative.strip() or relative.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", relative):
+        raise ValueError(f"image path {relative!r} is refused: only relative paths below the data folder are read")
+    if "\\" in relative or "\0" in relative:
+        raise ValueError(f"image path {relative!r} is refused: folders are separated by '/', and NUL is no character")
+    return relative
+
+
+def resolve_inside(folder: Path, relative: str) -> Path:
+    """`folder / relative`, guaranteed to stay inside `folder`, links followed. The file need not exist.
+
+    `folder` itself may be reached through links: it is the user's choice. A link below it that leads out is not, since
+    whoever packed the data may have made it.
+
+    Raises:
+        ValueError: as `safe_relative`, or a link leads outside.
+    """
+    path = folder / safe_relative(relative)
+    if path.is_symlink():
+        inside = _is_inside(os.path.realpath(path), folder)
+    else:
+        inside = _is_inside(_real_folder(str(path.parent)), folder)
+    if not inside:
+        raise ValueError(f"{path} is refused: a link leads outside {folder}, and nothing outside it is read")
+    return path
+
+
+@lru_cache(maxsize=4096)
+def _real_folder(folder: str) -> str:
+    # Galleries hold 100,000 images in a few folders: resolve each folder once.
+    return os.path.realpath(folder)
+
+
+def _is_inside(real_path: str, folder: Path) -> bool:
+    real_folder = _real_folder(str(folder))
+    return real_path == real_folder or real_path.startswith(real_folder.rstrip(os.sep) + os.sep)
+
+
+# ---------------------------------------------------------------------------------------------------- splits
+
+
+def check_split(split: str, splits: Sequence[str], title: str) -> str:
+    """Return `split` if it is one of `splits`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if split not in splits:
+        raise ValueError(f"{title} has no split {split!r}; choose one of {', '.join(splits)}")
+    return split
+
+
+def unique_queries(queries: Sequence[Query] | Sequence[Triplet], path: Path) -> None:
+    """Check that no query id occurs twice: predictions are keyed by it.
+
+    Raises:
+        ValueError: one does; names it and the file.
+    """
+    repeated = first_repeated(query.query_id for query in queries)
+    if repeated is not None:
+        raise ValueError(f"{path}: query id {repeated!r} occurs twice; query ids must be unique within a split")
+
+
+def first_repeated(values: Iterable[Any]) -> Any | None:
+    """The first value that was seen before, or None."""
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
+
+
+def in_order(values: Iterable[str]) -> Iterator[str]:
+    """The different values, in the order of their first appearance: galleries are ordered by it."""
+    return iter(dict.fromkeys(values))

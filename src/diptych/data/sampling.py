@@ -1,0 +1,110 @@
+"""In which order training examples come, and which evaluation batches a rank takes: functions of seed and position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import Sampler
+
+
+class MixingSampler(Sampler[tuple[int, int]]):
+    """An endless, reproducible order over several sources, which can start at any batch.
+
+    One pass draws `size * weight / mean weight`-like shares of every source (all of each when no weights are given),
+    shuffled together; a source that must give more than it has is gone through again in a new order. Passes follow
+    each other without a seam. Every rank takes its own rows of each global batch, so the global batches are the same
+    for any number of ranks with the same total batch size.
+
+    Yields (example, draw): the example's position in the concatenation of the sources, and the number of the draw
+    since the start of training, from which the example's own randomness is seeded. `num_batches` is how many batches
+    the run takes in all; `start_batch` how many of them are already done.
+    """
+
+    def __init__(
+        self,
+        source_sizes: Sequence[int],
+        weights: Sequence[float] | None,
+        batch_size: int,
+        num_batches: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        start_batch: int = 0,
+    ) -> None:
+        self.source_sizes, self.batch_size, self.seed = tuple(source_sizes), batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.num_batches, self.start_batch = num_batches, start_batch
+        self.shares = _shares(self.source_sizes, weights)
+        if sum(self.shares) < batch_size * world_size:
+            raise ValueError(
+                f"a batch of {batch_size} on {world_size} ranks is larger than the {sum(self.shares)} training examples; "
+                "lower data.batch_size"
+            )
+
+    def __len__(self) -> int:
+        return self.num_batches * self.batch_size
+
+    @property
+    def epoch_batches(self) -> float:
+        """Batches in one pass over the data."""
+        return sum(self.shares) / (self.batch_size * self.world_size)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        per_pass, global_batch = sum(self.shares), self.batch_size * self.world_size
+        order, order_of = torch.empty(0), -1
+        for batch in range(self.start_batch, self.num_batches):
+            first = batch * global_batch + self.rank * self.batch_size
+            for draw in range(first, first + self.batch_size):
+                number, place = divmod(draw, per_pass)
+                if number != order_of:
+                    order, order_of = self._order(number), number
+                yield int(order[place]), draw
+
+    def _order(self, number: int) -> torch.Tensor:
+        """The examples of pass `number`, shuffled."""
+        generator = torch.Generator().manual_seed(_mix(self.seed, number))
+        parts, offset = [], 0
+        for size, share in zip(self.source_sizes, self.shares, strict=True):
+            rounds = [torch.randperm(size, generator=generator) for _ in range(-(-share // size))]
+            parts.append(torch.cat(rounds)[:share] + offset if rounds else torch.empty(0, dtype=torch.long))
+            offset += size
+        merged = torch.cat(parts)
+        return merged[torch.randperm(len(merged), generator=generator)]
+
+
+class ShardedBatches(Sampler[list[int]]):
+    """Fixed evaluation batches of consecutive rows, dealt to the ranks in turn.
+
+    A batch holds the same rows for any number of ranks, so that every embedding is computed in the same company and
+    the numbers do not depend on the number of ranks. Ranks may get different numbers of batches, even none.
+    """
+
+    def __init__(self, num_rows: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        starts = range(0, num_rows, batch_size)[rank::world_size]
+        self.batches = [range(start, min(start + batch_size, num_rows)) for start in starts]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter([list(batch) for batch in self.batches])
+
+
+def example_generator(seed: int, draw: int) -> torch.Generator:
+    """The randomness of one draw (wording, augmentation): the same whenever and wherever it is drawn."""
+    return torch.Generator().manual_seed(_mix(seed, draw))
+
+
+def _mix(seed: int, number: int) -> int:
+    """A 63-bit seed in which neighbouring (seed, number) pairs have nothing in common (SplitMix64's constants)."""
+    return (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % (1 << 63)
+
+
+def _shares(sizes: Sequence[int], weights: Sequence[float] | None) -> tuple[int, ...]:
+    """Examples that each source gives to one pass; the pass is as long as all sources together."""
+    if weights is None:
+        return tuple(sizes)
+    if len(weights) != len(sizes) or min(weights) < 0 or sum(weights) == 0:
+        raise ValueError(f"data.weights={list(weights)} must hold one weight of 0 or more for each of {len(sizes)} sources")
+    return tuple(round(sum(sizes) * weight / sum(weights)) for weight in weights)

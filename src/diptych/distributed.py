@@ -1,0 +1,98 @@
+"""The one file that talks to torch.distributed: gathering with gradient, gathering records by id, rank and size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+def world_size() -> int:
+    """Number of processes that train or evaluate together; 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number among them, from 0."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+class _GatherWithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:
+        ctx.num_rows = local.shape[0]
+        parts = [torch.empty_like(local) for _ in range(world_size())]
+        dist.all_gather(parts, local.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # Every rank's loss depends on this rank's rows: their gradients are summed, then each takes its own.
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient[rank() * ctx.num_rows : (rank() + 1) * ctx.num_rows]
+
+
+def gather_with_gradient(local: Tensor) -> Tensor:
+    """Rows of all ranks (world_size * B, ...), in rank order; gradients flow back to the rank that owns the row.
+
+    Every rank must bring the same number of rows. The backward pass sums the gradients over ranks; with the averaging
+    of data-parallel training this is the gradient of the mean of the ranks' losses.
+    """
+    return _GatherWithGradient.apply(local) if world_size() > 1 else local
+
+
+def gather(local: Tensor) -> Tensor:
+    """Rows of all ranks in rank order, without gradient; every rank must bring the same number of rows."""
+    if world_size() == 1:
+        return local
+    parts = [torch.empty_like(local) for _ in range(world_size())]
+    dist.all_gather(parts, local.contiguous())
+    return torch.cat(parts)
+
+
+def gather_rows(positions: Tensor, rows: Mapping[str, Tensor], total: int, what: str) -> dict[str, Tensor]:
+    """Puts rows that were computed on any rank, any number each (none too), into tensors (total, ...) on every rank.
+
+    `positions` (n,) says where the local rows (n, ...) belong. Raises ValueError naming the missing positions if some
+    row was computed by nobody, and when one was computed twice with different values; `what` names them in messages.
+    """
+    merged: dict[str, Tensor] = {}
+    seen = torch.zeros(total, dtype=torch.bool)
+    for piece_positions, piece in _gather_pieces(positions.cpu(), rows):
+        again = piece_positions[seen[piece_positions]]
+        for name, values in piece.items():
+            target = merged.setdefault(name, torch.zeros(total, *values.shape[1:], dtype=values.dtype))
+            if len(again) and not torch.equal(target[again], values[seen[piece_positions]]):
+                raise ValueError(f"{what} {again.tolist()[:10]} were computed twice with different results")
+            target[piece_positions] = values
+        seen[piece_positions] = True
+    if not seen.all():
+        missing = (~seen).nonzero().flatten().tolist()
+        raise ValueError(
+            f"{int(seen.sum())} of {total} {what} were computed; missing positions: {missing[:10]} ({len(missing)} in all)"
+        )
+    return merged
+
+
+def _gather_pieces(positions: Tensor, rows: Mapping[str, Tensor]) -> Iterable[tuple[Tensor, dict[str, Tensor]]]:
+    local = (positions.numpy(), {name: values.cpu().numpy() for name, values in rows.items()})
+    pieces: list[Any] = [local]
+    if world_size() > 1:
+        pieces = [None] * world_size()
+        dist.all_gather_object(pieces, local)
+    return [
+        (torch.from_numpy(where), {name: torch.from_numpy(values) for name, values in piece.items()})
+        for where, piece in pieces
+    ]
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """True on every rank if the flag is set on one of them."""
+    if world_size() == 1:
+        return flag
+    count = torch.tensor(int(flag), device=device)
+    dist.all_reduce(count)
+    return bool(count.item())

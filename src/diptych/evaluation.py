@@ -1,0 +1,147 @@
+"""What `evaluate.py` does, once Hydra has composed the config; and the scoring that training ends with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from diptych import checkpoints, composition
+from diptych.contracts import TripletSource
+from diptych.distributed import rank, world_size
+from diptych.metrics.map_at_k import MeanAveragePrecisionAtK
+from diptych.metrics.median_rank import MedianRank
+from diptych.metrics.recall_at_k import RecallAtK
+from diptych.metrics.recall_subset_at_k import RecallSubsetAtK
+from diptych.ranked_queries import rank_ids
+from diptych.results import metrics_record, print_results, write_results
+from diptych.systems.retrieval_evaluation import SetResult, measure
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(config: DictConfig) -> None:
+    """Scores a checkpoint, or a prediction file, and leaves metrics.json, predictions.jsonl and the report."""
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    composition.check(config, composition.root_keys("evaluate"))
+    if (config.ckpt is None) == (config.predictions is None):
+        raise ValueError("say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME")
+    if config.predictions is not None:
+        _evaluate_predictions(config, run_dir)
+    else:
+        _evaluate_checkpoint(config, run_dir)
+
+
+def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
+    path = _checkpoint_path(config.ckpt)
+    checkpoint = checkpoints.load(path)
+    trained = OmegaConf.create(checkpoints.config_text(checkpoint))
+    chosen = HydraConfig.get().runtime.choices.data
+    # The checkpoint's own data with single settings changed, or another dataset altogether.
+    data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
+    # The scheduler's length is an interpolation of the trainer's.
+    merged = {"system": trained.system, "data": data, "data_dir": config.data_dir, "seed": trained.seed,
+              "trainer": {"max_steps": trained.trainer.max_steps}}
+    merged = composition.check_untrusted(OmegaConf.create(merged))
+
+    datamodule = composition.build(merged.data)
+    datamodule.test_split = config.split
+    for source in datamodule.sources.values():
+        if hasattr(source, "prepare"):
+            source.prepare()
+    datamodule.evaluation_sets(config.split)
+    system = composition.build(merged.system)
+    checkpoints.load_weights(system, checkpoint, path)
+    quiet_lightning()
+    trainer = composition.build(config.trainer, logger=False, default_root_dir=str(run_dir))
+    score(trainer, system, datamodule, run_dir, experiment=trained.name, checkpoint=str(path), seed=trained.seed)
+
+
+def score(trainer: L.Trainer, system: L.LightningModule, datamodule: Any, run_dir: Path, **about: Any) -> None:
+    """Embeds, ranks, measures and writes everything; every rank computes, the first one writes."""
+    trainer.test(system, datamodule=datamodule, verbose=False)
+    if rank() == 0:
+        sets = datamodule.evaluation_sets(datamodule.test_split)
+        about |= {"data": [evaluation.name for evaluation in sets], "split": datamodule.test_split}
+        record = metrics_record(system.results, **about, world_size=world_size())
+        write_results(run_dir, record, system.results, sets)
+        sources = [datamodule.sources[evaluation.name] for evaluation in sets]
+        _write_submissions(run_dir, system.results, sources, datamodule.test_split)
+        print_results(record, run_dir)
+
+
+def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
+    """Scores `{"query id": [ranked ids]}`; needs annotations only."""
+    if HydraConfig.get().runtime.choices.data == "checkpoint":
+        raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
+    predictions = _read_predictions(Path(config.predictions))
+    sources = {name: composition.build(node) for name, node in config.data.sources.items()}
+    names = config.data.evaluate_on or list(sources)
+    metrics = {type(m).__name__: m for m in (RecallAtK(), RecallSubsetAtK(), MeanAveragePrecisionAtK(), MedianRank())}
+    results = []
+    for name in names:
+        queries, protocol = sources[name].queries(config.split), sources[name].protocol(config.split)
+        own = predictions if len(names) == 1 else {q.query_id: predictions[q.query_id] for q in queries if q.query_id in predictions}
+        ranked = rank_ids(own, queries, protocol)
+        results.append(measure(name, protocol, queries, ranked, metrics, with_bounds=True))
+    record = metrics_record(
+        results,
+        experiment="predictions",
+        data=list(names),
+        split=config.split,
+        checkpoint=str(config.predictions),
+        seed=config.seed,
+        world_size=1,
+    )
+    write_results(run_dir, record, results)
+    print_results(record, run_dir)
+
+
+def _read_predictions(path: Path) -> dict[str, list]:
+    try:
+        predictions = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such prediction file") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    if not isinstance(predictions, dict) or not all(isinstance(ids, list) for ids in predictions.values()):
+        raise ValueError(f'{path}: expected one JSON object {{"query id": [ranked ids], ...}}')
+    return predictions
+
+
+def _write_submissions(folder: Path, results: list[SetResult], sources: list[TripletSource], split: str) -> None:
+    """The servers' files, on the splits whose answers are hidden."""
+    from diptych import submission
+
+    for result, source in zip(results, sources, strict=True):
+        if result.protocol.answers_hidden:
+            for path in submission.write(folder / "submission", result.ranked, source):
+                print(f"submission file: {path}")  # noqa: T201
+
+
+def _checkpoint_path(given: str) -> Path:
+    path = Path(given)
+    if path.is_dir():
+        path = path / "checkpoints" / "best.ckpt"
+    return path
+
+
+def quiet_lightning() -> None:
+    """Silences advice that does not apply here, so that what is printed means something."""
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*It is recommended to use `.*sync_dist=True`.*",
+        ".*your dataloader is not resumable.*",
+        ".*Trainer already configured with model summary.*",
+        ".*GPU available but not used.*",
+        ".*`isinstance.treespec, LeafSpec.` is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", pattern)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators"):
+        logging.getLogger(name).setLevel(logging.WARNING)

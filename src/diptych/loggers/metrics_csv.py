@@ -1,0 +1,81 @@
+"""Every logged number in one CSV file, appended to as the run goes on, and continued when it is resumed."""
+
+from __future__ import annotations
+
+import csv
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class MetricsCSV(Logger):
+    """Writes `folder/metrics.csv`: a row per logged step, `step` first, a column per metric.
+
+    Rows reach the file at once. A new metric adds a column; a resumed run drops the rows after the step it continues
+    from, so that the file is that of a run that was never stopped.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self._columns: list[str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The logger's name."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """There is one per folder."""
+        return ""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> MetricsCSV:
+        """Itself: rows are added through `log_metrics`."""
+        return self
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Appends one row; values of the same step in several calls give several rows."""
+        row = {"step": step, **metrics}
+        if self._columns is None:
+            self._columns = list(self._read()[0]) if self.path.exists() else []
+        if set(row) - set(self._columns):
+            self._rewrite([*self._columns, *(name for name in row if name not in self._columns)])
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self._columns, restval="").writerow(row)
+
+    @rank_zero_only
+    def resume_from(self, step: int) -> None:
+        """Drops the rows of later steps: they are about to be written again. `step` counts optimizer steps done."""
+        if self.path.exists():
+            columns, rows = self._read()
+            self._write(columns, [row for row in rows if int(row["step"]) < step])
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing to do: config.yaml lies in the same folder."""
+
+    def _rewrite(self, columns: list[str]) -> None:
+        self._write(columns, self._read()[1] if self.path.exists() else [])
+
+    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
+        with self.path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            return list(reader.fieldnames or []), rows
+
+    def _write(self, columns: list[str], rows: list[dict[str, str]]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".tmp")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        temporary.replace(self.path)
+        self._columns = columns

@@ -1,0 +1,107 @@
+"""Symmetric InfoNCE over all ranks, with extra negatives and masked duplicates.
+
+Shape letters: B local batch, N all queries, M all candidates, E embedding width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diptych.contracts import ContrastiveEmbeddings, TripletBatch
+from diptych.distributed import gather, gather_with_gradient, rank
+
+MAX_LOGIT_SCALE = 100.0  # CLIP's bound: beyond it training becomes unstable (Radford et al. 2021, section 2.5)
+
+
+class InfoNCE(nn.Module):
+    """Cross-entropy of each query against all targets, and of each target against all queries, averaged.
+
+    `temperature` divides the cosines; with `learned` it is the start of a parameter that never goes below 1/100.
+    `gather_negatives` takes the targets (and queries) of all ranks as negatives, with gradient. `reference_negatives`
+    and `distractor_negatives` add the reference images and the records' distractors to every query's candidates.
+    An image that shows a query's own target (equal key) is left out of its negatives wherever it occurs.
+
+    van den Oord et al. 2018, equation 4; symmetric as in CLIP (Radford et al. 2021, figure 3).
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.07,
+        learned: bool = False,
+        gather_negatives: bool = True,
+        reference_negatives: bool = False,
+        distractor_negatives: bool = False,
+    ) -> None:
+        super().__init__()
+        if temperature < 1 / MAX_LOGIT_SCALE:
+            raise ValueError(f"loss.temperature={temperature} is under {1 / MAX_LOGIT_SCALE}, where training diverges")
+        log_scale = torch.tensor(math.log(1 / temperature))
+        if learned:
+            self.log_logit_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_logit_scale", log_scale, persistent=False)
+        self.gather_negatives = gather_negatives
+        self.reference_negatives = reference_negatives
+        self.distractor_negatives = distractor_negatives
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The factor on the cosines, 1 / temperature, clamped to CLIP's bound."""
+        return self.log_logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    def forward(self, embeddings: ContrastiveEmbeddings, batch: TripletBatch) -> dict[str, Tensor]:
+        """Named terms: `loss` (what to minimise), its two directions, `temperature`, and `negatives_per_query`, the
+        mean number of candidates that a query is really compared with. The loss is this rank's mean over its B
+        queries; the mean over ranks is the loss of the whole batch.
+        """
+        with_gradient = gather_with_gradient if self.gather_negatives else _identity
+        keys_of_all = gather if self.gather_negatives else _identity
+        first = rank() * len(embeddings.query) if self.gather_negatives else 0
+        own = torch.arange(first, first + len(embeddings.query), device=embeddings.query.device)
+
+        candidates, candidate_keys = [with_gradient(embeddings.target)], [keys_of_all(batch.target_keys)]
+        all_queries, all_target_keys = with_gradient(embeddings.query), candidate_keys[0]
+        if self.reference_negatives:
+            candidates.append(with_gradient(_required(embeddings.reference, "reference")))
+            candidate_keys.append(keys_of_all(batch.reference_keys))
+        if self.distractor_negatives and embeddings.distractors is not None:
+            # Their number differs between ranks, so they stay on the rank that has them.
+            candidates.append(embeddings.distractors)
+            candidate_keys.append(_required(batch.distractor_keys, "distractor"))
+
+        to_target, negatives = self._cross_entropy(
+            embeddings.query, torch.cat(candidates), own, batch.target_keys, torch.cat(candidate_keys)
+        )
+        to_query, _ = self._cross_entropy(embeddings.target, all_queries, own, batch.target_keys, all_target_keys)
+        return {
+            "loss": (to_target + to_query) / 2,
+            "query_to_target": to_target.detach(),
+            "target_to_query": to_query.detach(),
+            "temperature": 1 / self.logit_scale.detach(),
+            "negatives_per_query": negatives,
+        }
+
+    def _cross_entropy(
+        self, anchors: Tensor, candidates: Tensor, positives: Tensor, anchor_keys: Tensor, candidate_keys: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss of anchors (B, E) whose right candidate stands at `positives` (B,), and negatives per anchor."""
+        with torch.autocast(anchors.device.type, enabled=False):  # cosines in bf16 would have two digits
+            logits = self.logit_scale * anchors.float() @ candidates.float().T
+        same = anchor_keys[:, None] == candidate_keys[None, :]
+        same[torch.arange(len(anchors), device=same.device), positives] = False
+        loss = F.cross_entropy(logits.masked_fill(same, -torch.inf), positives)
+        return loss, (~same).sum(dim=1).float().mean() - 1
+
+
+def _identity(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _required(tensor: Tensor | None, what: str) -> Tensor:
+    if tensor is None:
+        raise ValueError(f"loss.{what}_negatives is on, but the batch was embedded without {what} images")
+    return tensor

@@ -1,0 +1,229 @@
+"""Any open_clip model with a ViT image tower and a transformer text tower, as a backbone.
+
+Shape letters: B batch, P patches, L text tokens, D tower width, E embedding width.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from open_clip.timm_model import TimmModel
+from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transform import PreprocessCfg
+from open_clip.transformer import TextTransformer, VisionTransformer, text_global_pool
+from torch import Tensor, nn
+
+from diptych.contracts import ImageFeatures, ImageSpec, TextFeatures, TextTokens
+
+FREEZE_CHOICES = ("none", "vision", "text", "all")
+
+
+class CLIPPreprocessing:
+    """The image settings and the tokenizer of an open_clip model, read from its registry entry: no weights.
+
+    `name` and `pretrained` are open_clip's model name and weights tag (or a local file); `architecture` is an
+    open_clip model configuration given in full, for models that are not registered. `target_pad` pads elongated
+    pictures first (see `ImageSpec`). `pad_to_context` pads every text to the full context length, as the published
+    good4cir recipe does, instead of to the longest text of the batch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pretrained: str | None = None,
+        architecture: dict[str, Any] | None = None,
+        target_pad: float | None = None,
+        pad_to_context: bool = False,
+    ) -> None:
+        config = architecture or _registered(name)
+        defaults = PreprocessCfg()
+        tag = (get_pretrained_cfg(name, pretrained) if pretrained else None) or {}
+        self.image = ImageSpec(
+            size=int(config["vision_cfg"]["image_size"]),
+            mean=tuple(tag.get("mean", defaults.mean)),
+            std=tuple(tag.get("std", defaults.std)),
+            interpolation=tag.get("interpolation", defaults.interpolation),
+            resize=tag.get("resize_mode", defaults.resize_mode),
+            target_pad=target_pad,
+        )
+        text = config["text_cfg"]
+        self.context_length = int(text.get("context_length", 77))
+        self._registered_name = None if architecture else name
+        # Without a causal mask the real tokens attend to the pads, so the length must be the one of the training.
+        self._fixed_length = pad_to_context or bool(text.get("no_causal_mask"))
+        self._pad_id = int(text.get("pad_id", 0))
+
+    def tokenize(self, texts: Sequence[str]) -> TextTokens:
+        """Token ids (B, L) with L the longest text of the batch; a text over the context length is cut before its
+        end token, which is kept, and counted in `num_truncated`. Empty text gives start and end alone.
+        """
+        tokenizer = _tokenizer(self._registered_name)
+        if not isinstance(tokenizer, SimpleTokenizer):  # sentence-piece models bring a fixed length and no mask
+            ids = tokenizer(list(texts), context_length=self.context_length)
+            return TextTokens(ids, torch.ones_like(ids, dtype=torch.bool))
+        rows, num_truncated = [], 0
+        for text in texts:
+            row = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
+            if len(row) > self.context_length:
+                row = [*row[: self.context_length - 1], tokenizer.eot_token_id]
+                num_truncated += 1
+            rows.append(row)
+        length = self.context_length if self._fixed_length else max(len(row) for row in rows)
+        ids = torch.full((len(rows), length), self._pad_id, dtype=torch.long)
+        mask = torch.zeros(len(rows), length, dtype=torch.bool)
+        for position, row in enumerate(rows):
+            ids[position, : len(row)] = torch.tensor(row)
+            mask[position, : len(row)] = True
+        return TextTokens(ids, mask, num_truncated)
+
+
+class CLIPBackbone(nn.Module):
+    """An open_clip model behind one public `encode_image` and `encode_text`.
+
+    Construction builds the architecture with random weights; `load_pretrained` fills in the published ones, so that a
+    model restored from a checkpoint never downloads what it is about to overwrite. `freeze` is `none`, `vision`,
+    `text` or `all`; a frozen tower runs without a graph. `preprocessing` must describe the same model.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        preprocessing: CLIPPreprocessing,
+        pretrained: str | None = None,
+        architecture: dict[str, Any] | None = None,
+        freeze: str = "none",
+        activation_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if freeze not in FREEZE_CHOICES:
+            raise ValueError(f"backbone.freeze={freeze!r} is not one of {', '.join(FREEZE_CHOICES)}")
+        self.name, self.pretrained, self.preprocessing = name, pretrained, preprocessing
+        self.clip = _build(name, pretrained, architecture)
+        is_timm = isinstance(self.visual, TimmModel)
+        self.vision_dim = int(self.visual.trunk.num_features if is_timm else self.visual.ln_post.normalized_shape[0])
+        self.text_dim = int(self.text.width)
+        self.embedding_dim = int(self.text.output_dim)
+        self.register_buffer("mean", torch.tensor(preprocessing.image.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.image.std).view(3, 1, 1), persistent=False)
+        if activation_checkpointing:
+            self.clip.set_grad_checkpointing(True)
+        self.vision_frozen = freeze in ("vision", "all")
+        self.text_frozen = freeze in ("text", "all")
+        self.clip.requires_grad_(False)  # CLIP's own temperature stays frozen: the loss has one
+        self.visual.requires_grad_(not self.vision_frozen)
+        self.text.requires_grad_(not self.text_frozen)
+
+    @property
+    def visual(self) -> nn.Module:
+        """The image tower."""
+        return self.clip.visual
+
+    @property
+    def text(self) -> TextTransformer:
+        """The text tower."""
+        return self.clip.text
+
+    def load_pretrained(self) -> None:
+        """Loads the weights named by `pretrained`, a local file or a tag of open_clip's registry (downloaded once).
+
+        Only tensors are read, never pickled code. Raises ValueError for an unknown tag or an unfit file.
+        """
+        if not self.pretrained:
+            return
+        entry = get_pretrained_cfg(self.name, self.pretrained)
+        if Path(self.pretrained).is_file():
+            path = self.pretrained
+        elif entry:
+            path = download_pretrained(entry)
+        else:
+            tags = ", ".join(open_clip.list_pretrained_tags_by_model(self.name)) or "none"
+            raise ValueError(f"backbone.pretrained={self.pretrained!r} is neither a file nor a tag of {self.name} ({tags})")
+        try:
+            open_clip.load_checkpoint(self.clip, path, strict=True, weights_only=True)
+        except RuntimeError as error:
+            raise ValueError(f"{path}: these weights do not fit the model {self.name}: {error}") from error
+
+    def freeze_image_projection(self) -> None:
+        """Excludes the projection into the shared space from training: distributed training waits for gradients."""
+        head = self.visual.head if isinstance(self.visual, TimmModel) else self.visual.proj
+        if head is not None:
+            head.requires_grad_(False)
+
+    def freeze_text_projection(self) -> None:
+        """Excludes the text's projection into the shared space from training, for composers that read tokens only."""
+        if self.text.text_projection is not None:
+            self.text.text_projection.requires_grad_(False)
+
+    def encode_image(self, pixels: Tensor) -> ImageFeatures:
+        """Features of uint8 pixels (B, 3, H, W), normalised here by the model's own mean and deviation."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.vision_frozen):
+            images = (pixels.to(self.mean.dtype) / 255 - self.mean) / self.std
+            if isinstance(self.visual, TimmModel):
+                trunk = self.visual.trunk
+                tokens = trunk.forward_features(images)
+                pooled = trunk.forward_head(tokens, pre_logits=True)
+                return ImageFeatures(tokens[:, trunk.num_prefix_tokens :], self.visual.head(pooled), pooled)
+            vit = self.visual
+            pooled, tokens = vit._pool(vit.transformer(vit._embeds(images)))
+            return ImageFeatures(tokens, pooled if vit.proj is None else pooled @ vit.proj, pooled)
+
+    def encode_text(self, tokens: TextTokens) -> TextFeatures:
+        """Features of tokens (B, L), L up to the context length. Texts are right-padded and attention is causal, so
+        no real token sees a pad; the mask travels on for whoever attends to the features.
+        """
+        text, ids = self.text, tokens.input_ids
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.text_frozen):
+            hidden, attention_mask = _embed_text(text, ids)
+            hidden = text.ln_final(text.transformer(hidden, attn_mask=attention_mask))
+            embedding = text_global_pool(hidden, ids, pool_type=text.pool_type, eos_token_id=text.eos_id)
+            if isinstance(text.text_projection, nn.Linear):
+                embedding = text.text_projection(embedding)
+            elif text.text_projection is not None:
+                embedding = embedding @ text.text_projection
+            return TextFeatures(hidden, tokens.mask, embedding)
+
+
+def _embed_text(text: TextTransformer, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+    """open_clip's own embedding step, for texts shorter than the context: the causal mask is cut to their length."""
+    length = ids.shape[1]
+    hidden = text.token_embedding(ids) + text.positional_embedding[:length]
+    mask = text.attn_mask[:length, :length] if text.attn_mask is not None else None
+    if text.use_pad_mask:
+        pads = text._build_additive_mask(ids, length, hidden.dtype)
+        mask = pads if mask is None else mask + pads
+    return hidden, mask
+
+
+def _registered(name: str) -> dict[str, Any]:
+    config = open_clip.get_model_config(name)
+    if config is None:
+        raise ValueError(f"backbone.name={name!r} is not an open_clip model; open_clip.list_models() lists them")
+    return config
+
+
+def _build(name: str, pretrained: str | None, architecture: dict[str, Any] | None) -> open_clip.CustomTextCLIP:
+    config = dict(architecture or _registered(name))
+    config.pop("custom_text", None)
+    if pretrained and (get_pretrained_cfg(name, pretrained) or {}).get("quick_gelu"):
+        # OpenAI's weights were trained with QuickGELU; open_clip only warns and would run them with GELU.
+        config["quick_gelu"] = True
+    for part in ("hf_model_name", "multimodal_cfg"):
+        if part in config or part in config["text_cfg"]:
+            raise ValueError(f"backbone.name={name!r} needs {part}: only open_clip's own text transformers are supported")
+    model = open_clip.CustomTextCLIP(**config)
+    if not isinstance(model.visual, (VisionTransformer, TimmModel)) or model.visual.__dict__.get("attn_pool") is not None:
+        raise ValueError(f"backbone.name={name!r} has no patch tokens; choose a ViT, for example ViT-B-32")
+    if not isinstance(model.text, TextTransformer) or model.text.cls_emb is not None:
+        raise ValueError(f"backbone.name={name!r}: its text tower is not supported; choose a CLIP or SigLIP model")
+    return model
+
+
+@functools.cache
+def _tokenizer(registered_name: str | None) -> Any:
+    return open_clip.get_tokenizer(registered_name) if registered_name else SimpleTokenizer()

@@ -1,0 +1,185 @@
+"""The report as one picture, for a README or a slide: a row per query with its reference, text, results and target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+
+from diptych.report.cards import QueryCard, Tile
+from diptych.report.pictures import Thumbnails
+from diptych.results_table import (
+    format_interval,
+    format_value,
+    is_fraction,
+    metric_rows,
+    protocol_line,
+    title_line,
+    variants,
+)
+
+NUM_RESULTS = 6
+
+_TILE, _FRAME, _GAP, _MARGIN, _TEXT_WIDTH, _CAPTION = 150, 5, 10, 24, 270, 20
+_ROW = _TILE + _CAPTION + 14
+_WIDTH = 2 * _MARGIN + (NUM_RESULTS + 2) * (_TILE + _GAP) + _TEXT_WIDTH + 3 * _GAP
+_INK, _SOFT, _PAPER, _EMPTY = "#1c2430", "#5b6675", "#ffffff", "#dfe3e9"
+_FRAMES = {"reference": "#2563eb", "target": "#15a34a", "relevant": "#8fd3a8", "was_reference": "#8b95a3"}
+
+_FRAME_NAMES = {
+    "reference": "reference image",
+    "target": "target image",
+    "relevant": "another accepted answer",
+    "was_reference": "the reference among the results",
+}
+
+
+def draw_sheet(
+    result: Mapping[str, Any], groups: Sequence[tuple[str, Sequence[QueryCard]]], thumbnails: Thumbnails
+) -> Image.Image:
+    """Draws the cards under their groups' headings, below a title and the headline numbers."""
+    groups = [(heading, cards) for heading, cards in groups if cards]
+    height = 130 + sum(36 + len(cards) * _ROW for _, cards in groups) + _MARGIN
+    sheet = Image.new("RGB", (_WIDTH, height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    title = f"{title_line(result)} · {protocol_line(result)}"
+    draw.text(
+        (_MARGIN, 20), _fit(title, _font(26, bold=True), _WIDTH - 2 * _MARGIN), fill=_INK, font=_font(26, bold=True)
+    )
+    draw.text((_MARGIN, 58), _fit(headline(result), _font(17), _WIDTH - 2 * _MARGIN), fill=_INK, font=_font(17))
+    answered = any(card.target is not None for _, cards in groups for card in cards)
+    _legend(draw, 92, _FRAME_NAMES if answered else {"reference": _FRAME_NAMES["reference"]})
+    y = 130
+    for heading, cards in groups:
+        draw.text((_MARGIN, y + 6), heading, fill=_INK, font=_font(17, bold=True))
+        y += 36
+        for card in cards:
+            _row(sheet, draw, card, y, thumbnails)
+            y += _ROW
+    return sheet
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """The primary metric with interval and baselines, and how much was scored, in one line."""
+    rows = [row for row in metric_rows(result) if row.aspect is None]
+    primary = result["protocol"].get("primary_metric")
+    gallery = f"{result['queries']['scored']:,} queries, {result['gallery']['size']:,} gallery images"
+    row = next((row for row in rows if row.metric == primary), rows[0] if rows else None)
+    if row is None:
+        return gallery
+    numbers = []
+    for name in variants([row]):
+        if name in row.cells:
+            value, interval = (
+                format_value(row.metric, row.cells[name].value),
+                format_interval(row.metric, row.cells[name].interval),
+            )
+            numbers.append(f"{name.replace('_', ' ')} {value} {interval}".strip())
+    unit = " in %" if is_fraction(row.metric) else ""
+    return f"{row.metric}{unit}: {', '.join(numbers)} · {gallery}"
+
+
+def _row(sheet: Image.Image, draw: ImageDraw.ImageDraw, card: QueryCard, y: int, thumbnails: Thumbnails) -> None:
+    answered = card.target is not None
+    x = _MARGIN
+    _tile(sheet, draw, card.reference, (x, y), _FRAMES["reference"], "reference", thumbnails)
+    x += _TILE + _GAP
+    text_font, small = _font(15), _font(12)
+    lines = wrap_text(card.text, text_font, _TEXT_WIDTH - 2 * _GAP, max_lines=7)
+    draw.multiline_text((x + _GAP, y + 2), "\n".join(lines), fill=_INK, font=text_font, spacing=3)
+    draw.text((x + _GAP, y + _TILE - 16), _fit(card.rank_text, small, _TEXT_WIDTH - 2 * _GAP), fill=_SOFT, font=small)
+    x += _TEXT_WIDTH + _GAP
+    for tile in card.results[:NUM_RESULTS]:
+        role = {"reference": "was_reference"}.get(tile.role, tile.role)
+        _tile(sheet, draw, tile, (x, y), _FRAMES.get(role) if answered else None, str(tile.position), thumbnails)
+        x += _TILE + _GAP
+    if card.target is not None:
+        x = _WIDTH - _MARGIN - _TILE
+        draw.line((x - 2 * _GAP, y, x - 2 * _GAP, y + _TILE), fill=_EMPTY, width=2)
+        _tile(sheet, draw, card.target, (x, y), _FRAMES["target"], "target", thumbnails)
+
+
+def _tile(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    tile: Tile,
+    corner: tuple[int, int],
+    frame: str | None,
+    caption: str,
+    thumbnails: Thumbnails,
+) -> None:
+    """A square with the picture in its middle, framed inside its own edge, and a caption below."""
+    x, y = corner
+    small, inner = _font(12), _TILE - 2 * _FRAME
+    draw.rectangle((x, y, x + _TILE - 1, y + _TILE - 1), fill=_EMPTY)
+    image = thumbnails.load(tile.path)
+    if image is None:
+        name = tile.path.name if tile.path is not None else tile.image_id
+        lines = wrap_text(name, small, inner - 8, max_lines=7)
+        draw.multiline_text(
+            (x + _TILE / 2, y + _TILE / 2), "\n".join(lines), fill=_SOFT, font=small, anchor="mm", align="center"
+        )
+    else:
+        scale = inner / max(image.size)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        fitted = image.resize(size, Image.Resampling.BICUBIC)
+        sheet.paste(fitted, (x + (_TILE - size[0]) // 2, y + (_TILE - size[1]) // 2))
+    if frame is not None:
+        draw.rectangle((x, y, x + _TILE - 1, y + _TILE - 1), outline=frame, width=_FRAME)
+    draw.text((x + _TILE / 2, y + _TILE + 3), caption, fill=_SOFT, font=small, anchor="ma")
+
+
+def _legend(draw: ImageDraw.ImageDraw, y: int, names: Mapping[str, str]) -> None:
+    x = _MARGIN
+    for role, name in names.items():
+        draw.rectangle((x, y, x + 18, y + 18), outline=_FRAMES[role], width=_FRAME)
+        draw.text((x + 26, y + 1), name, fill=_SOFT, font=_font(14))
+        x += 26 + int(_font(14).getlength(name)) + 28
+
+
+def wrap_text(text: str, font: ImageFont.FreeTypeFont, width: float, max_lines: int) -> list[str]:
+    """Breaks a text into at most `max_lines` lines of at most `width` pixels; a cut text ends in an ellipsis.
+
+    Breaks between words, and inside a word that is wider than the line (file names).
+    """
+    lines, line = [], ""
+    for word in text.split():
+        candidate = f"{line} {word}".strip()
+        if font.getlength(candidate) <= width:
+            line = candidate
+            continue
+        if line:
+            lines.append(line)
+        while font.getlength(word) > width:
+            head = _longest_prefix(word, font, width)
+            lines.append(head)
+            word = word[len(head) :]
+        line = word
+    if line:
+        lines.append(line)
+    if len(lines) > max_lines:
+        lines = [*lines[: max_lines - 1], _fit(f"{lines[max_lines - 1]} …", font, width)]
+    return lines
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    if font.getlength(text) <= width:
+        return text
+    return _longest_prefix(text, font, width - font.getlength("…")).rstrip() + "…"
+
+
+def _longest_prefix(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """At least one character, so that wrapping always advances."""
+    end = 1
+    while end < len(text) and font.getlength(text[: end + 1]) <= width:
+        end += 1
+    return text[:end]
+
+
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans as matplotlib ships it: the same glyphs on every machine, for most of the world's alphabets."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)

@@ -1,0 +1,89 @@
+"""What an evaluation leaves behind: metrics.json, predictions.jsonl, the report, and the table on the screen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diptych import checkpoints
+from diptych.contracts import EvaluationSet
+from diptych.report.write import write_report
+from diptych.results_table import results_table
+from diptych.systems.retrieval_evaluation import SetResult, summary
+
+
+def metrics_record(results: Sequence[SetResult], **about: Any) -> dict[str, Any]:
+    """The content of metrics.json; `about` gives experiment, data, split, checkpoint, seed and world_size.
+
+    With several evaluation sets the counts are sums and the gallery's hash covers all of them.
+    """
+    bounds = {key: value for result in results for key, value in _named(results, result.bounds, result.name).items()}
+    return {
+        **about,
+        "protocol": {**asdict(results[0].protocol), "line": "; ".join(result.protocol.describe() for result in results)},
+        "queries": {
+            "scored": sum(len(result.ranked) for result in results),
+            "expected": sum(len(result.queries) for result in results),
+        },
+        "gallery": {
+            "size": sum(len(result.gallery_ids) for result in results),
+            "sha256": gallery_fingerprint([image_id for result in results for image_id in result.gallery_ids]),
+        },
+        "versions": checkpoints.versions(),
+        "metrics": summary(results),
+        "intervals": {key: list(value) for key, value in bounds.items()},
+    }
+
+
+def gallery_fingerprint(image_ids: Sequence[str]) -> str:
+    """SHA-256 over the gallery's ids in order, a line each: equal for the same gallery on any machine."""
+    return hashlib.sha256("".join(f"{image_id}\n" for image_id in image_ids).encode()).hexdigest()
+
+
+def write_results(
+    folder: Path, record: Mapping[str, Any], results: Sequence[SetResult], sets: Sequence[EvaluationSet] = ()
+) -> None:
+    """Writes metrics.json and predictions.jsonl into the folder, and with the sets' pictures a report per set."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").write_text(json.dumps(record, indent=2) + "\n")
+    with (folder / "predictions.jsonl").open("w") as file:
+        for result in results:
+            for ranked in result.ranked:
+                file.write(json.dumps(_prediction(ranked, None if len(results) == 1 else result.name)) + "\n")
+    for result, evaluation in zip(results, sets, strict=False):
+        paths = {image.image_id: image.path for image in evaluation.gallery} | dict(evaluation.reference_paths)
+        place = folder / "report" if len(results) == 1 else folder / "report" / result.name
+        own = {**record, "metrics": result.metrics, "intervals": {k: list(v) for k, v in result.bounds.items()}}
+        curve = folder / "metrics.csv"
+        write_report(place, own, result.ranked, result.queries, paths, curve if curve.is_file() else None)
+
+
+def print_results(record: Mapping[str, Any], folder: Path) -> None:
+    """Prints the table, and where everything lies."""
+    console = Console()
+    console.print(results_table(record))
+    reports = sorted((folder / "report").rglob("index.html"))
+    for path in [folder / "metrics.json", *reports]:
+        console.print(f"  {path}", soft_wrap=True, highlight=False)
+
+
+def _named(results: Sequence[SetResult], values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return dict(values) if len(results) == 1 else {f"{name}/{key}": value for key, value in values.items()}
+
+
+def _prediction(ranked: Any, set_name: str | None) -> dict[str, Any]:
+    record = {
+        "query_id": ranked.query_id,
+        "ranked_ids": list(ranked.ranked_ids),
+        "scores": [round(score, 6) for score in ranked.scores],
+        "target_rank": ranked.target_rank,
+    }
+    if ranked.subset_ids:
+        record["subset_ids"] = list(ranked.subset_ids)
+    return record if set_name is None else {"set": set_name, **record}

@@ -1,0 +1,142 @@
+"""The composed image retrieval system: embed -> loss -> log; collect -> rank -> metric."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric
+
+from diptych.contracts import GalleryBatch, QueryBatch, TripletBatch
+from diptych.distributed import gather_rows, rank
+from diptych.systems.retrieval_evaluation import SetResult, evaluate_set, summary
+
+
+class CIRSystem(L.LightningModule):
+    """Wires a composed model to its loss, its metrics and its optimizer.
+
+    `micro_batch_size` embeds a batch in pieces of that many triplets (gradient caching): same loss and gradients, the
+    memory of one piece. `optimizer` and `scheduler` are constructors that wait for parameters and optimizer; the
+    scheduler advances per step. `compile` compiles the model's training forward. After an evaluation `results` holds
+    one `SetResult` per evaluation set.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        metrics: Mapping[str, Metric],
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        micro_batch_size: int | None = None,
+        compile: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+        self.metrics = dict(metrics)
+        self.optimizer_of, self.scheduler_of = optimizer, scheduler
+        self.micro_batch_size, self.seed = micro_batch_size, seed
+        if compile:
+            self.model.compile(dynamic=True)
+        self.results: list[SetResult] = []
+        self.truncated_texts = 0
+        self._collected: dict[int, dict[str, list[Tensor]]] = {}
+
+    # ------------------------------------------------------------------------------------------------ training
+
+    def on_train_batch_start(self, batch: TripletBatch, batch_idx: int) -> None:
+        """Makes the step's randomness (dropout) a function of seed, step and rank, so that a resumed run repeats it."""
+        torch.manual_seed(hash((self.seed, batch_idx, rank())) % (1 << 63))
+
+    def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
+        """The loss of a batch; a loss that is not finite stops the run and names the batch's queries."""
+        embeddings = self.model(
+            batch,
+            self.micro_batch_size,
+            with_reference=getattr(self.loss, "reference_negatives", False),
+            with_distractors=getattr(self.loss, "distractor_negatives", False),
+        )
+        terms = self.loss(embeddings, batch)
+        if not torch.isfinite(terms["loss"]):
+            raise ValueError(
+                f"the loss is {terms['loss'].item()} at step {self.global_step}; queries of the batch: "
+                f"{', '.join(batch.query_ids)}. Try trainer.precision=32-true or a lower system.optimizer.lr"
+            )
+        self.truncated_texts += getattr(batch.text, "num_truncated", 0)
+        self.log_dict({f"train/{name}": value for name, value in terms.items()}, batch_size=len(batch.query_ids))
+        self.log("train/truncated_texts", float(self.truncated_texts), batch_size=len(batch.query_ids))
+        self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.query_ids))
+        return terms["loss"]
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimizer over everything trainable; the loss's own parameters are not decayed."""
+        groups = [
+            {"params": [parameter for parameter in self.model.parameters() if parameter.requires_grad]},
+            {"params": list(self.loss.parameters()), "weight_decay": 0.0},
+        ]
+        groups = [group for group in groups if group["params"]]
+        if not groups:
+            raise ValueError("system.model has no trainable parameter: backbone.freeze=all leaves nothing to train here")
+        optimizer = self.optimizer_of(groups)
+        if self.scheduler_of is None:
+            return {"optimizer": optimizer}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler_of(optimizer), "interval": "step"}}
+
+    # ------------------------------------------------------------------------------------------------ evaluation
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the last evaluation."""
+        self._collected = defaultdict(lambda: defaultdict(list))
+
+    def validation_step(self, batch: QueryBatch | GalleryBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embeds queries or gallery images and keeps them, on the CPU, with their positions."""
+        if isinstance(batch, QueryBatch):
+            embedded, kind = self.model.embed_queries(batch.reference, batch.text), "queries"
+        else:
+            embedded, kind = self.model.embed_gallery(batch.pixels), "gallery"
+        kept = self._collected[dataloader_idx // 2]
+        kept[f"{kind}/positions"].append(batch.positions.cpu())
+        for name, rows in embedded.items():
+            kept[f"{kind}/{name}"].append(rows.float().cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Ranks every evaluation set and logs `val/<metric>`; the model alone, without the baselines."""
+        self._finish("val", self.trainer.datamodule.validation_split, baselines=False)
+
+    def on_test_epoch_start(self) -> None:
+        """Forgets the last evaluation."""
+        self.on_validation_epoch_start()
+
+    def test_step(self, batch: QueryBatch | GalleryBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """As in validation."""
+        self.validation_step(batch, batch_idx, dataloader_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Ranks every evaluation set and logs `test/<metric>`, the baselines beside the model."""
+        self._finish("test", self.trainer.datamodule.test_split, baselines=True)
+
+    def _finish(self, prefix: str, split: str, baselines: bool) -> None:
+        sets = self.trainer.datamodule.evaluation_sets(split)
+        self.results = []
+        for position, evaluation in enumerate(sets):
+            rows = self._gathered(self._collected.pop(position, {}), len(evaluation.queries), len(evaluation.gallery))
+            self.results.append(evaluate_set(evaluation, rows, self.metrics, baselines))
+        if not self.trainer.sanity_checking:
+            # Every rank has computed the same numbers from the same rows: there is nothing to average over ranks.
+            self.log_dict({f"{prefix}/{name}": value for name, value in summary(self.results).items()}, sync_dist=False)
+
+    def _gathered(self, kept: Mapping[str, list[Tensor]], num_queries: int, num_gallery: int) -> dict[str, Tensor]:
+        """All rows of all ranks by name, `queries/model` and the like, in the order of the evaluation set."""
+        gathered = {}
+        for kind, total in (("queries", num_queries), ("gallery", num_gallery)):
+            local = {name: torch.cat(pieces) for name, pieces in kept.items() if name.startswith(f"{kind}/")}
+            positions = local.pop(f"{kind}/positions", torch.empty(0, dtype=torch.long))
+            gathered |= gather_rows(positions, local, total, kind)
+        return gathered
