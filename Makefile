@@ -1,10 +1,10 @@
-# make demo: install, make the rooms set, train and evaluate on the CPU.   make test: install, lint, test.
+# make demo: install, generate the rooms set, train and evaluate on the CPU.   make test: install, lint, test.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint lock bench-cir clean
+.PHONY: setup demo test lint format lock bench-cir
 
 setup: $(STAMP)
 
@@ -15,3 +15,29 @@ $(STAMP): requirements.lock requirements.txt pyproject.toml
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet -r requirements.lock
 	touch $@
 
+# Trains on the rooms set (generated on first use), then scores the best checkpoint on the test split.
+demo: setup
+	$(BIN)/python train.py experiment=cir_rooms evaluate_at_end=false
+	$(BIN)/python evaluate.py ckpt=runs/cir_rooms/latest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/python -m pytest
+
+# Ratios measured side by side; on an otherwise idle machine.
+bench-cir: setup
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/decoding.py
+
+# After a change of requirements.txt: resolve again for Python 3.10 to 3.13.
+lock: setup
+	$(BIN)/uv pip compile --quiet requirements.txt --group dev --universal --python-version 3.10 --no-header -o requirements.lock

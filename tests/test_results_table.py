@@ -101,6 +101,41 @@ def test_a_null_value_is_no_value():
     assert math.isnan(row.cells["model"].value)
 
 
+def test_several_sets_have_rows_of_their_own():
+    metrics = {
+        "median_rank": 3.5,
+        "dress/median_rank": 3.0,
+        "dress/sum/median_rank": 9.0,
+        "toptee/recall_at_1/changes_2": 0.5,
+    }
+    rows = metric_rows(make_result(metrics=metrics, intervals={"dress/median_rank": [2.0, 4.0]}))
+    assert [row.key for row in rows] == ["median_rank", "dress/median_rank", "toptee/recall_at_1/changes_2"]
+    assert rows[1].cells["model"].interval == (2.0, 4.0)
+    assert rows[1].cells["sum"].value == 9.0
+    text = printed(make_result(data=["dress", "toptee"], metrics=metrics, protocol={"line": "a v1; b v1"}), width=150)
+    assert "on dress, toptee test, protocol a v1; b v1" in text
+    assert "dress/median_rank (rank)" in text
+
+
+def test_an_aspect_named_like_nothing_else_is_kept_whole():
+    (row,) = metric_rows(make_result(metrics={"map_at_10/a/b": 0.5}, intervals={}))
+    assert (row.set_name, row.metric, row.aspect) == (None, "map_at_10", "a/b")
+
+
+def test_a_new_metric_needs_no_entry_here():
+    rows = metric_rows(
+        make_result(metrics={"reciprocal_rank": 0.5, "sum/reciprocal_rank": 0.25, "reciprocal_rank/x": 0.1})
+    )
+    assert [row.key for row in rows] == ["reciprocal_rank", "reciprocal_rank/x"]
+    assert rows[0].cells["sum"].value == 0.25
+    assert format_value("reciprocal_rank", 0.5) == "50.00"
+
+
+def test_a_key_without_a_metric_is_refused():
+    with pytest.raises(ValueError, match="'sum/'"):
+        metric_rows(make_result(metrics={"sum/": 0.5}))
+
+
 def test_aspects_in_words():
     assert aspect_label("changes_1") == "1 change"
     assert aspect_label("changes_12") == "12 changes"

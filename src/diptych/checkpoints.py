@@ -26,7 +26,7 @@ class AtomicCheckpointIO(CheckpointIO):
         """Writes the checkpoint to `path`; raises OSError, naming the file, when the disk is full."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = path.with_name(f".{path.name}.tmp")  # one name: what a kill leaves is overwritten, not collected
         try:
             with temporary.open("wb") as file:
                 torch.save(checkpoint, file)
@@ -34,12 +34,16 @@ class AtomicCheckpointIO(CheckpointIO):
                 os.fsync(file.fileno())
             temporary.replace(path)
         except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
-            raise OSError(f"could not save the checkpoint {path}: {error}. The previous one, if any, is untouched") from error
+            raise OSError(
+                f"could not save the checkpoint {path}: {error}. The previous one, if any, is untouched"
+            ) from error
         finally:
             temporary.unlink(missing_ok=True)
         _sync_folder(path.parent)
 
-    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
         """The checkpoint's dictionary, on the CPU unless `map_location` says otherwise."""
         return load(path, map_location or "cpu")
 
@@ -56,8 +60,10 @@ def load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # the unpickler, the zip reader and torch each raise their own kinds
-        raise ValueError(f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {error}") from error
-    if not isinstance(checkpoint, dict) or KEY not in checkpoint:
+        raise ValueError(
+            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {error}"
+        ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
         raise ValueError(f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry)")
     if checkpoint[KEY].get("format") != FORMAT:
         raise ValueError(f"{path}: checkpoint format {checkpoint[KEY].get('format')}, this version reads {FORMAT}")

@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 log = logging.getLogger(__name__)
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "conf"
-_GROUPS = ["data", "system", "trainer", "callbacks", "logger"]
+_GROUPS = {"train": ["data", "system", "trainer", "callbacks", "logger"], "evaluate": ["data", "trainer", "metrics"]}
 _INSTANTIATE_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_", "_args_"}
 _TRUSTED = ("diptych.", "torch.optim.", "torch.nn.")  # what a config out of a checkpoint may name
 _STARTED = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -117,7 +117,8 @@ def _run_dir(entry: str, *, _root_: DictConfig) -> str:
 
 def root_keys(config_name: str) -> list[str]:
     """The keys at the top of a primary config."""
-    return list(OmegaConf.load(CONFIG_FOLDER / f"{config_name}.yaml")) + _GROUPS
+    own = OmegaConf.load(CONFIG_FOLDER / f"{config_name}.yaml")
+    return [str(key) for key in own if key not in ("defaults", "hydra")] + _GROUPS[config_name]
 
 
 def check(config: DictConfig, known_roots: list[str]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
 
 def world_size() -> int:
     """Number of processes that train or evaluate together; 1 without a process group."""
@@ -23,14 +24,12 @@ class _GatherWithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, local: Tensor) -> Tensor:
         ctx.num_rows = local.shape[0]
-        parts = [torch.empty_like(local) for _ in range(world_size())]
-        dist.all_gather(parts, local.contiguous())
-        return torch.cat(parts)
+        return gather(local)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         # Every rank's loss depends on this rank's rows: their gradients are summed, then each takes its own.
-        gradient = gradient.contiguous()
+        gradient = gradient.clone(memory_format=torch.contiguous_format)  # not ours to change in place
         dist.all_reduce(gradient)
         return gradient[rank() * ctx.num_rows : (rank() + 1) * ctx.num_rows]
 
@@ -48,8 +47,9 @@ def gather(local: Tensor) -> Tensor:
     """Rows of all ranks in rank order, without gradient; every rank must bring the same number of rows."""
     if world_size() == 1:
         return local
+    local = local.contiguous()
     parts = [torch.empty_like(local) for _ in range(world_size())]
-    dist.all_gather(parts, local.contiguous())
+    dist.all_gather(parts, local)
     return torch.cat(parts)
 
 
@@ -59,25 +59,29 @@ def gather_rows(positions: Tensor, rows: Mapping[str, Tensor], total: int, what:
     `positions` (n,) says where the local rows (n, ...) belong. Raises ValueError naming the missing positions if some
     row was computed by nobody, and when one was computed twice with different values; `what` names them in messages.
     """
-    merged: dict[str, Tensor] = {}
-    seen = torch.zeros(total, dtype=torch.bool)
-    for piece_positions, piece in _gather_pieces(positions.cpu(), rows):
-        again = piece_positions[seen[piece_positions]]
-        for name, values in piece.items():
-            target = merged.setdefault(name, torch.zeros(total, *values.shape[1:], dtype=values.dtype))
-            if len(again) and not torch.equal(target[again], values[seen[piece_positions]]):
-                raise ValueError(f"{what} {again.tolist()[:10]} were computed twice with different results")
-            target[piece_positions] = values
-        seen[piece_positions] = True
-    if not seen.all():
-        missing = (~seen).nonzero().flatten().tolist()
+    pieces = _gather_pieces(positions.cpu(), rows)
+    times = torch.bincount(torch.cat([where for where, _ in pieces]), minlength=total)
+    if len(times) > total:
+        raise ValueError(f"{what} at position {len(times) - 1} were computed, but there are only {total}")
+    missing = (times == 0).nonzero().flatten().tolist()
+    if missing:
         raise ValueError(
-            f"{int(seen.sum())} of {total} {what} were computed; missing positions: {missing[:10]} ({len(missing)} in all)"
+            f"{total - len(missing)} of {total} {what} were computed; "
+            f"missing positions: {missing[:10]} ({len(missing)} in all)"
         )
+    merged: dict[str, Tensor] = {}
+    for where, piece in pieces:
+        for name, values in piece.items():
+            merged.setdefault(name, torch.zeros(total, *values.shape[1:], dtype=values.dtype))[where] = values
+    for where, piece in pieces:
+        again = times[where] > 1
+        for name, values in piece.items():
+            if not torch.equal(merged[name][where[again]], values[again]):
+                raise ValueError(f"{what} {where[again].tolist()[:10]} were computed twice with different results")
     return merged
 
 
-def _gather_pieces(positions: Tensor, rows: Mapping[str, Tensor]) -> Iterable[tuple[Tensor, dict[str, Tensor]]]:
+def _gather_pieces(positions: Tensor, rows: Mapping[str, Tensor]) -> list[tuple[Tensor, dict[str, Tensor]]]:
     local = (positions.numpy(), {name: values.cpu().numpy() for name, values in rows.items()})
     pieces: list[Any] = [local]
     if world_size() > 1:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from hydra.utils import instantiate
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 
+from diptych.composition import CONFIG_FOLDER, build, register_resolvers
 from diptych.contracts import TripletSource
 from diptych.data.image_faults import EMPTY, MISSING, UNREADABLE, Fault, KeptVerdicts, find_faults
 
@@ -166,9 +166,6 @@ def _write_listing(path: Path, faults: Sequence[Fault]) -> Path | None:
 # ---------------------------------------------------------------------------------------------------- command line
 
 
-CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "conf"
-
-
 def main(arguments: Sequence[str]) -> int:
     """Compose the sources of `data=...` and examine them; returns 2 if that is not possible."""
     settings = dict(argument.partition("=")[::2] for argument in arguments)
@@ -176,9 +173,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if "data" not in settings or (workers is not None and not workers.isdigit()):
             raise ValueError("usage: python -m diptych.doctor data=cirr [data.root=PATH] [split=val] [output=FOLDER]")
-        with initialize_config_dir(str(CONFIG_FOLDER), version_base=None):
+        register_resolvers()
+        with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
             config = compose("train", [f"{key}={value}" for key, value in settings.items()])
-        sources = {name: instantiate(node, _convert_="all") for name, node in config.data.sources.items()}
+        sources = {name: build(node, _convert_="all") for name, node in config.data.sources.items()}
         return main_for_sources(
             sources, [split] if split else None, Path(output) if output else None, int(workers) if workers else None
         )

@@ -15,10 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from diptych import checkpoints, composition
 from diptych.contracts import TripletSource
 from diptych.distributed import rank, world_size
-from diptych.metrics.map_at_k import MeanAveragePrecisionAtK
-from diptych.metrics.median_rank import MedianRank
-from diptych.metrics.recall_at_k import RecallAtK
-from diptych.metrics.recall_subset_at_k import RecallSubsetAtK
 from diptych.ranked_queries import rank_ids
 from diptych.results import metrics_record, print_results, write_results
 from diptych.systems.retrieval_evaluation import SetResult, measure
@@ -83,7 +79,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     predictions = _read_predictions(Path(config.predictions))
     sources = {name: composition.build(node) for name, node in config.data.sources.items()}
     names = config.data.evaluate_on or list(sources)
-    metrics = {type(m).__name__: m for m in (RecallAtK(), RecallSubsetAtK(), MeanAveragePrecisionAtK(), MedianRank())}
+    metrics = {name: composition.build(node) for name, node in config.metrics.items()}
     results = []
     for name in names:
         queries, protocol = sources[name].queries(config.split), sources[name].protocol(config.split)

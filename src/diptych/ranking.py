@@ -78,8 +78,7 @@ def rank(
     k = min(k, len(gallery))
     positions, scores, ranks, member_scores = [], [], [], []
     with torch.no_grad(), _full_float32(queries.device.type):
-        blocks = _score_blocks(queries, gallery, excluded, memory_limit_bytes)
-        for start, block in blocks:
+        for start, block in _score_blocks(queries, gallery, excluded, memory_limit_bytes):
             top_scores, top_positions = _top_k(block, k)
             positions.append(top_positions)
             scores.append(top_scores)
@@ -87,13 +86,12 @@ def rank(
             rows, columns = group.of_block(start, len(block))
             member_scores.append(block[rows, columns])
     removed = excluded.tolist()
-    relevant_ranks = pairs.split(ranks)
     return Ranking(
         positions=_concatenate(positions, (0, k), torch.int64, queries.device),
         scores=_concatenate(scores, (0, k), torch.float32, queries.device),
         relevant_ranks=tuple(
-            tuple(None if column == gone else found for column, found in zip(columns, ranks, strict=True))
-            for columns, ranks, gone in zip(relevant, relevant_ranks, removed, strict=True)
+            tuple(None if column == gone else found for column, found in zip(columns, of_query, strict=True))
+            for columns, of_query, gone in zip(relevant, pairs.split(ranks), removed, strict=True)
         ),
         member_order=tuple(
             tuple(c for _, c in sorted((-s, c) for c, s in zip(columns, found, strict=True) if c != gone))
@@ -139,8 +137,8 @@ def _check(
 ) -> None:
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         raise ValueError(f"queries {tuple(queries.shape)} and gallery {tuple(gallery.shape)} must be (Q, E) and (G, E)")
-    if len(gallery) == 0 or k < 1:
-        raise ValueError(f"nothing to rank: gallery of {len(gallery)} images, k={k}")
+    if not 0 < len(gallery) <= MAX_GALLERY or k < 1:
+        raise ValueError(f"cannot rank a gallery of {len(gallery)} images (1 to {MAX_GALLERY}) with k={k}")
     for name, given in (("relevant", relevant), ("excluded", excluded), ("members", members)):
         if len(given) != len(queries):
             raise ValueError(f"`{name}` has {len(given)} entries for {len(queries)} queries")
@@ -153,6 +151,12 @@ def _check(
             raise ValueError(f"{name} embeddings with NaN or infinite values: {len(bad)}, first positions {bad[:10]}")
     if largest * queries.shape[1] > torch.finfo(torch.float32).max:
         raise ValueError("scores would overflow float32; normalise the embeddings first")
+    _check_positions(gallery, relevant, excluded, members)
+
+
+def _check_positions(
+    gallery: Tensor, relevant: Sequence[Sequence[int]], excluded: Tensor, members: Sequence[Sequence[int]]
+) -> None:
     for name, lists in (("relevant", relevant), ("members", members)):
         for query, positions in enumerate(lists):
             if any(not 0 <= position < len(gallery) for position in positions):
@@ -221,16 +225,16 @@ def _repeated_rows(gallery: Tensor) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, ((gallery.shape[1] + odd) // 2,), generator=generator) * 2 + 1
     factors = factors.to(gallery.device)
-    chunks = [pad(chunk, (0, odd)).contiguous() if odd else chunk.contiguous() for chunk in gallery.split(HASH_ROWS)]
-    hashes = torch.cat([(chunk.view(torch.int64) * factors).sum(1) for chunk in chunks])
+    chunks = (pad(chunk, (0, odd)).contiguous().view(torch.int64) for chunk in gallery.split(HASH_ROWS))
+    hashes = torch.cat([(chunk * factors).sum(1) for chunk in chunks])
     hashes, order = hashes.sort(stable=True)
     begins = torch.ones_like(hashes, dtype=torch.bool)
     begins[1:] = hashes[1:] != hashes[:-1]
     first = order[begins][begins.cumsum(0) - 1]
     later, first = order[~begins], first[~begins]
-    same = [(gallery[a] == gallery[b]).all(1) for a, b in zip(later.split(HASH_ROWS), first.split(HASH_ROWS), strict=True)]
-    confirmed = torch.cat(same) if same else torch.zeros_like(later, dtype=torch.bool)
-    return later[confirmed], first[confirmed]
+    pairs = zip(later.split(HASH_ROWS), first.split(HASH_ROWS), strict=True)
+    same = torch.cat([(gallery[after] == gallery[before]).all(1) for after, before in pairs])
+    return later[same], first[same]
 
 
 def _top_k(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -274,12 +278,13 @@ def _exact_ranks(block: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """
     ranks = torch.empty_like(columns)
     places = torch.arange(block.shape[1], device=block.device)
-    chunk = min(_chunk_rows(block), max(1, len(columns)))
-    scores, compared = (torch.empty(chunk, block.shape[1], device=block.device) for _ in range(2))
+    one_each = torch.equal(rows, torch.arange(len(block), device=block.device))  # then no row needs to be copied
+    chunk = _chunk_rows(block)
+    buffer = torch.empty(min(chunk, len(columns)), block.shape[1], device=block.device)
     for start in range(0, len(columns), chunk):
         own = columns[start : start + chunk, None]
-        row, result = scores[: len(own)], compared[: len(own)]
-        torch.index_select(block, 0, rows[start : start + chunk], out=row)
+        row = block[start : start + chunk] if one_each else block.index_select(0, rows[start : start + chunk])
+        result = buffer[: len(own)]
         score = row.gather(1, own)
         before = torch.gt(row, score, out=result).sum(1)
         tied = (torch.ge(row, score, out=result).sum(1) > before + 1).nonzero().flatten()

@@ -18,6 +18,13 @@ MODEL = "model"
 BASELINES = ("sum", "image_only", "text_only")
 NO_VALUE = "–"
 
+# A metric is known by its form, so that set names and aspects can be any words; another metric has no set name.
+_KEY = re.compile(
+    rf"(?:(?P<set>[^/]+)/)??(?:(?P<baseline>{'|'.join(BASELINES)})/)?"
+    r"(?P<metric>\w+_at_\d+|median_rank|average)(?:/(?P<aspect>.+))?"
+)
+_OTHER_KEY = re.compile(rf"(?P<set>)(?:(?P<baseline>{'|'.join(BASELINES)})/)?(?P<metric>[^/]+)(?:/(?P<aspect>.+))?")
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -29,35 +36,42 @@ class Cell:
 
 @dataclass(slots=True)
 class MetricRow:
-    """One metric, over all queries or over those of one `aspect`: a cell per variant (`model` and the baselines)."""
+    """One metric with a cell per variant (`model` and the baselines).
+
+    `set_name` is None, or one of several evaluation sets (FashionIQ's `dress`); `aspect` is None, or the group of
+    queries that the metric covers (`changes_2`).
+    """
 
     metric: str
-    aspect: str | None
+    set_name: str | None = None
+    aspect: str | None = None
     cells: dict[str, Cell] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """The metric's key as `metrics.json` has it for the model."""
-        return self.metric if self.aspect is None else f"{self.metric}/{self.aspect}"
+        return "/".join(part for part in (self.set_name, self.metric, self.aspect) if part is not None)
 
 
 def metric_rows(result: Mapping[str, Any]) -> list[MetricRow]:
     """The metrics over all queries, in stored order; then those per aspect, `changes_2` before `changes_10`.
 
-    Keys are `[<baseline>/]<metric>[/<aspect>]`. A value that is None (JSON has no NaN) becomes NaN.
+    Keys are `[<set>/][<baseline>/]<metric>[/<aspect>]`; a key without a metric raises ValueError. A value that is None
+    (JSON has no NaN) becomes NaN.
     """
     intervals = result.get("intervals") or {}
-    rows: dict[tuple[str, str | None], MetricRow] = {}
+    rows: dict[tuple[str, str | None, str | None], MetricRow] = {}
     for key, value in result["metrics"].items():
-        first, _, rest = key.partition("/")
-        variant, name = (first, rest) if first in BASELINES else (MODEL, key)
-        metric, _, aspect = name.partition("/")
-        row = rows.setdefault((metric, aspect or None), MetricRow(metric, aspect or None))
-        row.cells[variant] = Cell(_number(value), _interval(intervals.get(key)))
-    stored_order = {metric: place for place, metric in enumerate(dict.fromkeys(metric for metric, _ in rows))}
+        match = _KEY.fullmatch(key) or _OTHER_KEY.fullmatch(key)
+        if match is None:
+            raise ValueError(f"metric {key!r} is not of the form [<set>/][<baseline>/]<metric>[/<aspect>]")
+        place = (match["metric"], match["set"] or None, match["aspect"])
+        row = rows.setdefault(place, MetricRow(*place))
+        row.cells[match["baseline"] or MODEL] = Cell(_number(value), _interval(intervals.get(key)))
     overall = [row for row in rows.values() if row.aspect is None]
     per_aspect = [row for row in rows.values() if row.aspect is not None]
-    per_aspect.sort(key=lambda row: (stored_order[row.metric], _natural_order(row.aspect or "")))
+    groups = list(dict.fromkeys((row.set_name, row.metric) for row in per_aspect))
+    per_aspect.sort(key=lambda row: (groups.index((row.set_name, row.metric)), _natural_order(row.aspect or "")))
     return overall + per_aspect
 
 
@@ -67,8 +81,8 @@ def variants(rows: list[MetricRow]) -> list[str]:
 
 
 def is_fraction(metric: str) -> bool:
-    """Whether the metric is stored as a fraction and shown in percent: all but ranks."""
-    return not metric.endswith("_rank")
+    """Whether the metric is stored as a fraction and shown in percent: all but the median rank."""
+    return metric != "median_rank"
 
 
 def format_value(metric: str, value: float) -> str:
@@ -96,12 +110,15 @@ def aspect_label(aspect: str) -> str:
 
 def title_line(result: Mapping[str, Any]) -> str:
     """What was evaluated on what: `cir_rooms on rooms test`. Without an experiment, predictions were scored."""
-    return f"{result.get('experiment') or 'predictions'} on {result['data']} {result['split']}"
+    data = result["data"] if isinstance(result["data"], str) else ", ".join(result["data"])
+    return f"{result.get('experiment') or 'predictions'} on {data} {result['split']}"
 
 
 def protocol_line(result: Mapping[str, Any]) -> str:
-    """`hotel_cir v1 @partial(548/550)`, as `EvaluationProtocol.describe` has it."""
+    """`hotel_cir v1 @partial(548/550)`, as `EvaluationProtocol.describe` has it; a stored `line` names them all."""
     protocol = result["protocol"]
+    if protocol.get("line"):
+        return str(protocol["line"])
     partial = f" @partial({protocol['partial']})" if protocol.get("partial") else ""
     return f"{protocol['name']} v{protocol['version']}{partial}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections import Counter
@@ -17,9 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diptych.contracts import Query, RankedQuery
+from diptych.contracts import Query, RankedQuery, TripletSource
 from diptych.data.circo import CIRCO
 from diptych.data.cirr import CIRR
+
+log = logging.getLogger(__name__)
 
 CIRR_VERSION = "rc2"
 CIRR_LENGTHS = {"recall": 50, "recall_subset": 3}
@@ -28,6 +31,24 @@ CIRCO_LENGTH = 50
 _SHOWN = 20
 
 # ---------------------------------------------------------------------------------------------------- writing
+
+
+def write(folder: Path, ranked: Iterable[RankedQuery], source: TripletSource, split: str = "test") -> list[Path]:
+    """Write and check the files that the source's server takes; none for a source that has no server.
+
+    A file that breaks a rule, for example because the gallery is short, is written all the same and the log says so.
+    """
+    if isinstance(source, CIRR):
+        paths = list(write_cirr(ranked, folder))
+    elif isinstance(source, CIRCO):
+        paths = [write_circo(ranked, folder)]
+    else:
+        return []
+    for path in paths:
+        verdict = check(path, source, split)
+        if verdict.violations:
+            log.warning("the server would refuse this file:\n%s", _describe(path, verdict).rstrip())
+    return paths
 
 
 def write_cirr(ranked: Iterable[RankedQuery], folder: Path, name: str = "cirr_test1") -> tuple[Path, Path]:

@@ -15,6 +15,7 @@ from diptych import checkpoints, composition
 from diptych.callbacks.stop_on_signal import StopOnSignal
 from diptych.checkpoints import AtomicCheckpointIO
 from diptych.evaluation import quiet_lightning, score
+from diptych.feature_preparation import check_cacheable, prepare_features
 from diptych.loggers.metrics_csv import MetricsCSV
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,13 @@ def train(config: DictConfig) -> None:
     _look_at_data(datamodule)  # before any weights: missing data must not cost a download
     L.seed_everything(config.seed, workers=True, verbose=False)
     system = composition.build(config.system)
+    if datamodule.feature_cache:
+        check_cacheable(system.model.backbone)
     last = run_dir / "checkpoints" / "last.ckpt"
     if resume:
-        step = checkpoints.load(last)["global_step"]
+        checkpoint = checkpoints.load(last)
+        step = checkpoint["global_step"]
+        checkpoints.load_weights(system, checkpoint, last)  # the feature cache is looked up by the backbone's weights
         log.info("continuing %s at step %d", run_dir, step)
     elif config.init_from:
         checkpoints.load_weights(system, checkpoints.load(config.init_from), config.init_from)
@@ -54,6 +59,9 @@ def train(config: DictConfig) -> None:
         _report_size(system, config)
         # Lightning starts the other ranks with this command line: not a sweep's, not a new run's.
         sys.argv = [sys.argv[0], f"join_run={run_dir}", *([f"resume={run_dir}"] if resume else [])]
+    if datamodule.feature_cache:
+        device = trainer.strategy.root_device
+        datamodule.read_features(prepare_features(system.model.backbone, datamodule, datamodule.feature_cache, device))
     trainer.fit(system, datamodule=datamodule, ckpt_path=str(last) if resume else None, weights_only=True)
 
     if any(isinstance(callback, StopOnSignal) and callback.stopped for callback in callbacks):

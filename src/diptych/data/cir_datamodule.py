@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from diptych.contracts import EvaluationSet, Preprocessing, Triplet, TripletSource
 from diptych.data.captions import expand
 from diptych.data.evaluation_data import evaluation_loaders
+from diptych.data.feature_cache import FeatureCache
 from diptych.data.images import ImageReader
 from diptych.data.presence import absent_files, complain_about
 from diptych.data.sampling import MixingSampler
@@ -33,6 +34,9 @@ class CIRDataModule(L.LightningDataModule):
     `first`). `image_cache` is a folder for images prepared once, `decoder` is `fast` or `exact` (see `ImageReader`).
     `on_missing` says what a missing image does: `error` refuses to start, `drop` leaves out what cannot be read and
     marks the protocol partial. `root` is the folder of a single source, already applied by the config.
+
+    `feature_cache` is a folder for the features of a frozen backbone, stored as `feature_dtype`; `train.py` computes
+    those that are missing and hands them to `read_features`. Training then reads no images; evaluation still does.
 
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
     """
@@ -58,14 +62,25 @@ class CIRDataModule(L.LightningDataModule):
         on_missing: str = "error",
         image_cache: str | None = None,
         decoder: str = "fast",
+        feature_cache: str | None = None,
+        feature_dtype: str = "float16",
         seed: int = 0,
         root: str | None = None,
     ) -> None:
         super().__init__()
         if on_missing not in ("error", "drop"):
             raise ValueError(f"data.on_missing={on_missing!r} is not one of error, drop")
+        if feature_dtype not in ("float16", "float32"):
+            raise ValueError(f"data.feature_dtype={feature_dtype!r} is not one of float16, float32")
+        if feature_cache and augmentation is not None:
+            raise ValueError(
+                "data.feature_cache holds features of the images as they are, which data.augmentation would change; "
+                "set one of them to null"
+            )
         if root is not None and len(sources) > 1:
-            raise ValueError("data.root names one dataset's folder; in a mix set data.sources.<name>.root for each source")
+            raise ValueError(
+                "data.root names one dataset's folder; in a mix set data.sources.<name>.root for each source"
+            )
         self.sources, self.preprocessing = dict(sources), preprocessing
         self.batch_size, self.evaluation_batch_size, self.num_workers = batch_size, evaluation_batch_size, num_workers
         self.train_on = _known(train_on, self.sources, "data.train_on")
@@ -77,6 +92,7 @@ class CIRDataModule(L.LightningDataModule):
         self.validation_split, self.test_split = validation_split, test_split
         self.on_missing, self.seed = on_missing, seed
         self.reader = ImageReader(preprocessing.image, decoder=decoder, cache_dir=image_cache)
+        self.feature_cache, self.feature_dtype = feature_cache, feature_dtype
         self.start_batch = 0
         self._sets: dict[str, list[EvaluationSet]] = {}
         self._dataset: TripletDataset | None = None
@@ -93,6 +109,10 @@ class CIRDataModule(L.LightningDataModule):
             )
             self._sizes = [len(triplets) for _, triplets in parts]
         return self._dataset
+
+    def read_features(self, features: FeatureCache) -> None:
+        """Trains on these features instead of images and texts."""
+        self.training_dataset().features = features
 
     def train_dataloader(self) -> DataLoader:
         """One epoch is the whole run, `trainer.max_steps` optimizer steps; passes over the data follow seamlessly."""
@@ -196,7 +216,9 @@ class CIRDataModule(L.LightningDataModule):
             queries = [q for q in queries if not {q.reference_image, q.target_image, *q.relevant_ids} & absent.keys()]
             protocol = replace(protocol, partial=f"{len(gallery)}/{num_gallery}")
         if not queries or not gallery:
-            raise ValueError(f"{source.root}: split {split} of {source.name} has {len(queries)} queries, {len(gallery)} images")
+            raise ValueError(
+                f"{source.root}: split {split} of {source.name} has {len(queries)} queries, {len(gallery)} images"
+            )
         return EvaluationSet(source.name, queries, gallery, protocol, references)
 
 

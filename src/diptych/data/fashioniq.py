@@ -19,7 +19,6 @@ from diptych.data.annotations import (
     load_records,
     require_folder,
     resolve_inside,
-    safe_relative,
 )
 
 _CATEGORIES = ("dress", "shirt", "toptee")
@@ -51,6 +50,7 @@ class FashionIQ:
         self.root = Path(root)
         self.name = category
         self._protocol = protocol
+        self._png: set[str] | None = None
         self._images: dict[str, dict[str, None]] = {}
         self._pairs: dict[str, list[tuple[Query, tuple[str, ...]]]] = {}
 
@@ -169,10 +169,12 @@ class FashionIQ:
         return self._images[split]
 
     def _path(self, asin: str) -> Path:
-        # Most copies hold .jpg, some .png: take what is there, and .jpg where neither is.
         folder = self.root / "images"
-        jpeg, png = (resolve_inside(folder, safe_relative(f"{asin}.{suffix}")) for suffix in ("jpg", "png"))
-        return png if not jpeg.exists() and png.exists() else jpeg
+        if self._png is None:
+            # Most copies hold .jpg, some .png: take what is there, and .jpg where neither is.
+            names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+            self._png = {name[:-4] for name in names if name.endswith(".png") and f"{name[:-4]}.jpg" not in names}
+        return resolve_inside(folder, f"{asin}.png" if asin in self._png else f"{asin}.jpg")
 
     def _check(self, split: str) -> None:
         check_split(split, self.splits, "FashionIQ")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import TextIO
 
@@ -103,8 +103,11 @@ def _decode_all(paths: list[Path], workers: int) -> Iterator[tuple[Path, str | N
     if workers <= 1 or len(paths) < _WORTH_A_POOL:
         yield from zip(paths, map(decoding_error, paths), strict=True)
         return
-    # Spawned, not forked: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    # Not plain forks: torch's threads do not survive them. The fork server imports torch once for all workers.
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         yield from zip(paths, pool.map(decoding_error, paths, chunksize=16), strict=True)
 
 

@@ -11,9 +11,10 @@ from torch.utils.data import Sampler
 class MixingSampler(Sampler[tuple[int, int]]):
     """An endless, reproducible order over several sources, which can start at any batch.
 
-    One pass draws `size * weight / mean weight`-like shares of every source (all of each when no weights are given),
-    shuffled together; a source that must give more than it has is gone through again in a new order. Passes follow
-    each other without a seam. Every rank takes its own rows of each global batch, so the global batches are the same
+    One pass is as long as all sources together. Without weights it holds every example once; with weights each source
+    gives `weight / sum of weights` of the pass, whatever its size: a part of its examples, or, if it must give more
+    than it has, all of them again in a new order. Everything is shuffled together, and passes follow each other without
+    a seam. Every rank takes its own rows of each global batch, so the global batches are the same
     for any number of ranks with the same total batch size.
 
     Yields (example, draw): the example's position in the concatenation of the sources, and the number of the draw
@@ -32,14 +33,16 @@ class MixingSampler(Sampler[tuple[int, int]]):
         world_size: int = 1,
         start_batch: int = 0,
     ) -> None:
+        if min(source_sizes) < 1:
+            raise ValueError(f"training sources of sizes {list(source_sizes)}: an empty one cannot be drawn from")
         self.source_sizes, self.batch_size, self.seed = tuple(source_sizes), batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.num_batches, self.start_batch = num_batches, start_batch
         self.shares = _shares(self.source_sizes, weights)
         if sum(self.shares) < batch_size * world_size:
             raise ValueError(
-                f"a batch of {batch_size} on {world_size} ranks is larger than the {sum(self.shares)} training examples; "
-                "lower data.batch_size"
+                f"a batch of {batch_size} on {world_size} ranks is larger than the {sum(self.shares)} training "
+                "examples; lower data.batch_size"
             )
 
     def __len__(self) -> int:
@@ -106,5 +109,7 @@ def _shares(sizes: Sequence[int], weights: Sequence[float] | None) -> tuple[int,
     if weights is None:
         return tuple(sizes)
     if len(weights) != len(sizes) or min(weights) < 0 or sum(weights) == 0:
-        raise ValueError(f"data.weights={list(weights)} must hold one weight of 0 or more for each of {len(sizes)} sources")
+        raise ValueError(
+            f"data.weights={list(weights)} must hold one weight of 0 or more for each of {len(sizes)} sources"
+        )
     return tuple(round(sum(sizes) * weight / sum(weights)) for weight in weights)

@@ -66,7 +66,7 @@ class MetricsCSV(Logger):
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
         with self.path.open(newline="") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(line for line in file if line.endswith("\n"))  # not a row that a kill cut short
             rows = list(reader)
             return list(reader.fieldnames or []), rows
 

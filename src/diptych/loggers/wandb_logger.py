@@ -71,9 +71,10 @@ class ForgivingWandbLogger(WandbLogger):
         log.warning("wandb failed (%s); the run goes on without it, metrics.csv has everything", error)
 
 
-def _stable_id(folder: Path) -> str:
+def _stable_id(folder: Path) -> str | None:
+    """The id in the folder, made by rank 0, the only one that sends; another rank may find none yet."""
     path = folder / "wandb_id"
-    if not path.exists():
+    if not path.exists() and rank_zero_only.rank == 0:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(secrets.token_hex(4))
-    return path.read_text().strip()
+    return path.read_text().strip() if path.exists() else None

@@ -50,14 +50,16 @@ class InfoNCE(nn.Module):
 
     @property
     def logit_scale(self) -> Tensor:
-        """The factor on the cosines, 1 / temperature, clamped to CLIP's bound."""
-        return self.log_logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        """The factor on the cosines, 1 / temperature."""
+        return self.log_logit_scale.exp()
 
     def forward(self, embeddings: ContrastiveEmbeddings, batch: TripletBatch) -> dict[str, Tensor]:
         """Named terms: `loss` (what to minimise), its two directions, `temperature`, and `negatives_per_query`, the
         mean number of candidates that a query is really compared with. The loss is this rank's mean over its B
-        queries; the mean over ranks is the loss of the whole batch.
+        queries; the mean over ranks is the loss of the whole batch (distractors count on their own rank only).
         """
+        with torch.no_grad():  # pulled back after the optimizer's step: clamped in the graph it would lose its gradient
+            self.log_logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
         with_gradient = gather_with_gradient if self.gather_negatives else _identity
         keys_of_all = gather if self.gather_negatives else _identity
         first = rank() * len(embeddings.query) if self.gather_negatives else 0
@@ -68,10 +70,10 @@ class InfoNCE(nn.Module):
         if self.reference_negatives:
             candidates.append(with_gradient(_required(embeddings.reference, "reference")))
             candidate_keys.append(keys_of_all(batch.reference_keys))
-        if self.distractor_negatives and embeddings.distractors is not None:
-            # Their number differs between ranks, so they stay on the rank that has them.
-            candidates.append(embeddings.distractors)
-            candidate_keys.append(_required(batch.distractor_keys, "distractor"))
+        if self.distractor_negatives and batch.distractor_keys is not None:
+            # Their number differs between ranks, so they stay on the rank that has them; a batch may have none.
+            candidates.append(_required(embeddings.distractors, "distractor"))
+            candidate_keys.append(batch.distractor_keys)
 
         to_target, negatives = self._cross_entropy(
             embeddings.query, torch.cat(candidates), own, batch.target_keys, torch.cat(candidate_keys)
@@ -90,7 +92,8 @@ class InfoNCE(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Mean loss of anchors (B, E) whose right candidate stands at `positives` (B,), and negatives per anchor."""
         with torch.autocast(anchors.device.type, enabled=False):  # cosines in bf16 would have two digits
-            logits = self.logit_scale * anchors.float() @ candidates.float().T
+            precise = torch.promote_types(anchors.dtype, torch.float32)
+            logits = self.logit_scale * anchors.to(precise) @ candidates.to(precise).T
         same = anchor_keys[:, None] == candidate_keys[None, :]
         same[torch.arange(len(anchors), device=same.device), positives] = False
         loss = F.cross_entropy(logits.masked_fill(same, -torch.inf), positives)

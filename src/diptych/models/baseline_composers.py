@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from diptych.contracts import ImageFeatures, TextFeatures
 from diptych.models.backbones.clip import CLIPBackbone
-from diptych.models.composed_model import ComposedModel
+from diptych.models.composed_model import ComposedModel, at_least_float32
 
 BASELINES = ("sum", "image_only", "text_only")
 
@@ -32,11 +32,11 @@ class BaselineComposer(ComposedModel):
 
     def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """L2-normalised query embeddings (B, E)."""
-        image_only, text_only = (F.normalize(part.embedding.float(), dim=-1) for part in (image, text))
+        image_only, text_only = (F.normalize(at_least_float32(part.embedding), dim=-1) for part in (image, text))
         if self.kind == "sum":
             return F.normalize(image_only + text_only, dim=-1)
         return image_only if self.kind == "image_only" else text_only
 
     def embed_image(self, image: ImageFeatures) -> Tensor:
         """L2-normalised gallery embeddings (B, E): the backbone's shared space."""
-        return F.normalize(image.embedding.float(), dim=-1)
+        return F.normalize(at_least_float32(image.embedding), dim=-1)

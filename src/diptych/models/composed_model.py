@@ -6,6 +6,7 @@ Shape letters: B batch, E embedding width.
 from __future__ import annotations
 
 from abc import abstractmethod
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ class ComposedModel(nn.Module):
         The baselines are the backbone's own shared-space embeddings, so `embed_gallery` gives their gallery too.
         """
         image, words = self.backbone.encode_image(reference), self.backbone.encode_text(text)
-        image_only, text_only = (F.normalize(part.embedding.float(), dim=-1) for part in (image, words))
+        image_only, text_only = (F.normalize(at_least_float32(part.embedding), dim=-1) for part in (image, words))
         return {
             "model": self.compose(image, words),
             "sum": F.normalize(image_only + text_only, dim=-1),
@@ -96,7 +97,12 @@ class ComposedModel(nn.Module):
     def embed_gallery(self, pixels: Tensor) -> dict[str, Tensor]:
         """Gallery embeddings (B, E): `model` in the model's own space, `baseline` in the backbone's shared space."""
         image = self.backbone.encode_image(pixels)
-        return {"model": self.embed_image(image), "baseline": F.normalize(image.embedding.float(), dim=-1)}
+        return {"model": self.embed_image(image), "baseline": F.normalize(at_least_float32(image.embedding), dim=-1)}
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 if it is: what is normalised and compared must not be in half precision."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _rows(batch: TripletBatch, start: int, stop: int) -> tuple:
@@ -116,7 +122,7 @@ def _split(pictures: Tensor | ImageFeatures | None, num_pieces: int) -> list:
         return [None] * num_pieces
     total = len(pictures) if isinstance(pictures, Tensor) else len(pictures.tokens)
     bounds = [round(total * piece / num_pieces) for piece in range(num_pieces + 1)]
-    return [_slice(pictures, start, stop) if stop > start else None for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [_slice(pictures, start, stop) if stop > start else None for start, stop in pairwise(bounds)]
 
 
 def _join(parts: tuple[Tensor | None, ...]) -> Tensor | None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from diptych.contracts import ImageFeatures, TextFeatures
 from diptych.models.backbones.clip import CLIPBackbone
-from diptych.models.composed_model import ComposedModel
+from diptych.models.composed_model import ComposedModel, at_least_float32
 
 
 class CrossAttentionComposer(ComposedModel):
@@ -47,11 +47,12 @@ class CrossAttentionComposer(ComposedModel):
         hidden = image.tokens  # (B, P, D)
         for layer in self.layers:
             hidden = layer(hidden, text.tokens, text.mask)
-        return F.normalize(image.embedding.float() + self.projection(self.pool(hidden)).float(), dim=-1)
+        change = self.projection(self.pool(hidden))
+        return F.normalize(at_least_float32(image.embedding) + at_least_float32(change), dim=-1)
 
     def embed_image(self, image: ImageFeatures) -> Tensor:
         """L2-normalised gallery embeddings (B, E): the backbone's shared space."""
-        return F.normalize(image.embedding.float(), dim=-1)
+        return F.normalize(at_least_float32(image.embedding), dim=-1)
 
 
 class CrossAttentionLayer(nn.Module):

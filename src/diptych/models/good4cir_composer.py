@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from diptych.contracts import ImageFeatures, TextFeatures
 from diptych.models.backbones.clip import CLIPBackbone
-from diptych.models.composed_model import ComposedModel
+from diptych.models.composed_model import ComposedModel, at_least_float32
 
 
 class Good4CIRComposer(ComposedModel):
@@ -31,7 +31,9 @@ class Good4CIRComposer(ComposedModel):
         width = backbone.vision_dim
         self.mask_padding = mask_padding
         self.text_projection = nn.Linear(backbone.text_dim, width)
-        self.layers = nn.ModuleList(nn.MultiheadAttention(width, num_heads, batch_first=True) for _ in range(num_layers))
+        self.layers = nn.ModuleList(
+            nn.MultiheadAttention(width, num_heads, batch_first=True) for _ in range(num_layers)
+        )
         self.scales = nn.Parameter(torch.ones(num_layers))
         self.pool_query = nn.Parameter(torch.randn(1, 1, width) * width**-0.5)
         self.pool = nn.MultiheadAttention(width, num_heads, batch_first=True)
@@ -44,8 +46,8 @@ class Good4CIRComposer(ComposedModel):
             hidden = scale * layer(hidden, words, words, key_padding_mask=ignored, need_weights=False)[0]
         query = self.pool_query.expand(len(hidden), -1, -1)
         pooled = self.pool(query, hidden, hidden, need_weights=False)[0].squeeze(1)
-        return F.normalize(pooled.float(), dim=-1)
+        return F.normalize(at_least_float32(pooled), dim=-1)
 
     def embed_image(self, image: ImageFeatures) -> Tensor:
         """L2-normalised gallery embeddings (B, D): the pooled output before projection."""
-        return F.normalize(image.pooled.float(), dim=-1)
+        return F.normalize(at_least_float32(image.pooled), dim=-1)

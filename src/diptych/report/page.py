@@ -122,7 +122,7 @@ def _metrics(result: Mapping[str, Any], rows: Sequence[MetricRow]) -> str:
     described = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     if not overall:
         return f"<p>No metrics: the answers of this split are hidden.</p><dl>{described}</dl>"
-    table = _table("metric", [(row.metric, row, []) for row in overall], [])
+    table = _table("metric", [(row.key, row, []) for row in overall], [])
     note = "Recall and mAP in percent, with 95 % bootstrap intervals; ranks start at 1."
     if len(variants(overall)) > 1:
         note += " The baselines search with the same encoders: a model that is no better than “image only” or"
@@ -140,20 +140,21 @@ def _aspect_sections(rows: Sequence[MetricRow], counts: Mapping[str, int]) -> li
     by_metric: dict[str, list[MetricRow]] = {}
     for row in rows:
         if row.aspect is not None:
-            by_metric.setdefault(row.metric, []).append(row)
+            name = row.metric if row.set_name is None else f"{row.set_name}/{row.metric}"
+            by_metric.setdefault(name, []).append(row)
     if not by_metric:
         return []
     by_changes = all(str(row.aspect).startswith("changes_") for group in by_metric.values() for row in group)
     heading = "Recall by number of changes" if by_changes else "By aspect"
     body = []
-    for metric, group in by_metric.items():
+    for name, group in by_metric.items():
         lines = [(aspect_label(str(row.aspect)), row, [f"{counts.get(str(row.aspect), 0):,}"]) for row in group]
-        chart = _aspect_chart(metric, group) if is_fraction(metric) else ""
-        body.append(f'<div class="side">{_table(metric, lines, ["queries"])}<div>{chart}</div></div>')
+        chart = _aspect_chart(name, group) if is_fraction(group[0].metric) else ""
+        body.append(f'<div class="side">{_table(name, lines, ["queries"])}<div>{chart}</div></div>')
     return [("aspects", heading, "\n".join(body))]
 
 
-def _aspect_chart(metric: str, group: Sequence[MetricRow]) -> str:
+def _aspect_chart(title: str, group: Sequence[MetricRow]) -> str:
     names = variants(list(group))
     bars = []
     for row in group:
@@ -165,7 +166,7 @@ def _aspect_chart(metric: str, group: Sequence[MetricRow]) -> str:
             )
         )
     legend = "".join(f'<li><i class="{name}"></i>{name.replace("_", " ")}</li>' for name in names)
-    return f'{bar_chart(f"{metric} per aspect, in percent", bars)}<ul class="legend">{legend}</ul>'
+    return f'{bar_chart(f"{title} per aspect, in percent", bars)}<ul class="legend">{legend}</ul>'
 
 
 def _percent(interval: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -7,8 +7,9 @@ import io
 import logging
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from diptych.data.images import read_image
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class Thumbnails:
         self._images: dict[Path, Image.Image | None] = {}
 
     def load(self, path: Path | None) -> Image.Image | None:
-        """The picture, upright and RGB; None if there is no such file or no decoder can read it."""
+        """The picture as `read_image` shows it to a model; None if it cannot be read."""
         if path is None:
             return None
         if path not in self._images:
@@ -45,22 +46,11 @@ class Thumbnails:
 
     def _read(self, path: Path) -> Image.Image | None:
         try:
-            with Image.open(path) as image:
-                image.draft("RGB", (2 * THUMBNAIL_SIZE, 2 * THUMBNAIL_SIZE))  # lets the JPEG decoder skip detail
-                upright = ImageOps.exif_transpose(image)
-                rgb = _eight_bits(upright).convert("RGB")
-            rgb.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-            return rgb
-        except (
-            Exception
-        ) as error:  # decoders raise anything on damaged files; a finished evaluation must not die of one
-            logger.debug("A grey tile in the report for %s: %s", path, error)
+            pixels = read_image(path)
+        except ValueError as error:
+            logger.debug("A grey tile in the report: %s", error)
             self.unreadable.append(path)
             return None
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit greyscale scaled to 8 bits: Pillow's own conversion clips it to white."""
-    if not image.mode.startswith("I"):
+        image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+        image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
         return image
-    return Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype(np.uint8))

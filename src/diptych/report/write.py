@@ -40,7 +40,7 @@ def write_report(
         queries: The split's queries, in file order.
         image_paths: The file of each image id. One that is missing, refused or unreadable is shown as a grey tile.
         training_curve: The training run's `metrics.csv`; its loss and the primary metric by step are drawn.
-        max_queries: Shown on the page: two thirds worst ones, one third a random draw. A query takes 35 to 120 KB.
+        max_queries: Shown on the page: two thirds worst ones, one third a random draw; 65 KB each for photographs.
 
     The same arguments and files give the same bytes.
     """

@@ -11,10 +11,8 @@ from torchmetrics import Metric
 from diptych.contracts import EvaluationProtocol, EvaluationSet, MetricValues, Query, RankedQuery
 from diptych.metrics.aggregate import summarise
 from diptych.metrics.bootstrap import intervals
-from diptych.ranked_queries import to_ranked_queries
-from diptych.ranking import rank
+from diptych.ranked_queries import NUM_RESULTS, rank_queries
 
-NUM_RESULTS = 50  # ranked ids that are kept per query; what the CIRR and CIRCO servers take
 BASELINES = ("sum", "image_only", "text_only")
 
 
@@ -56,7 +54,7 @@ def evaluate_set(
 def rank_set(evaluation: EvaluationSet, queries: Tensor, gallery: Tensor) -> list[RankedQuery]:
     """The ranked gallery of every query under the set's protocol."""
     gallery_ids = [image.image_id for image in evaluation.gallery]
-    return to_ranked_queries(queries, gallery, evaluation.queries, gallery_ids, evaluation.protocol, k=NUM_RESULTS)
+    return rank_queries(queries, gallery, evaluation.queries, gallery_ids, evaluation.protocol, k=NUM_RESULTS)
 
 
 def measure(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diptych.data.rooms.scene import Change, Item
+from diptych.data.rooms.scene import Change, Item, Scene
 
 NOUNS: Mapping[str, tuple[str, ...]] = {
     "walls": ("walls", "walls", "wallpaper"),
@@ -16,7 +16,7 @@ NOUNS: Mapping[str, tuple[str, ...]] = {
     "blanket": ("blanket", "bedspread", "duvet"),
     "pillows": ("pillows",),
     "pictures": ("pictures", "paintings"),
-    "rug": ("rug", "carpet"),
+    "rug": ("rug", "rug", "mat"),
     "lamp": ("lamp", "floor lamp", "standing lamp"),
     "plant": ("plant", "potted plant"),
     "chair": ("chair", "armchair"),
@@ -44,7 +44,7 @@ _RECOLOUR = (
     "swap the {old} {noun} for {a_new}",
     "replace the {old} {noun} with {a_new}",
     "use {a_new_noun} rather than the {old} {one}",
-    "have {a_new_noun}",
+    "have {a_new_noun} instead",
 )
 _PAINT = ("paint the {noun} {new}", "repaint the {old} {noun} in {new}")
 _REPATTERN = (
@@ -53,7 +53,7 @@ _REPATTERN = (
     "the {noun} should be {new} instead of {old}",
     "swap the {old} {noun} for {a_new}",
     "replace the {old} {noun} with {a_new}",
-    "have {a_new_noun}",
+    "have {a_new_noun} instead",
 )
 _MOVE = (
     "move the {noun} to the {new}",
@@ -73,6 +73,8 @@ _RECOUNT = (
     "have {new} {noun} {where}",
     "there should be {new} {noun} {where}",
     "put {new} {noun} {where} instead of {old}",
+    "use {new} {noun} {where} rather than {old}",
+    "make it {new} {noun} {where}",
     "change the number of {plural} from {old} to {new}",
 )
 _ADD = ("add {what}", "put in {what}", "bring in {what}", "there should be {what}", "now with {what}")
@@ -132,7 +134,9 @@ def _describe_item(name: str, item: Item, rng: np.random.Generator) -> str:
     else:
         phrase = _with_article(" ".join(adjectives), noun)
     if item.place:
-        phrase += _pick(rng, (f" on the {item.place}", f" on the {item.place} side", f" to the {item.place} of the bed"))
+        phrase += _pick(
+            rng, (f" on the {item.place}", f" on the {item.place} side", f" to the {item.place} of the bed")
+        )
     elif name in _WHERE:
         phrase += f" {_WHERE[name]}"
     return phrase
@@ -145,18 +149,22 @@ def _count_clause(change: Change, noun: str, rng: np.random.Generator) -> str:
     return _pick(rng, _RECOUNT).format(where=_WHERE[change.object], **words)
 
 
-def describe_change(change: Change, rng: np.random.Generator) -> str:
-    """One clause, without capital or full stop, that says the change and nothing else."""
+def describe_change(change: Change, before: Scene, rng: np.random.Generator) -> str:
+    """One clause, without capital or full stop, that says the change and nothing else.
+
+    The room before the change only decides between singular and plural.
+    """
     noun = _pick(rng, NOUNS[change.object])
-    if change.attribute == "presence":
-        if isinstance(change.after, Item):
-            templates = _HANG if change.object == "pictures" else _ADD
-            return _pick(rng, templates).format(what=_describe_item(change.object, change.after, rng))
-        if isinstance(change.before, Item) and change.before.count == 1:
-            noun = _SINGULARS[noun]
-        return _pick(rng, _REMOVE).format(noun=noun)
+    item = before.item(change.object)
+    if isinstance(change.after, Item):
+        templates = _HANG if change.object == "pictures" else _ADD
+        return _pick(rng, templates).format(what=_describe_item(change.object, change.after, rng))
     if change.attribute == "count":
         return _count_clause(change, noun, rng)
+    if item is not None and item.count == 1:
+        noun = _SINGULARS[noun]
+    if change.attribute == "presence":
+        return _pick(rng, _REMOVE).format(noun=noun)
     old, new = str(change.before), str(change.after)
     if change.attribute == "colour":
         templates = _RECOLOUR + (_PAINT if noun == "walls" else ())
@@ -170,11 +178,11 @@ def describe_change(change: Change, rng: np.random.Generator) -> str:
     return _pick(rng, _MOVE).format(noun=noun, old=old, new=new)
 
 
-def describe_changes(changes: Sequence[Change], rng: np.random.Generator) -> str:
-    """One text of as many clauses as there are changes, in random order. Raises ValueError when there are none."""
+def describe_changes(changes: Sequence[Change], before: Scene, rng: np.random.Generator) -> str:
+    """One text of as many clauses as `before` changes, in random order. Raises ValueError when there are none."""
     if not changes:
         raise ValueError("there is no change to describe: the two rooms are equal")
-    clauses = [describe_change(changes[index], rng) for index in rng.permutation(len(changes)).tolist()]
+    clauses = [describe_change(changes[index], before, rng) for index in rng.permutation(len(changes)).tolist()]
     if len(clauses) == 1:
         text = clauses[0]
     else:

@@ -54,7 +54,7 @@ KINDS: Mapping[str, Kind] = {
     "suitcase": Kind(("brown", *_COLOURS), places=SIDES, optional=True, weight=0.7),
 }
 ATTRIBUTES = ("colour", "pattern", "place", "size", "count")
-_ATTRIBUTE_WEIGHTS = {"colour": 4.0, "pattern": 2.5, "place": 2.0, "size": 1.5, "count": 2.0, "presence": 2.5}
+_ATTRIBUTE_WEIGHTS = {"colour": 4.0, "pattern": 2.5, "place": 3.0, "size": 2.5, "count": 2.0, "presence": 2.5}
 _PLAIN_SHARE = 0.4
 _PRESENT_SHARE = 0.65
 _ALONE_ON_A_SIDE = (("lamp", "plant"), ("chair", "suitcase"))
@@ -285,7 +285,9 @@ def sample_hotel(rng: np.random.Generator, num_varying: int = 3) -> Hotel:
         base = sample_scene(rng)
         chosen = rng.choice(len(names), size=num_varying, replace=False, p=weights / weights.sum())
         states = {names[i]: _sample_states(names[i], base.item(names[i]), rng) for i in sorted(chosen.tolist())}
-        if all(base.with_items(dict(zip(states, combo, strict=True))).is_possible() for combo in product(*states.values())):
+        if all(
+            base.with_items(dict(zip(states, combo, strict=True))).is_possible() for combo in product(*states.values())
+        ):
             break
     rooms = []
     for index in range(2**num_varying):

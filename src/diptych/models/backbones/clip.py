@@ -45,7 +45,7 @@ class CLIPPreprocessing:
         defaults = PreprocessCfg()
         tag = (get_pretrained_cfg(name, pretrained) if pretrained else None) or {}
         self.image = ImageSpec(
-            size=int(config["vision_cfg"]["image_size"]),
+            size=int(config["vision_cfg"].get("image_size", 224)),
             mean=tuple(tag.get("mean", defaults.mean)),
             std=tuple(tag.get("std", defaults.std)),
             interpolation=tag.get("interpolation", defaults.interpolation),
@@ -115,9 +115,12 @@ class CLIPBackbone(nn.Module):
             self.clip.set_grad_checkpointing(True)
         self.vision_frozen = freeze in ("vision", "all")
         self.text_frozen = freeze in ("text", "all")
-        self.clip.requires_grad_(False)  # CLIP's own temperature stays frozen: the loss has one
-        self.visual.requires_grad_(not self.vision_frozen)
-        self.text.requires_grad_(not self.text_frozen)
+        for parameter in self.clip.parameters(recurse=False):  # CLIP's own temperature: the loss has one
+            parameter.requires_grad_(False)
+        # Only ever switched off: some models hold fixed sine positions as parameters without gradient.
+        for tower, frozen in ((self.visual, self.vision_frozen), (self.text, self.text_frozen)):
+            if frozen:
+                tower.requires_grad_(False)
 
     @property
     def visual(self) -> nn.Module:
@@ -132,7 +135,8 @@ class CLIPBackbone(nn.Module):
     def load_pretrained(self) -> None:
         """Loads the weights named by `pretrained`, a local file or a tag of open_clip's registry (downloaded once).
 
-        Only tensors are read, never pickled code. Raises ValueError for an unknown tag or an unfit file.
+        Only tensors are read, never pickled code. Raises ValueError for an unknown tag, and for a file that cannot be
+        read so or holds another model's weights.
         """
         if not self.pretrained:
             return
@@ -143,17 +147,23 @@ class CLIPBackbone(nn.Module):
             path = download_pretrained(entry)
         else:
             tags = ", ".join(open_clip.list_pretrained_tags_by_model(self.name)) or "none"
-            raise ValueError(f"backbone.pretrained={self.pretrained!r} is neither a file nor a tag of {self.name} ({tags})")
+            raise ValueError(
+                f"backbone.pretrained={self.pretrained!r} is neither a file nor a tag of {self.name} ({tags})"
+            )
         try:
             open_clip.load_checkpoint(self.clip, path, strict=True, weights_only=True)
-        except RuntimeError as error:
-            raise ValueError(f"{path}: these weights do not fit the model {self.name}: {error}") from error
+        except Exception as error:  # the unpickler, the zip reader and the model each raise their own kinds
+            raise ValueError(
+                f"{path}: no weights for the model {self.name}; it must be a plain file of tensors (.safetensors, or "
+                f".pt without code) with this model's names and shapes: {error}"
+            ) from error
 
     def freeze_image_projection(self) -> None:
         """Excludes the projection into the shared space from training: distributed training waits for gradients."""
-        head = self.visual.head if isinstance(self.visual, TimmModel) else self.visual.proj
-        if head is not None:
-            head.requires_grad_(False)
+        is_timm = isinstance(self.visual, TimmModel)
+        for head in (self.visual.trunk.head, self.visual.head) if is_timm else (self.visual.proj,):
+            if head is not None:
+                head.requires_grad_(False)
 
     def freeze_text_projection(self) -> None:
         """Excludes the text's projection into the shared space from training, for composers that read tokens only."""
@@ -168,7 +178,8 @@ class CLIPBackbone(nn.Module):
                 trunk = self.visual.trunk
                 tokens = trunk.forward_features(images)
                 pooled = trunk.forward_head(tokens, pre_logits=True)
-                return ImageFeatures(tokens[:, trunk.num_prefix_tokens :], self.visual.head(pooled), pooled)
+                embedding = self.visual.head(trunk.head(pooled))  # one of the two is the projection, the other nothing
+                return ImageFeatures(tokens[:, trunk.num_prefix_tokens :], embedding, pooled)
             vit = self.visual
             pooled, tokens = vit._pool(vit.transformer(vit._embeds(images)))
             return ImageFeatures(tokens, pooled if vit.proj is None else pooled @ vit.proj, pooled)
@@ -179,25 +190,17 @@ class CLIPBackbone(nn.Module):
         """
         text, ids = self.text, tokens.input_ids
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.text_frozen):
-            hidden, attention_mask = _embed_text(text, ids)
-            hidden = text.ln_final(text.transformer(hidden, attn_mask=attention_mask))
+            # open_clip's own forward pass adds its causal mask in full length; here it is cut to the texts'.
+            length = ids.shape[1]
+            causal = None if text.attn_mask is None else text.attn_mask[:length, :length]
+            hidden = text.token_embedding(ids) + text.positional_embedding[:length]
+            hidden = text.ln_final(text.transformer(hidden, attn_mask=causal))
             embedding = text_global_pool(hidden, ids, pool_type=text.pool_type, eos_token_id=text.eos_id)
             if isinstance(text.text_projection, nn.Linear):
                 embedding = text.text_projection(embedding)
             elif text.text_projection is not None:
                 embedding = embedding @ text.text_projection
             return TextFeatures(hidden, tokens.mask, embedding)
-
-
-def _embed_text(text: TextTransformer, ids: Tensor) -> tuple[Tensor, Tensor | None]:
-    """open_clip's own embedding step, for texts shorter than the context: the causal mask is cut to their length."""
-    length = ids.shape[1]
-    hidden = text.token_embedding(ids) + text.positional_embedding[:length]
-    mask = text.attn_mask[:length, :length] if text.attn_mask is not None else None
-    if text.use_pad_mask:
-        pads = text._build_additive_mask(ids, length, hidden.dtype)
-        mask = pads if mask is None else mask + pads
-    return hidden, mask
 
 
 def _registered(name: str) -> dict[str, Any]:
@@ -215,13 +218,21 @@ def _build(name: str, pretrained: str | None, architecture: dict[str, Any] | Non
         config["quick_gelu"] = True
     for part in ("hf_model_name", "multimodal_cfg"):
         if part in config or part in config["text_cfg"]:
-            raise ValueError(f"backbone.name={name!r} needs {part}: only open_clip's own text transformers are supported")
+            raise ValueError(
+                f"backbone.name={name!r} needs {part}: only open_clip's own text transformers are supported"
+            )
     model = open_clip.CustomTextCLIP(**config)
-    if not isinstance(model.visual, (VisionTransformer, TimmModel)) or model.visual.__dict__.get("attn_pool") is not None:
+    if not _has_patch_tokens(model.visual):
         raise ValueError(f"backbone.name={name!r} has no patch tokens; choose a ViT, for example ViT-B-32")
     if not isinstance(model.text, TextTransformer) or model.text.cls_emb is not None:
         raise ValueError(f"backbone.name={name!r}: its text tower is not supported; choose a CLIP or SigLIP model")
     return model
+
+
+def _has_patch_tokens(visual: nn.Module) -> bool:
+    if isinstance(visual, TimmModel):  # ConvNeXt, Swin and the like have no sequence of tokens
+        return hasattr(visual.trunk, "num_prefix_tokens")
+    return isinstance(visual, VisionTransformer) and visual.attn_pool is None
 
 
 @functools.cache

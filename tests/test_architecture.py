@@ -1,0 +1,92 @@
+"""Imports point one way, libraries stay in their rooms, and packages re-export nothing."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "diptych"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# contracts <- {distributed, ranking, checkpoints} <- {data, models, losses, metrics} <- {systems, stages} <- entry points
+LAYERS = {
+    "contracts": 0,
+    "distributed": 1,
+    "ranking": 1,
+    "ranked_queries": 1,
+    "checkpoints": 1,
+    "data": 2,
+    "models": 2,
+    "losses": 2,
+    "metrics": 2,
+    "systems": 3,
+    "callbacks": 3,
+    "loggers": 3,
+}
+ENTRY = 4  # everything else: composition, training, evaluation, results, report, submission, doctor, ...
+CONCRETE = ("data", "models", "losses")  # what systems get from Hydra, never by import
+ROOMS = {
+    "hydra": ("composition", "training", "evaluation", "sweep_table", "doctor", "submission"),
+    "omegaconf": ("composition", "training", "evaluation", "sweep_table", "doctor", "submission"),
+    "lightning": ("systems", "data", "callbacks", "loggers", "checkpoints", "training", "evaluation"),
+    "torch.distributed": ("distributed",),
+}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    own = LAYERS.get(room(path), ENTRY)
+    for name in imports(path):
+        if not name.startswith("diptych."):
+            continue
+        other = name.split(".")[1]
+        if other == room(path):
+            continue
+        layer = LAYERS.get(other, ENTRY)
+        assert layer < own or (own in (1, ENTRY) and layer == own), (
+            f"{path.relative_to(ROOT)} (layer {own}) imports {name} (layer {layer})"
+        )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_libraries_stay_in_their_rooms(path):
+    for library, rooms in ROOMS.items():
+        used = [name for name in imports(path) if name == library or name.startswith(f"{library}.")]
+        assert not used or room(path) in rooms, f"{path.relative_to(ROOT)} imports {used}; only {rooms} may"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "systems").glob("*.py")), ids=lambda path: path.name)
+def test_systems_know_no_concrete_part(path):
+    concrete = [name for name in imports(path) if name.startswith(tuple(f"diptych.{part}." for part in CONCRETE))]
+    assert not concrete
+
+
+def test_packages_re_export_nothing():
+    assert [path for path in PACKAGE.rglob("__init__.py") if path.read_text().strip()] == []
+
+
+def test_entry_points_are_short():
+    for name in ("train.py", "evaluate.py"):
+        assert len((ROOT / name).read_text().splitlines()) < 40
+
+
+def test_excluded_releases_are_not_installed():
+    from importlib.metadata import version
+
+    assert version("lightning") not in ("2.6.2", "2.6.3"), "malicious releases"

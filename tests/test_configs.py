@@ -1,0 +1,135 @@
+"""Every config composes, every `_target_` binds to its signature, and mistakes get an answer."""
+
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from diptych import composition
+
+CONF = composition.CONFIG_FOLDER
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def resolvers():
+    composition.register_resolvers()
+
+
+def compose(*overrides, name="train"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(name, overrides=list(overrides))
+
+
+def options(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_binds(experiment):
+    config = compose(f"experiment={experiment}")
+    assert config.name == experiment
+    composition.check(config, composition.root_keys("train"))
+
+
+def test_good4cirs_seven_training_mixes_are_there():
+    mixes = {"cir_cirr", "cir_cirr_r", "cir_hotel", "cir_cirr_cirr_r", "cir_cirr_hotel", "cir_cirr_r_hotel", "cir_all"}
+    assert mixes <= set(EXPERIMENTS)
+    trained_on = {}
+    for mix in mixes:
+        data = compose(f"experiment={mix}").data
+        trained_on[frozenset(data.train_on or data.sources)] = mix
+    assert len(trained_on) == 7
+
+
+@pytest.mark.parametrize(
+    "override",
+    [f"{group}={option}" for group in ("data", "trainer", "system/model", "system/loss", "system/scheduler")
+     for option in options(f"{group}") if option != "checkpoint"],
+)
+def test_every_option_of_every_group_binds(override):
+    config = compose("experiment=cir_hotel", override)
+    composition.check(config, composition.root_keys("train"))
+
+
+def test_no_experiment_inherits_another():
+    for experiment in EXPERIMENTS:
+        text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
+        defaults = OmegaConf.to_container(OmegaConf.create(text)).get("defaults", [])
+        assert all(key.startswith("override ") for item in defaults for key in item), experiment
+
+
+def test_experiments_open_with_their_command_and_needs():
+    for experiment in EXPERIMENTS:
+        lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+        assert lines[1] == f"# python train.py experiment={experiment}"
+        assert lines[2].startswith("# Needs: ")
+
+
+def test_switching_the_backbone_switches_the_preprocessing():
+    config = compose("experiment=cir_hotel", "system.model.backbone.name=ViT-B-16", "system.model.backbone.pretrained=null")
+    assert config.data.preprocessing.name == "ViT-B-16"
+    assert config.data.preprocessing.pretrained is None
+
+
+def test_a_misspelt_key_gets_the_nearest_one():
+    config = compose("experiment=cir_rooms", "+system.optimizer.lrr=1")
+    with pytest.raises(ValueError, match=r"unknown key 'system.optimizer.lrr'. Did you mean 'lr'"):
+        composition.check(config, composition.root_keys("train"))
+    config = compose("experiment=cir_rooms", "+sede=1")
+    with pytest.raises(ValueError, match=r"unknown key 'sede'. Did you mean 'seed'"):
+        composition.check(config, composition.root_keys("train"))
+
+
+def test_a_misspelt_override_gets_the_nearest_one(monkeypatch):
+    words = ["train.py", "experiment=cir_rooms", "system.optimizer.lrr=1"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(hydra.errors.HydraException) as caught:
+        compose(*words[1:])
+    message = composition.explain(caught.value, "train")
+    assert "unknown key 'system.optimizer.lrr'" in message
+    assert "'system.optimizer.lr'" in message
+
+
+def test_an_unknown_experiment_lists_those_that_exist():
+    with pytest.raises(hydra.errors.HydraException) as caught:
+        compose("experiment=cir_room")
+    assert "cir_rooms" in composition.explain(caught.value, "train")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"_target_": "os.system", "command": "true"},
+        {"_target_": "torch.hub.load", "repo": "x"},
+        {"_target_": "diptych.composition.build"},
+        {"_target_": "diptych.composition.hydra.utils.instantiate"},
+        {"_target_": "torch.nn.Module.load_state_dict"},
+        {"_target_": "torch.optim.lr_scheduler.warnings.warn"},
+        {"_target_": "lightning.pytorch.cli.LightningCLI"},
+        "${oc.decode:'{_target_: os.system, command: true}'}",
+        {"_target_": "${oc.decode:'os.system'}", "command": "true"},
+    ],
+)
+def test_a_checkpoints_config_may_only_name_our_classes(node, monkeypatch):
+    import os
+
+    monkeypatch.setattr(os, "system", lambda command: pytest.fail("the config ran code"))
+    with pytest.raises(ValueError, match="nothing was built|there is no"):
+        composition.check_untrusted(OmegaConf.create({"system": {"model": node}}))
+
+
+def test_a_checkpoints_config_of_ours_is_allowed():
+    config = compose("experiment=cir_rooms")
+    plain = OmegaConf.create({key: config[key] for key in ("system", "data", "data_dir", "seed")} | {"trainer": {"max_steps": 1}})
+    checked = composition.check_untrusted(plain)
+    assert checked.system.model.backbone.name == "rooms_small"
+    assert checked.data.preprocessing == checked.system.model.backbone.preprocessing
+
+
+def test_the_conf_folder_holds_nothing_unused():
+    groups = {path.relative_to(CONF).parts[0] for path in CONF.rglob("*.yaml") if path.parent != CONF}
+    assert groups == {"experiment", "data", "system", "trainer", "callbacks", "logger"}
+    assert Path(CONF / "train.yaml").is_file() and Path(CONF / "evaluate.yaml").is_file()
