@@ -46,8 +46,12 @@ def test_good4cirs_seven_training_mixes_are_there():
 
 @pytest.mark.parametrize(
     "override",
-    [f"{group}={option}" for group in ("data", "trainer", "system/model", "system/loss", "system/scheduler")
-     for option in options(f"{group}") if option != "checkpoint"],
+    [
+        f"{group}={option}"
+        for group in ("data", "trainer", "system/model", "system/loss", "system/scheduler")
+        for option in options(f"{group}")
+        if option != "checkpoint"
+    ],
 )
 def test_every_option_of_every_group_binds(override):
     config = compose("experiment=cir_hotel", override)
@@ -69,7 +73,9 @@ def test_experiments_open_with_their_command_and_needs():
 
 
 def test_switching_the_backbone_switches_the_preprocessing():
-    config = compose("experiment=cir_hotel", "system.model.backbone.name=ViT-B-16", "system.model.backbone.pretrained=null")
+    config = compose(
+        "experiment=cir_hotel", "system.model.backbone.name=ViT-B-16", "system.model.backbone.pretrained=null"
+    )
     assert config.data.preprocessing.name == "ViT-B-16"
     assert config.data.preprocessing.pretrained is None
 
@@ -123,7 +129,9 @@ def test_a_checkpoints_config_may_only_name_our_classes(node, monkeypatch):
 
 def test_a_checkpoints_config_of_ours_is_allowed():
     config = compose("experiment=cir_rooms")
-    plain = OmegaConf.create({key: config[key] for key in ("system", "data", "data_dir", "seed")} | {"trainer": {"max_steps": 1}})
+    plain = OmegaConf.create(
+        {key: config[key] for key in ("system", "data", "data_dir", "seed")} | {"trainer": {"max_steps": 1}}
+    )
     checked = composition.check_untrusted(plain)
     assert checked.system.model.backbone.name == "rooms_small"
     assert checked.data.preprocessing == checked.system.model.backbone.preprocessing

@@ -82,6 +82,8 @@ def config_text(checkpoint: dict[str, Any]) -> str:
 
 def load_weights(module: torch.nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:
     """Puts the checkpoint's weights into the module; ValueError that names the first keys when they do not fit."""
+    if "state_dict" not in checkpoint:
+        raise ValueError(f"{path}: this checkpoint holds no weights")
     try:
         result = module.load_state_dict(checkpoint["state_dict"], strict=False)
     except RuntimeError as error:

@@ -71,7 +71,11 @@ def _compose(config_name: str, overrides: list[str]) -> DictConfig:
 def _without(key: str) -> list[str]:
     """The command line's overrides that compose without the offending one: the group choices and the experiment."""
     words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(("-", "hydra"))]
-    return [word for word in words if word.split("=")[0] in ("experiment", "data", "trainer", "system/model") and key not in word]
+    return [
+        word
+        for word in words
+        if word.split("=")[0] in ("experiment", "data", "trainer", "system/model") and key not in word
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------- resolvers
@@ -211,4 +215,3 @@ def build(node: DictConfig, **arguments: Any) -> Any:
         if isinstance(cause, (ValueError, OSError)):
             raise cause from None
         raise
-

@@ -42,8 +42,13 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     # The checkpoint's own data with single settings changed, or another dataset altogether.
     data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
     # The scheduler's length is an interpolation of the trainer's.
-    merged = {"system": trained.system, "data": data, "data_dir": config.data_dir, "seed": trained.seed,
-              "trainer": {"max_steps": trained.trainer.max_steps}}
+    merged = {
+        "system": trained.system,
+        "data": data,
+        "data_dir": config.data_dir,
+        "seed": trained.seed,
+        "trainer": {"max_steps": trained.trainer.max_steps},
+    }
     merged = composition.check_untrusted(OmegaConf.create(merged))
 
     datamodule = composition.build(merged.data)
@@ -83,7 +88,11 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     results = []
     for name in names:
         queries, protocol = sources[name].queries(config.split), sources[name].protocol(config.split)
-        own = predictions if len(names) == 1 else {q.query_id: predictions[q.query_id] for q in queries if q.query_id in predictions}
+        own = (
+            predictions
+            if len(names) == 1
+            else {q.query_id: predictions[q.query_id] for q in queries if q.query_id in predictions}
+        )
         ranked = rank_ids(own, queries, protocol)
         results.append(measure(name, protocol, queries, ranked, metrics, with_bounds=True))
     record = metrics_record(

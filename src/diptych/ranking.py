@@ -30,7 +30,7 @@ MIN_GALLERY = 32  # the same for the other side
 GROUP = 32  # columns summed up by their maximum; wide enough for vector instructions along the row
 COLUMN_MULTIPLE = 2 * GROUP
 HASH_ROWS = 64
-CACHE_BYTES = 8 * 2**20
+CACHE_BYTES = 16 * 2**20  # smaller chunks cost more hand-overs between threads than they save
 MAX_GALLERY = 2**24 - COLUMN_MULTIPLE  # beyond it a float32 cannot count
 
 

@@ -26,7 +26,10 @@ def metrics_record(results: Sequence[SetResult], **about: Any) -> dict[str, Any]
     bounds = {key: value for result in results for key, value in _named(results, result.bounds, result.name).items()}
     return {
         **about,
-        "protocol": {**asdict(results[0].protocol), "line": "; ".join(result.protocol.describe() for result in results)},
+        "protocol": {
+            **asdict(results[0].protocol),
+            "line": "; ".join(result.protocol.describe() for result in results),
+        },
         "queries": {
             "scored": sum(len(result.ranked) for result in results),
             "expected": sum(len(result.queries) for result in results),

@@ -55,7 +55,12 @@ class SweepTable(Callback):
             return row | {"status": f"failed: {failure}"}
         if (run / "metrics.json").is_file():
             record = json.loads((run / "metrics.json").read_text())
-            row |= {"status": "done", "split": record["split"], "protocol": record["protocol"]["line"], **record["metrics"]}
+            row |= {
+                "status": "done",
+                "split": record["split"],
+                "protocol": record["protocol"]["line"],
+                **record["metrics"],
+            }
         return row
 
 

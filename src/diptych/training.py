@@ -104,7 +104,9 @@ def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: 
     quiet_lightning()
     settings = config.trainer
     if settings.max_steps < 1:
-        raise ValueError("trainer.max_steps must be set: it is the length of the run (the log shows passes as train/epoch)")
+        raise ValueError(
+            "trainer.max_steps must be set: it is the length of the run (the log shows passes as train/epoch)"
+        )
     # A run that is shorter than the interval is validated once, at its end.
     batches = settings.max_steps * settings.accumulate_grad_batches
     interval = settings.val_check_interval
@@ -131,4 +133,10 @@ def _claim(run_dir: Path, config: DictConfig) -> None:
 def _report_size(system: L.LightningModule, config: DictConfig) -> None:
     counts = [(p.numel(), p.requires_grad) for p in system.parameters()]
     total, trained = sum(n for n, _ in counts), sum(n for n, trained in counts if trained)
-    log.info("%s: %.1f M parameters, %.1f M trained; precision %s", config.name, total / 1e6, trained / 1e6, config.trainer.precision)
+    log.info(
+        "%s: %.1f M parameters, %.1f M trained; precision %s",
+        config.name,
+        total / 1e6,
+        trained / 1e6,
+        config.trainer.precision,
+    )

@@ -61,7 +61,7 @@ def test_gallery_and_its_switches(assets):
         (lambda r: r[0].update(result_image="https://x/../../a.jpg"), "key 'result_image': .*is refused"),
         (lambda r: r[0].update(distractors=["x/y/z.jpg", 1]), "'distractors' must be a list of strings"),
         (lambda r: r[0].update(distractors=["../../z.jpg"]), "key 'distractors': .*is refused"),
-        (lambda r: r[1].update(changes="3"), "'changes' must be an integer"),
+        (lambda r: r[1].update(changes=3), "'changes' must be a list of objects"),
         (lambda r: r.__delitem__(slice(3)), "no record has a text under 'difference'"),
     ],
 )

@@ -79,20 +79,27 @@ def test_the_baselines_are_the_backbones_own_embeddings(model, tiny_batch):
     torch.testing.assert_close(gallery["baseline"], image)
 
 
-@pytest.mark.parametrize("freeze", ["none", "vision", "text", "all"])
-@pytest.mark.parametrize("kind", COMPOSERS)
+@pytest.mark.parametrize(
+    ("kind", "freeze"),
+    [
+        (kind, freeze)
+        for kind in COMPOSERS
+        for freeze in ("none", "vision", "text", "all")
+        # Baselines have no parameters of their own: frozen, they leave nothing to train, and the system refuses them.
+        if (kind, freeze) not in {("sum", "all"), ("image_only", "all"), ("text_only", "all"), ("image_only", "vision")}
+    ],
+)
 def test_every_trainable_parameter_gets_a_gradient_and_no_other(tiny_backbone, tiny_batch, kind, freeze):
     """Distributed training waits for the gradient of every parameter that asks for one."""
     model = off_zero(COMPOSERS[kind](tiny_backbone(freeze=freeze)))
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if not trainable or (kind == "text_only" and freeze == "all"):
-        pytest.skip("nothing to train; the system refuses it")
     batch = tiny_batch(4)
     embeddings = model(batch)
     InfoNCE()(embeddings, batch)["loss"].backward()
     assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == trainable
-    # The class embedding and its position enter by their sum, unused positions and words by zeros: all else learns.
-    assert {name for name, p in model.named_parameters() if p.grad is not None and not p.grad.any()} == set()
+    assert {
+        name for name, parameter in model.named_parameters() if parameter.grad is not None and parameter.grad.any()
+    } == trainable
 
 
 # ------------------------------------------------------------------------------------------- gradient caching

@@ -24,7 +24,7 @@ def test_it_has_what_was_published_and_nothing_else(composer):
 
 
 def test_the_layers_have_no_residual(composer, tiny_batch):
-    """With all scales but the last at zero, only the last layer's bias path is left of the image."""
+    """Past a layer whose scale is zero nothing of the image is left, which a residual would carry on."""
     batch = tiny_batch(4)
     with torch.no_grad():
         composer.scales[-1] = 0.0

@@ -161,6 +161,10 @@ class Record:
         self._refuse_repeated(key, values)
         return values
 
+    def objects(self, key: str) -> tuple[dict[str, Any], ...]:
+        """A list of JSON objects, perhaps empty."""
+        return self._list(key, dict, "a list of objects")
+
     def wordings(self, key: str) -> tuple[str, ...]:
         """A string or a list of strings as a tuple; empty if there is no wording that is not blank.
 

@@ -33,8 +33,8 @@ class HotelCIR:
     adds the records' distractors to the gallery. Both stand in the protocol.
 
     `difference` may be one string or a list of sentences; a query joins a list with blanks. Records without one are
-    left out and their number is logged. The aspect `changes_<n>` counts the sentences of a list, or is the record's
-    optional key `changes`.
+    left out and their number is logged. The aspect `changes_<n>` counts the sentences of a list, or the objects in
+    the record's optional list `changes`.
     """
 
     name = "hotel_cir"
@@ -122,7 +122,7 @@ def _pair(record: Record, position: int) -> tuple[Triplet, tuple[str, ...]]:
         distractors=tuple(_image_id(record, "distractors", value) for value in record.names("distractors")),
     )
     if "changes" in record:
-        aspects = (f"changes_{record.integer('changes')}",)
+        aspects = (f"changes_{len(record.objects('changes'))}",)
     elif isinstance(record.data["difference"], list):
         aspects = (f"changes_{len(triplet.modification_texts)}",)
     else:

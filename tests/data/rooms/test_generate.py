@@ -91,9 +91,6 @@ def test_distractors_are_one_change_from_the_target_and_not_the_reference(root):
             for value in record["distractors"]:
                 assert _hotel(value) == _hotel(record["result_image"])
                 assert len(find_changes(target, _scene(root, split, value))) == 1
-            changed = {change["object"] for change in record["changes"]}
-            wrong = find_changes(target, _scene(root, split, record["distractors"][0]))
-            assert wrong[0].object in changed
 
 
 def test_no_two_rooms_are_equal(root):

@@ -42,7 +42,7 @@ from diptych.data.rooms.language import describe_changes
 from diptych.data.rooms.scene import Hotel, Scene, find_changes, pairs_by_num_changes, sample_hotel
 
 MANIFEST = "rooms.json"
-VERSION = 2
+VERSION = 3
 IMAGE_SIZE = 128
 SPLITS = ("train", "val", "test")
 SHARE_BY_NUM_CHANGES = {1: 0.5, 2: 0.3, 3: 0.2}
@@ -56,10 +56,10 @@ class RoomsSettings:
     """What decides the bytes of the set, and what its manifest repeats."""
 
     seed: int = 0
-    num_train_hotels: int = 500
+    num_train_hotels: int = 1000
     num_val_hotels: int = 84
     num_test_hotels: int = 84
-    triplets_per_train_hotel: int = 12
+    triplets_per_train_hotel: int = 6
     triplets_per_eval_hotel: int = 6
 
     def __post_init__(self) -> None:
@@ -183,15 +183,14 @@ def write_hotel(task: HotelTask) -> list[dict[str, Any]]:
     rng = task.rng()
     hotel = sample_hotel(rng)
     pairs = _sample_pairs(len(hotel.rooms), task.settings.num_triplets(task.split), rng)
-    scenes = list(hotel.rooms)
     planned = []
     for reference, target in pairs:
         changes = find_changes(hotel.rooms[reference], hotel.rooms[target])
         text = describe_changes(changes, hotel.rooms[reference], rng)
-        distractors = _sample_distractors(hotel, scenes, reference, target, rng)
+        distractors = _sample_distractors(reference, target, len(hotel.states), rng)
         planned.append((reference, target, text, distractors, changes))
     for index in sorted({index for one, other, _, distractors, _ in planned for index in (one, other, *distractors)}):
-        _write_room(task, index, scenes[index], rng)
+        _write_room(task, index, hotel.rooms[index], rng)
     return [
         {
             "query_image": _room_path(task, reference),
@@ -217,21 +216,10 @@ def _sample_pairs(num_rooms: int, num_pairs: int, rng: np.random.Generator) -> l
     return chosen
 
 
-def _sample_distractors(
-    hotel: Hotel, scenes: list[Scene], reference: int, target: int, rng: np.random.Generator
-) -> list[int]:
-    """Two rooms one change from the target: the wrong new state of what changes, and another room of the hotel.
-
-    A room that is not yet in `scenes` is added to it.
-    """
-    names = list(hotel.states)
-    differing = [k for k in range(len(names)) if (reference ^ target) >> k & 1]
-    name = names[differing[int(rng.integers(len(differing)))]]
-    wrong = hotel.rooms[target].with_items({name: hotel.states[name][2]})
-    if wrong not in scenes:
-        scenes.append(wrong)
-    neighbours = [target ^ (1 << k) for k in range(len(names)) if target ^ (1 << k) != reference]
-    return [scenes.index(wrong), neighbours[int(rng.integers(len(neighbours)))]]
+def _sample_distractors(reference: int, target: int, num_varying: int, rng: np.random.Generator) -> list[int]:
+    """Two rooms of the hotel that are one change from the target, the reference not among them."""
+    neighbours = [target ^ (1 << k) for k in range(num_varying) if target ^ (1 << k) != reference]
+    return [neighbours[i] for i in rng.permutation(len(neighbours))[:2]]
 
 
 def _room_path(task: HotelTask, index: int) -> str:

@@ -2,7 +2,7 @@
 
 A hotel is a style and three objects that vary from room to room, each with two states: eight rooms, the corners of a
 cube. Every room has three neighbours at one change, three at two and one at three, so that neither the reference
-image alone nor the text alone singles out a target. A third state of each varying object makes the distractors.
+image alone nor the text alone singles out a target; a target's other neighbours are its distractors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 PATTERNS = ("plain", "striped", "checked", "dotted")
 SIDES = ("left", "right")
-_COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
+_COLOURS = ("red", "yellow", "green", "blue", "purple", "white")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +40,21 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "walls": Kind(("red", "yellow", "green", "blue", "purple", "white"), PATTERNS, weight=1.4),
-    "floor": Kind(("brown", "white", "black", "red", "green", "blue"), weight=1.0),
+    "walls": Kind(("red", "yellow", "green", "blue", "purple", "white"), PATTERNS, weight=2.4),
+    "floor": Kind(("brown", "white", "red", "green", "blue"), weight=2.4),
     "curtains": Kind(_COLOURS, PATTERNS, weight=1.2),
-    "headboard": Kind(("brown", *_COLOURS), weight=0.7),
-    "blanket": Kind(_COLOURS, PATTERNS, weight=1.8),
-    "pillows": Kind(_COLOURS, counts=(1, 2, 3), weight=0.6),
-    "pictures": Kind(_COLOURS, counts=(1, 2, 3), optional=True, weight=0.8),
-    "rug": Kind(_COLOURS, PATTERNS, optional=True, weight=1.3),
-    "lamp": Kind(_COLOURS, places=SIDES, optional=True, weight=0.8),
-    "plant": Kind(places=SIDES, sizes=("small", "large"), optional=True, weight=0.8),
-    "chair": Kind(_COLOURS, places=SIDES, optional=True, weight=1.2),
-    "suitcase": Kind(("brown", *_COLOURS), places=SIDES, optional=True, weight=0.7),
+    "headboard": Kind(("brown", *_COLOURS), weight=0.6),
+    "blanket": Kind(_COLOURS, PATTERNS, weight=2.6),
+    "pillows": Kind(_COLOURS, counts=(1, 2, 3), weight=0.3),
+    "pictures": Kind(_COLOURS, counts=(1, 2, 3), optional=True, weight=0.4),
+    "rug": Kind(_COLOURS, PATTERNS, optional=True, weight=1.6),
+    "lamp": Kind(_COLOURS, places=SIDES, optional=True, weight=0.5),
+    "plant": Kind(places=SIDES, sizes=("small", "large"), optional=True, weight=0.6),
+    "chair": Kind(_COLOURS, places=SIDES, optional=True, weight=1.0),
+    "suitcase": Kind(("brown", *_COLOURS), places=SIDES, optional=True, weight=0.4),
 }
 ATTRIBUTES = ("colour", "pattern", "place", "size", "count")
-_ATTRIBUTE_WEIGHTS = {"colour": 4.0, "pattern": 2.5, "place": 3.0, "size": 2.5, "count": 2.0, "presence": 2.5}
+_ATTRIBUTE_WEIGHTS = {"colour": 6.0, "pattern": 1.5, "place": 1.5, "size": 2.0, "count": 1.5, "presence": 3.0}
 _PLAIN_SHARE = 0.4
 _PRESENT_SHARE = 0.65
 _ALONE_ON_A_SIDE = (("lamp", "plant"), ("chair", "suitcase"))
@@ -241,44 +241,31 @@ def sample_scene(rng: np.random.Generator) -> Scene:
             return scene
 
 
-def _sample_states(name: str, item: Item | None, rng: np.random.Generator) -> tuple[Item | None, ...]:
-    """Three states of an object, the given one first, any two of which are one change apart."""
+def _sample_states(name: str, item: Item | None, rng: np.random.Generator) -> tuple[Item | None, Item | None]:
+    """Two states of an object, the given one first, one change apart."""
     if item is None:
-        new = _sample_item(name, rng)
-        return (None, new, _recast(name, new, rng))
+        return (None, _sample_item(name, rng))
     kind = KINDS[name]
     options = [attribute for attribute in ATTRIBUTES if kind.values(attribute)]
     options += ["presence"] if kind.optional else []
     weights = np.array([_ATTRIBUTE_WEIGHTS[option] for option in options])
     attribute = options[int(rng.choice(len(options), p=weights / weights.sum()))]
     if attribute == "presence":
-        return (item, None, _recast(name, item, rng))
-    values = kind.values(attribute)
-    first = getattr(item, attribute)
-    second = _choice(rng, values, (first,))
-    changed = replace(item, **{attribute: second})
-    if len(values) == 2:
-        return (item, changed, None)
-    return (item, changed, replace(item, **{attribute: _choice(rng, values, (first, second))}))
-
-
-def _recast(name: str, item: Item, rng: np.random.Generator) -> Item:
-    """The item in another colour, or in another size where the kind has no colours."""
-    attribute = "colour" if KINDS[name].colours else "size"
-    other = _choice(rng, KINDS[name].values(attribute), (getattr(item, attribute),))
-    return replace(item, **{attribute: other})
+        return (item, None)
+    other = _choice(rng, kind.values(attribute), (getattr(item, attribute),))
+    return (item, replace(item, **{attribute: other}))
 
 
 @dataclass(frozen=True, slots=True)
 class Hotel:
-    """`rooms[i]` has, of the k-th varying object, state 0 or 1 as bit k of i says; `states[name]` lists all three."""
+    """`rooms[i]` has, of the k-th varying object, state 0 or 1 as bit k of i says; `states[name]` lists both."""
 
     rooms: tuple[Scene, ...]
-    states: Mapping[str, tuple[Item | None, ...]]
+    states: Mapping[str, tuple[Item | None, Item | None]]
 
 
 def sample_hotel(rng: np.random.Generator, num_varying: int = 3) -> Hotel:
-    """A hotel of `2 ** num_varying` rooms in which every combination of all three states is possible."""
+    """A hotel of `2 ** num_varying` rooms in which every combination of states is possible."""
     names = tuple(KINDS)
     weights = np.array([KINDS[name].weight for name in names])
     while True:
