@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "diptych"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# contracts <- {distributed, ranking, checkpoints} <- {data, models, losses, metrics} <- {systems, stages} <- entry points
+# contracts <- {distributed, ranking, checkpoints} <- {data, models, losses, metrics} <- systems <- entry points
 LAYERS = {
     "contracts": 0,
     "distributed": 1,

@@ -82,8 +82,8 @@ def _without(key: str) -> list[str]:
 
 
 def register_resolvers() -> None:
-    """`${precision:auto}` is bf16-mixed where the hardware computes in it; `${dataset_root:cirr}` is `data.root`, or the
-    dataset's own folder under `data_dir`; `${run_dir:train}` is a new folder for a run, or that of the resumed one.
+    """`${precision:auto}` is bf16-mixed where the hardware computes in it; `${dataset_root:cirr}` is `data.root`, or
+    the dataset's own folder under `data_dir`; `${run_dir:train}` is a new folder for a run, or that of the resumed one.
     """
     OmegaConf.register_new_resolver("precision", _precision, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("dataset_root", _dataset_root, replace=True)

@@ -1,6 +1,7 @@
 """The words of the house: what the parts hand to each other. Read first; it imports nothing of ours.
 
-Shape letters: B batch, P image patches, L text tokens, D feature width, E embedding width, Q queries, G gallery, K cut-off.
+Shape letters: B batch, P image patches, L text tokens, D feature width, E embedding width, Q queries, G gallery,
+K cut-off.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ class Triplet:
     """One training record: `reference_image` changed as `modification_texts` say gives `target_image`.
 
     Images are named by ids that the source of the record resolves (`TripletSource.image_path`). `modification_texts`
-    holds every wording of the record, in file order; the caption policy of the datamodule chooses among them.
+    holds every wording of the record, in file order; the caption policy of the datamodule chooses among them. Triplets
+    of one `group` (a hotel, CIRR's image set) show look-alikes; empty where a source knows none.
     """
 
     query_id: str
@@ -28,6 +30,7 @@ class Triplet:
     modification_texts: tuple[str, ...]
     target_image: str
     distractors: tuple[str, ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +234,8 @@ class TripletBatch(_Movable):
     """A training batch. `reference`, `target` and `distractors` are uint8 pixels (N, 3, H, W), or cached features.
 
     `*_keys` identify images (equal keys, equal file): the loss masks equal targets with them, so that an image is
-    never its own negative. `distractors` may be None or hold any number of images for the whole batch.
+    never its own negative. `distractors` may be None or hold any number of images for the whole batch. With
+    `same_pixels` equal keys also mean equal pixels (no augmentation): an image that occurs twice is encoded once.
     """
 
     query_ids: tuple[str, ...]
@@ -242,6 +246,7 @@ class TripletBatch(_Movable):
     target_keys: Tensor
     distractors: Tensor | ImageFeatures | None = None
     distractor_keys: Tensor | None = None
+    same_pixels: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 def evaluate(config: DictConfig) -> None:
     """Scores a checkpoint, or a prediction file, and leaves metrics.json, predictions.jsonl and the report."""
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    composition.check(config, composition.root_keys("evaluate"))
+    # The data section is checked with the checkpoint's system, which it refers to.
+    own = OmegaConf.masked_copy(config, [key for key in config if key != "data"])
+    composition.check(own, composition.root_keys("evaluate"))
     if (config.ckpt is None) == (config.predictions is None):
         raise ValueError("say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME")
     if config.predictions is not None:
@@ -71,7 +73,8 @@ def score(trainer: L.Trainer, system: L.LightningModule, datamodule: Any, run_di
         sets = datamodule.evaluation_sets(datamodule.test_split)
         about |= {"data": [evaluation.name for evaluation in sets], "split": datamodule.test_split}
         record = metrics_record(system.results, **about, world_size=world_size())
-        write_results(run_dir, record, system.results, sets)
+        curve = Path(about["checkpoint"]).resolve().parents[1] / "metrics.csv"
+        write_results(run_dir, record, system.results, sets, curve if curve.is_file() else None)
         sources = [datamodule.sources[evaluation.name] for evaluation in sets]
         _write_submissions(run_dir, system.results, sources, datamodule.test_split)
         print_results(record, run_dir)

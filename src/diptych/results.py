@@ -50,9 +50,15 @@ def gallery_fingerprint(image_ids: Sequence[str]) -> str:
 
 
 def write_results(
-    folder: Path, record: Mapping[str, Any], results: Sequence[SetResult], sets: Sequence[EvaluationSet] = ()
+    folder: Path,
+    record: Mapping[str, Any],
+    results: Sequence[SetResult],
+    sets: Sequence[EvaluationSet] = (),
+    training_curve: Path | None = None,
 ) -> None:
-    """Writes metrics.json and predictions.jsonl into the folder, and with the sets' pictures a report per set."""
+    """Writes metrics.json and predictions.jsonl into the folder, and with the sets' pictures a report per set, with the
+    curves of the training's metrics.csv if given.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").write_text(json.dumps(record, indent=2) + "\n")
     with (folder / "predictions.jsonl").open("w") as file:
@@ -62,9 +68,9 @@ def write_results(
     for result, evaluation in zip(results, sets, strict=False):
         paths = {image.image_id: image.path for image in evaluation.gallery} | dict(evaluation.reference_paths)
         place = folder / "report" if len(results) == 1 else folder / "report" / result.name
-        own = {**record, "metrics": result.metrics, "intervals": {k: list(v) for k, v in result.bounds.items()}}
-        curve = folder / "metrics.csv"
-        write_report(place, own, result.ranked, result.queries, paths, curve if curve.is_file() else None)
+        about = {key: record[key] for key in ("experiment", "split", "checkpoint", "seed", "world_size")}
+        own = metrics_record([result], **about, data=result.name)
+        write_report(place, own, result.ranked, result.queries, paths, training_curve)
 
 
 def print_results(record: Mapping[str, Any], folder: Path) -> None:

@@ -81,8 +81,8 @@ def variants(rows: list[MetricRow]) -> list[str]:
 
 
 def is_fraction(metric: str) -> bool:
-    """Whether the metric is stored as a fraction and shown in percent: all but the median rank."""
-    return metric != "median_rank"
+    """Whether the metric is stored as a fraction and shown in percent: all but the median ranks."""
+    return not metric.startswith("median_rank")
 
 
 def format_value(metric: str, value: float) -> str:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class SweepTable(Callback):
-    """After a multirun, collects every run's overrides, status and metrics.json into `<sweep>/sweep.csv` and prints it."""
+    """After a multirun, collects the runs' overrides, status and metrics.json into `<sweep>/sweep.csv`, and prints it."""
 
     def __init__(self) -> None:
         self._failures: dict[str, str] = {}

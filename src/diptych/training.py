@@ -49,7 +49,8 @@ def train(config: DictConfig) -> None:
     else:
         system.model.backbone.load_pretrained()
 
-    callbacks = [composition.build(node) for node in config.callbacks.values()]
+    shown = config.trainer.enable_progress_bar
+    callbacks = [composition.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
     csv = MetricsCSV(str(run_dir))
     trainer = _build_trainer(config, run_dir, callbacks, [csv, *(composition.build(n) for n in config.logger.values())])
     if main_rank:
@@ -86,7 +87,7 @@ def _config_of_run(run_dir: Path, overrides: list[str]) -> DictConfig:
     if refused:
         raise ValueError(
             f"resuming {run_dir} with {', '.join(refused)} would be another run; these may change: "
-            f"{', '.join(RESUME_OVERRIDES)}. A new run can start from its weights: init_from={run_dir}/checkpoints/best.ckpt"
+            f"{', '.join(RESUME_OVERRIDES)}. To start a new run from its weights: init_from={run_dir}/checkpoints/best.ckpt"
         )
     return OmegaConf.merge(config, OmegaConf.from_dotlist(changes))
 
@@ -106,6 +107,10 @@ def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: 
     if settings.max_steps < 1:
         raise ValueError(
             "trainer.max_steps must be set: it is the length of the run (the log shows passes as train/epoch)"
+        )
+    if str(settings.precision).endswith("-true") and str(settings.precision) != "32-true":
+        raise ValueError(
+            f"trainer.precision={settings.precision} is not supported: use 32-true, bf16-mixed or 16-mixed"
         )
     # A run that is shorter than the interval is validated once, at its end.
     batches = settings.max_steps * settings.accumulate_grad_batches

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from itertools import islice
 
@@ -144,3 +145,28 @@ def test_the_randomness_of_a_draw_is_its_own():
     assert number(1, 5) == number(1, 5)
     numbers = {number(seed, draw) for seed in (-1, 0, 1, 2, 42) for draw in range(200)}
     assert len(numbers) == 1000  # neighbouring seeds and draws have nothing in common
+
+
+def test_look_alikes_come_side_by_side():
+    groups = [number // 5 for number in range(40)]
+    sampler = MixingSampler([40], None, batch_size=8, num_batches=10, seed=3, groups=groups, group_size=4)
+    order = [example for example, _ in sampler]
+    for start in (0, 40):
+        one_pass = order[start : start + 40]
+        assert sorted(one_pass) == list(range(40))
+        runs = [groups[example] for example in one_pass]
+        lengths = [len(list(run)) for _, run in itertools.groupby(runs)]
+        assert sum(length >= 4 for length in lengths) == 8
+    assert order[:40] != order[40:]
+
+
+def test_grouping_changes_neither_shards_nor_restarts():
+    groups = [number % 7 for number in range(40)]
+
+    def draws(**settings):
+        return list(MixingSampler([40], None, num_batches=9, seed=3, groups=groups, group_size=3, **settings))
+
+    whole = draws(batch_size=8)
+    halves = [draws(batch_size=4, rank=rank, world_size=2) for rank in (0, 1)]
+    assert [pair for start in range(0, 36, 4) for half in halves for pair in half[start : start + 4]] == whole
+    assert draws(batch_size=8, start_batch=4) == whole[32:]

@@ -211,3 +211,38 @@ def test_embeddings_leave_autocast_in_float32(model, tiny_batch):
         embeddings: ContrastiveEmbeddings = model(tiny_batch(3))
     assert embeddings.query.dtype == embeddings.target.dtype == torch.float32
     torch.testing.assert_close(embeddings.query.norm(dim=-1), torch.ones(3))
+
+
+def with_repeats(batch: TripletBatch) -> TripletBatch:
+    """The batch with its first reference as the target of the second query, and as a distractor."""
+    target, distractors = batch.target.clone(), batch.distractors.clone()
+    target[1] = distractors[0] = batch.reference[0]
+    target_keys, distractor_keys = batch.target_keys.clone(), batch.distractor_keys.clone()
+    target_keys[1] = distractor_keys[0] = batch.reference_keys[0]
+    return replace(
+        batch, target=target, distractors=distractors, target_keys=target_keys, distractor_keys=distractor_keys
+    )
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 3])
+def test_an_image_that_occurs_twice_is_encoded_once_with_the_same_gradients(model, tiny_batch, micro_batch_size):
+    batch = with_repeats(tiny_batch(6, num_distractors=4))
+    model = off_zero(model).double()
+    plain, shared = (
+        loss_and_gradients(model, replace(batch, same_pixels=same), micro_batch_size=micro_batch_size)
+        for same in (False, True)
+    )
+    torch.testing.assert_close(shared[0], plain[0])
+    for name, gradient in plain[1].items():
+        torch.testing.assert_close(shared[1][name], gradient, msg=name)
+
+
+def test_repeated_images_cost_nothing(tiny_backbone, tiny_batch, monkeypatch):
+    model = COMPOSERS["cross_attention"](tiny_backbone())
+    encoded = []
+    encode = model.backbone.encode_image
+    monkeypatch.setattr(model.backbone, "encode_image", lambda pixels: encoded.append(len(pixels)) or encode(pixels))
+    batch = with_repeats(tiny_batch(6, num_distractors=4))
+    model(replace(batch, same_pixels=True), with_distractors=True)
+    model(batch, with_distractors=True)
+    assert encoded == [14, 16]

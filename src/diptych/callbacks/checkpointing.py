@@ -40,7 +40,7 @@ class Checkpointing(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Saves `best` if it is, then `last`."""
-        if trainer.sanity_checking or not trainer.state.fn == "fit":
+        if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         if self.monitor not in trainer.callback_metrics:
             known = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
@@ -77,7 +77,7 @@ class Checkpointing(L.Callback):
     def _save(self, trainer: L.Trainer, name: str) -> None:
         path = Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
         try:
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, weights_only=False)
         except OSError as error:
             if rank() == 0:
                 log.error("%s", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -38,4 +39,4 @@ def _texts(triplet: Triplet, policy: str) -> Sequence[str]:
 
 
 def _with_texts(triplet: Triplet, texts: tuple[str, ...]) -> Triplet:
-    return Triplet(triplet.query_id, triplet.reference_image, texts, triplet.target_image, triplet.distractors)
+    return replace(triplet, modification_texts=texts)

@@ -12,7 +12,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from diptych.contracts import EvaluationSet, Preprocessing, Triplet, TripletSource
+from diptych.contracts import EvaluationSet, Preprocessing, Query, Triplet, TripletSource
 from diptych.data.captions import expand
 from diptych.data.evaluation_data import evaluation_loaders
 from diptych.data.feature_cache import FeatureCache
@@ -31,7 +31,8 @@ class CIRDataModule(L.LightningDataModule):
     None means all of them; without weights every source counts by its size.
 
     `preprocessing` is the backbone's. `caption_policy` chooses among a record's wordings (`random`, `join`, `explode`,
-    `first`). `image_cache` is a folder for images prepared once, `decoder` is `fast` or `exact` (see `ImageReader`).
+    `first`). `group_size` brings that many triplets of look-alikes (a hotel, a CIRR set) side by side into a batch, as
+    hard negatives. `image_cache` is a folder for images prepared once, `decoder` is `fast` or `exact` (see `ImageReader`).
     `on_missing` says what a missing image does: `error` refuses to start, `drop` leaves out what cannot be read and
     marks the protocol partial. `root` is the folder of a single source, already applied by the config.
 
@@ -55,6 +56,7 @@ class CIRDataModule(L.LightningDataModule):
         evaluate_on: Sequence[str] | None = None,
         weights: Mapping[str, float] | None = None,
         caption_policy: str = "random",
+        group_size: int = 1,
         augmentation: Augmentation | None = None,
         with_distractors: bool = False,
         validation_split: str = "val",
@@ -89,6 +91,9 @@ class CIRDataModule(L.LightningDataModule):
             raise ValueError(f"data.weights names {sorted(weights)}, but training is on {sorted(self.train_on)}")
         self.weights = None if weights is None else [weights[name] for name in self.train_on]
         self.caption_policy, self.augmentation, self.with_distractors = caption_policy, augmentation, with_distractors
+        if group_size < 1:
+            raise ValueError(f"data.group_size={group_size} must be 1 (no grouping) or more")
+        self.group_size = group_size
         self.validation_split, self.test_split = validation_split, test_split
         self.on_missing, self.seed = on_missing, seed
         self.reader = ImageReader(preprocessing.image, decoder=decoder, cache_dir=image_cache)
@@ -127,12 +132,14 @@ class CIRDataModule(L.LightningDataModule):
             rank=rank(),
             world_size=world_size(),
             start_batch=self.start_batch,
+            groups=[(source.name, triplet.group or triplet.query_id) for source, triplet in dataset.records],
+            group_size=self.group_size,
         )
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
             sampler=self.sampler,
-            collate_fn=TripletCollator(self.preprocessing),
+            collate_fn=TripletCollator(self.preprocessing, same_pixels=self.augmentation is None),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -213,13 +220,17 @@ class CIRDataModule(L.LightningDataModule):
             complain_about(absent, len(files), source, split, self.on_missing)
             num_gallery = len(gallery)
             gallery = [image for image in gallery if image.image_id not in absent]
-            queries = [q for q in queries if not {q.reference_image, q.target_image, *q.relevant_ids} & absent.keys()]
+            queries = [query for query in queries if not _images_of(query) & absent.keys()]
             protocol = replace(protocol, partial=f"{len(gallery)}/{num_gallery}")
         if not queries or not gallery:
             raise ValueError(
                 f"{source.root}: split {split} of {source.name} has {len(queries)} queries, {len(gallery)} images"
             )
         return EvaluationSet(source.name, queries, gallery, protocol, references)
+
+
+def _images_of(query: Query) -> set[str | None]:
+    return {query.reference_image, query.target_image, *query.relevant_ids, *query.group_member_ids}
 
 
 def _known(names: Sequence[str] | None, sources: Mapping[str, TripletSource], key: str) -> tuple[str, ...]:

@@ -131,7 +131,10 @@ class CIRR:
         for query in self.queries(split):
             if query.target_image is None:
                 raise ValueError("CIRR's test split has no targets, so it has no triplets; train on train or val")
-            triplets.append(Triplet(query.query_id, query.reference_image, (query.text,), query.target_image))
+            image_set = " ".join(query.group_member_ids)  # in the same order in every record of the set
+            triplets.append(
+                Triplet(query.query_id, query.reference_image, (query.text,), query.target_image, group=image_set)
+            )
         return triplets
 
     def queries(self, split: str) -> list[Query]:

@@ -119,6 +119,7 @@ def _pair(record: Record, position: int) -> tuple[Triplet, tuple[str, ...]]:
         reference_image=_image_id(record, "query_image", record.name("query_image")),
         modification_texts=record.wordings("difference"),
         target_image=_image_id(record, "result_image", record.name("result_image")),
+        group=_image_id(record, "query_image", record.name("query_image")).rpartition("/")[0],
         distractors=tuple(_image_id(record, "distractors", value) for value in record.names("distractors")),
     )
     if "changes" in record:

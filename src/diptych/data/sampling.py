@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 from torch.utils.data import Sampler
@@ -16,6 +16,9 @@ class MixingSampler(Sampler[tuple[int, int]]):
     than it has, all of them again in a new order. Everything is shuffled together, and passes follow each other without
     a seam. Every rank takes its own rows of each global batch, so the global batches are the same
     for any number of ranks with the same total batch size.
+
+    With `group_size` n, up to n examples of the same group (`groups` has one per example) come side by side, so that
+    look-alikes meet in a batch as each other's negatives.
 
     Yields (example, draw): the example's position in the concatenation of the sources, and the number of the draw
     since the start of training, from which the example's own randomness is seeded. `num_batches` is how many batches
@@ -32,12 +35,15 @@ class MixingSampler(Sampler[tuple[int, int]]):
         rank: int = 0,
         world_size: int = 1,
         start_batch: int = 0,
+        groups: Sequence[Hashable] = (),
+        group_size: int = 1,
     ) -> None:
         if min(source_sizes) < 1:
             raise ValueError(f"training sources of sizes {list(source_sizes)}: an empty one cannot be drawn from")
         self.source_sizes, self.batch_size, self.seed = tuple(source_sizes), batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.num_batches, self.start_batch = num_batches, start_batch
+        self.groups, self.group_size = groups, group_size
         self.shares = _shares(self.source_sizes, weights)
         if sum(self.shares) < batch_size * world_size:
             raise ValueError(
@@ -73,7 +79,20 @@ class MixingSampler(Sampler[tuple[int, int]]):
             parts.append(torch.cat(rounds)[:share] + offset if rounds else torch.empty(0, dtype=torch.long))
             offset += size
         merged = torch.cat(parts)
-        return merged[torch.randperm(len(merged), generator=generator)]
+        order = merged[torch.randperm(len(merged), generator=generator)]
+        return order if self.group_size == 1 else self._side_by_side(order)
+
+    def _side_by_side(self, order: torch.Tensor) -> torch.Tensor:
+        """The order, with examples pulled forward to the last incomplete bunch of their group."""
+        bunches: list[list[int]] = []
+        latest: dict[Hashable, list[int]] = {}
+        for example in order.tolist():
+            bunch = latest.get(self.groups[example])
+            if bunch is None or len(bunch) == self.group_size:
+                bunch = latest[self.groups[example]] = []
+                bunches.append(bunch)
+            bunch.append(example)
+        return torch.tensor([example for bunch in bunches for example in bunch])
 
 
 class ShardedBatches(Sampler[list[int]]):

@@ -112,10 +112,13 @@ class TripletDataset(Dataset[TripletExample]):
 
 
 class TripletCollator:
-    """Examples to a `TripletBatch`; texts are padded to the batch's longest. Features become float32."""
+    """Examples to a `TripletBatch`; texts are padded to the batch's longest. Features become float32.
 
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        self.preprocessing = preprocessing
+    `same_pixels` says that equal image keys mean equal pixels, which an augmentation makes untrue.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, same_pixels: bool = False) -> None:
+        self.preprocessing, self.same_pixels = preprocessing, same_pixels
 
     def __call__(self, examples: Sequence[TripletExample]) -> TripletBatch:
         """The batch of these examples."""
@@ -130,6 +133,7 @@ class TripletCollator:
             target_keys=torch.tensor([example.target_key for example in examples]),
             distractors=_stack_images(distractors) if distractors else None,
             distractor_keys=torch.tensor(keys) if keys else None,
+            same_pixels=self.same_pixels,
         )
 
     def _stack_texts(self, texts: Sequence[str | TextFeatures]) -> TextTokens | TextFeatures:

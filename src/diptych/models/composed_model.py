@@ -6,7 +6,7 @@ Shape letters: B batch, E embedding width.
 from __future__ import annotations
 
 from abc import abstractmethod
-from itertools import pairwise
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -45,39 +45,47 @@ class ComposedModel(nn.Module):
         (gradient caching, Gao et al. 2021): the result is that of the whole batch, the memory that of one piece.
         """
         size = micro_batch_size or len(batch.query_ids)
-        pieces = [_rows(batch, start, start + size) for start in range(0, len(batch.query_ids), size)]
-        # Distractors are spread over the pieces so that no piece is larger than the others.
-        extra = _split(batch.distractors if with_distractors else None, len(pieces))
-        one_piece = len(pieces) == 1 or not torch.is_grad_enabled()
-        embedded = [
-            self._embed_piece(*piece, more, with_reference)
-            if one_piece
-            else checkpoint(self._embed_piece, *piece, more, with_reference, use_reentrant=False)
-            for piece, more in zip(pieces, extra, strict=True)
-        ]
-        query, target, reference, distractors = zip(*embedded, strict=True)
-        return ContrastiveEmbeddings(torch.cat(query), torch.cat(target), _join(reference), _join(distractors))
+        starts = range(0, len(batch.query_ids), size)
+        distractors = batch if with_distractors else replace(batch, distractors=None, distractor_keys=None)
+        pieces = [_piece(distractors, start, size, number, len(starts)) for number, start in enumerate(starts)]
+        if len(pieces) == 1 or not torch.is_grad_enabled():
+            embedded = [self._embed_piece(piece, with_reference) for piece in pieces]
+        else:
+            embedded = [checkpoint(self._embed_piece, piece, with_reference, use_reentrant=False) for piece in pieces]
+        query, target, reference, extra = zip(*embedded, strict=True)
+        return ContrastiveEmbeddings(torch.cat(query), torch.cat(target), _join(reference), _join(extra))
 
     def _embed_piece(
-        self,
-        reference: Tensor | ImageFeatures,
-        target: Tensor | ImageFeatures,
-        text: TextTokens | TextFeatures,
-        distractors: Tensor | ImageFeatures | None,
-        with_reference: bool,
+        self, batch: TripletBatch, with_reference: bool
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        num_queries = len(reference) if isinstance(reference, Tensor) else len(reference.tokens)
-        if isinstance(reference, Tensor):
-            pictures = [reference, target] if distractors is None else [reference, target, distractors]
-            features = self.backbone.encode_image(torch.cat(pictures))  # one call for all pictures
-            reference, target = _slice(features, 0, num_queries), _slice(features, num_queries, 2 * num_queries)
-            distractors = None if distractors is None else _slice(features, 2 * num_queries, None)
-        words = self.backbone.encode_text(text) if isinstance(text, TextTokens) else text
+        reference, target, distractors = self._encode_pictures(batch)
+        words = self.backbone.encode_text(batch.text) if isinstance(batch.text, TextTokens) else batch.text
         return (
             self.compose(reference, words),
             self.embed_image(target),
             self.embed_image(reference) if with_reference else None,
             None if distractors is None else self.embed_image(distractors),
+        )
+
+    def _encode_pictures(self, batch: TripletBatch) -> tuple[ImageFeatures, ImageFeatures, ImageFeatures | None]:
+        """Features of references, targets and distractors, in one call; what occurs twice is encoded once."""
+        if isinstance(batch.reference, ImageFeatures):
+            return batch.reference, batch.target, batch.distractors
+        parts = [part for part in (batch.reference, batch.target, batch.distractors) if part is not None]
+        keys = [part for part in (batch.reference_keys, batch.target_keys, batch.distractor_keys) if part is not None]
+        pixels, key = torch.cat(parts), torch.cat(keys)
+        if batch.same_pixels:
+            distinct, place = key.unique(return_inverse=True)
+            first = torch.empty_like(distinct).scatter_(0, place, torch.arange(len(key), device=key.device))
+            features = self.backbone.encode_image(pixels[first])
+            features = ImageFeatures(*(rows[place] for rows in vars(features).values()))
+        else:
+            features = self.backbone.encode_image(pixels)
+        num_queries = len(batch.query_ids)
+        return (
+            _slice(features, 0, num_queries),
+            _slice(features, num_queries, 2 * num_queries),
+            None if batch.distractors is None else _slice(features, 2 * num_queries, None),
         )
 
     def embed_queries(self, reference: Tensor, text: TextTokens) -> dict[str, Tensor]:
@@ -105,8 +113,22 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def _rows(batch: TripletBatch, start: int, stop: int) -> tuple:
-    return tuple(_slice(part, start, stop) for part in (batch.reference, batch.target, batch.text))
+def _piece(batch: TripletBatch, start: int, size: int, number: int, num_pieces: int) -> TripletBatch:
+    """The triplets from `start` on, with this piece's share of the distractors: no piece is larger than the others."""
+    stop = start + size
+    keys = batch.distractor_keys
+    first, last = (round((0 if keys is None else len(keys)) * n / num_pieces) for n in (number, number + 1))
+    return TripletBatch(
+        query_ids=batch.query_ids[start:stop],
+        reference=_slice(batch.reference, start, stop),
+        target=_slice(batch.target, start, stop),
+        text=_slice(batch.text, start, stop),
+        reference_keys=batch.reference_keys[start:stop],
+        target_keys=batch.target_keys[start:stop],
+        distractors=_slice(batch.distractors, first, last) if last > first else None,
+        distractor_keys=keys[first:last] if last > first else None,
+        same_pixels=batch.same_pixels,
+    )
 
 
 def _slice(part, start: int, stop: int | None):
@@ -115,14 +137,6 @@ def _slice(part, start: int, stop: int | None):
         return part[start:stop]
     rows = {name: value[start:stop] for name, value in vars(part).items() if isinstance(value, Tensor)}
     return type(part)(**rows)
-
-
-def _split(pictures: Tensor | ImageFeatures | None, num_pieces: int) -> list:
-    if pictures is None:
-        return [None] * num_pieces
-    total = len(pictures) if isinstance(pictures, Tensor) else len(pictures.tokens)
-    bounds = [round(total * piece / num_pieces) for piece in range(num_pieces + 1)]
-    return [_slice(pictures, start, stop) if stop > start else None for start, stop in pairwise(bounds)]
 
 
 def _join(parts: tuple[Tensor | None, ...]) -> Tensor | None:

@@ -91,10 +91,10 @@ class MultiHeadCrossAttention(nn.Module):
         query = self._heads(self.to_query(queries))
         key, value = (self._heads(part) for part in self.to_key_value(words).chunk(2, dim=-1))
         allowed = None if mask is None else mask[:, None, None, :]
-        dropout = self.dropout if self.training else 0.0
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=dropout)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         attended = attended * self.head_scale.to(attended.dtype)
-        return self.to_output(attended.transpose(1, 2).flatten(2))
+        # On the output, not on the attention weights: those would lose the fused kernel.
+        return F.dropout(self.to_output(attended.transpose(1, 2).flatten(2)), self.dropout, self.training)
 
     def _heads(self, features: Tensor) -> Tensor:
         return features.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, H, tokens, D / H)

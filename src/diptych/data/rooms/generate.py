@@ -56,11 +56,11 @@ class RoomsSettings:
     """What decides the bytes of the set, and what its manifest repeats."""
 
     seed: int = 0
-    num_train_hotels: int = 1000
-    num_val_hotels: int = 84
-    num_test_hotels: int = 84
-    triplets_per_train_hotel: int = 6
-    triplets_per_eval_hotel: int = 6
+    num_train_hotels: int = 1500
+    num_val_hotels: int = 168
+    num_test_hotels: int = 168
+    triplets_per_train_hotel: int = 4
+    triplets_per_eval_hotel: int = 3
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -88,7 +88,9 @@ class CLIPBackbone(nn.Module):
 
     Construction builds the architecture with random weights; `load_pretrained` fills in the published ones, so that a
     model restored from a checkpoint never downloads what it is about to overwrite. `freeze` is `none`, `vision`,
-    `text` or `all`; a frozen tower runs without a graph. `preprocessing` must describe the same model.
+    `text` or `all`; a frozen tower runs without a graph. `preprocessing` must describe the same
+    model. `token_embedding_std` replaces open_clip's initial 0.02, with which the words of a small model trained from
+    scratch take long to stand out from its attention output.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class CLIPBackbone(nn.Module):
         architecture: dict[str, Any] | None = None,
         freeze: str = "none",
         activation_checkpointing: bool = False,
+        token_embedding_std: float | None = None,
     ) -> None:
         super().__init__()
         if freeze not in FREEZE_CHOICES:
@@ -111,6 +114,8 @@ class CLIPBackbone(nn.Module):
         self.embedding_dim = int(self.text.output_dim)
         self.register_buffer("mean", torch.tensor(preprocessing.image.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.image.std).view(3, 1, 1), persistent=False)
+        if token_embedding_std is not None:
+            nn.init.normal_(self.text.token_embedding.weight, std=token_embedding_std)
         if activation_checkpointing:
             self.clip.set_grad_checkpointing(True)
         self.vision_frozen = freeze in ("vision", "all")
