@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class SweepTable(Callback):
-    """After a multirun, collects the runs' overrides, status and metrics.json into `<sweep>/sweep.csv`, and prints it."""
+    """After a multirun, collects overrides, status and metrics of the runs into `<sweep>/sweep.csv`, and prints it."""
 
     def __init__(self) -> None:
         self._failures: dict[str, str] = {}
@@ -31,7 +31,11 @@ class SweepTable(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Writes and prints the table."""
         folder = Path(config.hydra.sweep.dir)
-        rows = [self._row(run) for run in sorted(folder.iterdir(), key=_natural) if (run / ".hydra").is_dir()]
+        rows = [
+            self._row(run)
+            for run in sorted(folder.iterdir(), key=_natural)
+            if (run / ".hydra").is_dir() and not run.is_symlink()
+        ]
         if not rows:
             return
         columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -87,7 +87,7 @@ def _config_of_run(run_dir: Path, overrides: list[str]) -> DictConfig:
     if refused:
         raise ValueError(
             f"resuming {run_dir} with {', '.join(refused)} would be another run; these may change: "
-            f"{', '.join(RESUME_OVERRIDES)}. To start a new run from its weights: init_from={run_dir}/checkpoints/best.ckpt"
+            f"{', '.join(RESUME_OVERRIDES)}. A new run from its weights: init_from={run_dir}/checkpoints/best.ckpt"
         )
     return OmegaConf.merge(config, OmegaConf.from_dotlist(changes))
 

@@ -42,9 +42,6 @@ class CIRDataModule(L.LightningDataModule):
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
     """
 
-    # With more ranks than evaluation batches some rank has none, which is fine: rows are gathered by position.
-    allow_zero_length_dataloader_with_multiple_devices = True
-
     def __init__(
         self,
         sources: Mapping[str, TripletSource],

@@ -99,11 +99,14 @@ class ShardedBatches(Sampler[list[int]]):
     """Fixed evaluation batches of consecutive rows, dealt to the ranks in turn.
 
     A batch holds the same rows for any number of ranks, so that every embedding is computed in the same company and
-    the numbers do not depend on the number of ranks. Ranks may get different numbers of batches, even none.
+    the numbers do not depend on the number of ranks. Ranks may get different numbers of batches. A rank that would have
+    none repeats the first: Lightning skips evaluation on a rank without batches, and the others would wait for it for
+    ever. Rows that are computed twice are merged when they are gathered.
     """
 
     def __init__(self, num_rows: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        starts = range(0, num_rows, batch_size)[rank::world_size]
+        starts = range(0, num_rows, batch_size)
+        starts = starts[rank::world_size] or starts[:1]
         self.batches = [range(start, min(start + batch_size, num_rows)) for start in starts]
 
     def __len__(self) -> int:
