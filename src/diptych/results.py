@@ -24,6 +24,7 @@ def metrics_record(results: Sequence[SetResult], **about: Any) -> dict[str, Any]
     With several evaluation sets the counts are sums and the gallery's hash covers all of them.
     """
     bounds = {key: value for result in results for key, value in _named(results, result.bounds, result.name).items()}
+    gallery_ids = [image_id for result in results for image_id in result.gallery_ids]
     return {
         **about,
         "protocol": {
@@ -35,8 +36,8 @@ def metrics_record(results: Sequence[SetResult], **about: Any) -> dict[str, Any]
             "expected": sum(len(result.queries) for result in results),
         },
         "gallery": {
-            "size": sum(len(result.gallery_ids) for result in results),
-            "sha256": gallery_fingerprint([image_id for result in results for image_id in result.gallery_ids]),
+            "size": len(gallery_ids) or None,  # a prediction file is scored without reading the gallery
+            "sha256": gallery_fingerprint(gallery_ids) if gallery_ids else None,
         },
         "versions": checkpoints.versions(),
         "metrics": summary(results),

@@ -130,7 +130,7 @@ def protocol_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("protocol", protocol_line(result)),
         (
             "gallery",
-            f"{protocol.get('gallery', '')} ({gallery['size']:,} images, sha256 {gallery['sha256'][:12]})".strip(),
+            f"{protocol.get('gallery', '')} ({_fingerprint(gallery)})".strip(),
         ),
         ("reference image", "left out of the ranking" if protocol.get("exclude_reference") else "stays in the ranking"),
         ("text", str(protocol.get("text_template", ""))),
@@ -169,6 +169,12 @@ def results_table(result: Mapping[str, Any]) -> Table:
                 cells.append(Text(format_interval(row.metric, cell.interval) if cell else ""))
         table.add_row(*cells)
     return table
+
+
+def _fingerprint(gallery: Mapping[str, Any]) -> str:
+    if gallery["size"] is None:
+        return "not read: the predictions name its images"
+    return f"{gallery['size']:,} images, sha256 {gallery['sha256'][:12]}"
 
 
 def _number(value: float | None) -> float:

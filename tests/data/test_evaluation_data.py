@@ -57,12 +57,13 @@ def test_every_row_comes_with_its_position(batches, tiny_preprocessing):
 def test_ranks_read_the_batches_of_one_rank(batches, world_size):
     for kind in (0, 1):
         together = [batch for rank in range(world_size) for batch in batches(3, rank, world_size)[kind]]
+        together = list({int(batch.positions[0]): batch for batch in together}.values())  # the first may come twice
         together.sort(key=lambda batch: int(batch.positions[0]))
         alone = batches(3)[kind]
         assert [batch.positions.tolist() for batch in together] == [batch.positions.tolist() for batch in alone]
 
 
-def test_a_rank_may_have_nothing_to_read(batches):
+def test_a_rank_that_would_have_nothing_reads_the_first_batch(batches):
     assert [len(part) for part in batches(8, rank=1, world_size=2)] == [1, 1]
 
 
