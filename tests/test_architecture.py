@@ -22,7 +22,7 @@ LAYERS = {
     "metrics": 2,
     "systems": 3,
     "callbacks": 3,
-    "loggers": 3,
+    "loggers": 2,
 }
 ENTRY = 4  # everything else: composition, training, evaluation, results, report, submission, doctor, ...
 CONCRETE = ("data", "models", "losses")  # what systems get from Hydra, never by import

@@ -57,7 +57,7 @@ def test_sampled_items_stay_in_the_vocabulary():
 def test_all_kinds_of_change_occur():
     seen = {
         (change.object, change.attribute)
-        for hotel in _hotels(400)
+        for hotel in _hotels(8000)
         for change in find_changes(hotel.rooms[0], hotel.rooms[7])
     }
     expected = {
