@@ -53,6 +53,11 @@ def entry_point(config_name: str, run: Callable[[DictConfig], Any], open_section
 def explain(error: Exception, config_name: str) -> str:
     """The error in one message; for a key that no config has, the nearest ones that it has."""
     message = str(error).strip()
+    if "Missing mandatory value: name" in message:
+        known = sorted(path.stem for path in (CONFIG_FOLDER / "experiment").glob("*.yaml"))
+        return (
+            f"no experiment is named; try experiment=cir_rooms, or one of {', '.join(known)} (the key 'name' is unset)"
+        )
     cause = error.__cause__ or error.__context__
     if isinstance(error, HydraException) and "not in struct" in f"{message} {cause}":
         key = message.split("'")[1].split("=")[0].lstrip("+~") if "'" in message else message
