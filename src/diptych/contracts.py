@@ -233,9 +233,9 @@ class TextFeatures(_Movable):
 class TripletBatch(_Movable):
     """A training batch. `reference`, `target` and `distractors` are uint8 pixels (N, 3, H, W), or cached features.
 
-    `*_keys` identify images (equal keys, equal file): the loss masks equal targets with them, so that an image is
-    never its own negative. `distractors` may be None or hold any number of images for the whole batch. With
-    `same_pixels` equal keys also mean equal pixels (no augmentation): an image that occurs twice is encoded once.
+    `*_keys` identify images: equal keys mean the same file and, within a batch, the same pixels. An image that occurs
+    twice is encoded once, and the loss masks equal targets, so that an image is never its own negative. `distractors`
+    may be None or hold any number of images for the whole batch.
     """
 
     query_ids: tuple[str, ...]
@@ -246,7 +246,6 @@ class TripletBatch(_Movable):
     target_keys: Tensor
     distractors: Tensor | ImageFeatures | None = None
     distractor_keys: Tensor | None = None
-    same_pixels: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from diptych.data.sampling import MixingSampler, ShardedBatches, example_generator
+from diptych.data.sampling import MixingSampler, ShardedBatches, random_generator
 
 
 def drawn(**settings) -> list[tuple[int, int]]:
@@ -143,7 +143,7 @@ def test_the_randomness_of_a_draw_is_its_own():
     def number(seed: int, draw: int) -> int:
         import torch
 
-        return int(torch.randint(1 << 40, (1,), generator=example_generator(seed, draw)))
+        return int(torch.randint(1 << 40, (1,), generator=random_generator(seed, draw)))
 
     assert number(1, 5) == number(1, 5)
     numbers = {number(seed, draw) for seed in (-1, 0, 1, 2, 42) for draw in range(200)}

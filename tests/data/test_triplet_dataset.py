@@ -88,6 +88,17 @@ def test_the_same_draw_is_the_same_example_and_another_draw_another(dataset_of):
     assert not torch.equal(dataset_of(augmentation=noise, seed=1)[0, 7].target, one.target)
 
 
+def test_an_image_looks_the_same_wherever_it_occurs_in_a_batch(dataset_of):
+    """q0's target is q1's reference or not: what counts is the file."""
+    dataset = dataset_of(augmentation=noise, draws_per_batch=4)
+    seen = {}
+    for position, draw in ((0, 4), (1, 5), (0, 6), (1, 7)):
+        example = dataset[position, draw]
+        for key, pixels in ((example.reference_key, example.reference), (example.target_key, example.target)):
+            assert torch.equal(pixels, seen.setdefault(key, pixels))
+    assert not torch.equal(dataset[0, 8].reference, dataset[0, 7].reference)
+
+
 def test_neither_company_nor_the_global_state_matter(dataset_of):
     dataset = dataset_of(augmentation=noise)
     torch.manual_seed(0)

@@ -107,7 +107,13 @@ class CIRDataModule(L.LightningDataModule):
             sources = [self.sources[name] for name in self.train_on]
             parts = [(source, expand(self._complete(source), self.caption_policy)) for source in sources]
             self._dataset = TripletDataset(
-                parts, "train", self.reader, self.augmentation, self.with_distractors, self.seed
+                parts,
+                "train",
+                self.reader,
+                self.augmentation,
+                self.with_distractors,
+                self.seed,
+                draws_per_batch=self.batch_size * world_size(),
             )
             self._sizes = [len(triplets) for _, triplets in parts]
         return self._dataset
@@ -136,7 +142,7 @@ class CIRDataModule(L.LightningDataModule):
             dataset,
             batch_size=self.batch_size,
             sampler=self.sampler,
-            collate_fn=TripletCollator(self.preprocessing, same_pixels=self.augmentation is None),
+            collate_fn=TripletCollator(self.preprocessing),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from functools import reduce
 
 import torch
 from torch.utils.data import Sampler
@@ -116,9 +117,9 @@ class ShardedBatches(Sampler[list[int]]):
         return iter([list(batch) for batch in self.batches])
 
 
-def example_generator(seed: int, draw: int) -> torch.Generator:
-    """The randomness of one draw (wording, augmentation): the same whenever and wherever it is drawn."""
-    return torch.Generator().manual_seed(_mix(seed, draw))
+def random_generator(seed: int, *numbers: int) -> torch.Generator:
+    """Randomness that is a function of the seed and of what it is for (a draw; a batch and an image)."""
+    return torch.Generator().manual_seed(reduce(_mix, numbers, seed))
 
 
 def _mix(seed: int, number: int) -> int:

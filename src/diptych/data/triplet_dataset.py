@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from diptych.contracts import (
 from diptych.data.captions import choose_text
 from diptych.data.feature_cache import FeatureCache
 from diptych.data.images import ImageReader
-from diptych.data.sampling import example_generator
+from diptych.data.sampling import random_generator
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -48,8 +49,9 @@ class TripletExample:
 class TripletDataset(Dataset[TripletExample]):
     """The triplets of one or several sources in a row; indexed by (position, draw) as `MixingSampler` gives them.
 
-    Every random choice (wording, augmentation) is a function of `seed` and the draw, so workers and restarts change
-    nothing. An image that cannot be read raises ValueError naming file, source and query. With `features` set, examples
+    The wording is a function of `seed` and the draw, the augmentation of `seed`, the image and the global batch of
+    `draws_per_batch` draws, so workers and restarts change nothing, and an image looks the same wherever it occurs in
+    a batch. An image that cannot be read raises ValueError naming file, source and query. With `features` set, examples
     hold cached features and no image is read.
     """
 
@@ -61,10 +63,11 @@ class TripletDataset(Dataset[TripletExample]):
         augmentation: Augmentation | None = None,
         with_distractors: bool = False,
         seed: int = 0,
+        draws_per_batch: int = 1,
     ) -> None:
         self.records = [(source, triplet) for source, triplets in sources for triplet in triplets]
         self.split, self.reader, self.augmentation = split, reader, augmentation
-        self.with_distractors, self.seed = with_distractors, seed
+        self.with_distractors, self.seed, self.draws_per_batch = with_distractors, seed, draws_per_batch
         self.features: FeatureCache | None = None
 
     def image_paths(self) -> list[Path]:
@@ -87,12 +90,11 @@ class TripletDataset(Dataset[TripletExample]):
     def __getitem__(self, key: tuple[int, int]) -> TripletExample:
         position, draw = key
         source, triplet = self.records[position]
-        generator = example_generator(self.seed, draw)
-        text = choose_text(triplet, generator)
+        text = choose_text(triplet, random_generator(self.seed, draw))
         names = (triplet.reference_image, triplet.target_image, *self._distractors(triplet))
         paths = [source.image_path(self.split, name) for name in names]
         try:
-            reference, target, *others = (self._image(path, generator) for path in paths)
+            reference, target, *others = (self._image(path, draw // self.draws_per_batch) for path in paths)
         except ValueError as error:
             raise ValueError(f"{error} (query {triplet.query_id} of {source.name}, split {self.split})") from error
         reference_key, target_key, *other_keys = (image_key(path) for path in paths)
@@ -104,21 +106,21 @@ class TripletDataset(Dataset[TripletExample]):
     def _distractors(self, triplet: Triplet) -> tuple[str, ...]:
         return triplet.distractors if self.with_distractors else ()
 
-    def _image(self, path: Path, generator: torch.Generator) -> Tensor | ImageFeatures:
+    def _image(self, path: Path, batch: int) -> Tensor | ImageFeatures:
         if self.features is not None:
             return self.features.image(path)
         pixels = self.reader(path)
-        return pixels if self.augmentation is None else self.augmentation(pixels, generator)
+        if self.augmentation is None:
+            return pixels
+        # Not the whole path: the same data in another folder is trained on in the same way.
+        return self.augmentation(pixels, random_generator(self.seed, batch, _number_of("/".join(path.parts[-2:]))))
 
 
 class TripletCollator:
-    """Examples to a `TripletBatch`; texts are padded to the batch's longest. Features become float32.
+    """Examples to a `TripletBatch`; texts are padded to the batch's longest. Features become float32."""
 
-    `same_pixels` says that equal image keys mean equal pixels, which an augmentation makes untrue.
-    """
-
-    def __init__(self, preprocessing: Preprocessing, same_pixels: bool = False) -> None:
-        self.preprocessing, self.same_pixels = preprocessing, same_pixels
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self.preprocessing = preprocessing
 
     def __call__(self, examples: Sequence[TripletExample]) -> TripletBatch:
         """The batch of these examples."""
@@ -133,7 +135,6 @@ class TripletCollator:
             target_keys=torch.tensor([example.target_key for example in examples]),
             distractors=_stack_images(distractors) if distractors else None,
             distractor_keys=torch.tensor(keys) if keys else None,
-            same_pixels=self.same_pixels,
         )
 
     def _stack_texts(self, texts: Sequence[str | TextFeatures]) -> TextTokens | TextFeatures:
@@ -151,7 +152,11 @@ def _stack_images(images: Sequence[Tensor | ImageFeatures]) -> Tensor | ImageFea
     return ImageFeatures(*(torch.stack([getattr(image, name) for image in images]).float() for name in names))
 
 
+@cache
 def image_key(path: Path) -> int:
     """A 63-bit number for an image file: equal for the same path, in whichever source it is named."""
-    digest = hashlib.blake2b(str(path).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+    return _number_of(str(path))
+
+
+def _number_of(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1

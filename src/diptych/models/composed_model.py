@@ -74,9 +74,8 @@ class ComposedModel(nn.Module):
         parts = [part for part in (batch.reference, batch.target, batch.distractors) if part is not None]
         keys = [part for part in (batch.reference_keys, batch.target_keys, batch.distractor_keys) if part is not None]
         pixels, key = torch.cat(parts), torch.cat(keys)
-        if batch.same_pixels:
-            distinct, place = key.unique(return_inverse=True)
-            first = torch.empty_like(distinct).scatter_(0, place, torch.arange(len(key), device=key.device))
+        first, place = _first_occurrences(key)
+        if len(first) < len(key):
             features = self.backbone.encode_image(pixels[first])
             features = ImageFeatures(*(rows[place] for rows in vars(features).values()))
         else:
@@ -113,6 +112,18 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
+def _first_occurrences(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each distinct key occurs first, in that order, and for every key its place among them.
+
+    Not in the order of the keys: they are hashes of paths, and the data's folder must not decide the order of sums.
+    """
+    distinct, place = keys.unique(return_inverse=True)
+    rows = torch.arange(len(keys), device=keys.device)
+    first = torch.full_like(distinct, len(keys)).scatter_reduce_(0, place, rows, "amin")
+    first, order = first.sort()
+    return first, order.argsort()[place]
+
+
 def _piece(batch: TripletBatch, start: int, size: int, number: int, num_pieces: int) -> TripletBatch:
     """The triplets from `start` on, with this piece's share of the distractors: no piece is larger than the others."""
     stop = start + size
@@ -127,7 +138,6 @@ def _piece(batch: TripletBatch, start: int, size: int, number: int, num_pieces: 
         target_keys=batch.target_keys[start:stop],
         distractors=_slice(batch.distractors, first, last) if last > first else None,
         distractor_keys=keys[first:last] if last > first else None,
-        same_pixels=batch.same_pixels,
     )
 
 

@@ -78,8 +78,15 @@ class CIRSystem(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimizer over everything trainable; the loss's own parameters are not decayed."""
         groups = [
-            {"params": [parameter for parameter in self.model.parameters() if parameter.requires_grad]},
-            {"params": list(self.loss.parameters()), "weight_decay": 0.0},
+            {
+                "params": [
+                    (name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad
+                ]
+            },
+            {
+                "params": [(f"loss.{name}", parameter) for name, parameter in self.loss.named_parameters()],
+                "weight_decay": 0.0,
+            },
         ]
         groups = [group for group in groups if group["params"]]
         if not groups:

@@ -91,7 +91,7 @@ def _draw_shell(canvas: Canvas, scene: Scene) -> None:
     canvas.plane(Plane((-half, height, 0), (2 * half, 0, 0), (0, 0, _FRONT)), (238, 236, 230))
     _draw_floor(canvas, scene)
     base, second = furniture.pattern_colours(scene.walls.colour or "white")
-    base, second = mix(base, _WHITE, 0.42), mix(second, _WHITE, 0.2)
+    base, second = mix(base, _WHITE, 0.3), mix(second, _WHITE, 0.15)
     pattern = scene.walls.pattern or "plain"
     for side, light in ((-half, 0.86), (half, 0.86)):
         wall = Plane((side, 0, 0), (0, 0, _FRONT - 0.8), (0, height, 0))

@@ -42,10 +42,10 @@ from diptych.data.rooms.language import describe_changes
 from diptych.data.rooms.scene import Hotel, Scene, find_changes, pairs_by_num_changes, sample_hotel
 
 MANIFEST = "rooms.json"
-VERSION = 3
+VERSION = 4
 IMAGE_SIZE = 128
 SPLITS = ("train", "val", "test")
-SHARE_BY_NUM_CHANGES = {1: 0.5, 2: 0.3, 3: 0.2}
+SHARE_BY_NUM_CHANGES = {1: 0.6, 2: 0.3, 3: 0.1}
 _HOTELS_PER_BLOCK = 50
 
 logger = logging.getLogger(__name__)
@@ -57,10 +57,10 @@ class RoomsSettings:
 
     seed: int = 0
     num_train_hotels: int = 1500
-    num_val_hotels: int = 168
-    num_test_hotels: int = 168
+    num_val_hotels: int = 84
+    num_test_hotels: int = 84
     triplets_per_train_hotel: int = 4
-    triplets_per_eval_hotel: int = 3
+    triplets_per_eval_hotel: int = 6
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -43,18 +43,18 @@ KINDS: Mapping[str, Kind] = {
     "walls": Kind(("red", "yellow", "green", "blue", "purple", "white"), PATTERNS, weight=2.6),
     "floor": Kind(("brown", "white", "red", "green", "blue"), weight=2.6),
     "curtains": Kind(_COLOURS, PATTERNS, weight=1.8),
-    "headboard": Kind(("brown", *_COLOURS), weight=0.3),
+    "headboard": Kind(("brown", *_COLOURS), weight=0.2),
     "blanket": Kind(_COLOURS, PATTERNS, weight=2.6),
-    "pillows": Kind(_COLOURS, counts=(1, 2, 3), weight=0.2),
-    "pictures": Kind(_COLOURS, counts=(1, 2, 3), optional=True, weight=0.15),
+    "pillows": Kind(_COLOURS, counts=(1, 2, 3), weight=0.1),
+    "pictures": Kind(_COLOURS, counts=(1, 2, 3), optional=True, weight=0.1),
     "rug": Kind(_COLOURS, PATTERNS, optional=True, weight=1.8),
-    "lamp": Kind(_COLOURS, places=SIDES, optional=True, weight=0.25),
-    "plant": Kind(places=SIDES, sizes=("small", "large"), optional=True, weight=0.2),
+    "lamp": Kind(_COLOURS, places=SIDES, optional=True, weight=0.15),
+    "plant": Kind(places=SIDES, sizes=("small", "large"), optional=True, weight=0.1),
     "chair": Kind(_COLOURS, places=SIDES, optional=True, weight=1.5),
-    "suitcase": Kind(("brown", *_COLOURS), places=SIDES, optional=True, weight=0.2),
+    "suitcase": Kind(("brown", *_COLOURS), places=SIDES, optional=True, weight=0.1),
 }
 ATTRIBUTES = ("colour", "pattern", "place", "size", "count")
-_ATTRIBUTE_WEIGHTS = {"colour": 10.0, "pattern": 0.4, "place": 0.4, "size": 0.6, "count": 0.5, "presence": 0.8}
+_ATTRIBUTE_WEIGHTS = {"colour": 20.0, "pattern": 0.4, "place": 0.4, "size": 0.6, "count": 0.5, "presence": 0.8}
 _PLAIN_SHARE = 0.7
 _PRESENT_SHARE = 0.85
 _ALONE_ON_A_SIDE = (("lamp", "plant"), ("chair", "suitcase"))

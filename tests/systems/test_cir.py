@@ -1,0 +1,87 @@
+"""The system's own wiring; whole runs are in test_train_evaluate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from diptych.contracts import GalleryBatch, QueryBatch
+from diptych.losses.info_nce import InfoNCE
+from diptych.models.cross_attention_composer import CrossAttentionComposer
+from diptych.systems.cir import CIRSystem
+from diptych.systems.schedules import WarmupCosine
+
+
+@pytest.fixture
+def system(tiny_backbone, monkeypatch):
+    model = CrossAttentionComposer(tiny_backbone(), num_layers=1, num_heads=2, dropout=0.5)
+    system = CIRSystem(model, InfoNCE(reference_negatives=True), {}, partial(torch.optim.AdamW, lr=1e-3))
+    system.logged = {}
+    monkeypatch.setattr(system, "log_dict", lambda values, **_: system.logged.update(values))
+    monkeypatch.setattr(system, "log", lambda name, value, **_: system.logged.update({name: value}))
+    return system
+
+
+def test_a_step_logs_every_term_of_the_loss(system, tiny_batch):
+    batch = tiny_batch(6)
+    loss = system.training_step(replace(batch, text=replace(batch.text, num_truncated=2)), 0)
+    assert loss.requires_grad and system.logged["train/loss"] == loss
+    assert {"train/loss", "train/temperature", "train/truncated_texts"} <= system.logged.keys()
+    assert system.logged["train/truncated_texts"] == 2.0
+
+
+def test_the_randomness_of_a_step_is_its_own(system, tiny_batch):
+    """What a resumed run repeats: dropout is a function of seed and step, whatever was drawn before."""
+    torch.nn.init.ones_(system.model.projection.weight)
+
+    def loss_of(step):
+        torch.rand(3)
+        batch = tiny_batch(6)
+        system.on_train_batch_start(batch, step)
+        return system.training_step(batch, step).item()
+
+    assert loss_of(3) == loss_of(3) != loss_of(4)
+
+
+def test_a_loss_that_is_not_finite_names_the_queries(system, tiny_batch, monkeypatch):
+    monkeypatch.setattr(CIRSystem, "global_step", property(lambda self: 7))
+    monkeypatch.setattr(system.loss, "forward", lambda *_: {"loss": torch.tensor(float("inf"))})
+    with pytest.raises(ValueError, match=r"the loss is inf at step 7; queries of the batch: q0, q1"):
+        system.training_step(tiny_batch(2), 0)
+
+
+def test_everything_trainable_is_optimized_and_the_temperature_not_decayed(tiny_backbone):
+    model = CrossAttentionComposer(tiny_backbone(freeze="vision"), num_layers=1, num_heads=2)
+    optimizer = partial(torch.optim.AdamW, weight_decay=0.1)
+    system = CIRSystem(model, InfoNCE(learned=True), {}, optimizer, partial(WarmupCosine, total_steps=10))
+    configured = system.configure_optimizers()
+    groups = configured["optimizer"].param_groups
+    optimized = {id(parameter) for group in groups for parameter in group["params"]}
+    assert optimized == {id(parameter) for parameter in system.parameters() if parameter.requires_grad}
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0] and len(groups[1]["params"]) == 1
+    assert configured["lr_scheduler"]["interval"] == "step"
+
+
+def test_a_model_without_trainable_parameters_is_refused(system):
+    system.model.requires_grad_(False)
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        system.configure_optimizers()
+
+
+def test_rows_come_back_in_the_order_of_the_set_and_missing_ones_are_an_error(system, tiny_batch):
+    system.eval()
+    batch = tiny_batch(4)
+    system.on_validation_epoch_start()
+    with torch.no_grad():
+        whole = system.model.embed_queries(batch.reference, batch.text)["model"]
+        for rows in ([2, 0], [3, 1]):  # as two ranks, or a shuffled loader, would bring them
+            text = replace(batch.text, input_ids=batch.text.input_ids[rows], mask=batch.text.mask[rows])
+            system.validation_step(QueryBatch(torch.tensor(rows), batch.reference[rows], text), 0, 0)
+            system.validation_step(GalleryBatch(torch.tensor(rows), batch.target[rows]), 0, 1)
+    gathered = system._gathered(system._collected[0], 4, 4)
+    torch.testing.assert_close(gathered["queries/model"], whole)
+    with pytest.raises(ValueError, match="4"):
+        system._gathered(system._collected[0], 5, 4)
