@@ -6,10 +6,10 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
-from open_clip.transformer import QuickGELU
 
 from diptych.contracts import TextTokens
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
+from diptych.models.backbones.quick_gelu import LeanQuickGELU
 
 START, END = 49406, 49407
 
@@ -161,7 +161,7 @@ def test_openais_weights_run_with_the_activation_they_were_trained_with(tiny_arc
         blocks = [*backbone.visual.transformer.resblocks, *backbone.text.transformer.resblocks]
         return {type(block.mlp.gelu) for block in blocks}
 
-    assert activations("openai") == {QuickGELU}
+    assert activations("openai") == {LeanQuickGELU}
     assert activations("laion2b_s34b_b79k") == activations(None) == {torch.nn.GELU}
 
 

@@ -20,6 +20,7 @@ from open_clip.transformer import TextTransformer, VisionTransformer, text_globa
 from torch import Tensor, nn
 
 from diptych.contracts import ImageFeatures, ImageSpec, TextFeatures, TextTokens
+from diptych.models.backbones.quick_gelu import make_lean
 
 FREEZE_CHOICES = ("none", "vision", "text", "all")
 
@@ -108,6 +109,7 @@ class CLIPBackbone(nn.Module):
             raise ValueError(f"backbone.freeze={freeze!r} is not one of {', '.join(FREEZE_CHOICES)}")
         self.name, self.pretrained, self.preprocessing = name, pretrained, preprocessing
         self.clip = _build(name, pretrained, architecture)
+        make_lean(self.clip)
         is_timm = isinstance(self.visual, TimmModel)
         self.vision_dim = int(self.visual.trunk.num_features if is_timm else self.visual.ln_post.normalized_shape[0])
         self.text_dim = int(self.text.width)
