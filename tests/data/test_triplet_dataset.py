@@ -90,7 +90,8 @@ def test_the_same_draw_is_the_same_example_and_another_draw_another(dataset_of):
 
 def test_an_image_looks_the_same_wherever_it_occurs_in_a_batch(dataset_of):
     """q0's target is q1's reference or not: what counts is the file."""
-    dataset = dataset_of(augmentation=noise, draws_per_batch=4)
+    dataset = dataset_of(augmentation=noise)
+    dataset.draws_per_batch = 4
     seen = {}
     for position, draw in ((0, 4), (1, 5), (0, 6), (1, 7)):
         example = dataset[position, draw]

@@ -107,13 +107,7 @@ class CIRDataModule(L.LightningDataModule):
             sources = [self.sources[name] for name in self.train_on]
             parts = [(source, expand(self._complete(source), self.caption_policy)) for source in sources]
             self._dataset = TripletDataset(
-                parts,
-                "train",
-                self.reader,
-                self.augmentation,
-                self.with_distractors,
-                self.seed,
-                draws_per_batch=self.batch_size * world_size(),
+                parts, "train", self.reader, self.augmentation, self.with_distractors, self.seed
             )
             self._sizes = [len(triplets) for _, triplets in parts]
         return self._dataset
@@ -126,6 +120,8 @@ class CIRDataModule(L.LightningDataModule):
         """One epoch is the whole run, `trainer.max_steps` optimizer steps; passes over the data follow seamlessly."""
         dataset = self.training_dataset()
         assert self.trainer is not None
+        # Not before: the dataset is looked at while there is only one process.
+        dataset.draws_per_batch = self.batch_size * world_size()
         self.sampler = MixingSampler(
             self._sizes,
             self.weights,

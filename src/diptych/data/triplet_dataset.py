@@ -63,11 +63,11 @@ class TripletDataset(Dataset[TripletExample]):
         augmentation: Augmentation | None = None,
         with_distractors: bool = False,
         seed: int = 0,
-        draws_per_batch: int = 1,
     ) -> None:
         self.records = [(source, triplet) for source, triplets in sources for triplet in triplets]
         self.split, self.reader, self.augmentation = split, reader, augmentation
-        self.with_distractors, self.seed, self.draws_per_batch = with_distractors, seed, draws_per_batch
+        self.with_distractors, self.seed = with_distractors, seed
+        self.draws_per_batch = 1
         self.features: FeatureCache | None = None
 
     def image_paths(self) -> list[Path]:
