@@ -1,0 +1,26 @@
+"""Newsroom as a source of news photos: OpenEvents' reader over the generated set, which is made on first use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diptych.data.newsroom import layout
+from diptych.data.newsroom.generate import NewsroomSettings, generate_newsroom
+from diptych.data.openevents import OpenEvents
+
+
+class Newsroom(OpenEvents):
+    """The generated news events in OpenEvents' layout; unlike there, `val` and `test` have their answers."""
+
+    name = "newsroom"
+    docs_page = "docs/newsroom.md"
+    published_counts = {}
+
+    def __init__(self, root: str | Path, settings: NewsroomSettings | None = None) -> None:
+        folders = {"database": layout.DATABASE_IMAGES, **layout.QUERY_IMAGES}
+        super().__init__(root, files={"database": layout.DATABASE, **layout.ANSWERS}, image_folders=folders)
+        self._settings = settings or NewsroomSettings()
+
+    def prepare(self) -> None:
+        """Generates the set (half a minute at full size, with a progress bar) unless it is there, complete."""
+        generate_newsroom(self.root, self._settings, show_progress=True)
