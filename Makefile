@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint format lock bench-cir
+.PHONY: setup demo test lint format lock bench-cir bench-captions
 
 setup: $(STAMP)
 
@@ -37,6 +37,11 @@ bench-cir: setup
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/decoding.py
+
+# Against pycocoevalcap, which wants Java for its tokenizer.
+bench-captions: setup
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet "pycocoevalcap==1.2"
+	$(BIN)/python benchmarks/captions.py
 
 # After a change of requirements.txt: resolve again for Python 3.10 to 3.13.
 lock: setup

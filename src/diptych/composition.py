@@ -24,7 +24,10 @@ from omegaconf.errors import OmegaConfBaseException
 log = logging.getLogger(__name__)
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "conf"
-_GROUPS = {"train": ["data", "system", "trainer", "callbacks", "logger"], "evaluate": ["data", "trainer", "metrics"]}
+_GROUPS = {
+    "train": ["data", "system", "trainer", "callbacks", "logger"],
+    "evaluate": ["data", "trainer", "metrics", "caption_metrics"],
+}
 _INSTANTIATE_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_", "_args_"}
 _TRUSTED = ("diptych.", "torch.optim.", "torch.nn.")  # what a config out of a checkpoint may name
 _STARTED = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -139,6 +142,12 @@ def check(config: DictConfig, known_roots: list[str]) -> None:
             raise ValueError(f"unknown key {key!r}.{_suggest(str(key), known_roots)}")
     for path, node in _targets(OmegaConf.to_container(config, resolve=True)):
         _check_arguments(path, node, _locate(path, node["_target_"]))
+
+
+def check_trains_retrieval(data: DictConfig, choice: str) -> None:
+    """Raises ValueError for data without triplets: photos to caption have no datamodule of image retrieval."""
+    if "_target_" not in data:
+        raise ValueError(f"data={choice} holds news photos and their captions, no triplets to train or search with")
 
 
 def check_untrusted(config: DictConfig) -> DictConfig:

@@ -13,6 +13,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from diptych import checkpoints, composition
+from diptych.caption_evaluation import (
+    captions_record,
+    print_caption_results,
+    read_captions,
+    score_captions,
+    write_caption_results,
+)
 from diptych.contracts import TripletSource
 from diptych.distributed import rank, world_size
 from diptych.ranked_queries import rank_ids
@@ -53,6 +60,7 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     }
     merged = composition.check_untrusted(OmegaConf.create(merged))
 
+    composition.check_trains_retrieval(merged.data, chosen)
     datamodule = composition.build(merged.data)
     datamodule.test_split = config.split
     for source in datamodule.sources.values():
@@ -84,8 +92,11 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     """Scores `{"query id": [ranked ids]}`; needs annotations only."""
     if HydraConfig.get().runtime.choices.data == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
-    predictions = _read_predictions(Path(config.predictions))
     sources = {name: composition.build(node) for name, node in config.data.sources.items()}
+    if "_target_" not in config.data:
+        _evaluate_captions(config, sources, run_dir)
+        return
+    predictions = _read_predictions(Path(config.predictions))
     names = config.data.evaluate_on or list(sources)
     metrics = {name: composition.build(node) for name, node in config.metrics.items()}
     results = []
@@ -109,6 +120,23 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     )
     write_results(run_dir, record, results)
     print_results(record, run_dir)
+
+
+def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Path) -> None:
+    """Scores `{"query id": "caption"}` against the split's reference captions."""
+    ((name, source),) = sources.items()
+    predictions = read_captions(Path(config.predictions))
+    if hasattr(source, "prepare"):
+        source.prepare()
+    if source.answers_hidden(config.split):
+        raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
+    queries = source.queries(config.split)
+    metrics = {key: composition.build(node) for key, node in config.caption_metrics.items()}
+    scores = score_captions(predictions, queries, metrics)
+    about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}
+    record = captions_record(predictions, scores, len(queries), **about, seed=config.seed, world_size=1)
+    write_caption_results(run_dir, record, predictions, scores)
+    print_caption_results(record, run_dir)
 
 
 def _read_predictions(path: Path) -> dict[str, list]:

@@ -31,6 +31,7 @@ def train(config: DictConfig) -> None:
     if resume or not main_rank:
         config = _config_of_run(run_dir, HydraConfig.get().overrides.task)
     composition.check(config, composition.root_keys("train"))
+    composition.check_trains_retrieval(config.data, HydraConfig.get().runtime.choices.get("data", "?"))
 
     datamodule = composition.build(config.data)
     _look_at_data(datamodule)  # before any weights: missing data must not cost a download
