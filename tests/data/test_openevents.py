@@ -66,7 +66,7 @@ def test_the_two_test_sets_hide_their_answers(assets):
         source(assets, test_set="both")
 
 
-def test_articles_are_prepared_once(root, monkeypatch):
+def test_articles_are_prepared_once(root):
     data = source(root)
     store = data.articles(show_progress=False)
     assert data.articles() is store

@@ -107,20 +107,22 @@ class _Reader:
             except json.JSONDecodeError as error:
                 # Not JSON, or not all of it yet. Only more text can tell, so read twice as much: a value of any
                 # length is then decoded at a cost in proportion to it.
+                reason, after = error.msg, error.pos - self._at
                 if self._grow():
                     continue
-                reason = error.msg
                 if len(self._text) - self._at > self._longest:
                     reason += f", or longer than {self._longest:,} characters"
-                raise self.error(f"{name} is not valid JSON ({reason})", after=error.pos - self._at) from None
+                raise self.error(f"{name} is not valid JSON ({reason})", after) from None
             except (RecursionError, ValueError):
                 raise self.error(f"{name} is no record (nested too deeply, or a number too long)") from None
-            if end == len(self._text) and self._grow():
+            length, at_end = end - self._at, end == len(self._text)
+            if at_end and self._grow():
                 continue  # a number may go on
-            self._at = end
+            self._at += length
             return value
 
     def _grow(self) -> bool:
+        """Doubles what the window holds; it may move. False at the end of the file and beyond the longest member."""
         held = len(self._text) - self._at
         if held > self._longest:
             return False
