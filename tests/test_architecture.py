@@ -16,6 +16,8 @@ LAYERS = {
     "ranking": 1,
     "ranked_queries": 1,
     "checkpoints": 1,
+    "model_files": 1,
+    "named_entities": 1,
     "data": 2,
     "models": 2,
     "losses": 2,

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from diptych.caption_evaluation import read_captions, score_captions
-from diptych.data.news_records import NewsQuery
+from diptych.contracts import NewsQuery
 from diptych.data.newsroom.generate import NewsroomSettings, generate_newsroom
 from diptych.data.newsroom.source import Newsroom
 from diptych.metrics.cider import CIDEr, cider

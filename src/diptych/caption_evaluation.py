@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from diptych import checkpoints
-from diptych.data.news_records import NewsQuery
+from diptych.contracts import NewsQuery
 from diptych.metrics.caption_metric import CaptionMetric, CaptionScores
 
 _SHOWN_IDS = 10

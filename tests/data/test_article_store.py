@@ -13,7 +13,7 @@ import pytest
 
 from diptych.data import article_store
 from diptych.data.article_store import ArticleStore
-from diptych.data.news_records import Article
+from diptych.contracts import Article
 
 IDS = ["0000000000000012", "1234567890123456", "12e4567890123456", "abcdef0123456789"]
 

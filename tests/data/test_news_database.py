@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from diptych.data.news_database import HALF_PAIR, stream_articles
-from diptych.data.news_records import Article
+from diptych.contracts import Article
 
 PATH = Path("database.json")
 RECORD = {"url": "u", "date": "2021-07-15T02:46:59Z", "title": "t", "images": ["a"], "content": "c"}

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from diptych.data.news_records import NewsQuery
+from diptych.contracts import NewsQuery
 from diptych.data.openevents import OpenEvents, find_image_folder
 
 HEADER = "image_index,caption,retrieved_article_id,retrieved_image_id\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.data.news_records import Candidate
+from diptych.contracts import Candidate
 from diptych.data.retrieval_file import first_of_each_article, read_retrieval, write_retrieval
 
 RESULT = {"image_id": "00a1", "article_id": "0012", "score": 0.5}

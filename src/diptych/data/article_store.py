@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from diptych.data.news_database import NO_ARTICLE, stream_articles
-from diptych.data.news_records import Article
+from diptych.contracts import Article
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from diptych.data.annotations import Record
 from diptych.data.json_stream import stream_members
-from diptych.data.news_records import Article
+from diptych.contracts import Article
 
 NO_ARTICLE = "#"  # what result files write where an article is missing: never an id
 HALF_PAIR = "half a surrogate pair"

@@ -17,7 +17,7 @@ from diptych.data.annotations import Record, check_split, require_folder, resolv
 from diptych.data.article_store import ArticleStore
 from diptych.data.csv_rows import load_rows
 from diptych.data.news_database import NO_ARTICLE
-from diptych.data.news_records import NewsQuery
+from diptych.contracts import NewsQuery
 
 # Where the files are, below the root; the test set is one of two.
 FILES = {"database": "Database/database.json", "train": "Train Set/gt_train.csv"}

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from diptych.data.annotations import Record, first_repeated, load_records
-from diptych.data.news_records import Candidate
+from diptych.contracts import Candidate
 
 DOCS_PAGE = "docs/openevents.md"
 _NOT_KNOWN = ("unknown", "#")  # what other programs write where a photo has no article
