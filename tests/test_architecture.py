@@ -31,7 +31,16 @@ CONCRETE = ("data", "models", "losses")  # what systems get from Hydra, never by
 ROOMS = {
     "hydra": ("composition", "training", "evaluation", "sweep_table", "doctor", "submission"),
     "omegaconf": ("composition", "training", "evaluation", "sweep_table", "doctor", "submission"),
-    "lightning": ("systems", "data", "callbacks", "loggers", "checkpoints", "training", "evaluation"),
+    "lightning": (
+        "systems",
+        "data",
+        "callbacks",
+        "loggers",
+        "checkpoints",
+        "training",
+        "evaluation",
+        "caption_scoring",
+    ),
     "torch.distributed": ("distributed",),
 }
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from diptych.caption_evaluation import read_captions, score_captions
-from diptych.contracts import NewsQuery
+from diptych.caption_evaluation import (
+    caption_items,
+    captions_record,
+    read_captions,
+    score_captions,
+    write_caption_results,
+)
+from diptych.contracts import CaptionItem, NewsQuery
 from diptych.data.newsroom.generate import NewsroomSettings, generate_newsroom
 from diptych.data.newsroom.source import Newsroom
 from diptych.metrics.cider import CIDEr, cider
+from diptych.metrics.length import Length
+from diptych.metrics.record_metric import CaptionScores
 from tiny_runs import run_evaluate
 
 SETTINGS = NewsroomSettings(num_train_families=1, num_val_families=1, num_test_families=2)
@@ -34,6 +44,7 @@ def evaluate_captions(data, folder, captions, *words):
         "data=newsroom",
         f"data_dir={data}",
         *(f"++{size}" for size in sizes),
+        "system/metrics@caption_metrics=[cider,bleu,rouge_l,length]",
         *words,
     )
 
@@ -66,9 +77,33 @@ def test_a_missing_or_unknown_query_is_named(data, tmp_path):
 
 def test_scores_are_those_of_the_function():
     predictions = {"b": "dogs on a beach", "a": "a bus in the rain"}
-    scores = score_captions(predictions, QUERIES, {"cider": CIDEr()})
+    items = caption_items(predictions, QUERIES, Path("photos").joinpath)
+    assert items[0] == CaptionItem("a", "a bus in the rain", QUERIES[0].reference_captions, None, Path("photos/a"))
+    scores = score_captions(items, {"cider": CIDEr()})
     expected, _ = cider([predictions["a"], predictions["b"]], [query.reference_captions for query in QUERIES])
     assert scores["cider"].corpus["cider"] == pytest.approx(expected)
+
+
+def test_what_does_not_apply_is_null(tmp_path):
+    scores = {
+        "length": score_captions([CaptionItem("a", "x y", ("x",)), CaptionItem("b", "")], {"l": Length()})["l"],
+        "other": CaptionScores({"none": float("nan")}, {"one": np.array([0.5, float("nan")])}, num_items=2),
+    }
+    record = captions_record(scores, 2, split="val")
+    write_caption_results(tmp_path, record, [CaptionItem("b", ""), CaptionItem("a", "x y")], scores)
+    metrics = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)["metrics"]
+    assert metrics["none"] is None and metrics["mean_words"] == 1 and metrics["length_ratio"] == 2
+    lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line, parse_constant=pytest.fail) for line in lines] == [
+        {"query_id": "a", "caption": "x y", "words": 2, "length_ratio": 2, "one": 0.5},
+        {"query_id": "b", "caption": "", "words": 0, "length_ratio": None, "one": None},
+    ]
+
+
+def test_two_metrics_of_one_name_are_refused():
+    scores = {"first": CaptionScores({"x": 1.0}, {}), "second": CaptionScores({"x": 2.0}, {})}
+    with pytest.raises(ValueError, match="the metric second gives x"):
+        captions_record(scores, 2)
 
 
 def test_both_forms_of_file_are_read(tmp_path):

@@ -32,7 +32,7 @@ def source(tmp_path):
 def test_a_whole_set_is_healthy(source, capsys):
     (report,) = examine(source, ["train"], workers=1)
     assert report.healthy
-    assert (report.num_queries, report.num_expected, report.faults, report.listing) == (2, 4, (), None)
+    assert (report.num_records, report.num_expected, report.faults, report.listing) == (2, 4, (), None)
     assert main_for_sources({"hotel_cir": source}, ["train", "val"]) == 0
     assert "everything is there and readable. docs/hotel_cir.md" in capsys.readouterr().out
 

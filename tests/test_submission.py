@@ -10,7 +10,10 @@ from diptych.contracts import RankedQuery
 from diptych.data.circo import CIRCO
 from diptych.data.cirr import CIRR
 from diptych.data.hotel_cir import HotelCIR
-from diptych.submission import check, main, write, write_circo, write_cirr
+from diptych.submission.__main__ import main
+from diptych.submission.circo import write_circo
+from diptych.submission.cirr import write_cirr
+from diptych.submission.servers import check, write
 
 ASSETS = Path(__file__).parent / "assets"
 GROUP = [f"test1-{i}-0-img0" for i in range(6)]

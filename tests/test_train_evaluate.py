@@ -37,7 +37,9 @@ def tiny_rooms(data):
     return [f"data_dir={data}", *(f"data.sources.rooms.settings.{key}={value}" for key, value in sizes.items())]
 
 
-@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "cir_rooms"])
+@pytest.mark.parametrize(
+    "experiment", [name for name in EXPERIMENTS if name.startswith("cir_") and name != "cir_rooms"]
+)
 def test_every_experiment_trains_and_is_evaluated_from_its_checkpoint(experiment, data, tmp_path):
     run_train(tmp_path / "run", f"experiment={experiment}", f"data_dir={data}", *TINY_MODEL, *TINY_RUN)
     validated = json.loads((tmp_path / "run/metrics.json").read_text())
@@ -130,8 +132,8 @@ def test_other_data_replaces_the_checkpoints(rooms_run, data, tmp_path):
 
 
 def test_a_hidden_split_writes_both_submission_files_that_the_validator_accepts(rooms_run, data, tmp_path):
-    from diptych import submission
     from diptych.data.cirr import CIRR
+    from diptych.submission.servers import check
 
     record = run_evaluate(
         tmp_path / "e", f"ckpt={rooms_run}", "data=cirr", "split=test", f"data_dir={data}", "data.num_workers=0"
@@ -140,7 +142,7 @@ def test_a_hidden_split_writes_both_submission_files_that_the_validator_accepts(
     files = sorted((tmp_path / "e/submission").iterdir())
     assert len(files) == 2
     for file in files:
-        assert submission.check(file, CIRR(data / "cirr")).violations == ()
+        assert check(file, CIRR(data / "cirr")).violations == ()
 
 
 def test_single_settings_of_the_checkpoints_data_can_change(rooms_run, data, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf, open_dict
 from PIL import Image
 
 from diptych import composition
+from diptych.data.newsroom.generate import NewsroomSettings, generate_newsroom
 from diptych.data.rooms.generate import RoomsSettings, generate_rooms
 from diptych.evaluation import evaluate
 from diptych.training import train
@@ -40,9 +42,48 @@ TINY_RUN = [
 ]
 
 
+TINY_NEWS = NewsroomSettings(num_train_families=2, num_val_families=1, num_test_families=1)
+TINY_CAPTIONS = [
+    "data/facts@data.preparation.facts=none",
+    "system/metrics=[cider,bleu,rouge_l,length]",
+    "system/generation@system.generator.settings=greedy",
+    "system/optimizer=adamw",
+    "system.model.quantization=none",
+    "system.model.dtype=float32",
+    "system.model.rank=4",
+    "system.model.alpha=8",
+    "system.model.gradient_checkpointing=false",
+    "system.generator.settings.max_new_tokens=6",
+    "data.preparation.max_prompt_tokens=2600",
+    "data.row_length=4000",
+    "data.batch_size=1",
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "trainer.max_steps=2",
+    "trainer.accumulate_grad_batches=1",
+    "trainer.val_check_interval=1",
+    "trainer.log_every_n_steps=1",
+    "trainer.enable_progress_bar=false",
+]
+
+
+def tiny_captions(data: Path, chat_model: Path, sentence_model: Path) -> list[str]:
+    """Overrides that make any captioning experiment tiny; it reads the newsroom set in `data`."""
+    return [
+        *TINY_CAPTIONS,
+        f"data_dir={data}",
+        f"system.model.name={chat_model}",
+        f"data.preparation.selector.encoder.encoder.name={sentence_model}",
+    ]
+
+
 def make_data(folder: Path) -> Path:
-    """`folder/rooms`, `folder/hotel_cir` (the same pictures) and `folder/cirr` with rewritten captions."""
+    """`folder/rooms`, `folder/hotel_cir` (the same pictures), `folder/cirr` with rewritten captions, `folder/newsroom`
+    and `folder/openevents` (the same again, as published).
+    """
     generate_rooms(folder / "rooms", TINY, num_workers=1)
+    generate_newsroom(folder / "newsroom", TINY_NEWS, num_workers=1)
+    _make_openevents(folder / "openevents", folder / "newsroom")
     (folder / "hotel_cir").symlink_to(folder / "rooms", target_is_directory=True)
     _make_cirr(folder / "cirr")
     return folder
@@ -89,6 +130,16 @@ def _cirr_record(names: list[str], number: int, hidden: bool) -> dict[str, Any]:
     if hidden:
         del record["target_hard"], record["target_soft"], record["img_set"]["target_rank"]
     return record
+
+
+def _make_openevents(root: Path, newsroom: Path) -> None:
+    shutil.copytree(newsroom, root)
+    rows = (newsroom / "base_captions.csv").read_text()
+    for split in ("train", "val", "test"):
+        (root / "base_captions").mkdir(exist_ok=True)
+        (root / "base_captions" / f"{split}.csv").write_text(rows)
+    # No split for validation is published: it is kept back from the training rows.
+    shutil.copy(root / "retrieval/train.json", root / "retrieval/val.json")
 
 
 def _write(path: Path, value: Any) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from diptych import checkpoints
-from diptych.contracts import NewsQuery
-from diptych.metrics.caption_metric import CaptionMetric, CaptionScores
+from diptych.contracts import CaptionItem, NewsQuery
+from diptych.metrics.caption_metric import CaptionMetric
+from diptych.metrics.record_metric import CaptionScores
 
 _SHOWN_IDS = 10
 
 
-def score_captions(
-    predictions: Mapping[str, str], queries: Sequence[NewsQuery], metrics: Mapping[str, CaptionMetric]
-) -> dict[str, CaptionScores]:
-    """The metrics of all queries' captions, by the metrics' names.
+def caption_items(
+    predictions: Mapping[str, str], queries: Sequence[NewsQuery], image_path: Callable[[str], Path]
+) -> list[CaptionItem]:
+    """The captions of a file with what the split knows of their queries; `image_path` names a query's photo.
 
     Raises:
         ValueError: a query has no prediction, or a prediction no query; the ids are listed.
@@ -33,14 +35,27 @@ def score_captions(
         if ids:
             listed = ", ".join(ids[:_SHOWN_IDS]) + (", ..." if len(ids) > _SHOWN_IDS else "")
             raise ValueError(f"{len(ids)} of {len(expected)} {problem}: {listed}")
+    return [
+        CaptionItem(
+            query_id=query.query_id,
+            caption=predictions[query.query_id],
+            reference_captions=query.reference_captions,
+            image_path=image_path(query.query_id),
+        )
+        for query in queries
+    ]
+
+
+def score_captions(items: Sequence[CaptionItem], metrics: Mapping[str, CaptionMetric]) -> dict[str, CaptionScores]:
+    """The metrics of all items together, by the metrics' names.
+
+    Raises:
+        ValueError: an item lacks what a metric needs (a reference, evidence, a photo), or as the metrics.
+    """
     scores = {}
     for name, metric in metrics.items():
         metric.reset()
-        metric.update(
-            [query.query_id for query in queries],
-            [predictions[query.query_id] for query in queries],
-            [query.reference_captions for query in queries],
-        )
+        metric.update(items)
         scores[name] = metric.compute()
     return scores
 
@@ -90,35 +105,44 @@ def _unique(path: Path, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def captions_record(
-    predictions: Mapping[str, str], scores: Mapping[str, CaptionScores], num_queries: int, **about: Any
-) -> dict[str, Any]:
-    """The content of metrics.json; `about` gives experiment, data, split, checkpoint, seed and world_size."""
+def captions_record(scores: Mapping[str, CaptionScores], num_queries: int, **about: Any) -> dict[str, Any]:
+    """The content of metrics.json; `about` gives experiment, data, split, checkpoint, seed and world_size. A value
+    that does not apply, such as the precision of captions that name nothing, is null.
+
+    Raises:
+        ValueError: two metrics give values of one name.
+    """
     first = next(iter(scores.values()))
-    lengths = [len(predictions[query_id].split()) for query_id in first.query_ids]
+    metrics: dict[str, float | None] = {}
+    for name, of_metric in scores.items():
+        for key, value in of_metric.corpus.items():
+            if key in metrics:
+                raise ValueError(f"the metric {name} gives {key}, which another one gives too; leave one of them out")
+            metrics[key] = None if math.isnan(value) else value
     return {
         **about,
         "queries": {"scored": first.num_items, "expected": num_queries},
         "references_per_item": list(first.references_per_item),
         "lines": {name: of_metric.describe() for name, of_metric in scores.items()},
         "versions": checkpoints.versions(),
-        "metrics": {name: value for of_metric in scores.values() for name, value in of_metric.corpus.items()}
-        | {"mean_words": sum(lengths) / len(lengths), "empty_captions": float(lengths.count(0))},
+        "metrics": metrics,
     }
 
 
 def write_caption_results(
-    folder: Path, record: Mapping[str, Any], predictions: Mapping[str, str], scores: Mapping[str, CaptionScores]
+    folder: Path, record: Mapping[str, Any], items: Sequence[CaptionItem], scores: Mapping[str, CaptionScores]
 ) -> None:
-    """Writes metrics.json, and predictions.jsonl with every caption and its own values."""
+    """Writes metrics.json, and predictions.jsonl with every caption and its own values, sorted by query id."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").write_text(json.dumps(record, indent=2) + "\n")
     per_item = {name: values for of_metric in scores.values() for name, values in of_metric.per_item.items()}
+    captions = {item.query_id: item.caption for item in items}
     query_ids = next(iter(scores.values())).query_ids
     with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
         for row, query_id in enumerate(query_ids):
-            values = {name: round(float(column[row]), 6) for name, column in per_item.items()}
-            line = {"query_id": query_id, "caption": predictions[query_id], **values}
+            values = {name: float(column[row]) for name, column in per_item.items()}
+            rounded = {name: None if math.isnan(value) else round(value, 6) for name, value in values.items()}
+            line = {"query_id": query_id, "caption": captions[query_id], **rounded}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
@@ -129,7 +153,7 @@ def print_caption_results(record: Mapping[str, Any], folder: Path) -> None:
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in record["metrics"].items():
-        table.add_row(name, f"{value:.4f}")
+        table.add_row(name, "n/a" if value is None else f"{value:.4f}")
     console.print(table)
     for name, line in record["lines"].items():
         console.print(f"{name}: {line}", highlight=False)

@@ -29,7 +29,12 @@ _GROUPS = {
     "evaluate": ["data", "trainer", "metrics", "caption_metrics"],
 }
 _INSTANTIATE_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_", "_args_"}
-_TRUSTED = ("diptych.", "torch.optim.", "torch.nn.")  # what a config out of a checkpoint may name
+_TRUSTED = (
+    "diptych.",
+    "torch.optim.",
+    "torch.nn.",
+    "bitsandbytes.optim.",
+)  # what a config out of a checkpoint may name
 _STARTED = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
@@ -115,6 +120,8 @@ def _dataset_root(name: str, *, _root_: DictConfig) -> str:
 
 def _run_dir(entry: str, *, _root_: DictConfig) -> str:
     runs = Path(os.environ.get("DIPTYCH_RUNS", "runs"))
+    if entry == "evaluate" and _root_.resume:
+        return str(Path(_root_.resume).resolve())
     if entry == "evaluate":
         checkpoint = Path(_root_.ckpt or "predictions").resolve()
         run = next((parent for parent in (checkpoint, *checkpoint.parents) if (parent / "config.yaml").is_file()), None)
@@ -144,15 +151,19 @@ def check(config: DictConfig, known_roots: list[str]) -> None:
         _check_arguments(path, node, _locate(path, node["_target_"]))
 
 
-def check_trains_retrieval(data: DictConfig, choice: str) -> None:
-    """Raises ValueError for data without triplets: photos to caption have no datamodule of image retrieval."""
-    if "_target_" not in data:
-        raise ValueError(f"data={choice} holds news photos and their captions, no triplets to train or search with")
+def check_data_fits_system(config: DictConfig) -> None:
+    """Raises ValueError when triplets meet the system that writes captions, or news photos the one that retrieves."""
+    news = ".news_datamodule." in str(config.data.get("_target_"))
+    captions = ".caption_fuser." in str(config.system.get("_target_"))
+    if news and not captions:
+        raise ValueError("data holds news photos to caption, but system composes images; use system=caption_fuser")
+    if captions and not news:
+        raise ValueError("system=caption_fuser writes captions of news photos; use data=newsroom or data=openevents")
 
 
 def check_untrusted(config: DictConfig) -> DictConfig:
     """The resolved form of a config that came out of a checkpoint, safe to build: it names only classes of this
-    package, torch.optim and torch.nn, and nothing else of it was imported. ValueError otherwise.
+    package, torch.optim, torch.nn and bitsandbytes.optim, and nothing else of it was imported. ValueError otherwise.
     """
     plain = OmegaConf.to_container(config, resolve=True)
     for path, value in _leaves(plain):

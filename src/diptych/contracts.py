@@ -469,8 +469,9 @@ class Composer(Protocol):
         """L2-normalised gallery embeddings (B, E)."""
 
 
+@runtime_checkable
 class SentenceEncoder(Protocol):
-    """Short texts to vectors that can be compared by their dot product."""
+    """Short texts to vectors that can be compared by their dot product; `name` stands for what decides them."""
 
     name: str
 
@@ -478,8 +479,9 @@ class SentenceEncoder(Protocol):
         """L2-normalised float32 embeddings (N, E), in the order of the texts."""
 
 
+@runtime_checkable
 class FactExtractor(Protocol):
-    """Texts to their names, dates and numbers."""
+    """Texts to their names, dates and numbers; `name` stands for what decides them."""
 
     name: str
 

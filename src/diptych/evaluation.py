@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych import checkpoints, composition
 from diptych.caption_evaluation import (
+    caption_items,
     captions_record,
     print_caption_results,
     read_captions,
     score_captions,
     write_caption_results,
 )
-from diptych.contracts import TripletSource
+from diptych.caption_scoring import ablation_variants, caption_and_score
+from diptych.contracts import NewsSource, TripletSource
 from diptych.distributed import rank, world_size
 from diptych.ranked_queries import rank_ids
 from diptych.results import metrics_record, print_results, write_results
+from diptych.systems.caption_fuser import CaptionFuserSystem
 from diptych.systems.retrieval_evaluation import SetResult, measure
 
 log = logging.getLogger(__name__)
@@ -37,6 +41,7 @@ def evaluate(config: DictConfig) -> None:
     composition.check(own, composition.root_keys("evaluate"))
     if (config.ckpt is None) == (config.predictions is None):
         raise ValueError("say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME")
+    ablation_variants(config.ablation)
     if config.predictions is not None:
         _evaluate_predictions(config, run_dir)
     else:
@@ -58,20 +63,36 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
         "seed": trained.seed,
         "trainer": {"max_steps": trained.trainer.max_steps},
     }
-    merged = composition.check_untrusted(OmegaConf.create(merged))
+    merged = OmegaConf.create(merged)
+    composition.check_data_fits_system(merged)
+    merged = composition.check_untrusted(merged)
 
-    composition.check_trains_retrieval(merged.data, chosen)
     datamodule = composition.build(merged.data)
     datamodule.test_split = config.split
-    for source in datamodule.sources.values():
-        if hasattr(source, "prepare"):
-            source.prepare()
-    datamodule.evaluation_sets(config.split)
+    datamodule.prepare_evaluation(config.split)
     system = composition.build(merged.system)
+    system.load_pretrained(weights_follow=True)
     checkpoints.load_weights(system, checkpoint, path)
     quiet_lightning()
     trainer = composition.build(config.trainer, logger=False, default_root_dir=str(run_dir))
-    score(trainer, system, datamodule, run_dir, experiment=trained.name, checkpoint=str(path), seed=trained.seed)
+    about = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
+    options = {"ablation": config.ablation, "post_processing": config.post_processing}
+    evaluate_system(trainer, system, datamodule, run_dir, options, **about)
+
+
+def evaluate_system(
+    trainer: L.Trainer,
+    system: L.LightningModule,
+    datamodule: L.LightningDataModule,
+    run_dir: Path,
+    caption_options: Mapping[str, Any] | None = None,
+    **about: Any,
+) -> None:
+    """Scores the datamodule's test split as befits the system, and writes everything into the run's folder."""
+    if isinstance(system, CaptionFuserSystem):
+        caption_and_score(trainer, system, datamodule, run_dir, **(caption_options or {}), **about)
+    else:
+        score(trainer, system, datamodule, run_dir, **about)
 
 
 def score(trainer: L.Trainer, system: L.LightningModule, datamodule: Any, run_dir: Path, **about: Any) -> None:
@@ -93,7 +114,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     if HydraConfig.get().runtime.choices.data == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
     sources = {name: composition.build(node) for name, node in config.data.sources.items()}
-    if "_target_" not in config.data:
+    if all(isinstance(source, NewsSource) for source in sources.values()):
         _evaluate_captions(config, sources, run_dir)
         return
     predictions = _read_predictions(Path(config.predictions))
@@ -132,10 +153,11 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
         raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
     queries = source.queries(config.split)
     metrics = {key: composition.build(node) for key, node in config.caption_metrics.items()}
-    scores = score_captions(predictions, queries, metrics)
+    items = caption_items(predictions, queries, lambda query_id: source.image_path(config.split, query_id))
+    scores = score_captions(items, metrics)
     about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}
-    record = captions_record(predictions, scores, len(queries), **about, seed=config.seed, world_size=1)
-    write_caption_results(run_dir, record, predictions, scores)
+    record = captions_record(scores, len(queries), **about, seed=config.seed, world_size=1)
+    write_caption_results(run_dir, record, items, scores)
     print_caption_results(record, run_dir)
 
 
@@ -153,11 +175,11 @@ def _read_predictions(path: Path) -> dict[str, list]:
 
 def _write_submissions(folder: Path, results: list[SetResult], sources: list[TripletSource], split: str) -> None:
     """The servers' files, on the splits whose answers are hidden."""
-    from diptych import submission
+    from diptych.submission.servers import write
 
     for result, source in zip(results, sources, strict=True):
         if result.protocol.answers_hidden:
-            for path in submission.write(folder / "submission", result.ranked, source):
+            for path in write(folder / "submission", result.ranked, source):
                 print(f"submission file: {path}")  # noqa: T201
 
 

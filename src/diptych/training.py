@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
@@ -14,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from diptych import checkpoints, composition
 from diptych.callbacks.stop_on_signal import StopOnSignal
 from diptych.checkpoints import AtomicCheckpointIO
-from diptych.evaluation import quiet_lightning, score
+from diptych.data.cir_datamodule import CIRDataModule
+from diptych.evaluation import evaluate_system, quiet_lightning
 from diptych.feature_preparation import check_cacheable, prepare_features
 from diptych.loggers.metrics_csv import MetricsCSV
 
@@ -30,16 +30,18 @@ def train(config: DictConfig) -> None:
     resume, main_rank = config.resume is not None, config.join_run is None
     if resume or not main_rank:
         config = _config_of_run(run_dir, HydraConfig.get().overrides.task)
+    composition.check_data_fits_system(config)
     composition.check(config, composition.root_keys("train"))
-    composition.check_trains_retrieval(config.data, HydraConfig.get().runtime.choices.get("data", "?"))
 
     datamodule = composition.build(config.data)
-    _look_at_data(datamodule)  # before any weights: missing data must not cost a download
+    datamodule.prepare_training()  # before any weights: missing data must not cost a download
     L.seed_everything(config.seed, workers=True, verbose=False)
     system = composition.build(config.system)
-    if datamodule.feature_cache:
+    caches_features = isinstance(datamodule, CIRDataModule) and datamodule.feature_cache is not None
+    if caches_features:
         check_cacheable(system.model.backbone)
     last = run_dir / "checkpoints" / "last.ckpt"
+    system.load_pretrained(weights_follow=bool(resume or config.init_from))
     if resume:
         checkpoint = checkpoints.load(last)
         step = checkpoint["global_step"]
@@ -47,8 +49,6 @@ def train(config: DictConfig) -> None:
         log.info("continuing %s at step %d", run_dir, step)
     elif config.init_from:
         checkpoints.load_weights(system, checkpoints.load(config.init_from), config.init_from)
-    else:
-        system.model.backbone.load_pretrained()
 
     shown = config.trainer.enable_progress_bar
     callbacks = [composition.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
@@ -61,7 +61,7 @@ def train(config: DictConfig) -> None:
         _report_size(system, config)
         # Lightning starts the other ranks with this command line: not a sweep's, not a new run's.
         sys.argv = [sys.argv[0], f"join_run={run_dir}", *([f"resume={run_dir}"] if resume else [])]
-    if datamodule.feature_cache:
+    if caches_features:
         device = trainer.strategy.root_device
         datamodule.read_features(prepare_features(system.model.backbone, datamodule, datamodule.feature_cache, device))
     trainer.fit(system, datamodule=datamodule, ckpt_path=str(last) if resume else None, weights_only=True)
@@ -74,7 +74,8 @@ def train(config: DictConfig) -> None:
         best = best if best.exists() else last
         checkpoints.load_weights(system, checkpoints.load(best), best)
         datamodule.test_split = datamodule.validation_split
-        score(trainer, system, datamodule, run_dir, experiment=config.name, checkpoint=str(best), seed=config.seed)
+        about = {"experiment": config.name, "checkpoint": str(best), "seed": config.seed}
+        evaluate_system(trainer, system, datamodule, run_dir, **about)
 
 
 def _config_of_run(run_dir: Path, overrides: list[str]) -> DictConfig:
@@ -91,15 +92,6 @@ def _config_of_run(run_dir: Path, overrides: list[str]) -> DictConfig:
             f"{', '.join(RESUME_OVERRIDES)}. A new run from its weights: init_from={run_dir}/checkpoints/best.ckpt"
         )
     return OmegaConf.merge(config, OmegaConf.from_dotlist(changes))
-
-
-def _look_at_data(datamodule: Any) -> None:
-    """Generates what can be generated and raises for what is missing."""
-    for source in datamodule.sources.values():
-        if hasattr(source, "prepare"):
-            source.prepare()
-    datamodule.training_dataset()
-    datamodule.evaluation_sets(datamodule.validation_split)
 
 
 def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: list) -> L.Trainer:

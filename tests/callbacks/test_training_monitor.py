@@ -36,7 +36,7 @@ def make_trainer(step):
         global_step=step,
         log_every_n_steps=2,
         optimizers=[SimpleNamespace(param_groups=[{"lr": 0.25}])],
-        datamodule=SimpleNamespace(sampler=SimpleNamespace(epoch_batches=8.0)),
+        datamodule=SimpleNamespace(epoch_batches=8.0),
     )
 
 

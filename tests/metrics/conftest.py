@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from diptych.contracts import CaptionItem
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -40,3 +42,10 @@ def reference_captions() -> list[list[str]]:
         ["A dog in the rain"],
         ["Rain falls: rain, rain and thunder.", "It rained 2 1/2 hours."],
     ]
+
+
+@pytest.fixture
+def items(predictions: list[str], reference_captions: list[list[str]]) -> list[CaptionItem]:
+    """The captions above as items a, b, c, ..."""
+    pairs = zip("abcde", predictions, reference_captions, strict=True)
+    return [CaptionItem(query_id, caption, tuple(references)) for query_id, caption, references in pairs]

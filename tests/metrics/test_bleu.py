@@ -38,10 +38,10 @@ def test_of_two_equally_close_lengths_the_shorter_counts():
     assert bleu(["a b c"], [["a b c d"]])["bleu_1"] == pytest.approx(math.exp(1 - 4 / 3), abs=1e-6)
 
 
-def test_metric_is_over_the_corpus(predictions, reference_captions):
+def test_metric_is_over_the_corpus(items):
     metric = BLEU()
-    for query_id, prediction, references in zip("abcde", predictions, reference_captions, strict=True):
-        metric.update([query_id], [prediction], [references])
+    for item in items:
+        metric.update([item])
     scores = metric.compute()
     assert list(scores.corpus) == ["bleu_1", "bleu_2", "bleu_3", "bleu_4"]
     assert list(scores.corpus.values()) == pytest.approx(CORPUS, abs=1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,27 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing import start_processes
 
+from diptych.contracts import CaptionItem
 from diptych.metrics.bleu import BLEU
+from diptych.metrics.caption_metric import CaptionMetric
 from diptych.metrics.cider import CIDEr, cider
+from diptych.metrics.record_metric import CaptionScores
+from diptych.metrics.rouge_l import RougeL
 
 IDS = ["q0", "q1", "q2", "q3"]
 PREDICTIONS = ["a dog runs", "a cat — süß\u2028", "two birds", "the 2 1/2 year old"]
 REFERENCES = [["a dog is running", "a dog runs"], ["a cat sits"], ["two birds fly", "birds"], ["a 2 1/2 year old"]]
+ITEMS = [
+    CaptionItem(query_id, caption, tuple(references), evidence, image)
+    for query_id, caption, references, evidence, image in zip(
+        IDS,
+        PREDICTIONS,
+        REFERENCES,
+        [None, "", "— \u2028\n", "two"],
+        [None, Path("a b.jpg"), Path("/ü.jpg"), None],
+        strict=True,
+    )
+]
 RANKS = 2
 # Unequal parts that share a query, and a process without any.
 PARTS = {"shared": [slice(0, 3), slice(2, 4)], "one empty": [slice(0, 4), slice(0, 0)]}
@@ -29,7 +45,7 @@ def work(number: int, folder: str) -> None:
     seen = {}
     for name, parts in PARTS.items():
         metric, part = CIDEr(), parts[number]
-        metric.update(IDS[part], PREDICTIONS[part], REFERENCES[part])
+        metric.update(ITEMS[part])
         scores = metric.compute()
         seen[name] = (scores.corpus, scores.per_item["cider"].tolist(), scores.query_ids, len(metric.records))
     torch.save(seen, Path(folder) / f"{number}.pt")
@@ -47,47 +63,75 @@ def test_two_processes_equal_one(tmp_path):
     assert held == [[1, 1], [1, 0]]  # afterwards each goes on with its own captions
 
 
-def test_captions_of_one_id_count_once_and_must_agree():
+@pytest.mark.parametrize(
+    "change", [{"caption": "another"}, {"reference_captions": ()}, {"evidence_text": ""}, {"image_path": Path("x")}]
+)
+def test_captions_of_one_id_count_once_and_must_agree(change):
     metric = BLEU()
-    metric.update(IDS, PREDICTIONS, REFERENCES)
+    metric.update(ITEMS)
     once = metric.compute()
-    metric.update(IDS[:2], PREDICTIONS[:2], REFERENCES[:2])
+    metric.update(ITEMS[:2])
     twice = metric.compute()
     assert twice.corpus == once.corpus and twice.num_items == 4
-    metric.update(["q0"], ["another"], [REFERENCES[0]])
+    metric.update([replace(ITEMS[0], **change)])
     with pytest.raises(ValueError, match="query 'q0' was scored twice with different captions"):
         metric.compute()
 
 
 def test_the_order_of_the_captions_does_not_matter():
     metric = CIDEr()
-    metric.update(IDS[::-1], PREDICTIONS[::-1], REFERENCES[::-1])
+    metric.update(ITEMS[::-1])
     np.testing.assert_array_equal(metric.compute().per_item["cider"], cider(PREDICTIONS, REFERENCES)[1])
 
 
 def test_reset_forgets():
     metric = BLEU()
-    metric.update(IDS, PREDICTIONS, REFERENCES)
+    metric.update(ITEMS)
     metric.reset()
-    metric.update(IDS[:1], PREDICTIONS[:1], REFERENCES[:1])
+    metric.update(ITEMS[:1])
     assert metric.compute().num_items == 1
 
 
 def test_batches_are_not_scored_by_themselves():
     with pytest.raises(ValueError, match="all items at once, not batches"):
-        BLEU()(IDS, PREDICTIONS, REFERENCES)
+        BLEU()(ITEMS)
+
+
+class Kept(CaptionMetric):
+    """A metric that shows what reaches it."""
+
+    def score(self, items):
+        self.items = items
+        return CaptionScores({}, {}, model="none at all")
+
+
+def test_every_field_arrives_sorted_by_id():
+    metric = Kept()
+    metric.update(ITEMS[2:])
+    metric.update(ITEMS[:2])
+    scores = metric.compute()
+    assert metric.items == ITEMS and scores.query_ids == tuple(IDS)
+    assert scores.describe() == "N=4, references per item: 1 to 2, model: none at all"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("item", "message"),
     [
-        ((IDS, PREDICTIONS[:3], REFERENCES), "differ in number: 4, 3 and 4"),
-        ((["q7"], ["a"], ["a dog"]), "query 'q7': its reference captions are one text"),
+        (CaptionItem("q7", "a", "a dog"), "query 'q7': its reference captions are one text"),
+        (CaptionItem("q7", None), "query 'q7': expected a text as caption, found None"),
     ],
 )
-def test_faulty_updates_are_refused(arguments, message):
+def test_faulty_updates_are_refused(item, message):
     with pytest.raises(ValueError, match=message):
-        BLEU().update(*arguments)
+        BLEU().update([item])
+
+
+@pytest.mark.parametrize("metric", [BLEU, CIDEr, RougeL])
+def test_items_without_references_are_named(metric):
+    metric = metric()
+    metric.update([*ITEMS, CaptionItem("q8", "a dog"), CaptionItem("q9", "a cat")])
+    with pytest.raises(ValueError, match="2 items have no reference caption: q8, q9"):
+        metric.compute()
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")

@@ -53,10 +53,10 @@ def test_scores_depend_on_the_items_scored_together(predictions, reference_capti
     assert not np.allclose(per_item, PER_ITEM[:3], atol=0.01)
 
 
-def test_metric_tells_what_its_value_rests_on(predictions, reference_captions):
+def test_metric_tells_what_its_value_rests_on(items):
     metric = CIDEr()
-    metric.update(["e", "d", "c"], predictions[4:1:-1], reference_captions[4:1:-1])
-    metric.update(["b", "a"], predictions[1::-1], reference_captions[1::-1])
+    metric.update(items[4:1:-1])
+    metric.update(items[1::-1])
     scores = metric.compute()
     assert scores.query_ids == ("a", "b", "c", "d", "e")
     assert scores.corpus == {"cider": pytest.approx(2.682426907457816, abs=1e-12)}

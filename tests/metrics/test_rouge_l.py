@@ -56,9 +56,9 @@ def test_empty_texts():
     assert per_item.tolist() == [0, 1, 1, 1]
 
 
-def test_metric(predictions, reference_captions):
+def test_metric(items):
     metric = RougeL()
-    metric.update("abcde", predictions, reference_captions)
+    metric.update(items)
     scores = metric.compute()
     assert scores.corpus == {"rouge_l": pytest.approx(0.6252142472778763, abs=1e-12)}
     np.testing.assert_allclose(scores.per_item["rouge_l"], PER_ITEM, atol=1e-12)

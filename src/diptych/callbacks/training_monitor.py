@@ -11,20 +11,22 @@ import lightning as L
 import torch
 from torch.optim import Optimizer
 
+from diptych.contracts import FusionBatch
 from diptych.distributed import world_size
 
 
 class TrainingMonitor(L.Callback):
-    """Logs `train/samples_per_second` (all ranks), `train/lr`, `train/gradient_norm` (before clipping),
+    """Logs `train/samples_per_second` and, of packed batches, `train/tokens_per_second` (all ranks), `train/lr`, `train/gradient_norm` (before clipping),
     `train/memory_gib` (peak, of the GPU or of this process) and `train/epoch` (passes, with fraction).
     """
 
     def __init__(self) -> None:
-        self._since, self._batches, self._logged_step = time.perf_counter(), 0, -1
+        self._since, self._logged_step = time.perf_counter(), -1
+        self._samples = self._tokens = 0
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Starts the clock."""
-        self._since, self._batches = time.perf_counter(), 0
+        self._since, self._samples, self._tokens = time.perf_counter(), 0, 0
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Stops the clock: validation is no training speed."""
@@ -44,21 +46,25 @@ class TrainingMonitor(L.Callback):
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Logs speed, rate, memory and epoch on the steps that are logged."""
-        self._batches += 1
+        self._samples += len(batch.query_ids)
+        if isinstance(batch, FusionBatch):
+            self._tokens += int((batch.segments > 0).sum())
         if trainer.global_step % trainer.log_every_n_steps or trainer.global_step == self._logged_step:
             return
         self._logged_step = trainer.global_step
         now = time.perf_counter()
-        samples = self._batches * len(batch.query_ids) * world_size()
+        speed = {"train/samples_per_second": self._samples}
+        if self._tokens:
+            speed["train/tokens_per_second"] = self._tokens
         module.log_dict(
             {
-                "train/samples_per_second": samples / (now - self._since),
+                **{name: count * world_size() / (now - self._since) for name, count in speed.items()},
                 "train/lr": trainer.optimizers[0].param_groups[0]["lr"],
                 "train/memory_gib": peak_memory_bytes() / 2**30,
-                "train/epoch": (batch_idx + 1) / trainer.datamodule.sampler.epoch_batches,
+                "train/epoch": (batch_idx + 1) / trainer.datamodule.epoch_batches,
             }
         )
-        self._since, self._batches = now, 0
+        self._since, self._samples, self._tokens = now, 0, 0
 
 
 def peak_memory_bytes() -> int:

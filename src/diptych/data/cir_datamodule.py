@@ -99,6 +99,18 @@ class CIRDataModule(L.LightningDataModule):
         self._sets: dict[str, list[EvaluationSet]] = {}
         self._dataset: TripletDataset | None = None
 
+    def prepare_training(self) -> None:
+        """Generates what can be generated, and raises ValueError for what training and validation would miss."""
+        self.prepare_evaluation(self.validation_split)
+        self.training_dataset()
+
+    def prepare_evaluation(self, split: str) -> None:
+        """Generates what can be generated, and raises ValueError for what evaluating the split would miss."""
+        for source in self.sources.values():
+            if hasattr(source, "prepare"):
+                source.prepare()
+        self.evaluation_sets(split)
+
     # ------------------------------------------------------------------------------------------------ training
 
     def training_dataset(self) -> TripletDataset:
@@ -122,7 +134,7 @@ class CIRDataModule(L.LightningDataModule):
         assert self.trainer is not None
         # Not before: the dataset is looked at while there is only one process.
         dataset.draws_per_batch = self.batch_size * world_size()
-        self.sampler = MixingSampler(
+        sampler = MixingSampler(
             self._sizes,
             self.weights,
             self.batch_size,
@@ -134,10 +146,11 @@ class CIRDataModule(L.LightningDataModule):
             groups=[(source.name, triplet.group or triplet.query_id) for source, triplet in dataset.records],
             group_size=self.group_size,
         )
+        self.epoch_batches = sampler.epoch_batches
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            sampler=self.sampler,
+            sampler=sampler,
             collate_fn=TripletCollator(self.preprocessing),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

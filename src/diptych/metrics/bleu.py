@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diptych.contracts import CaptionItem
 from diptych.metrics.caption_corpus import MAX_ORDER, CaptionCorpus
-from diptych.metrics.caption_metric import CaptionMetric, CaptionScores
+from diptych.metrics.caption_metric import CaptionMetric
+from diptych.metrics.record_metric import CaptionScores
 
 # What COCO's evaluation adds to matches and to n-grams: without a match, a score is tiny and not zero.
 _TINY = 1e-15
@@ -71,6 +73,6 @@ def _combine(matches: np.ndarray, ngrams: np.ndarray, length: np.ndarray, refere
 class BLEU(CaptionMetric):
     """`bleu_1` to `bleu_4` over all captions of all processes."""
 
-    def score(self, corpus: CaptionCorpus) -> CaptionScores:
+    def score(self, items: Sequence[CaptionItem]) -> CaptionScores:
         """The corpus' values and those of the items."""
-        return CaptionScores(*score_bleu(corpus))
+        return CaptionScores(*score_bleu(CaptionCorpus.of(items)))

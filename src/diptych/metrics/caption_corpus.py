@@ -12,6 +12,8 @@ from itertools import chain
 
 import numpy as np
 
+from diptych.contracts import CaptionItem
+from diptych.metrics.caption_metric import require_references
 from diptych.metrics.ptb_tokenizer import tokenize
 
 MAX_ORDER = 4
@@ -69,6 +71,12 @@ class CaptionCorpus:
         self.vocabulary_size = len(numbers)
         self.num_references = np.array([len(of_item) for of_item in self.references])
         self.item_of_reference = np.repeat(np.arange(len(self.predictions)), self.num_references)
+
+    @classmethod
+    def of(cls, items: Sequence[CaptionItem]) -> CaptionCorpus:
+        """The items' captions. Raises ValueError naming the items without reference captions."""
+        require_references(items, "comparing captions with references")
+        return cls([item.caption for item in items], [item.reference_captions for item in items])
 
     def __len__(self) -> int:
         return len(self.predictions)

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diptych.contracts import CaptionItem
 from diptych.metrics.caption_corpus import MAX_ORDER, CaptionCorpus, NgramCounts
-from diptych.metrics.caption_metric import CaptionMetric, CaptionScores
+from diptych.metrics.caption_metric import CaptionMetric
+from diptych.metrics.record_metric import CaptionScores
 
 _SIGMA = 6.0
 _SCALE = 10.0
@@ -72,8 +74,8 @@ def _document_frequency(item: np.ndarray, counts: NgramCounts) -> np.ndarray:
 class CIDEr(CaptionMetric):
     """`cider` over all captions of all processes."""
 
-    def score(self, corpus: CaptionCorpus) -> CaptionScores:
+    def score(self, items: Sequence[CaptionItem]) -> CaptionScores:
         """The corpus' value and those of the items, with the source of the document frequencies."""
-        value, per_item = score_cider(corpus)
-        source = f"the references of the {len(corpus)} items scored"
+        value, per_item = score_cider(CaptionCorpus.of(items))
+        source = f"the references of the {len(items)} items scored"
         return CaptionScores({"cider": value}, {"cider": per_item}, document_frequencies=source)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diptych.contracts import CaptionItem
 from diptych.metrics.caption_corpus import CaptionCorpus
-from diptych.metrics.caption_metric import CaptionMetric, CaptionScores
+from diptych.metrics.caption_metric import CaptionMetric
+from diptych.metrics.record_metric import CaptionScores
 
 _BETA = 1.2
 
@@ -73,7 +75,7 @@ def _item(prediction: Sequence[int], references: Sequence[Sequence[int]]) -> flo
 class RougeL(CaptionMetric):
     """`rouge_l` over all captions of all processes."""
 
-    def score(self, corpus: CaptionCorpus) -> CaptionScores:
+    def score(self, items: Sequence[CaptionItem]) -> CaptionScores:
         """The corpus' value and those of the items."""
-        value, per_item = score_rouge_l(corpus)
+        value, per_item = score_rouge_l(CaptionCorpus.of(items))
         return CaptionScores({"rouge_l": value}, {"rouge_l": per_item})

@@ -42,7 +42,7 @@ _PAGE = Template("""<!DOCTYPE html>
 <body>
 <header>
 <h1>$title</h1>
-<p class="soft">$protocol</p>
+<p class="soft">$lead</p>
 <nav aria-label="Sections">$links</nav>
 </header>
 <main>
@@ -84,15 +84,24 @@ def render_page(
         intro = _intro(part.cards) if place == 0 else ""
         cards = "\n".join(_card(card, thumbnails) for card in part.cards)
         sections.append((part.anchor, part.heading, f'<p class="soft">{escape(part.explanation)}</p>{intro}\n{cards}'))
+    return render_frame(title_line(result), f"Protocol {protocol_line(result)}", sections)
+
+
+def render_frame(title: str, lead: str, sections: Sequence[tuple[str, str, str]], more_style: str = "") -> str:
+    """A page of sections (anchor, heading, body), with links to them on top.
+
+    Title, lead and headings are escaped here; a body is HTML already. One body holds the `filter_box`.
+    `more_style` is added to the style sheet.
+    """
     return _PAGE.substitute(
-        title=escape(title_line(result)),
-        protocol=f"Protocol {escape(protocol_line(result))}",
+        title=escape(title),
+        lead=escape(lead),
         links="".join(f'<a href="#{anchor}">{escape(heading)}</a>' for anchor, heading, _ in sections),
         sections="\n".join(
             f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{escape(heading)}</h2>\n{body}</section>'
             for anchor, heading, body in sections
         ),
-        style=STYLE,
+        style=STYLE + more_style,
         script=SCRIPT,
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
     )
@@ -104,8 +113,6 @@ _FRAME_NAMES = {
     "relevant": "another accepted answer",
     "was-reference": "the reference among the results",
 }
-_FILTER = """<p hidden><label for="filter">Show only queries with </label><input id="filter" type="search"
-placeholder="words of the text, a query id, an aspect"> <span id="shown" role="status"></span></p>"""
 
 
 def _intro(cards: Sequence[QueryCard]) -> str:
@@ -113,7 +120,15 @@ def _intro(cards: Sequence[QueryCard]) -> str:
     answered = any(card.target is not None for card in cards)
     frames = [frame for frame in _FRAME_NAMES if answered or frame == "reference"]
     items = "".join(f'<li><i class="{frame}"></i>{_FRAME_NAMES[frame]}</li>' for frame in frames)
-    return f'<ul class="legend">{items}</ul>\n{_FILTER}'
+    return f'<ul class="legend">{items}</ul>\n{filter_box("words of the text, a query id, an aspect")}'
+
+
+def filter_box(hint: str) -> str:
+    """The box that the page's script needs: it hides the queries whose heads do not hold all of its words."""
+    return (
+        '<p hidden><label for="filter">Show only queries with </label><input id="filter" type="search" '
+        f'placeholder="{escape(hint)}"> <span id="shown" role="status"></span></p>'
+    )
 
 
 def _metrics(result: Mapping[str, Any], rows: Sequence[MetricRow]) -> str:

@@ -18,12 +18,13 @@ _JPEG_QUALITY = 80
 
 
 class Thumbnails:
-    """Reads pictures as RGB thumbnails with a longest side of at most `THUMBNAIL_SIZE` pixels, and keeps them.
+    """Reads pictures as RGB thumbnails with a longest side of at most `size` pixels, and keeps them.
 
     `unreadable` collects the files that could not be read, in the order in which they were asked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = THUMBNAIL_SIZE) -> None:
+        self.size = size
         self.unreadable: list[Path] = []
         self._images: dict[Path, Image.Image | None] = {}
 
@@ -52,5 +53,5 @@ class Thumbnails:
             self.unreadable.append(path)
             return None
         image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-        image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
+        image.thumbnail((self.size, self.size))
         return image

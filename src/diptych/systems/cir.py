@@ -49,6 +49,11 @@ class CIRSystem(L.LightningModule):
         self.truncated_texts = 0
         self._collected: dict[int, dict[str, list[Tensor]]] = {}
 
+    def load_pretrained(self, weights_follow: bool = False) -> None:
+        """Loads the backbone's pretrained weights, unless a checkpoint's follow, which replace them."""
+        if not weights_follow:
+            self.model.backbone.load_pretrained()
+
     # ------------------------------------------------------------------------------------------------ training
 
     def on_train_batch_start(self, batch: TripletBatch, batch_idx: int) -> None:

@@ -19,14 +19,8 @@ with any number of processes.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import multiprocessing
-import os
-import shutil
-from collections.abc import Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +28,8 @@ from typing import Any
 import cv2
 import numpy as np
 from rich.logging import RichHandler
-from rich.progress import track
 
+from diptych.data.generated_folder import generate_folder, run_tasks
 from diptych.data.newsroom import layout
 from diptych.data.newsroom.captions import STYLES
 from diptych.data.newsroom.casting import FAMILY_SIZE, SPLITS, sample_events
@@ -107,42 +101,14 @@ def generate_newsroom(
         ValueError: `root` holds anything else, or the settings ask for more names than there are.
     """
     settings = settings or NewsroomSettings()
-    root = Path(root).absolute()
-    if _is_complete(root, settings):
-        logger.info("%s holds this newsroom set already", root)
-        return root
-    partial = root.with_name(f".{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run has left
-    partial.mkdir(parents=True)
-    try:
-        _write_set(partial, settings, num_workers or os.cpu_count() or 1, show_progress)
-        partial.rename(root)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return root
+
+    def write(folder: Path) -> None:
+        _write_set(folder, settings, num_workers, show_progress)
+
+    return generate_folder(root, "newsroom", layout.MANIFEST, settings.manifest(), write)
 
 
-def _is_complete(root: Path, settings: NewsroomSettings) -> bool:
-    """Whether the set is there; False for a missing or empty folder, ValueError for one that holds something else."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    manifest = root / layout.MANIFEST
-    if not manifest.is_file():
-        raise ValueError(f"{root} is not empty and has no {manifest.name}: choose another folder, or remove this one")
-    try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{manifest} is not JSON ({error}): remove {root} and generate again") from error
-    if found != settings.manifest():
-        raise ValueError(
-            f"{manifest} describes another newsroom set ({found}) than the one asked for ({settings.manifest()}): "
-            f"choose another folder, or remove {root}"
-        )
-    return True
-
-
-def _write_set(folder: Path, settings: NewsroomSettings, num_workers: int, show_progress: bool) -> None:
+def _write_set(folder: Path, settings: NewsroomSettings, num_workers: int | None, show_progress: bool) -> None:
     events = settings.events()
     tasks = [
         EventTask(folder, settings, event, tuple(events[first : first + FAMILY_SIZE]))
@@ -151,23 +117,9 @@ def _write_set(folder: Path, settings: NewsroomSettings, num_workers: int, show_
     ]
     for path in (layout.DATABASE_IMAGES, *layout.QUERY_IMAGES.values()):
         (folder / path).mkdir(parents=True)
-    # closing: the processes have ended before a fault removes the folder that they write to.
-    with closing(_run(tasks, num_workers)) as results:
-        progress = track(results, description="reporting events", total=len(tasks), disable=not show_progress)
-        stories = list(progress)
+    stories = run_tasks(write_event, tasks, num_workers, 2, "reporting events", show_progress)
     _write_tables(folder, settings, stories)
     layout.write_json(folder / layout.MANIFEST, settings.manifest())
-
-
-def _run(tasks: Sequence[EventTask], num_workers: int) -> Generator[Story, None, None]:
-    """The story of each event, in order."""
-    if num_workers == 1:
-        yield from map(write_event, tasks)
-        return
-    # spawn: a fork of a process that already runs threads (torch, OpenCV) can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(write_event, tasks, chunksize=2)
 
 
 def write_event(task: EventTask) -> Story:

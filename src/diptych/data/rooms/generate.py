@@ -21,12 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import multiprocessing
-import os
-import shutil
-from collections.abc import Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +29,12 @@ from typing import Any
 import cv2
 import numpy as np
 from rich.logging import RichHandler
-from rich.progress import track
 
+from diptych.data.generated_folder import generate_folder, run_tasks
 from diptych.data.rooms.canvas import Array
 from diptych.data.rooms.drawing import draw_room, encode_jpeg, sample_photograph
 from diptych.data.rooms.language import describe_changes
-from diptych.data.rooms.scene import Hotel, Scene, find_changes, pairs_by_num_changes, sample_hotel
+from diptych.data.rooms.scene import Scene, find_changes, pairs_by_num_changes, sample_hotel
 
 MANIFEST = "rooms.json"
 VERSION = 4
@@ -116,66 +111,25 @@ def generate_rooms(
     write to a root. Raises ValueError when `root` holds anything else.
     """
     settings = settings or RoomsSettings()
-    root = Path(root).absolute()
-    if _is_complete(root, settings):
-        logger.info("%s holds this rooms set already", root)
-        return root
-    partial = root.with_name(f".{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run has left
-    partial.mkdir(parents=True)
-    try:
-        _write_set(partial, settings, num_workers or os.cpu_count() or 1, show_progress)
-        partial.rename(root)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return root
+
+    def write(folder: Path) -> None:
+        _write_set(folder, settings, num_workers, show_progress)
+
+    return generate_folder(root, "rooms", MANIFEST, settings.manifest(), write)
 
 
-def _is_complete(root: Path, settings: RoomsSettings) -> bool:
-    """Whether the set is there; False for a missing or empty folder, ValueError for one that holds something else."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    manifest = root / MANIFEST
-    if not manifest.is_file():
-        raise ValueError(f"{root} is not empty and has no {MANIFEST}: choose another folder, or remove this one")
-    try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{manifest} is not JSON ({error}): remove {root} and generate again") from error
-    if found != settings.manifest():
-        raise ValueError(
-            f"{manifest} describes another rooms set ({found}) than the one asked for ({settings.manifest()}): "
-            f"choose another folder, or remove {root}"
-        )
-    return True
-
-
-def _write_set(folder: Path, settings: RoomsSettings, num_workers: int, show_progress: bool) -> None:
+def _write_set(folder: Path, settings: RoomsSettings, num_workers: int | None, show_progress: bool) -> None:
     tasks: list[HotelTask] = []
     for split in SPLITS:
         tasks += [HotelTask(folder, settings, split, len(tasks) + i) for i in range(settings.num_hotels(split))]
     records: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    # closing: the processes have ended before a fault removes the folder that they write to.
-    with closing(_run(tasks, num_workers)) as results:
-        progress = track(results, description="drawing hotels", total=len(tasks), disable=not show_progress)
-        for task, of_hotel in zip(tasks, progress, strict=True):
-            records[task.split] += of_hotel
+    results = run_tasks(write_hotel, tasks, num_workers, 4, "drawing hotels", show_progress)
+    for task, of_hotel in zip(tasks, results, strict=True):
+        records[task.split] += of_hotel
     (folder / "captions").mkdir()
     for split in SPLITS:
         _write_json(folder / "captions" / f"hotel_{split}_data.json", records[split])
     _write_json(folder / MANIFEST, settings.manifest())
-
-
-def _run(tasks: Sequence[HotelTask], num_workers: int) -> Generator[list[dict[str, Any]], None, None]:
-    """The records of each hotel, in order."""
-    if num_workers == 1:
-        yield from map(write_hotel, tasks)
-        return
-    # spawn: a fork of a process that already runs threads (torch, OpenCV) can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(write_hotel, tasks, chunksize=4)
 
 
 def write_hotel(task: HotelTask) -> list[dict[str, Any]]:

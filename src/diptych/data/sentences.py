@@ -1,0 +1,82 @@
+"""English text to sentences: the `sentencex` library's rules, and repairs of what they miss in news."""
+
+from __future__ import annotations
+
+import re
+
+import sentencex
+
+Span = tuple[int, int]
+
+# A line that ends like a sentence ends a paragraph, and so does an empty line; other line breaks are blanks. Paragraph
+# by paragraph, a quotation mark that is never closed cannot swallow the rest of the article.
+_PARAGRAPH_END = re.compile(r"(?<=[.!?…:;\"'”’)\]])[^\S\n]*\n|\n[^\S\n]*\n")
+# False ends: sentencex knows most abbreviations, such as Mr. and Gen., but not these; nor what follows an hour.
+_ABBREVIATION = re.compile(r"(?:^|[\s\"“(])(?:Ms|Mx|Ft|Atty|Vol|approx|ca)\.$")
+_HOUR = re.compile(r"\b[ap]\.m\.$")
+_AFTER_HOUR = re.compile(r"(?:[ECMP][SD]?T|GMT|BST|CES?T|UTC|Eastern|Pacific|[MTWFS][a-z]+day)\b")
+_AFTER_BRACKET = re.compile(r"(?<=[.!?][)\]])\s+(?=[\"“(\[]?[A-Z])")
+_OPENING = re.compile(r"\s([\"“‘«(\[]+)\s*\Z")
+_CONTENT = re.compile(r"\w")
+# A quotation counts as one sentence up to this many characters; longer ones fall into their own sentences.
+_LONGEST_QUOTATION = 400
+_WITHOUT_QUOTES = str.maketrans(dict.fromkeys('"“”„«»‘()[]', " "))
+
+
+def split_sentences(text: str) -> list[Span]:
+    """Where the sentences of a text are: `text[start:end]` of each, in order, without blanks around.
+
+    The spans do not overlap, and together hold every character that is not blank. A quotation of several sentences
+    stays whole with what introduces it, unless it is long; no span crosses an empty line.
+    """
+    spans: list[Span] = []
+    start = 0
+    for end in [*(match.end() for match in _PARAGRAPH_END.finditer(text)), len(text)]:
+        spans += _paragraph_sentences(text, start, end)
+        start = end
+    return spans
+
+
+def _paragraph_sentences(text: str, start: int, end: int) -> list[Span]:
+    spans: list[Span] = []
+    for sentence in _split(text[start:end], start):
+        whole = [sentence]
+        if sentence[1] - sentence[0] > _LONGEST_QUOTATION:
+            whole = _split(text[sentence[0] : sentence[1]].translate(_WITHOUT_QUOTES), sentence[0])
+        for span in whole:
+            spans += _split_after_brackets(text, span)
+    return _repaired(text, spans)
+
+
+def _split(paragraph: str, offset: int) -> list[Span]:
+    boundaries = sentencex.get_sentence_boundaries("en", paragraph)
+    return [(offset + boundary["start_index"], offset + boundary["end_index"]) for boundary in boundaries]
+
+
+def _split_after_brackets(text: str, span: Span) -> list[Span]:
+    cuts = [match.start() for match in _AFTER_BRACKET.finditer(text, *span)]
+    return list(zip([span[0], *cuts], [*cuts, span[1]], strict=True))
+
+
+def _repaired(text: str, spans: list[Span]) -> list[Span]:
+    """Spans without blanks around them, opening marks moved to the sentence that they open, false ends undone."""
+    ends = [end for _, end in spans]
+    for position, (start, end) in enumerate(spans[:-1]):
+        opening = _OPENING.search(text[start:end])
+        if opening:
+            ends[position] = start + opening.start(1)
+    repaired: list[Span] = []
+    for start, end in zip([spans[0][0], *ends[:-1]] if spans else [], ends, strict=True):
+        part = text[start:end]
+        if not part.strip():
+            continue
+        span = (start + len(part) - len(part.lstrip()), start + len(part.rstrip()))
+        if repaired and _belong_together(text[slice(*repaired[-1])], text[slice(*span)]):
+            span = (repaired.pop()[0], span[1])
+        repaired.append(span)
+    return repaired
+
+
+def _belong_together(before: str, after: str) -> bool:
+    hour = _HOUR.search(before) and _AFTER_HOUR.match(after)
+    return bool(hour or _ABBREVIATION.search(before) or not _CONTENT.search(after))

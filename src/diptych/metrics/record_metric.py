@@ -1,0 +1,100 @@
+"""What metrics over whole sets share: they keep every record, and score all of them together at the end."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+@dataclass
+class CaptionScores:
+    """What a metric found: `corpus` values by name, `per_item` values (N,) by name, and what they rest on.
+
+    `query_ids` (N) are in the order of the per-item values. `num_items` is N, `references_per_item` the fewest and the
+    most. A value is NaN where the metric does not apply, such as the precision of a caption that names nothing.
+    `document_frequencies` says in words what they were counted over, `model` which model was asked; None where a
+    metric uses none.
+    """
+
+    corpus: dict[str, float]
+    per_item: dict[str, np.ndarray]
+    document_frequencies: str | None = None
+    query_ids: tuple[str, ...] = ()
+    num_items: int = 0
+    references_per_item: tuple[int, int] = field(default=(0, 0))
+    model: str | None = None
+
+    def describe(self) -> str:
+        """One line for tables and logs: N, references per item, and where frequencies and judgements came from."""
+        fewest, most = self.references_per_item
+        references = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        line = f"N={self.num_items}, references per item: {references}"
+        for what, value in (("document frequencies", self.document_frequencies), ("model", self.model)):
+            line += f", {what}: {value}" if value else ""
+        return line
+
+
+class RecordMetric(Metric, ABC):
+    """Base of the metrics that look at all queries at once.
+
+    Records are merged by query id: processes may hold different parts, the same ones, or none, and the result is the
+    same on each of them. What one brings travels as bytes, in torchmetrics' own synchronisation.
+    """
+
+    full_state_update = False
+    records: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("records", default=[], dist_reduce_fx="cat")
+
+    def forward(self, *args: Any, **kwargs: Any) -> None:
+        """Refused, as it would score a batch by itself.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("this metric scores all items at once, not batches: call update, and compute at the end")
+
+    @abstractmethod
+    def compute(self) -> CaptionScores:
+        """The metric over all records, in the order of their ids, which does not depend on the processes."""
+
+    def _add(self, records: Iterable[tuple[Any, ...]]) -> None:
+        """Keeps records of what JSON can hold; the first field is the query id."""
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        if lines:
+            self.records.append(torch.frombuffer(bytearray(lines, "ascii"), dtype=torch.uint8).to(self.device))
+
+    def _merged(self) -> list[list[Any]]:
+        """One record a query, sorted by id.
+
+        Raises:
+            ValueError: there is none, or one id has two different records.
+        """
+        merged: dict[str, list[Any]] = {}
+        pieces = [self.records] if isinstance(self.records, Tensor) else self.records
+        for piece in pieces:
+            for line in piece.cpu().numpy().tobytes().splitlines():
+                record = json.loads(line)
+                if merged.setdefault(record[0], record) != record:
+                    raise ValueError(
+                        f"query {record[0]!r} was scored twice with different captions, references, evidence or "
+                        "results; ids must be unique"
+                    )
+        if not merged:
+            raise ValueError("there are no predictions to score")
+        return [merged[query_id] for query_id in sorted(merged)]
+
+    def _sync_dist(self, *args: Any, **kwargs: Any) -> None:
+        # torchmetrics would stand in for nothing with numbers of its own type, and the processes' types must agree.
+        self.records = self.records or [torch.empty(0, dtype=torch.uint8, device=self.device)]
+        super()._sync_dist(*args, **kwargs)

@@ -1,0 +1,151 @@
+"""The captioning system: pack -> loss -> log; prompts -> captions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import _IncompatibleKeys
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric
+
+from diptych.contracts import FusionBatch, FusionExample
+from diptych.distributed import gather_rows, rank
+from diptych.systems.caption_generation import CaptionGenerator
+
+
+@dataclass(frozen=True)
+class CaptionJob:
+    """Captions to write in an evaluation: prompts, the file they go to, and what each record says beside the caption.
+    `model` names the weights, so that a file begun with others is not continued; `tuned` False writes with the base
+    model as it is, without the adapter.
+    """
+
+    model: str
+    prompts: Sequence[FusionExample]
+    output: Path
+    describe: Callable[[str], Mapping[str, Any]]
+    tuned: bool = True
+
+
+class CaptionFuserSystem(L.LightningModule):
+    """Wires a fuser to its loss, its optimizer and the generation of captions.
+
+    The loss of a step is the mean over all labelled tokens of the optimizer step, whatever rows, micro-batches or
+    processes they are in. Checkpoints hold the adapter alone. An evaluation writes the captions of `jobs`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        generator: CaptionGenerator,
+        metrics: Mapping[str, Metric],
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model, self.loss, self.generator = model, loss, generator
+        self.metrics = dict(metrics)
+        self.optimizer_of, self.scheduler_of, self.seed = optimizer, scheduler, seed
+        self.jobs: list[CaptionJob] = []
+        self._checked_gradients = False
+        self._losses: list[tuple[int, Tensor]] = []
+
+    def load_pretrained(self, weights_follow: bool = False) -> None:
+        """Loads the base model and adds the adapter; an adapter's weights may follow, the base model's never do."""
+        self.model.load()
+
+    # ------------------------------------------------------------------------------------------------ checkpoints
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The adapter's weights alone."""
+        return {f"model.{name}": tensor for name, tensor in self.model.adapter_state_dict().items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Puts an adapter's weights in place.
+
+        Raises:
+            ValueError: some are missing, unknown, or of another shape.
+        """
+        self.model.load_adapter_state_dict({name.removeprefix("model."): value for name, value in state_dict.items()})
+        return _IncompatibleKeys([], [])
+
+    # ------------------------------------------------------------------------------------------------ training
+
+    def on_train_batch_start(self, batch: FusionBatch, batch_idx: int) -> None:
+        """Makes the step's randomness (dropout) a function of seed, step and rank, so that a resumed run repeats it."""
+        torch.manual_seed(hash((self.seed, batch_idx, rank())) % (1 << 63))
+
+    def training_step(self, batch: FusionBatch, batch_idx: int) -> Tensor:
+        """The loss of a batch; one that is not finite stops the run and names the batch's photos."""
+        normaliser = self.trainer.datamodule.labelled_tokens_per_batch(batch_idx)
+        loss, tokens = self._loss(batch, normaliser)
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"the loss is {loss.item()} at step {self.global_step}; photos of the batch: "
+                f"{', '.join(batch.query_ids)}. Try trainer.precision=32-true or a lower system.optimizer.lr"
+            )
+        share = float((batch.segments == 0).float().mean())
+        mean = loss.detach() * normaliser / max(1, tokens)
+        self.log_dict({"train/loss": mean, "train/padding_share": share}, batch_size=len(batch.query_ids))
+        self.log("loss", mean, prog_bar=True, logger=False, batch_size=len(batch.query_ids))
+        return loss
+
+    def on_after_backward(self) -> None:
+        """In the first step, sees that every adapter tensor has a gradient."""
+        if not self._checked_gradients:
+            self.model.check_gradients()
+            self._checked_gradients = True
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimizer over the adapter."""
+        optimizer = self.optimizer_of([parameter for parameter in self.model.parameters() if parameter.requires_grad])
+        if self.scheduler_of is None:
+            return {"optimizer": optimizer}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler_of(optimizer), "interval": "step"}}
+
+    def _loss(self, batch: FusionBatch, normaliser: float | None = None) -> tuple[Tensor, int]:
+        terms = self.loss(self.model(batch), self.model.head(), batch.labels, normaliser)
+        return terms["loss"], int(terms["tokens"])
+
+    # ------------------------------------------------------------------------------------------------ validation
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the last validation."""
+        self._losses = []
+
+    def validation_step(self, batch: FusionBatch, batch_idx: int) -> None:
+        """Keeps the summed loss and the number of labelled tokens of a row."""
+        loss, tokens = self._loss(batch)
+        row = self.trainer.datamodule.validation_row(batch_idx)
+        self._losses.append((row, torch.tensor([float(loss) * tokens, tokens], dtype=torch.float64)))
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs `val/loss`, the mean over all labelled tokens of the split, and the perplexity."""
+        rows = torch.tensor([row for row, _ in self._losses])
+        sums = torch.stack([values for _, values in self._losses])
+        total = self.trainer.datamodule.num_validation_rows
+        gathered = gather_rows(rows, {"sums": sums}, total, "validation rows")["sums"].sum(dim=0)
+        mean = gathered[0] / gathered[1]
+        if not self.trainer.sanity_checking:
+            self.log_dict({"val/loss": mean, "val/perplexity": mean.exp()}, sync_dist=False)
+
+    # ------------------------------------------------------------------------------------------------ captions
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Writes the captions of all jobs; every process its share. The batch says nothing: jobs hold the prompts."""
+        tokenizer = self.trainer.datamodule.tokenizer
+        for job in self.jobs:
+            with nullcontext() if job.tuned else self.model.disable_adapter():
+                self.generator.generate(
+                    self.model.model, tokenizer, job.prompts, job.output, job.describe, model_fingerprint=job.model
+                )

@@ -1,0 +1,276 @@
+"""Prompts to captions, each on the disk as soon as it is made, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import nn
+
+from diptych.contracts import FusionExample, SentenceEncoder, TextTokenizer
+from diptych.distributed import any_rank, rank, world_size
+from diptych.systems import consensus, decoding
+from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
+from diptych.systems.decoding import Answer, Decoder
+from diptych.systems.prediction_log import PredictionLog, claim, merge_rank_files, rank_file, rank_files, read_logs
+
+Done = TypeVar("Done")
+Batch = list[FusionExample]
+_PROMPT_END = 16  # tokens: where a chat template puts what begins an answer
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How captions are written. The defaults are those of the published code, with sampling switched on.
+
+    `temperature` and `min_p` are those of sampling, and nothing without it. `batch_size` counts answers written at a
+    time. Of `num_candidates` samples of a query the `consensus` choice is kept. `target_words` ends a caption with the
+    first sentence end at or after so many words, or after a quarter more (see `answer_text.target_end`).
+
+    Raises:
+        ValueError: a value makes no sense.
+    """
+
+    max_new_tokens: int = 350
+    do_sample: bool = True
+    temperature: float = 1.0
+    min_p: float = 0.1
+    batch_size: int = 16
+    seed: int = 0
+    num_candidates: int = 1
+    consensus: Literal["cider", "embedding"] = "cider"
+    target_words: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "batch_size", "num_candidates", "target_words"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"generation.{name} must be at least 1, is {value}")
+        if not self.temperature > 0:
+            raise ValueError(f"generation.temperature must be above 0, is {self.temperature}; or set do_sample=false")
+        if not 0 <= self.min_p <= 1:
+            raise ValueError(f"generation.min_p must be from 0 to 1, is {self.min_p}")
+        if self.num_candidates > 1 and not self.do_sample:
+            raise ValueError(
+                f"generation.num_candidates={self.num_candidates} without do_sample: all candidates would be the same"
+            )
+        if self.consensus not in ("cider", "embedding"):
+            raise ValueError(f"generation.consensus must be cider or embedding, is {self.consensus!r}")
+
+
+class CaptionGenerator:
+    """Writes captions with `settings`, a record each. `encoder` is what the consensus by embedding compares with.
+
+    A record has `query_id`, `caption`, `stop_reason` (`end_of_turn`, `target_words`, `max_new_tokens`),
+    `completion_tokens`, `think_removed`, `prompt_tokens`, and of several candidates `chosen` (from 0) and `candidates`.
+    A caption may be empty; it is never replaced.
+
+    Started again after it was killed, a run works out only what is missing, in the batches of an undisturbed run, and
+    ends with the same bytes. Batches, restarts, processes and their number change nothing but rounding in the model's
+    own precision.
+
+    Raises:
+        ValueError: the consensus needs an encoder, and there is none.
+    """
+
+    def __init__(self, settings: GenerationSettings, encoder: SentenceEncoder | None = None) -> None:
+        self.settings = settings
+        self._closeness: consensus.Closeness = consensus.cider_closeness
+        if settings.num_candidates > 1 and settings.consensus == "embedding":
+            if encoder is None:
+                raise ValueError("generation.consensus=embedding needs a sentence encoder")
+            self._closeness = consensus.EmbeddingCloseness(encoder)
+
+    def generate(
+        self,
+        model: nn.Module,
+        tokenizer: TextTokenizer,
+        prompts: Sequence[FusionExample],
+        output: Path,
+        describe: Callable[[str], Mapping[str, Any]] | None = None,
+        *,
+        model_fingerprint: str,
+        end_of_turn: Collection[int] = (),
+        show_progress: bool = True,
+    ) -> list[dict[str, Any]]:
+        """One record per prompt, in the prompts' order, which `output` (`predictions.jsonl`) then holds.
+
+        `describe` gives what else a query's record says. Until all are done the file is in the order of work, without
+        the choice among candidates; `NAME.settings.json` beside it says what it is made with. `model_fingerprint`
+        stands for the weights; `end_of_turn` are tokens that end an answer beside the tokenizer's own. The model is in
+        evaluation mode for the time. With several processes, each brings all prompts and gets all records.
+
+        Raises:
+            ValueError: prompts that no model could answer, files of other settings, or out of memory (says what to
+                lower). `RuntimeError` where another process failed.
+        """
+        output, device = Path(output), next(model.parameters()).device
+        ends = sorted({tokenizer.eos_token_id, *end_of_turn})
+        made_with = self._made_with(prompts, model_fingerprint, ends)
+        done = _on_every_rank(lambda: self._completed(model, prompts, output, made_with), device)
+
+        def work() -> None:
+            log = PredictionLog(output if world_size() == 1 else rank_file(output, rank()))
+            missing = [batch for batch in self._batches(prompts) if any(one.query_id not in done for one in batch)]
+            silent = not show_progress or rank() > 0
+            for batch in track(missing, "Writing captions", console=Console(stderr=True), disable=silent):
+                records = self._answer(model, tokenizer, batch, ends)
+                log.append([_described(record, describe) for record in records if record["query_id"] not in done])
+
+        def merge() -> None:
+            if rank() == 0:
+                merge_rank_files(output, [example.query_id for example in prompts], self._choose)
+
+        was_training = model.training
+        model.eval()
+        try:
+            _on_every_rank(work, device)
+        finally:
+            model.train(was_training)
+        _on_every_rank(merge, device)
+        return list(PredictionLog(output).read().values())
+
+    def _completed(
+        self, model: nn.Module, prompts: Sequence[FusionExample], output: Path, made_with: Mapping[str, Any]
+    ) -> set[str]:
+        """The ids of the queries that have a record, after everything has been checked."""
+        _check_prompts(prompts, model, self.settings)
+        existing = [path for path in (output, *rank_files(output)) if path.exists()]
+        claim(output.with_suffix(".settings.json"), made_with, existing)
+        return set(read_logs(existing, [example.query_id for example in prompts]))
+
+    def _made_with(self, prompts: Sequence[FusionExample], model: str, ends: Sequence[int]) -> dict[str, Any]:
+        # Not the batch size: who runs out of memory may lower it and go on.
+        settings = {name: value for name, value in asdict(self.settings).items() if name != "batch_size"}
+        listed = json.dumps([(example.query_id, example.prompt_ids) for example in prompts])
+        digest = hashlib.sha256(listed.encode()).hexdigest()
+        return {"settings": settings, "model": model, "end_of_turn": list(ends), "prompts": digest}
+
+    def _batches(self, prompts: Sequence[FusionExample]) -> list[Batch]:
+        """This process's share, longest first, so that the first batch shows whether memory suffices."""
+        ordered = sorted(prompts, key=lambda example: -len(example.prompt_ids))[rank() :: world_size()]
+        size = max(1, self.settings.batch_size // self.settings.num_candidates)
+        return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+    def _answer(
+        self, model: nn.Module, tokenizer: TextTokenizer, batch: Batch, ends: Collection[int]
+    ) -> Iterator[dict[str, Any]]:
+        """The records of a batch of queries, without what `describe` gives."""
+        settings, pad = self.settings, tokenizer.pad_token_id
+        decoder = Decoder(
+            end_of_turn=frozenset(ends),
+            pad_token_id=min(ends) if pad is None else pad,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature if settings.do_sample else None,
+            min_p=settings.min_p,
+            is_long_enough=lambda answer: self._target_end(answer, tokenizer) is not None,
+        )
+        numbers = range(settings.num_candidates)
+        answers = [decoding.new_answer(example, number, settings.seed) for example in batch for number in numbers]
+        for start in range(0, len(answers), settings.batch_size):
+            together = answers[start : start + settings.batch_size]
+            try:
+                decoder.complete(model, together)
+            except torch.OutOfMemoryError as error:
+                longest = max(len(answer.example.prompt_ids) for answer in together)
+                raise ValueError(
+                    f"out of memory with {len(together)} answers at a time to prompts of up to {longest} tokens: lower "
+                    f"generation.batch_size (now {settings.batch_size}), and start again to go on from here ({error})"
+                ) from error
+        for position, example in enumerate(batch):
+            own = answers[position * len(numbers) : (position + 1) * len(numbers)]
+            candidates = [self._outcome(answer, tokenizer) for answer in own]
+            outcome = candidates[0] if len(candidates) == 1 else {"candidates": candidates}
+            yield {"query_id": example.query_id, **outcome, "prompt_tokens": len(example.prompt_ids)}
+
+    def _outcome(self, answer: Answer, tokenizer: TextTokenizer) -> dict[str, Any]:
+        caption, removed = remove_thinking(_text(answer, tokenizer))
+        if answer.stop_reason == decoding.TARGET_WORDS:
+            caption = caption[: self._target_end(answer, tokenizer)]
+        return {
+            "caption": caption,
+            "stop_reason": answer.stop_reason,
+            "completion_tokens": answer.num_tokens,
+            "think_removed": removed,
+        }
+
+    def _target_end(self, answer: Answer, tokenizer: TextTokenizer) -> int | None:
+        target = self.settings.target_words
+        if target is None or len(answer.token_ids) < target:  # a word has at least one token
+            return None
+        return target_end(remove_thinking(_text(answer, tokenizer))[0], target)
+
+    def _choose(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The records with the consensus among their candidates."""
+        if self.settings.num_candidates == 1:
+            return records
+        captions = [[candidate["caption"] for candidate in record["candidates"]] for record in records]
+        chosen = consensus.choose(captions, self._closeness)
+        return [
+            {"query_id": record["query_id"], **record["candidates"][number], "chosen": number}
+            | {key: value for key, value in record.items() if key not in record["candidates"][number]}
+            for record, number in zip(records, chosen, strict=True)
+        ]
+
+
+def count_outcomes(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many captions stopped for which reason, are empty, and had thoughts removed."""
+    counts = Counter(f"stopped_by_{record['stop_reason']}" for record in records)
+    counts["empty_captions"] = sum(not record["caption"] for record in records)
+    counts["think_removed"] = sum(record["think_removed"] for record in records)
+    return dict(sorted(counts.items()))
+
+
+def _text(answer: Answer, tokenizer: TextTokenizer) -> str:
+    """What the model wrote; where the prompt has begun its thoughts, with their beginning."""
+    written = tokenizer.decode(answer.token_ids, skip_special_tokens=True)
+    thinking = leaves_thinking_open(tokenizer.decode(list(answer.example.prompt_ids[-_PROMPT_END:])))
+    return f"<think>{written}" if thinking else written
+
+
+def _described(record: dict[str, Any], describe: Callable[[str], Mapping[str, Any]] | None) -> dict[str, Any]:
+    described = describe(record["query_id"]) if describe else {}
+    if described.keys() & record.keys():
+        raise ValueError(f"what is to be added to a caption's record may not be named {sorted(record)}")
+    return {**record, **described}
+
+
+def _check_prompts(prompts: Sequence[FusionExample], model: nn.Module, settings: GenerationSettings) -> None:
+    if not prompts:
+        raise ValueError("there are no prompts to answer")
+    if len(prompts) == 1 and settings.num_candidates > 1 and settings.consensus == "cider":
+        raise ValueError("one query has no consensus by CIDEr, which needs several: set generation.consensus=embedding")
+    context = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    seen = set()
+    for example in prompts:
+        length, name = len(example.prompt_ids), f"query {example.query_id!r}"
+        if not length:
+            raise ValueError(f"{name} has an empty prompt")
+        if name in seen:
+            raise ValueError(f"{name} occurs twice; every query is asked once")
+        if context is not None and length + settings.max_new_tokens > context:
+            raise ValueError(
+                f"{name}: its prompt of {length} tokens leaves no room for generation.max_new_tokens="
+                f"{settings.max_new_tokens} in the model's {context}; shorten the evidence or lower max_new_tokens"
+            )
+        seen.add(name)
+
+
+def _on_every_rank(work: Callable[[], Done], device: torch.device) -> Done:
+    """Does this process's work and waits for the others; fails on all where it fails on one, so that none waits on."""
+    error: Exception | None = None
+    try:
+        done = work()
+    except Exception as caught:
+        error = caught
+    if any_rank(error is not None, device):
+        raise error or RuntimeError("another process has failed; its own message says why")
+    return done

@@ -1,0 +1,141 @@
+"""Token by token: a batch of prompts to answers, none of which depends on the others in the batch.
+
+Shape letters: B rows still being written, L tokens of prompt and answer, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diptych.contracts import FusionExample, PromptBatch
+
+END_OF_TURN, TARGET_WORDS, MAX_NEW_TOKENS = "end_of_turn", "target_words", "max_new_tokens"
+
+
+@dataclass
+class Answer:
+    """What a model writes for one prompt: `token_ids` so far (the end of turn is not among them), and why it stopped.
+
+    `draws` gives the numbers that its tokens are chosen by: one row's own, so that no other row moves them.
+    `num_tokens` counts all tokens generated, the end of turn included.
+    """
+
+    example: FusionExample
+    candidate: int
+    draws: random.Random
+    token_ids: list[int] = field(default_factory=list)
+    num_tokens: int = 0
+    stop_reason: str | None = None
+
+
+def new_answer(example: FusionExample, candidate: int, seed: int) -> Answer:
+    """An empty answer whose draws depend on seed, query id and candidate number alone."""
+    # Python promises the same numbers for a text as seed in every version.
+    return Answer(example, candidate, random.Random(f"{seed}/{candidate}/{example.query_id}"))
+
+
+def pad_left(examples: Sequence[FusionExample], pad_token_id: int) -> PromptBatch:
+    """The prompts with padding before them (B, L), in the order given."""
+    length = max(len(example.prompt_ids) for example in examples)
+    input_ids = torch.full((len(examples), length), pad_token_id)
+    attention_mask = torch.zeros(len(examples), length, dtype=torch.long)
+    for row, example in enumerate(examples):
+        input_ids[row, length - len(example.prompt_ids) :] = torch.tensor(example.prompt_ids)
+        attention_mask[row, length - len(example.prompt_ids) :] = 1
+    return PromptBatch(tuple(example.query_id for example in examples), input_ids, attention_mask)
+
+
+def sample(logits: Tensor, draws: Tensor, temperature: float, min_p: float) -> Tensor:
+    """A token (B,) for each row of logits (B, V), chosen by its number (B,) in [0, 1).
+
+    Tokens less likely than `min_p` times the likeliest are left out (after the temperature, as in transformers).
+    """
+    scaled = logits.double() / temperature
+    if min_p > 0:
+        scaled = scaled.masked_fill(scaled < scaled.amax(-1, keepdim=True) + math.log(min_p), -math.inf)
+    cumulative = scaled.softmax(-1).cumsum(-1)
+    # Just below the sum: rounding must not lead past the last token that is left.
+    wanted = draws.to(cumulative)[:, None] * cumulative[:, -1:] * (1 - 2**-40)
+    return torch.searchsorted(cumulative, wanted, right=True).squeeze(-1)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Writes answers. `temperature` is None for the likeliest token each time.
+
+    An answer ends with a token of `end_of_turn`, where `is_long_enough(answer)` says so, or after `max_new_tokens`.
+    The model's own generation config has no say.
+    """
+
+    end_of_turn: Collection[int]
+    pad_token_id: int
+    max_new_tokens: int
+    temperature: float | None
+    min_p: float
+    is_long_enough: Callable[[Answer], bool]
+
+    @torch.inference_mode()
+    def complete(self, model: nn.Module, answers: Sequence[Answer]) -> None:
+        """Fills the answers in. Rows that have ended leave the batch.
+
+        The model is called as transformers' causal models are, with a key-value cache. Batches of other sizes give
+        the same tokens up to the rounding of the model's precision.
+
+        Raises:
+            ValueError: the model gave NaN.
+            torch.OutOfMemoryError: the batch is too large for the device.
+        """
+        device = next(model.parameters()).device
+        batch = pad_left([answer.example for answer in answers], self.pad_token_id).to(device)
+        input_ids, mask = batch.input_ids, batch.attention_mask
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        cache: Any = None
+        active = list(answers)
+        while active:
+            output = model(
+                input_ids=input_ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache = output.past_key_values
+            tokens = self._choose(output.logits[:, -1].float(), active)
+            for answer, token in zip(active, tokens.tolist(), strict=True):
+                self._add(answer, token)
+            kept = [row for row, answer in enumerate(active) if answer.stop_reason is None]
+            if kept and len(kept) < len(active):
+                rows = torch.tensor(kept, device=device)
+                cache.batch_select_indices(rows)
+                mask, positions, tokens = mask[rows], positions[rows], tokens[rows]
+            active = [active[row] for row in kept]
+            input_ids = tokens[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=-1)
+            positions = positions[:, -1:] + 1
+
+    def _choose(self, logits: Tensor, answers: Sequence[Answer]) -> Tensor:
+        if logits.amax(-1).isnan().any():
+            raise ValueError("the model gives NaN instead of logits: its weights or its precision are broken")
+        if self.temperature is None:
+            return logits.argmax(-1)
+        draws = torch.tensor([answer.draws.random() for answer in answers], dtype=torch.float64)
+        return sample(logits, draws, self.temperature, self.min_p)
+
+    def _add(self, answer: Answer, token: int) -> None:
+        answer.num_tokens += 1
+        if token in self.end_of_turn:
+            answer.stop_reason = END_OF_TURN
+            return
+        answer.token_ids.append(token)
+        if self.is_long_enough(answer):
+            answer.stop_reason = TARGET_WORDS
+        elif answer.num_tokens == self.max_new_tokens:
+            answer.stop_reason = MAX_NEW_TOKENS

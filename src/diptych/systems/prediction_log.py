@@ -1,0 +1,171 @@
+"""Records that are kept as they are made: JSON lines that a killed run leaves readable and the next run continues."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+Record = Mapping[str, Any]
+
+
+class PredictionLog:
+    """A file of JSON lines, one record each, named by the text under `key`. Construction does no I/O.
+
+    One process writes a file; any number may read it meanwhile. What `append` has written survives a crash of process
+    or machine; a line that was being written then is not read, and is cut off by the next `append`.
+    """
+
+    def __init__(self, path: str | Path, key: str = "query_id") -> None:
+        self.path = Path(path)
+        self._key = key
+        self._cut = False
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """The complete records by id, in file order; none where there is no file.
+
+        Raises:
+            ValueError: a line is no JSON object with the key, or an id occurs twice; names file and line.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        records: dict[str, dict[str, Any]] = {}
+        for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{self.path}:{number}: not JSON ({error}); delete the line, or the file") from None
+            name = record.get(self._key) if isinstance(record, dict) else None
+            if not isinstance(name, str):
+                raise ValueError(f"{self.path}:{number}: expected an object with the text {self._key!r}")
+            if name in records:
+                raise ValueError(f"{self.path}:{number}: {self._key} {name!r} occurs twice; delete one of the lines")
+            records[name] = record
+        return records
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Adds records; when it returns they are on the disk."""
+        data = _lines(records)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._cut:
+            self._cut_off_half_line()
+            self._cut = True
+        with self.path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Replaces the file by these records, in one step."""
+        _replace(self.path, _lines(records))
+
+    def _cut_off_half_line(self) -> None:
+        with suppress(FileNotFoundError), self.path.open("r+b") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def rank_file(path: Path, rank: int) -> Path:
+    """Where a process writes its part of `NAME.jsonl`: `NAME.rank<k>.jsonl`."""
+    return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
+
+
+def rank_files(path: Path) -> list[Path]:
+    """The parts of `path` that processes have left."""
+    return sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
+
+
+def read_logs(paths: Iterable[Path], names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The complete records of all files by id; of one id the first.
+
+    Raises:
+        ValueError: an id is none of `names`, or as `PredictionLog.read`.
+    """
+    known = set(names)
+    records: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        for name, record in PredictionLog(path).read().items():
+            if name not in known:
+                raise ValueError(f"{path}: a record is about {name!r}, which is not asked for; delete the file")
+            records.setdefault(name, record)
+    return records
+
+
+def merge_rank_files(
+    path: Path,
+    names: Sequence[str],
+    finish: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda records: records,
+) -> None:
+    """Writes the records of `path` and its rank files to `path`, in the order of `names` and as `finish` makes them.
+
+    The file is replaced in one step; the rank files are deleted after it.
+
+    Raises:
+        ValueError: a name has no record, or as `read_logs`.
+    """
+    parts = rank_files(path)
+    records = read_logs((path, *parts), names)
+    missing = [name for name in names if name not in records]
+    if missing:
+        raise ValueError(f"{path}: {len(missing)} of {len(names)} records are missing: {', '.join(missing[:10])}")
+    PredictionLog(path).write(finish([records[name] for name in names]))
+    for part in parts:
+        part.unlink()
+
+
+def claim(path: Path, settings: Mapping[str, Any], records: Sequence[Path]) -> None:
+    """Says in a small JSON file what record files are made with, or checks that it says so already.
+
+    `settings` hold what JSON can; nested keys are named with dots. The file is written in one step, and only where no
+    record exists yet.
+
+    Raises:
+        ValueError: the records were made with other settings, or it cannot be known; names the files, and what differs.
+    """
+    advice = f"delete {', '.join(map(str, (*records, path)))} to start anew, or write into another folder"
+    if path.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}); {advice}") from None
+        there, here = _flat(found), _flat(json.loads(json.dumps(settings)))
+        if there != here:
+            changed = [key for key in here | there if there.get(key) != here.get(key)]
+            listed = ", ".join(f"{key} (was {there.get(key)!r:.40}, is {here.get(key)!r:.40})" for key in changed)
+            raise ValueError(f"{path}: its records were made with other settings: {listed}; {advice}")
+    elif records:
+        raise ValueError(
+            f"{records[0]} has records, but {path}, which says what they were made with, is gone; {advice}"
+        )
+    else:
+        _replace(path, (json.dumps(settings, indent=2) + "\n").encode())
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    return {key: leaf for part in value for key, leaf in _flat(value[part], f"{name}.{part}".lstrip(".")).items()}
+
+
+def _lines(records: Iterable[Record]) -> bytes:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
