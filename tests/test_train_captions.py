@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 
@@ -24,14 +25,15 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def command_line(monkeypatch):
+def command_line(monkeypatch, data):
     monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setenv("DIPTYCH_DATA", str(data))
 
 
 @pytest.fixture(scope="module")
 def overrides(data, tiny_chat_model, tiny_sentence_model):
     def build(experiment):
-        own = SIZES if experiment == "fuser_newsroom" else ["data.sources.openevents.val_share=0.4"]
+        own = SIZES if experiment == "fuser_newsroom" else ["data.sources.openevents.val_share=0.6"]
         return [f"experiment={experiment}", *tiny_captions(data, tiny_chat_model, tiny_sentence_model), *own]
 
     return build
@@ -57,6 +59,36 @@ def test_every_experiment_trains_and_is_evaluated_from_its_checkpoint(experiment
     assert validated["experiment"] == experiment and validated["data"] == ["openevents"]
     assert validated["queries"]["scored"] == validated["queries"]["expected"] > 0
     assert evaluated(tmp_path / "run", tmp_path / "eval", "split=val")["metrics"] == validated["metrics"]
+
+
+@pytest.mark.parametrize("experiment", ["fuser_openevents", "fuser_openevents_nf4"])
+def test_the_published_recipe_runs_on_a_small_model_of_its_architecture(experiment, data, tmp_path, request):
+    """As the experiment says, quantised, rank 256, packed rows, 8-bit AdamW, checkpointing and accumulation included;
+    only the model's size, the files, the number of steps and what needs spaCy's or CLIP's weights are changed.
+    """
+    chat, sentences = (request.getfixturevalue(name) for name in ("tiny_chat_model", "tiny_sentence_model"))
+    run_train(
+        tmp_path / "run",
+        f"experiment={experiment}",
+        f"data_dir={data}",
+        f"system.model.name={chat}",
+        f"data.preparation.selector.encoder.encoder.name={sentences}",
+        "data/facts@data.preparation.facts=none",
+        "system/metrics=[cider,bleu,rouge_l,length]",
+        "data.sources.openevents.val_share=0.6",
+        "trainer=cpu",
+        "trainer.max_steps=2",
+        "trainer.enable_progress_bar=false",
+        "evaluate_at_end=false",
+    )
+    rows = list(csv.DictReader((tmp_path / "run/metrics.csv").open()))
+    losses = [float(row["train/loss"]) for row in rows if row.get("train/loss")]
+    assert losses and all(0 < loss < 10 for loss in losses)
+    state = checkpoints.load(tmp_path / "run/checkpoints/last.ckpt")
+    adapter = state["state_dict"]
+    assert {tensor.shape[0] for name, tensor in adapter.items() if "lora_A" in name} == {256}
+    assert all(tensor.any() for name, tensor in adapter.items() if "lora_B" in name)  # every one has been trained
+    assert state["global_step"] == 2
 
 
 def test_a_run_leaves_a_loss_a_report_and_an_adapter_alone(newsroom_run):

@@ -71,10 +71,10 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     datamodule.test_split = config.split
     datamodule.prepare_evaluation(config.split)
     system = composition.build(merged.system)
-    system.load_pretrained(weights_follow=True)
-    checkpoints.load_weights(system, checkpoint, path)
     quiet_lightning()
     trainer = composition.build(config.trainer, logger=False, default_root_dir=str(run_dir))
+    system.load_pretrained(trainer.strategy.root_device, weights_follow=True)
+    checkpoints.load_weights(system, checkpoint, path)
     about = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
     options = {"ablation": config.ablation, "post_processing": config.post_processing}
     evaluate_system(trainer, system, datamodule, run_dir, options, **about)

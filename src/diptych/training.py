@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import lightning as L
+import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -40,8 +41,12 @@ def train(config: DictConfig) -> None:
     caches_features = isinstance(datamodule, CIRDataModule) and datamodule.feature_cache is not None
     if caches_features:
         check_cacheable(system.model.backbone)
+    shown = config.trainer.enable_progress_bar
+    callbacks = [composition.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
+    csv = MetricsCSV(str(run_dir))
+    trainer = _build_trainer(config, run_dir, callbacks, [csv, *(composition.build(n) for n in config.logger.values())])
     last = run_dir / "checkpoints" / "last.ckpt"
-    system.load_pretrained(weights_follow=bool(resume or config.init_from))
+    system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(resume or config.init_from))
     if resume:
         checkpoint = checkpoints.load(last)
         step = checkpoint["global_step"]
@@ -49,11 +54,6 @@ def train(config: DictConfig) -> None:
         log.info("continuing %s at step %d", run_dir, step)
     elif config.init_from:
         checkpoints.load_weights(system, checkpoints.load(config.init_from), config.init_from)
-
-    shown = config.trainer.enable_progress_bar
-    callbacks = [composition.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
-    csv = MetricsCSV(str(run_dir))
-    trainer = _build_trainer(config, run_dir, callbacks, [csv, *(composition.build(n) for n in config.logger.values())])
     if main_rank:
         _claim(run_dir, config)
         if resume:
@@ -64,7 +64,13 @@ def train(config: DictConfig) -> None:
     if caches_features:
         device = trainer.strategy.root_device
         datamodule.read_features(prepare_features(system.model.backbone, datamodule, datamodule.feature_cache, device))
-    trainer.fit(system, datamodule=datamodule, ckpt_path=str(last) if resume else None, weights_only=True)
+    try:
+        trainer.fit(system, datamodule=datamodule, ckpt_path=str(last) if resume else None, weights_only=True)
+    except torch.OutOfMemoryError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"out of memory at step {trainer.global_step}: lower {system.MEMORY_SETTINGS} ({reason})"
+        ) from error
 
     if any(isinstance(callback, StopOnSignal) and callback.stopped for callback in callbacks):
         print(f"stopped at step {trainer.global_step}; continue with: python train.py resume={run_dir}")  # noqa: T201

@@ -5,14 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models
 from torch import Tensor
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
-    PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
@@ -340,27 +338,22 @@ def test_use_before_loading_is_refused():
         QLoRAFuser().forward(PACKED)
 
 
-# ------------------------------------------------------------------------------------------- tokenizer
+@pytest.mark.parametrize("quantization", ["int8", "nf4"])
+def test_an_evaluation_between_steps_leaves_the_gradients_as_they_were(tiny_chat_model, quantization):
+    fuser = QLoRAFuser(str(tiny_chat_model), **(PLAIN | {"quantization": quantization, "dtype": "bfloat16"}))
+    fuser.load("cpu")
+    _, before = train_step(fuser, PACKED)
+    with torch.inference_mode():
+        fuser.eval()(PACKED)
+    _, after = train_step(fuser, PACKED)
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def save_tokenizer(folder: Path, words: list[str], **special: str) -> None:
-    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token=words[0]))
-    tokenizer.add_special_tokens([word for word in words if word.startswith("<")])
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
-
-
-@pytest.mark.parametrize(
-    ("words", "special", "pad"),
-    [
-        (["a", "<|endoftext|>", "<|im_end|>"], {}, "<|endoftext|>"),
-        (["a", "<|endoftext|>", "<|im_end|>"], {"pad_token": "<|im_end|>"}, "<|endoftext|>"),
-        (["a", "<|endoftext|>", "<pad>", "<|im_end|>"], {"pad_token": "<pad>"}, "<pad>"),
-        (["<unk>", "a", "<|im_end|>"], {"unk_token": "<unk>"}, "<unk>"),
-        (["a", "<|im_end|>"], {}, "<|im_end|>"),
-    ],
-)
-def test_pads_end_nothing_where_the_vocabulary_allows(tmp_path, words, special, pad):
-    save_tokenizer(tmp_path, words, eos_token="<|im_end|>", **special)
-    fuser = QLoRAFuser(str(tmp_path))
-    assert fuser.tokenizer.pad_token == pad and fuser.tokenizer.eos_token == "<|im_end|>"
-    assert fuser.tokenizer is fuser.tokenizer
+@pytest.mark.parametrize(("dtype", "exact"), [("float32", False), ("bfloat16", True)])
+def test_merged_it_says_the_same(load, dtype, exact):
+    fuser = load("qwen3", dtype=dtype).eval()
+    expected = fuser(PACKED).detach()
+    with fuser.merged():
+        torch.testing.assert_close(fuser(PACKED), expected, rtol=1e-4, atol=1e-4)
+        assert torch.equal(fuser(PACKED), expected) or not exact
+    torch.testing.assert_close(fuser(PACKED), expected, rtol=1e-5, atol=1e-5)

@@ -27,7 +27,7 @@ def system(tiny_chat_model):
             model, ChunkedCausalLMLoss(16), generator, {}, lambda p: torch.optim.SGD(p, lr=0.1), seed=1
         )
         torch.manual_seed(0)
-        system.load_pretrained()
+        system.load_pretrained(torch.device("cpu"))
         return system
 
     return build

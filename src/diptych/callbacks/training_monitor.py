@@ -16,8 +16,9 @@ from diptych.distributed import world_size
 
 
 class TrainingMonitor(L.Callback):
-    """Logs `train/samples_per_second` and, of packed batches, `train/tokens_per_second` (all ranks), `train/lr`, `train/gradient_norm` (before clipping),
-    `train/memory_gib` (peak, of the GPU or of this process) and `train/epoch` (passes, with fraction).
+    """Logs `train/samples_per_second` and, of packed batches, `train/tokens_per_second` (all ranks), `train/lr`,
+    `train/gradient_norm` (before clipping), `train/memory_gib` (peak, of the GPU or of this process) and `train/epoch`
+    (passes, with fraction).
     """
 
     def __init__(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,9 @@ class CaptionFuserSystem(L.LightningModule):
     processes they are in. Checkpoints hold the adapter alone. An evaluation writes the captions of `jobs`.
     """
 
+    # What to lower when memory is short.
+    MEMORY_SETTINGS = "data.batch_size and data.row_length, and raise trainer.accumulate_grad_batches"
+
     def __init__(
         self,
         model: nn.Module,
@@ -60,9 +62,11 @@ class CaptionFuserSystem(L.LightningModule):
         self._checked_gradients = False
         self._losses: list[tuple[int, Tensor]] = []
 
-    def load_pretrained(self, weights_follow: bool = False) -> None:
-        """Loads the base model and adds the adapter; an adapter's weights may follow, the base model's never do."""
-        self.model.load()
+    def load_pretrained(self, device: torch.device, weights_follow: bool = False) -> None:
+        """Loads the base model onto this process's device, where a quantised one has to stay, and adds the adapter; an
+        adapter's weights may follow, the base model's never do.
+        """
+        self.model.load(device)
 
     # ------------------------------------------------------------------------------------------------ checkpoints
 
@@ -144,8 +148,8 @@ class CaptionFuserSystem(L.LightningModule):
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Writes the captions of all jobs; every process its share. The batch says nothing: jobs hold the prompts."""
         tokenizer = self.trainer.datamodule.tokenizer
-        for job in self.jobs:
-            with nullcontext() if job.tuned else self.model.disable_adapter():
+        for job in sorted(self.jobs, key=lambda job: job.tuned):  # merging and back again rounds the base model
+            with self.model.merged() if job.tuned else self.model.disable_adapter():
                 self.generator.generate(
                     self.model.model, tokenizer, job.prompts, job.output, job.describe, model_fingerprint=job.model
                 )

@@ -27,6 +27,8 @@ class CIRSystem(L.LightningModule):
     one `SetResult` per evaluation set.
     """
 
+    MEMORY_SETTINGS = "system.micro_batch_size (same gradients) or data.batch_size"  # what to lower when it is short
+
     def __init__(
         self,
         model: nn.Module,
@@ -49,8 +51,10 @@ class CIRSystem(L.LightningModule):
         self.truncated_texts = 0
         self._collected: dict[int, dict[str, list[Tensor]]] = {}
 
-    def load_pretrained(self, weights_follow: bool = False) -> None:
-        """Loads the backbone's pretrained weights, unless a checkpoint's follow, which replace them."""
+    def load_pretrained(self, device: torch.device, weights_follow: bool = False) -> None:
+        """Loads the backbone's pretrained weights, unless a checkpoint's follow, which replace them. Lightning moves
+        the model to the device.
+        """
         if not weights_follow:
             self.model.backbone.load_pretrained()
 
