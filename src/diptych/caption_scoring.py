@@ -19,7 +19,7 @@ from typing import Any
 import lightning as L
 
 from diptych.caption_evaluation import captions_record, print_caption_results, score_captions
-from diptych.contracts import Article, CaptionItem, Evidence
+from diptych.contracts import ArticleLookup, CaptionItem, Evidence
 from diptych.data.fusion_cache import FusionData, PreparedQuery
 from diptych.data.news_datamodule import NewsDataModule
 from diptych.data.prompt import evidence_text
@@ -186,15 +186,13 @@ def _post_processed(main: CaptionSet, step: str, prepared: Mapping[str, Prepared
     return CaptionSet(step, [replace(item, caption=changed(item)) for item in main.items])
 
 
-def _baselines(
-    main: CaptionSet, prepared: Mapping[str, PreparedQuery], articles: Mapping[str, Article]
-) -> list[CaptionSet]:
+def _baselines(main: CaptionSet, prepared: Mapping[str, PreparedQuery], articles: ArticleLookup) -> list[CaptionSet]:
     base = [replace(item, caption=prepared[item.query_id].base_caption) for item in main.items]
     lead = [replace(item, caption=_lead(prepared[item.query_id].evidence, articles)) for item in main.items]
     return [CaptionSet("base_caption", base), CaptionSet("article_lead", lead)]
 
 
-def _lead(evidence: Evidence, articles: Mapping[str, Article]) -> str:
+def _lead(evidence: Evidence, articles: ArticleLookup) -> str:
     if evidence.article_id is None:
         return ""
     text = articles[evidence.article_id].text
@@ -218,7 +216,7 @@ def _retrieval_metrics(
     annotated = {query_id: article_id for query_id, article_id in annotated.items() if article_id is not None}
     if datamodule.evaluation_source != "retrieved" or not annotated:
         return {}
-    candidates = datamodule.candidates(datamodule.test_split, "retrieved")
+    candidates = datamodule.inputs.candidates(datamodule.test_split)
     found, _ = article_retrieval([candidates[query_id] for query_id in annotated], list(annotated.values()))
     if found and metrics.get("clip_score") is not None and metrics.get("cider") is not None:
         values = (found[name] for name in ("average_precision", "recall_at_1", "recall_at_10"))
@@ -241,7 +239,7 @@ def _per_item(scores: Mapping[str, CaptionScores]) -> dict[str, dict[str, float 
 def _cards(
     main: CaptionSet,
     prepared: Mapping[str, PreparedQuery],
-    articles: Mapping[str, Article],
+    articles: ArticleLookup,
     per_item: Mapping[str, Mapping[str, float | None]],
     metrics: Mapping[str, Any],
 ) -> list[CaptionCard]:

@@ -260,6 +260,18 @@ class CaptionItem:
     image_path: Path | None = None
 
 
+class ArticleLookup(Protocol):
+    """Articles by id, read when asked for; `source` is the file that they come from."""
+
+    source: Path
+
+    def __contains__(self, article_id: object) -> bool:
+        """Whether there is an article of this id."""
+
+    def __getitem__(self, article_id: str) -> Article:
+        """The article; ValueError if there is none."""
+
+
 @runtime_checkable
 class NewsSource(Protocol):
     """News photos and articles on disk. Construction reads nothing; every method may raise ValueError naming file,
@@ -271,8 +283,8 @@ class NewsSource(Protocol):
     docs_page: str
     splits: tuple[str, ...]
 
-    def articles(self, show_progress: bool = True) -> Mapping[str, Article]:
-        """The articles by id, read when asked for."""
+    def articles(self, show_progress: bool = True) -> ArticleLookup:
+        """The articles by id."""
 
     def queries(self, split: str) -> Sequence[NewsQuery]:
         """The photos to caption, in file order."""

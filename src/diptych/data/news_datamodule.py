@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +10,13 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from diptych.contracts import Article, Candidate, FusionExample, NewsQuery, NewsSource
-from diptych.data.base_captions import read_base_captions
-from diptych.data.fusion_cache import FusionData, open_or_prepare
-from diptych.data.fusion_preparation import FusionInput, FusionPreparation
+from diptych.contracts import FusionExample, NewsSource
+from diptych.data.fusion_cache import FusionData, PreparedQuery, open_or_prepare
+from diptych.data.fusion_inputs import FusionInputs
+from diptych.data.fusion_preparation import FusionPreparation
 from diptych.data.packing import PackedBatches, PackedCollator, pack
-from diptych.data.retrieval_file import first_of_each_article, read_retrieval
 from diptych.data.settings_key import settings_of
 from diptych.distributed import rank, world_size
-
-log = logging.getLogger(__name__)
 
 _FORMAT = 1  # raise when the same settings begin to give other examples
 _SOURCES = ("retrieved", "annotated", "mixed")
@@ -73,8 +68,8 @@ class NewsDataModule(L.LightningDataModule):
             raise ValueError(f"data.mixed_share={mixed_share} must be between 0 and 1")
         self.sources, self.preparation, self.cache = dict(sources), preparation, Path(cache)
         ((self.name, self.source),) = self.sources.items()
-        self.retrieval, self.base_captions = retrieval, base_captions
-        self.evidence_source, self.evaluation_source, self.mixed_share = evidence_source, evaluation_source, mixed_share
+        self.inputs = FusionInputs(self.source, retrieval, base_captions, mixed_share, seed)
+        self.evidence_source, self.evaluation_source = evidence_source, evaluation_source
         self.row_length, self.batch_size, self.packing = row_length, batch_size, packing
         self.validation_split, self.test_split, self.seed = validation_split, test_split, seed
         self.start_batch, self._checked = 0, False
@@ -110,107 +105,23 @@ class NewsDataModule(L.LightningDataModule):
         return data
 
     def _prepared(self, split: str, evidence_source: str, whole_article: bool = False) -> FusionData:
-        if (split, evidence_source, whole_article) not in self._splits:
+        key = (split, evidence_source, whole_article)
+        if key not in self._splits:
             queries = self.source.queries(split)
-            candidates = self.candidates(split, evidence_source)
-            captions = self._captions(split, queries)
-            articles = self.source.articles()
             preparation = self.preparation.with_whole_article() if whole_article else self.preparation
+            read = self.inputs.reader(split, evidence_source)
+            settings = {
+                "format": _FORMAT,
+                **self.inputs.settings(split, evidence_source),
+                "preparation": settings_of(preparation),
+            }
 
-            def prepare(start: int, stop: int) -> list:
-                block = queries[start:stop]
-                return preparation.prepare(
-                    [self._input(query, evidence_source, candidates, captions, articles) for query in block]
-                )
+            def prepare(start: int, stop: int) -> list[PreparedQuery]:
+                return preparation.prepare([read(query) for query in queries[start:stop]])
 
-            settings = self._settings(split, evidence_source, preparation)
-            self._splits[split, evidence_source, whole_article] = open_or_prepare(
-                self.cache, settings, len(queries), prepare, title=f"preparing {self.name} {split}"
-            )
-        return self._splits[split, evidence_source, whole_article]
-
-    def _settings(self, split: str, evidence_source: str, preparation: FusionPreparation) -> dict[str, Any]:
-        """Every setting that decides the examples, and the state of the files they come from."""
-        mixing = {"mixed_share": self.mixed_share, "seed": self.seed} if evidence_source == "mixed" else {}
-        queries = hashlib.sha256(repr(self.source.queries(split)).encode()).hexdigest()
-        return {
-            "format": _FORMAT,
-            "source": self.name,
-            "split": split,
-            "queries": queries,
-            "articles": _stamp(self.source.articles().source),
-            "evidence_source": evidence_source,
-            **mixing,
-            "retrieval": _stamp(self._file(self.retrieval, split)) if evidence_source != "annotated" else None,
-            "base_captions": _stamp(self._file(self.base_captions, split)) if self.base_captions else None,
-            "preparation": settings_of(preparation),
-        }
-
-    def candidates(self, split: str, evidence_source: str) -> Mapping[str, Sequence[Candidate]]:
-        """The retrieved candidates of every photo of the split, each article once; empty for `annotated`."""
-        if evidence_source == "annotated":
-            if self.source.answers_hidden(split):
-                raise ValueError(f"{self.name} {split} has no annotated articles; set evaluation_source=retrieved")
-            return {}
-        if self.retrieval is None:
-            raise ValueError(
-                f"data.retrieval names no file of retrieved articles, which data.evidence_source={evidence_source} and"
-                f" data.evaluation_source need; name one, or set both to annotated ({self.source.docs_page})"
-            )
-        path = self._file(self.retrieval, split)
-        candidates = read_retrieval(path, self.source.articles())
-        self._check_complete(candidates, split, path)
-        return {query_id: first_of_each_article(found) for query_id, found in candidates.items()}
-
-    def _captions(self, split: str, queries: Sequence[NewsQuery]) -> Mapping[str, str]:
-        if self.base_captions is None:
-            return {query.query_id: "" for query in queries}
-        path = self._file(self.base_captions, split)
-        captions = read_base_captions(path)
-        self._check_complete(captions, split, path)
-        return captions
-
-    def _check_complete(self, found: Mapping[str, Any], split: str, path: Path) -> None:
-        absent = [query.query_id for query in self.source.queries(split) if query.query_id not in found]
-        if absent:
-            more = ", ..." if len(absent) > _SHOWN else ""
-            raise ValueError(
-                f"{path}: {len(absent)} photos of {self.name} {split} are not in it: {', '.join(absent[:_SHOWN])}{more}"
-            )
-
-    def _input(
-        self,
-        query: NewsQuery,
-        evidence_source: str,
-        candidates: Mapping[str, Sequence[Candidate]],
-        captions: Mapping[str, str],
-        articles: Mapping[str, Article],
-    ) -> FusionInput:
-        article_id = query.article_id
-        if evidence_source == "retrieved" or (evidence_source == "mixed" and not self._is_annotated(query.query_id)):
-            ranked = candidates[query.query_id]
-            article_id = ranked[0].article_id if ranked else None
-        gaps = []
-        article = None
-        if article_id is None:
-            gaps.append("no_article")
-        elif article_id not in articles:
-            gaps.append("article_not_in_database")
-        else:
-            article = articles[article_id]
-            gaps += [] if article.text.strip() else ["empty_article"]
-        base_caption = captions[query.query_id]
-        if self.base_captions is not None and not base_caption.strip():
-            gaps.append("no_base_caption")
-        return FusionInput(query, base_caption, article, tuple(gaps))
-
-    def _is_annotated(self, query_id: str) -> bool:
-        digest = hashlib.sha256(f"{self.seed}/{query_id}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") < self.mixed_share * 2**64
-
-    @staticmethod
-    def _file(pattern: str, split: str) -> Path:
-        return Path(pattern.replace("{split}", split))
+            title = f"preparing {self.name} {split}"
+            self._splits[key] = open_or_prepare(self.cache, settings, len(queries), prepare, title=title)
+        return self._splits[key]
 
     def _check_lengths(self, data: FusionData, split: str) -> None:
         if not data.completion_lengths.all():
@@ -303,12 +214,3 @@ class _Rows(Dataset):
 
     def __getitem__(self, row: Sequence[int]) -> list[FusionExample]:
         return [self.data[position] for position in row]
-
-
-def _stamp(path: Path) -> list[Any]:
-    """A file's name, size and time of change."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    return [path.name, found.st_size, found.st_mtime_ns]

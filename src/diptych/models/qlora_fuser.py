@@ -90,7 +90,7 @@ class QLoRAFuser(nn.Module):
         _check_attention(base, self.name)
         for module in base.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
-                # On such CPUs bitsandbytes repacks a 4-bit weight at the first evaluation, and later gradients are wrong.
+                # On such CPUs bitsandbytes repacks 4-bit weights at the first evaluation; later gradients are wrong.
                 module.support_avx512bf16_for_cpu = False
         base.requires_grad_(False)
         if self.gradient_checkpointing:
