@@ -13,7 +13,7 @@ import time
 import pytest
 import torch
 
-from tiny_runs import ROOT, TINY_NEWS, make_data, tiny_captions
+from tiny_runs import ROOT, TINY_NEWS, WITHOUT_ENTITIES, make_data, tiny_captions
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,11 @@ def place(tmp_path_factory, tiny_chat_model, tiny_sentence_model):
     folder = tmp_path_factory.mktemp("place")
     make_data(folder / "data")
     sizes = [
-        f"data.sources.newsroom.settings.{name}={getattr(TINY_NEWS, name)}"
+        f"++data.sources.newsroom.settings.{name}={getattr(TINY_NEWS, name)}"
         for name in ("num_train_families", "num_val_families", "num_test_families")
     ]
-    words = ["experiment=fuser_newsroom", *tiny_captions(folder / "data", tiny_chat_model, tiny_sentence_model), *sizes]
+    tiny = tiny_captions(folder / "data", tiny_chat_model, tiny_sentence_model)
+    words = ["experiment=fuser_newsroom", *tiny, *sizes, *WITHOUT_ENTITIES]
     return folder, words
 
 

@@ -43,6 +43,7 @@ TINY_RUN = [
 
 
 TINY_NEWS = NewsroomSettings(num_train_families=2, num_val_families=1, num_test_families=1)
+WITHOUT_ENTITIES = ["~system.metrics.entities", "~system.metrics.unsupported_entity_rate"]  # of fuser_newsroom
 TINY_CAPTIONS = [
     "data/facts@data.preparation.facts=none",
     "system/metrics=[cider,bleu,rouge_l,length]",

@@ -18,7 +18,8 @@ class Source:
 
     def __init__(self, folder: Path, hidden: bool = False) -> None:
         self.root, self.hidden = folder, hidden
-        (folder / "database.json").write_text("{}")
+        if not (folder / "database.json").exists():
+            (folder / "database.json").write_text("{}")
         full, blank = Article("a", "", "T", "Text.", ""), Article("b", "", "T", " \n", "")
         self._articles = Articles(folder / "database.json", {"a": full, "b": blank})
 
