@@ -44,7 +44,7 @@ format: setup
 
 # The demo's models too: without them, tests that need real ones are skipped.
 test: lint setup-demo
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Ratios measured side by side; on an otherwise idle machine.
 bench-cir: setup

@@ -147,3 +147,8 @@ def tiny_sentence_model(tmp_path_factory: pytest.TempPathFactory, tiny_chat_mode
     transformer.max_seq_length = 512
     SentenceTransformer(modules=[transformer, Pooling(16)], device="cpu").save(str(root / "model"))
     return root / "model"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The commands' files first: they take minutes, and should not be what one worker is left with at the end."""
+    items.sort(key=lambda item: "command" not in item.path.name)
