@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from diptych.contracts import Article
 from diptych.data import article_store
 from diptych.data.article_store import ArticleStore
-from diptych.contracts import Article
 
 IDS = ["0000000000000012", "1234567890123456", "12e4567890123456", "abcdef0123456789"]
 

@@ -102,7 +102,9 @@ def test_every_set_has_a_query_and_a_gallery_loader(make):
     loaders = module.val_dataloader()
     assert len(loaders) == 4
     assert [isinstance(next(iter(loader)), QueryBatch) for loader in loaders] == [True, False] * 2
-    assert [evaluation.name for evaluation in module.evaluation_sets("val")] == [s.name for s in module.sources.values()]
+    assert [evaluation.name for evaluation in module.evaluation_sets("val")] == [
+        s.name for s in module.sources.values()
+    ]
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from diptych.data.news_database import HALF_PAIR, stream_articles
 from diptych.contracts import Article
+from diptych.data.news_database import HALF_PAIR, stream_articles
 
 PATH = Path("database.json")
 RECORD = {"url": "u", "date": "2021-07-15T02:46:59Z", "title": "t", "images": ["a"], "content": "c"}

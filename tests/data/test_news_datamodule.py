@@ -78,7 +78,9 @@ def test_prompts_hold_evidence_up_to_the_budget_and_instructions_always(source, 
 def test_the_whole_article_is_its_beginning_up_to_the_budget(source, preparation):
     (item,) = inputs(source, number=1)
     (whole,) = preparation(900, whole_article=True).prepare([item])
-    assert [chunk.start for chunk in whole.evidence.chunks] == [0] or item.article.text[: whole.evidence.chunks[0].start].isspace()
+    assert [chunk.start for chunk in whole.evidence.chunks] == [0] or item.article.text[
+        : whole.evidence.chunks[0].start
+    ].isspace()
     (everything,) = preparation(100_000, whole_article=True).prepare([item])
     assert everything.evidence.text == " ".join(item.article.text.split())
 
@@ -98,7 +100,9 @@ def test_no_article_and_an_empty_one_leave_the_picture_alone(preparation):
 
 
 def test_a_prompt_without_room_is_refused_by_name(source, preparation):
-    with pytest.raises(ValueError, match=r"4 of 4 photos have prompts over .*max_prompt_tokens=60.*" + inputs(source)[0].query.query_id):
+    with pytest.raises(
+        ValueError, match=r"4 of 4 photos have prompts over .*max_prompt_tokens=60.*" + inputs(source)[0].query.query_id
+    ):
         preparation(60).prepare(inputs(source))
 
 
@@ -112,7 +116,10 @@ def article_ids(data):
 def test_retrieved_annotated_and_mixed_evidence(source, datamodule):
     queries = source.queries("train")
     annotated = [query.article_id for query in queries]
-    ranked = {r["query_id"]: r["results"][0]["article_id"] for r in json.loads((source.root / "retrieval/train.json").read_text())}
+    ranked = {
+        r["query_id"]: r["results"][0]["article_id"]
+        for r in json.loads((source.root / "retrieval/train.json").read_text())
+    }
     retrieved = [ranked[query.query_id] for query in queries]
     assert article_ids(datamodule(evidence_source="annotated").training_data()) == annotated
     assert article_ids(datamodule(evidence_source="retrieved").training_data()) == retrieved
@@ -223,5 +230,5 @@ def test_validation_rows_are_shared_out_and_no_process_is_without(datamodule, mo
         rows += [module.validation_row(index) for index in range(len(batches))]
         names += [batch.query_ids for batch in batches]
     assert set(rows) == set(range(module.num_validation_rows))
-    assert len({row: None for row in rows}) == len(set(names))
+    assert len(dict.fromkeys(rows)) == len(set(names))
     assert sorted(query_id for own in set(names) for query_id in own) == sorted(module.split_data("val").query_ids)

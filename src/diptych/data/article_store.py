@@ -19,8 +19,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from diptych.data.news_database import NO_ARTICLE, stream_articles
 from diptych.contracts import Article
+from diptych.data.news_database import NO_ARTICLE, stream_articles
 
 log = logging.getLogger(__name__)
 

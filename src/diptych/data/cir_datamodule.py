@@ -32,7 +32,7 @@ class CIRDataModule(L.LightningDataModule):
 
     `preprocessing` is the backbone's. `caption_policy` chooses among a record's wordings (`random`, `join`, `explode`,
     `first`). `group_size` brings that many triplets of look-alikes (a hotel, a CIRR set) side by side into a batch, as
-    hard negatives. `image_cache` is a folder for images prepared once, `decoder` is `fast` or `exact` (see `ImageReader`).
+    hard negatives. `image_cache` is a folder for images prepared once, `decoder` is `fast` or `exact` (`ImageReader`).
     `on_missing` says what a missing image does: `error` refuses to start, `drop` leaves out what cannot be read and
     marks the protocol partial. `root` is the folder of a single source, already applied by the config.
 

@@ -47,6 +47,7 @@ class QueryCollator:
         self.preprocessing = preprocessing
 
     def __call__(self, rows: Sequence[tuple[int, Tensor, str]]) -> QueryBatch:
+        """The batch of rows of position, pixels and text."""
         positions, pixels, texts = zip(*rows, strict=True)
         return QueryBatch(torch.tensor(positions), torch.stack(pixels), self.preprocessing.tokenize(texts))
 

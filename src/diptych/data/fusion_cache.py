@@ -42,8 +42,8 @@ class PreparedQuery:
 
 
 class FusionData(Dataset):
-    """The examples of a split, read from a folder that `open_or_prepare` left; one for each photo and reference caption,
-    or one for each photo where answers are hidden. Token ids stay on disk until asked for.
+    """The examples of a split, read from a folder that `open_or_prepare` left; one for each photo and reference
+    caption, or one for each photo where answers are hidden. Token ids stay on disk until asked for.
 
     `lengths` (N,) are the examples' tokens, prompt and completion, `completion_lengths` (N,) the completions' alone;
     `first_examples` (photos,) the position of each photo's first.

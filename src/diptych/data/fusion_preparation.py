@@ -72,7 +72,9 @@ class FusionPreparation:
             ValueError: the prompt of some photos leaves no room for evidence even so; they are counted and named.
         """
         bare = self._without_text(inputs)
-        messages = [self.prompt.message(item.base_caption, evidence) for item, evidence in zip(inputs, bare, strict=True)]
+        messages = [
+            self.prompt.message(item.base_caption, evidence) for item, evidence in zip(inputs, bare, strict=True)
+        ]
         fixed = [len(ids) for ids in self.tokenizer.encode_prompts(messages)]
         self._check_room(inputs, fixed)
         budgets = [self.max_prompt_tokens - tokens - _JOINING for tokens in fixed]
@@ -126,9 +128,7 @@ class FusionPreparation:
             for evidence, request, chunks in zip(bare, requests, chosen, strict=True)
         ]
 
-    def _shorter(
-        self, item: FusionInput, bare: Evidence, budget: int, excess: int
-    ) -> tuple[Evidence, list[int]]:
+    def _shorter(self, item: FusionInput, bare: Evidence, budget: int, excess: int) -> tuple[Evidence, list[int]]:
         while True:
             budget -= excess + _JOINING
             (evidence,) = self._with_text([item], [bare], [budget])
@@ -140,7 +140,9 @@ class FusionPreparation:
                 self._check_room([item], [len(ids)])
 
     def _check_room(self, inputs: Sequence[FusionInput], fixed: Sequence[int]) -> None:
-        full = [item.query.query_id for item, tokens in zip(inputs, fixed, strict=True) if tokens > self.max_prompt_tokens]
+        full = [
+            item.query.query_id for item, tokens in zip(inputs, fixed, strict=True) if tokens > self.max_prompt_tokens
+        ]
         if full:
             more = ", ..." if len(full) > _SHOWN else ""
             raise ValueError(

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from diptych.contracts import Article
 from diptych.data.annotations import Record
 from diptych.data.json_stream import stream_members
-from diptych.contracts import Article
 
 NO_ARTICLE = "#"  # what result files write where an article is missing: never an id
 HALF_PAIR = "half a surrogate pair"

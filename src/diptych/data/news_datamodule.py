@@ -26,12 +26,12 @@ _SHOWN = 5
 class NewsDataModule(L.LightningDataModule):
     """Trains and evaluates on the photos of one news source, each with its article's evidence in the prompt.
 
-    - `sources` holds one NewsSource; `preparation` makes prompts. Prepared examples lie in `cache`, under a key of every
-      setting that matters.
+    - `sources` holds one NewsSource; `preparation` makes prompts. Prepared examples lie in `cache`, under a key of
+      every setting that matters.
     - `retrieval` is a file of ranked candidates for each split, `{split}` in its name; the first article is taken.
       `evidence_source` says whose article training sees: `retrieved`, `annotated`, or `mixed`, where `mixed_share` of
       the photos, chosen by a hash of seed and id, have the annotated one. Evaluation sees `evaluation_source`.
-    - `base_captions` is a file too (see `read_base_captions`), `{split}` in its name if there is one a split; null: none.
+    - `base_captions` is a file too (see `read_base_captions`), `{split}` in its name if each has its own; null: none.
     - `row_length` tokens make a row, `batch_size` rows a batch. `packing` puts several examples into a row.
 
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
@@ -125,14 +125,16 @@ class NewsDataModule(L.LightningDataModule):
 
     def _check_lengths(self, data: FusionData, split: str) -> None:
         if not data.completion_lengths.all():
-            raise ValueError(f"{self.name} {split}: photos without a reference caption can be neither trained nor validated on")
+            raise ValueError(
+                f"{self.name} {split}: photos without a reference caption can be neither trained nor validated on"
+            )
         too_long = (data.lengths > self.row_length).nonzero()[0]
         if len(too_long):
             names = ", ".join(data[int(position)].query_id for position in too_long[:_SHOWN])
             raise ValueError(
                 f"{self.name} {split}: {len(too_long)} of {len(data)} examples have more than data.row_length="
-                f"{self.row_length} tokens with their caption, the longest {int(data.lengths.max())}: {names}; raise it,"
-                " or lower data.preparation.max_prompt_tokens"
+                f"{self.row_length} tokens with their caption, the longest {int(data.lengths.max())}: {names}; raise"
+                " it, or lower data.preparation.max_prompt_tokens"
             )
 
     # ------------------------------------------------------------------------------------------------ loaders
@@ -168,7 +170,7 @@ class NewsDataModule(L.LightningDataModule):
         return self._step_tokens / (self._accumulated * world_size())
 
     def val_dataloader(self) -> DataLoader:
-        """The validation split in packed rows, each once over all processes; a process without one repeats the first."""
+        """The validation split in packed rows, each once over all processes; one without any repeats the first."""
         data = self.split_data(self.validation_split)
         self._check_lengths(data, self.validation_split)
         rows = pack(data.lengths.tolist(), self.row_length)
@@ -192,9 +194,7 @@ class NewsDataModule(L.LightningDataModule):
     def _loader(self, data: FusionData, batches: Iterable[list[list[int]]]) -> DataLoader:
         pad = self.tokenizer.pad_token_id
         collator = PackedCollator(self.row_length, self.tokenizer.eos_token_id if pad is None else pad)
-        return DataLoader(
-            _Rows(data), batch_sampler=batches, collate_fn=collator, pin_memory=torch.cuda.is_available()
-        )
+        return DataLoader(_Rows(data), batch_sampler=batches, collate_fn=collator, pin_memory=torch.cuda.is_available())
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches are done."""

@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from diptych.contracts import GalleryImage
+from diptych.contracts import GalleryImage, NewsQuery
 from diptych.data.annotations import Record, check_split, require_folder, resolve_inside
 from diptych.data.article_store import ArticleStore
 from diptych.data.csv_rows import load_rows
 from diptych.data.news_database import NO_ARTICLE
-from diptych.contracts import NewsQuery
 
 # Where the files are, below the root; the test set is one of two.
 FILES = {"database": "Database/database.json", "train": "Train Set/gt_train.csv"}

@@ -34,6 +34,7 @@ def complain_about(absent: Mapping[str, str], total: int, source: TripletSource,
         log.warning("%sLeft out; results are marked partial.", message)
         return
     raise ValueError(
-        f"{message}A short gallery inflates recall. `python -m diptych.doctor data={Path(source.docs_page).stem}` lists them all; "
-        f"{source.docs_page} says where they come from; data.on_missing=drop goes on without them, marked partial."
+        f"{message}A short gallery inflates recall. `python -m diptych.doctor data={Path(source.docs_page).stem}` lists"
+        f" them all; {source.docs_page} says where they come from; data.on_missing=drop goes on without them,"
+        " marked partial."
     )

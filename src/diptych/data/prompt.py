@@ -40,9 +40,7 @@ class PromptTemplate:
     ) -> None:
         self.opening, self.visual, self.context = opening, visual, context
         self.words, self.example, self.cue = str(words), example, cue
-        self.instructions = [
-            text.replace("{words}", self.words) for text in instructions.values() if text is not None
-        ]
+        self.instructions = [text.replace("{words}", self.words) for text in instructions.values() if text is not None]
 
     def message(self, base_caption: str, evidence: Evidence) -> str:
         """The user message for one photo; the base caption and any part of the evidence may be empty."""

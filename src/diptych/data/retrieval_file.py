@@ -13,8 +13,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from diptych.data.annotations import Record, first_repeated, load_records
 from diptych.contracts import Candidate
+from diptych.data.annotations import Record, first_repeated, load_records
 
 DOCS_PAGE = "docs/openevents.md"
 _NOT_KNOWN = ("unknown", "#")  # what other programs write where a photo has no article

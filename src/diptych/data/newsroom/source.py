@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from diptych.data.newsroom import layout
 from diptych.data.newsroom.generate import NewsroomSettings, generate_newsroom
@@ -14,7 +16,7 @@ class Newsroom(OpenEvents):
 
     name = "newsroom"
     docs_page = "docs/newsroom.md"
-    published_counts = {}
+    published_counts: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, root: str | Path, settings: NewsroomSettings | None = None) -> None:
         folders = {"database": layout.DATABASE_IMAGES, **layout.QUERY_IMAGES}
