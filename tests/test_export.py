@@ -46,9 +46,8 @@ def test_the_folder_loads_with_peft_and_says_the_same(fuser, checkpoint, tiny_ch
     base = AutoModelForCausalLM.from_pretrained(tiny_chat_model, dtype=torch.float32)
     torch.testing.assert_close(logits(PeftModel.from_pretrained(base, out).eval()), logits(fuser.model))
     written = json.loads((out / "adapter_config.json").read_text())
-    assert written["target_modules"] == sorted(
-        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    ) or set(written["target_modules"]) == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    layers = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert set(written["target_modules"]) == layers
     assert written["base_model_name_or_path"] == str(tiny_chat_model) and written["r"] == 4
 
 

@@ -101,7 +101,9 @@ def test_a_run_leaves_a_loss_a_report_and_an_adapter_alone(newsroom_run):
     assert {"cider", "bleu_4", "rouge_l", "base_caption/cider", "article_lead/rouge_l", "recall_at_1"} <= set(
         record["metrics"]
     )
-    assert record["metrics"]["recall_at_10"] == 1.0 and record["counts"]["stopped_max_new_tokens"] <= 4
+    assert record["metrics"]["recall_at_10"] == 1.0
+    outcomes = {name: count for name, count in record["counts"].items() if name.startswith("stopped_by_")}
+    assert sum(outcomes.values()) == 4
     assert "document frequencies" in record["lines"]["cider"]
     assert (newsroom_run / "report/index.html").stat().st_size > 10_000
     lines = [json.loads(line) for line in (newsroom_run / "predictions.jsonl").read_text().splitlines()]

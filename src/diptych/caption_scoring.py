@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from diptych.metrics.unsupported_entity_rate import check_claims
 from diptych.report.caption_cards import CaptionCard, EntitySpan
 from diptych.report.caption_page import write_caption_report
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob
+from diptych.systems.caption_generation import count_outcomes
 from diptych.systems.post_processing import append_base_caption_words, repair_prompt_echo
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def _score(
     articles = datamodule.source.articles()
     sets = [_written(job.output, name, data[name], datamodule) for job, name in zip(system.jobs, data, strict=True)]
     main = sets[0]
-    counts = {**data[""].gaps, **_counts(main.records)}
+    counts = {**data[""].gaps, **count_outcomes(main.records)}
     if datamodule.source.answers_hidden(datamodule.test_split):
         record = {**about, "queries": {"scored": 0, "expected": len(prepared)}, "counts": counts, "metrics": {}}
         record["lines"], scores = {}, {}
@@ -198,14 +198,6 @@ def _lead(evidence: Evidence, articles: ArticleLookup) -> str:
     text = articles[evidence.article_id].text
     spans = split_sentences(text)[:_LEAD_SENTENCES]
     return " ".join(text[spans[0][0] : spans[-1][1]].split()) if spans else ""
-
-
-def _counts(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many captions ended for which reason, are empty, or had thoughts cut out."""
-    counts = Counter(f"stopped_{record['stop_reason']}" for record in records if "stop_reason" in record)
-    counts["empty_captions"] = sum(not record["caption"].strip() for record in records)
-    counts["thoughts_removed"] = sum(bool(record.get("think_removed")) for record in records)
-    return dict(counts)
 
 
 def _retrieval_metrics(

@@ -31,6 +31,16 @@ def locate_model(reference: str) -> str:
     return str(path)
 
 
+def loading_arguments(name: str) -> tuple[str, dict[str, str]]:
+    """What `from_pretrained` of transformers wants for a reference: the id or folder, and `gguf_file` for a GGUF file.
+
+    Raises:
+        ValueError: as `locate_model`.
+    """
+    located = locate_model(name)
+    return (str(Path(located).parent), {"gguf_file": Path(located).name}) if is_gguf(located) else (located, {})
+
+
 def is_gguf(path: str) -> bool:
     """Whether the reference names a GGUF file, which holds a model's weights and tokenizer in one."""
     return path.lower().endswith(".gguf")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from diptych.model_files import locate_model
@@ -59,6 +60,7 @@ class EntityRecognizer:
         return [found[text] for text in texts]
 
 
+@cache  # two metrics and the report ask the same model
 def _load(model: str) -> Any:
     try:
         import spacy

@@ -1,6 +1,6 @@
 import pytest
 
-from diptych.systems.post_processing import append_base_caption_words, repair_prompt_echo, truncate_words
+from diptych.systems.post_processing import append_base_caption_words, repair_prompt_echo
 
 
 def test_an_echoed_prompt_is_removed():
@@ -30,11 +30,3 @@ def test_what_is_appended_to_a_long_caption_is_cut_again():
     assert append_base_caption_words(long, "word") == long
     shorter = " ".join(["word"] * 104)
     assert append_base_caption_words(shorter, "a red car") == f"{shorter}. a red; . "
-
-
-def test_words_are_cut():
-    assert truncate_words("One\n two  three", 2) == "One\n two"
-    assert truncate_words("One two ", 2) == "One two "
-    assert truncate_words("", 2) == ""
-    with pytest.raises(ValueError, match="at least 1"):
-        truncate_words("One", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from diptych.data.packing import PackedBatches, PackedCollator, pack
 from diptych.data.settings_key import settings_of
 from diptych.distributed import rank, world_size
 
+log = logging.getLogger(__name__)
+
 _FORMAT = 1  # raise when the same settings begin to give other examples
 _SOURCES = ("retrieved", "annotated", "mixed")
 _SHOWN = 5
@@ -33,6 +36,7 @@ class NewsDataModule(L.LightningDataModule):
       the photos, chosen by a hash of seed and id, have the annotated one. Evaluation sees `evaluation_source`.
     - `base_captions` is a file too (see `read_base_captions`), `{split}` in its name if each has its own; null: none.
     - `row_length` tokens make a row, `batch_size` rows a batch. `packing` puts several examples into a row.
+    - `root` is the folder of the source, already applied by the config.
 
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
     """
@@ -157,6 +161,12 @@ class NewsDataModule(L.LightningDataModule):
         self._step, self._step_tokens = -1, 0
         sampler = self._batches(data, 1, rank=rank(), world_size=world_size(), start_batch=self.start_batch)
         self.epoch_batches = sampler.num_batches(passes=1)
+        log.info(
+            "%d examples, %d batches a pass, %.1f %% padding",
+            len(data),
+            self.epoch_batches,
+            100 * sampler.padding_share(),
+        )
         return self._loader(data, sampler)
 
     def labelled_tokens_per_batch(self, batch_idx: int) -> float:

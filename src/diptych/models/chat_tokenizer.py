@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
-from diptych.model_files import is_gguf, locate_model
+from diptych.model_files import loading_arguments
 
 THINK_START, THINK_END = "<think>", "</think>"
 _NO_THOUGHTS = f"{THINK_START}\n\n{THINK_END}\n\n"
@@ -87,11 +86,9 @@ def load_tokenizer(name: str) -> Any:
     Raises:
         ValueError: there is none, with what was tried.
     """
-    located = locate_model(name)
+    folder, file = loading_arguments(name)
     try:
-        if is_gguf(located):
-            return AutoTokenizer.from_pretrained(str(Path(located).parent), gguf_file=Path(located).name)
-        return AutoTokenizer.from_pretrained(located)
+        return AutoTokenizer.from_pretrained(folder, **file)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{name}: its tokenizer cannot be loaded ({str(error).splitlines()[0]}); name a folder with the model's"

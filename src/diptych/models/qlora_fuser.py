@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GgufConfig, PreTrainedModel
 
 from diptych.contracts import FusionBatch
-from diptych.model_files import is_gguf, locate_model
+from diptych.model_files import is_gguf, loading_arguments
 from diptych.models.example_attention import EXAMPLE_ATTENTION, lengths_as_mask
 
 QUANTIZATIONS = ("int8", "nf4", "none")
@@ -123,7 +122,7 @@ class QLoRAFuser(nn.Module):
             raise ValueError(f"model.quantization={self.quantization} needs the package bitsandbytes")
 
     def _load_base(self, device: torch.device) -> PreTrainedModel:
-        folder, file = _split(locate_model(self.name))
+        folder, file = loading_arguments(self.name)
         quantization: Any = None
         if file:  # left to itself, transformers keeps the file's blocks packed, which LoRA cannot be added to
             quantization = GgufConfig(dequantize=True)
@@ -242,11 +241,6 @@ class QLoRAFuser(nn.Module):
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"model.{key}={value!r} is not one of {', '.join(choices)}")
-
-
-def _split(path: str) -> tuple[str, dict[str, str]]:
-    """The folder (or hub name) and, for a GGUF file, the argument that names the file in it."""
-    return (str(Path(path).parent), {"gguf_file": Path(path).name}) if is_gguf(path) else (path, {})
 
 
 def _check_attention(base: PreTrainedModel, name: str) -> None:

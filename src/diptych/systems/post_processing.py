@@ -35,15 +35,3 @@ def append_base_caption_words(caption: str, base_caption: str) -> str:
     longer = f"{caption}. {'; '.join(lacking)}" if lacking else caption
     kept = longer.split()[:PUBLISHED_MAX_WORDS]
     return f"{' '.join(kept)} . " if len(longer.split()) > PUBLISHED_MAX_WORDS else longer
-
-
-def truncate_words(caption: str, num_words: int) -> str:
-    """The first words of a caption, with the white space between them; shorter captions stay as they are.
-
-    Raises:
-        ValueError: `num_words` is below 1.
-    """
-    if num_words < 1:
-        raise ValueError(f"num_words must be at least 1, is {num_words}")
-    ends = [match.end() for match in re.finditer(r"\S+", caption)]
-    return caption[: ends[num_words - 1]] if len(ends) > num_words else caption
