@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "diptych"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# contracts <- {distributed, ranking, checkpoints} <- {data, models, losses, metrics} <- systems <- entry points
+# contracts <- {distributed, ranking, ...} <- {data, models, ..., index} <- {systems, stages} <- entry points
 LAYERS = {
     "contracts": 0,
     "distributed": 1,
@@ -18,21 +18,37 @@ LAYERS = {
     "checkpoints": 1,
     "model_files": 1,
     "named_entities": 1,
+    "record_log": 1,
     "data": 2,
     "models": 2,
     "losses": 2,
     "metrics": 2,
+    "verification": 2,
+    "index": 2,
     "systems": 3,
+    "stages": 3,
     "callbacks": 3,
     "loggers": 2,
 }
 ENTRY = 4  # everything else: composition, training, evaluation, results, report, submission, doctor, ...
 CONCRETE = ("data", "models", "losses")  # what systems get from Hydra, never by import
+CONFIG_ROOMS = (
+    "composition",
+    "training",
+    "evaluation",
+    "sweep_table",
+    "doctor",
+    "submission",
+    "export",
+    "pipeline",
+    "news_captioning",
+)
 ROOMS = {
-    "hydra": ("composition", "training", "evaluation", "sweep_table", "doctor", "submission", "export"),
-    "omegaconf": ("composition", "training", "evaluation", "sweep_table", "doctor", "submission", "export"),
+    "hydra": CONFIG_ROOMS,
+    "omegaconf": CONFIG_ROOMS,
     "lightning": (
         "systems",
+        "stages",
         "data",
         "callbacks",
         "loggers",
@@ -40,6 +56,7 @@ ROOMS = {
         "training",
         "evaluation",
         "caption_scoring",
+        "news_captioning",
     ),
     "torch.distributed": ("distributed",),
 }
@@ -85,6 +102,14 @@ def test_libraries_stay_in_their_rooms(path):
 @pytest.mark.parametrize("path", sorted((PACKAGE / "systems").glob("*.py")), ids=lambda path: path.name)
 def test_systems_know_no_concrete_part(path):
     concrete = [name for name in imports(path) if name.startswith(tuple(f"diptych.{part}." for part in CONCRETE))]
+    assert not concrete
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "stages").glob("*.py")), ids=lambda path: path.name)
+def test_stages_know_no_concrete_part(path):
+    """Of data they know the files that pass between programs, not the datasets."""
+    parts = ("models", "losses", "metrics", "data.openevents", "data.newsroom", "data.news_datamodule")
+    concrete = [name for name in imports(path) if name.startswith(tuple(f"diptych.{part}" for part in parts))]
     assert not concrete
 
 

@@ -147,7 +147,14 @@ def check(config: DictConfig, known_roots: list[str]) -> None:
     for key in config:
         if key not in known_roots:
             raise ValueError(f"unknown key {key!r}.{_suggest(str(key), known_roots)}")
-    for path, node in _targets(OmegaConf.to_container(config, resolve=True)):
+    check_section("", OmegaConf.to_container(config, resolve=True))
+
+
+def check_section(name: str, section: dict[str, Any]) -> None:
+    """Every `_target_` in a plain, resolved section exists, and every key beside it is an argument of it; else
+    ValueError with the nearest names.
+    """
+    for path, node in _targets(section, name):
         _check_arguments(path, node, _locate(path, node["_target_"]))
 
 

@@ -49,28 +49,14 @@ def evaluate(config: DictConfig) -> None:
 
 
 def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
-    path = _checkpoint_path(config.ckpt)
+    path = checkpoint_path(config.ckpt)
     checkpoint = checkpoints.load(path)
     trained = OmegaConf.create(checkpoints.config_text(checkpoint))
     chosen = HydraConfig.get().runtime.choices.data
     # The checkpoint's own data with single settings changed, or another dataset altogether.
     data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
-    # The scheduler's length is an interpolation of the trainer's.
-    merged = {
-        "system": trained.system,
-        "data": data,
-        "data_dir": config.data_dir,
-        "seed": trained.seed,
-        "trainer": {"max_steps": trained.trainer.max_steps},
-    }
-    merged = OmegaConf.create(merged)
-    composition.check_data_fits_system(merged)
-    merged = composition.check_untrusted(merged)
-
-    datamodule = composition.build(merged.data)
-    datamodule.test_split = config.split
+    datamodule, system = build_trained(trained, data, config.data_dir, config.split)
     datamodule.prepare_evaluation(config.split)
-    system = composition.build(merged.system)
     quiet_lightning()
     trainer = composition.build(config.trainer, logger=False, default_root_dir=str(run_dir))
     system.load_pretrained(trainer.strategy.root_device, weights_follow=True)
@@ -78,6 +64,30 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     about = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
     options = {"ablation": config.ablation, "post_processing": config.post_processing}
     evaluate_system(trainer, system, datamodule, run_dir, options, **about)
+
+
+def build_trained(
+    trained: DictConfig, data: DictConfig, data_dir: str, split: str
+) -> tuple[L.LightningDataModule, L.LightningModule]:
+    """The datamodule of `data`, set to score `split`, and the system that a checkpoint's config describes, both without
+    having read or loaded anything.
+
+    Raises:
+        ValueError: they do not fit each other, or the config names what a checkpoint may not.
+    """
+    merged = {
+        "system": trained.system,
+        "data": data,
+        "data_dir": data_dir,
+        "seed": trained.seed,
+        "trainer": {"max_steps": trained.trainer.max_steps},  # the scheduler's length is an interpolation of it
+    }
+    merged = OmegaConf.create(merged)
+    composition.check_data_fits_system(merged)
+    merged = composition.check_untrusted(merged)
+    datamodule = composition.build(merged.data)
+    datamodule.test_split = split
+    return datamodule, composition.build(merged.system)
 
 
 def evaluate_system(
@@ -183,7 +193,8 @@ def _write_submissions(folder: Path, results: list[SetResult], sources: list[Tri
                 print(f"submission file: {path}")  # noqa: T201
 
 
-def _checkpoint_path(given: str) -> Path:
+def checkpoint_path(given: str) -> Path:
+    """The checkpoint's file; of a run directory its best one."""
     path = Path(given)
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
@@ -198,6 +209,8 @@ def quiet_lightning() -> None:
         ".*your dataloader is not resumable.*",
         ".*Trainer already configured with model summary.*",
         ".*GPU available but not used.*",
+        ".*predict returned None.*",
+        ".*Consider setting `persistent_workers=True`.*",
         ".*`isinstance.treespec, LeafSpec.` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", pattern)

@@ -17,10 +17,10 @@ from torch import nn
 
 from diptych.contracts import FusionExample, SentenceEncoder, TextTokenizer
 from diptych.distributed import any_rank, rank, world_size
+from diptych.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
 from diptych.systems import consensus, decoding
 from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
 from diptych.systems.decoding import Answer, Decoder
-from diptych.systems.prediction_log import PredictionLog, claim, merge_rank_files, rank_file, rank_files, read_logs
 
 Done = TypeVar("Done")
 Batch = list[FusionExample]
@@ -118,7 +118,7 @@ class CaptionGenerator:
         done = _on_every_rank(lambda: self._completed(model, prompts, output, made_with), device)
 
         def work() -> None:
-            log = PredictionLog(output if world_size() == 1 else rank_file(output, rank()))
+            log = RecordLog(output if world_size() == 1 else rank_file(output, rank()))
             missing = [batch for batch in self._batches(prompts) if any(one.query_id not in done for one in batch)]
             silent = not show_progress or rank() > 0
             for batch in track(missing, "Writing captions", console=Console(stderr=True), disable=silent):
@@ -136,7 +136,7 @@ class CaptionGenerator:
         finally:
             model.train(was_training)
         _on_every_rank(merge, device)
-        return list(PredictionLog(output).read().values())
+        return list(RecordLog(output).read().values())
 
     def _completed(
         self, model: nn.Module, prompts: Sequence[FusionExample], output: Path, made_with: Mapping[str, Any]

@@ -13,7 +13,7 @@ from typing import Any
 Record = Mapping[str, Any]
 
 
-class PredictionLog:
+class RecordLog:
     """A file of JSON lines, one record each, named by the text under `key`. Construction does no I/O.
 
     One process writes a file; any number may read it meanwhile. What `append` has written survives a crash of process
@@ -63,7 +63,7 @@ class PredictionLog:
 
     def write(self, records: Iterable[Record]) -> None:
         """Replaces the file by these records, in one step."""
-        _replace(self.path, _lines(records))
+        write_file(self.path, _lines(records))
 
     def _cut_off_half_line(self) -> None:
         with suppress(FileNotFoundError), self.path.open("r+b") as file:
@@ -85,16 +85,52 @@ def read_logs(paths: Iterable[Path], names: Iterable[str]) -> dict[str, dict[str
     """The complete records of all files by id; of one id the first.
 
     Raises:
-        ValueError: an id is none of `names`, or as `PredictionLog.read`.
+        ValueError: an id is none of `names`, or as `RecordLog.read`.
     """
     known = set(names)
     records: dict[str, dict[str, Any]] = {}
     for path in paths:
-        for name, record in PredictionLog(path).read().items():
+        for name, record in RecordLog(path).read().items():
             if name not in known:
                 raise ValueError(f"{path}: a record is about {name!r}, which is not asked for; delete the file")
             records.setdefault(name, record)
     return records
+
+
+class RecordFile:
+    """A RecordSink: `NAME.jsonl` in a folder. With `part` a process writes its own `NAME.rank<part>.jsonl`."""
+
+    def __init__(self, folder: str | Path, key: str, part: int | None = None, name: str = "records") -> None:
+        self.key = key
+        self.path = Path(folder) / f"{name}.jsonl"
+        self._log = RecordLog(self.path if part is None else rank_file(self.path, part), key)
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The complete records by id, of all processes; of one id the first.
+
+        Raises:
+            ValueError: as `RecordLog.read`.
+        """
+        records: dict[str, dict[str, Any]] = {}
+        for path in (self.path, *rank_files(self.path)):
+            for name, record in RecordLog(path, self.key).read().items():
+                records.setdefault(name, record)
+        return records
+
+    def done(self) -> set[str]:
+        """The ids of all complete records."""
+        return set(self.records())
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Adds records; when it returns they are on the disk."""
+        self._log.append(records)
+
+    def finish(self, ids: Sequence[str]) -> None:
+        """Replaces the file, in one step, by the records of these ids in their order, then deletes the parts."""
+        records = self.records()
+        RecordLog(self.path, self.key).write(records[name] for name in ids if name in records)
+        for part in rank_files(self.path):
+            part.unlink()
 
 
 def merge_rank_files(
@@ -114,7 +150,7 @@ def merge_rank_files(
     missing = [name for name in names if name not in records]
     if missing:
         raise ValueError(f"{path}: {len(missing)} of {len(names)} records are missing: {', '.join(missing[:10])}")
-    PredictionLog(path).write(finish([records[name] for name in names]))
+    RecordLog(path).write(finish([records[name] for name in names]))
     for part in parts:
         part.unlink()
 
@@ -144,7 +180,7 @@ def claim(path: Path, settings: Mapping[str, Any], records: Sequence[Path]) -> N
             f"{records[0]} has records, but {path}, which says what they were made with, is gone; {advice}"
         )
     else:
-        _replace(path, (json.dumps(settings, indent=2) + "\n").encode())
+        write_file(path, (json.dumps(settings, indent=2) + "\n").encode())
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
@@ -157,7 +193,8 @@ def _lines(records: Iterable[Record]) -> bytes:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
 
-def _replace(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
+    """Writes the file in one step: it is there whole, or as it was. Makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:

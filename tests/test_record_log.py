@@ -2,14 +2,14 @@ import json
 
 import pytest
 
-from diptych.systems.prediction_log import PredictionLog, claim, merge_rank_files, rank_files, read_logs
+from diptych.record_log import RecordLog, claim, merge_rank_files, rank_files, read_logs
 
 RECORDS = [{"query_id": name, "caption": f"Über {name}\n\u2028"} for name in "abc"]
 
 
 @pytest.fixture
-def log(tmp_path) -> PredictionLog:
-    return PredictionLog(tmp_path / "made" / "predictions.jsonl")
+def log(tmp_path) -> RecordLog:
+    return RecordLog(tmp_path / "made" / "predictions.jsonl")
 
 
 def test_records_come_back_as_they_were(log):
@@ -27,7 +27,7 @@ def test_half_a_line_is_dropped_and_cut_off(log, lost):
     log.append(RECORDS)
     content = log.path.read_bytes()
     log.path.write_bytes(content[:-lost])
-    again = PredictionLog(log.path)
+    again = RecordLog(log.path)
     assert list(again.read()) == ["a", "b"]
     again.append(RECORDS[2:])
     assert log.path.read_bytes() == content
@@ -43,14 +43,14 @@ def test_a_broken_line_is_named(log):
 
 
 def test_records_may_be_named_by_another_key(tmp_path):
-    log = PredictionLog(tmp_path / "stage.jsonl", key="image_id")
+    log = RecordLog(tmp_path / "stage.jsonl", key="image_id")
     log.append([{"image_id": "7", "objects": []}])
     assert log.read() == {"7": {"image_id": "7", "objects": []}}
 
 
 def test_rank_files_are_merged_in_order(log):
     for number, record in enumerate(RECORDS):
-        PredictionLog(log.path.with_suffix(f".rank{number}.jsonl")).append([record])
+        RecordLog(log.path.with_suffix(f".rank{number}.jsonl")).append([record])
     with pytest.raises(ValueError, match="1 of 4 records are missing: d"):
         merge_rank_files(log.path, ["a", "b", "c", "d"])
     assert len(rank_files(log.path)) == 3

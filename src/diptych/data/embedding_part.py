@@ -1,0 +1,172 @@
+"""One process's part of an embedding store while it is being filled: raw rows, and beside them the ids of the rows.
+
+Ids are written once their rows are on the disk, so a part never names a row that it does not hold. What a kill leaves
+behind the last whole id is not read, and is cut off by the next `append`. The ids' file starts with a line of `dtype`
+and `width`, then holds a JSON string a line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".ids.jsonl"
+
+
+@dataclass(frozen=True)
+class EmbeddingRows:
+    """Ids with their rows (N, E), mapped read-only; `file` is named in messages. Without any id E may be 0."""
+
+    file: Path
+    ids: list[str]
+    rows: np.ndarray
+
+
+class EmbeddingPart:
+    """The part `file` (it ends with `SUFFIX`), its rows beside it. One process writes, others may read meanwhile."""
+
+    def __init__(self, file: Path, dtype: str) -> None:
+        self.file = file
+        self.dtype = dtype
+        self._sizes: tuple[int, int] | None = None  # of both files as this object left them
+        self._width = 0
+        self._places: dict[str, int] = {}
+
+    def append(self, names: Sequence[str], rows: np.ndarray) -> None:
+        """Adds rows (N, E) of the part's dtype; when it returns they are on the disk. Ids that are there already are
+        passed over.
+
+        Raises:
+            ValueError: an id has other bits than before, the part has rows of another width or dtype, or is damaged.
+            OSError: the disk does not take it.
+        """
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("ab+") as ids_file, _rows_file(self.file).open("ab+") as rows_file:
+            if self._sizes != (_size(ids_file), _size(rows_file)):
+                self._recover(ids_file, rows_file)
+            if self._sizes[0] and self._width != rows.shape[1]:
+                raise ValueError(
+                    f"{self.file} holds embeddings of width {self._width}, now come some of {rows.shape[1]}"
+                )
+            fresh = self._fresh(names, rows, rows_file)
+            header = "" if self._sizes[0] else json.dumps({"dtype": self.dtype, "width": rows.shape[1]}) + "\n"
+            self._sizes = None  # should writing fail, the files are read again
+            _write(rows_file, rows[list(fresh.values())].tobytes())
+            _write(ids_file, (header + id_lines(fresh)).encode())
+            if header:
+                sync_folder(self.file.parent)
+            for name in fresh:
+                self._places[name] = len(self._places)
+            self._sizes, self._width = (_size(ids_file), _size(rows_file)), rows.shape[1]
+
+    def _fresh(self, names: Sequence[str], rows: np.ndarray, rows_file: BinaryIO) -> dict[str, int]:
+        """The ids that are new, with their places in `rows`."""
+        fresh: dict[str, int] = {}
+        for number, (name, row) in enumerate(zip(names, rows, strict=True)):
+            if name in self._places:
+                rows_file.seek(self._places[name] * row.nbytes)
+                require_equal(rows_file.read(row.nbytes), row.tobytes(), name, self.file)
+            elif name in fresh:
+                require_equal(rows[fresh[name]].tobytes(), row.tobytes(), name, self.file)
+            else:
+                fresh[name] = number
+        return fresh
+
+    def _recover(self, ids_file: BinaryIO, rows_file: BinaryIO) -> None:
+        """Learns what the files hold, and cuts off what was being written when a process was killed."""
+        ids_file.seek(0)
+        dtype, width, ids, end = _parse(ids_file.read(), self.file)
+        if end and dtype != self.dtype:
+            raise ValueError(f"{self.file} holds {dtype}, not {self.dtype}")
+        num_bytes = _required_bytes(self.file, dtype, width, ids)
+        for file, size in ((ids_file, end), (rows_file, num_bytes)):
+            if _size(file) > size:
+                log.info("%s: cutting off %d bytes that an interrupted run has left", file.name, _size(file) - size)
+                file.truncate(size)
+        self._places = {name: place for place, name in enumerate(ids)}
+        self._sizes, self._width = (end, num_bytes), width
+
+
+def read_part(file: Path) -> EmbeddingRows:
+    """The rows that a part's ids name.
+
+    Raises:
+        ValueError: the part is damaged.
+    """
+    dtype, width, ids, _ = _parse(file.read_bytes(), file)
+    if not _required_bytes(file, dtype, width, ids):
+        return EmbeddingRows(file, [], np.zeros((0, width), dtype))
+    return EmbeddingRows(file, ids, np.memmap(_rows_file(file), dtype, mode="r", shape=(len(ids), width)))
+
+
+def require_equal(first: bytes, again: bytes, name: str, file: Path) -> None:
+    """ValueError unless an id that came again has the same bits."""
+    if first != again:
+        raise ValueError(
+            f"{file}: {name!r} comes twice, with different embeddings; if a model or photo has changed, delete the"
+            " folder, and all is made again"
+        )
+
+
+def id_lines(ids: Sequence[str] | dict[str, int]) -> str:
+    """A JSON string a line; only ASCII, so that no id can hold a line break."""
+    return "".join(f"{json.dumps(name)}\n" for name in ids)
+
+
+def parse_id_lines(encoded: bytes) -> list[str]:
+    """What `id_lines` has written, at once: line by line takes 10 times as long."""
+    return json.loads(b"[" + encoded.rstrip(b"\n").replace(b"\n", b",") + b"]")
+
+
+def sync_folder(folder: Path) -> None:
+    """Puts the names of a folder's files on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _parse(encoded: bytes, file: Path) -> tuple[str, int, list[str], int]:
+    """dtype, width, ids, and how many bytes hold them in whole lines."""
+    end = encoded.rfind(b"\n") + 1
+    if not end:
+        return "float32", 0, [], 0
+    header, _, lines = encoded[:end].partition(b"\n")
+    try:
+        fields = json.loads(header)
+        return fields["dtype"], fields["width"], parse_id_lines(lines), end
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is damaged ({error}); delete it and {_rows_file(file).name}") from None
+
+
+def _required_bytes(file: Path, dtype: str, width: int, ids: Sequence[str]) -> int:
+    rows_file = _rows_file(file)
+    required = len(ids) * width * np.dtype(dtype).itemsize
+    found = rows_file.stat().st_size if rows_file.exists() else 0
+    if found < required:
+        raise ValueError(f"{rows_file} is damaged ({found} bytes of {required}); delete it and {file.name}")
+    return required
+
+
+def _rows_file(file: Path) -> Path:
+    return file.with_name(file.name.removesuffix(SUFFIX) + ".rows")
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,72 @@
+"""BEiT-3 as a photo encoder: checkpoint, tokenizer and picture size in one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from diptych.contracts import ImageSpec
+from diptych.models.backbones.beit3 import BEiT3
+from diptych.models.backbones.beit3_tokenizer import BEiT3Tokenizer
+from diptych.models.backbones.image_transforms import PhotoTransform, normalise
+
+_MEAN = _STD = (0.5, 0.5, 0.5)
+
+
+class BEiT3Encoder(nn.Module):
+    """A PhotoEncoder of a BEiT-3 retrieval checkpoint; construction reads nothing.
+
+    `checkpoint` is read as `BEiT3.from_checkpoint` does; `tokenizer` is `beit3.spm`, or None for an encoder that reads
+    no text. Pictures are squashed to `image_size` pixels square (bicubic), as in the published evaluation; a size other
+    than the checkpoint's own interpolates the positions.
+    """
+
+    def __init__(self, checkpoint: str | Path, tokenizer: str | Path | None = None, image_size: int = 384) -> None:
+        super().__init__()
+        self.checkpoint, self.tokenizer_file = checkpoint, tokenizer
+        self.image = ImageSpec(image_size, _MEAN, _STD, resize="squash")
+        self.model: BEiT3 | None = None
+        self._tokenizer: BEiT3Tokenizer | None = None
+
+    @property
+    def transform(self) -> Callable[[Tensor], Tensor]:
+        """uint8 pixels (3, H, W) to uint8 pixels (3, S, S)."""
+        return PhotoTransform(self.image)
+
+    def load(self) -> None:
+        """Loads weights and tokenizer.
+
+        Raises:
+            ValueError: as `BEiT3.from_checkpoint` and `BEiT3Tokenizer`, or the picture size is no multiple of the
+                model's patch size.
+        """
+        model = BEiT3.from_checkpoint(self.checkpoint)
+        if self.image.size % model.sizes.patch_size:
+            raise ValueError(
+                f"image_size={self.image.size} is no multiple of {model.sizes.patch_size}, the patch size of "
+                f"{self.checkpoint}"
+            )
+        if self.tokenizer_file is not None:
+            self._tokenizer = BEiT3Tokenizer(self.tokenizer_file, model.sizes.vocabulary)
+        self.model = model
+
+    def embed_images(self, inputs: Tensor) -> Tensor:
+        """L2-normalised float32 embeddings (B, D) of transformed photos (B, 3, S, S)."""
+        model = self._loaded()
+        weight = model.logit_scale
+        return model.encode_image(normalise(inputs.to(weight.device), self.image).to(weight.dtype))
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """L2-normalised float32 embeddings (B, D); ValueError without a tokenizer."""
+        model = self._loaded()
+        if self._tokenizer is None:
+            raise ValueError("this BEiT-3 encoder has no tokenizer: set tokenizer to the file beit3.spm to embed texts")
+        tokens = self._tokenizer.tokenize(texts).to(model.logit_scale.device)
+        return model.encode_text(tokens.input_ids, ~tokens.mask)
+
+    def _loaded(self) -> BEiT3:
+        if self.model is None:
+            raise ValueError(f"the weights of {self.checkpoint} are not loaded yet: call load() first")
+        return self.model

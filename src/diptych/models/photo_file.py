@@ -1,0 +1,39 @@
+"""Photo files for models that bring a preprocessing of their own: upright RGB pictures of Pillow."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+# A closed list: among Pillow's other formats are some that start programs (EPS runs Ghostscript).
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+
+
+def read_photo(path: str | Path, max_side: int | None = None) -> Image.Image:
+    """The photo as 8-bit RGB, upright (EXIF orientation applied), its long side at most `max_side` pixels.
+
+    Raises:
+        ValueError: the file is missing, empty, no image, truncated, damaged, of more than 8 bits, or larger
+            than Pillow's limit.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"photo {path} cannot be read: {error.strerror or error}") from error
+    if not data:
+        raise ValueError(f"photo {path} is empty (0 bytes); fetch it again")
+    try:
+        photo = Image.open(io.BytesIO(data), formats=_FORMATS)
+        if max_side is not None:
+            photo.draft("RGB", (max_side, max_side))  # a JPEG is decoded at a smaller scale, never below this size
+        if photo.mode.startswith(("I", "F")):
+            raise ValueError(f"pixels of mode {photo.mode}, which Pillow would cut off at 255: convert it to 8 bits")
+        upright = ImageOps.exif_transpose(photo).convert("RGB")
+    # Pillow's plugins answer damaged bytes with OSError, SyntaxError, EOFError, struct.error and more.
+    except Exception as error:
+        raise ValueError(f"photo {path} is no readable image: {error}; fetch it again") from error
+    if max_side is not None and max(upright.size) > max_side:
+        upright.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
+    return upright

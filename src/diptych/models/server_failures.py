@@ -1,0 +1,99 @@
+"""Why a server gave no answer, in one word, and whether it helps to ask again. No message holds the key."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+_LONGEST_MESSAGE = 400  # characters of what a server says; some send the whole request back
+_REFUSALS = {401: "the key", 402: "the account", 404: "the address or the model"}
+_REFUSED_CODES = ("content_policy_violation", "content_filter")
+
+
+class ServerFailure(ValueError):
+    """No answer could be had.
+
+    `reason` is `rate_limited`, `timeout`, `connection`, `server_error` (which may help to be asked again:
+    `worth_retrying`), `bad_request` or `refused_by_server`. `concerns_all` says that every other request would fail
+    the same way. `wait_s` is how long the server asks to be left alone; 0 where it does not say.
+    """
+
+    def __init__(
+        self, reason: str, message: str, worth_retrying: bool = False, concerns_all: bool = False, wait_s: float = 0.0
+    ) -> None:
+        super().__init__(message)
+        self.reason, self.worth_retrying, self.concerns_all, self.wait_s = reason, worth_retrying, concerns_all, wait_s
+
+
+def failure_of(error: Exception, key: str) -> ServerFailure:
+    """What an error of the package openai means; others are raised. `key` is removed from what the server says."""
+    import openai
+
+    if isinstance(error, ServerFailure):
+        return error
+    if isinstance(error, (openai.APITimeoutError, asyncio.TimeoutError)):
+        return ServerFailure("timeout", "the server gave no answer in time; raise timeout_s", worth_retrying=True)
+    if isinstance(error, openai.APIConnectionError):
+        cause = _shortened(error.__cause__ or error, key)
+        return ServerFailure(
+            "connection", f"no connection to the server, or it broke ({cause}); look at base_url", worth_retrying=True
+        )
+    if isinstance(error, openai.APIResponseValidationError) or not isinstance(error, openai.APIStatusError):
+        if isinstance(error, (openai.OpenAIError, ValueError)):
+            return server_error(f"its answer cannot be read: {_shortened(error, key)}")
+        raise error
+    return _of_status(error, key)
+
+
+def server_error(message: str) -> ServerFailure:
+    """A fault of the server's own, such as an answer that is none."""
+    return ServerFailure("server_error", f"the server failed: {message}", worth_retrying=True)
+
+
+def _of_status(error: Any, key: str) -> ServerFailure:
+    status, said = error.status_code, _shortened(error, key)
+    if status in _REFUSALS:  # what a server says about a key may quote parts of it
+        said = "" if status == 401 else f": {said}"
+        return ServerFailure(
+            "refused_by_server", f"the server refuses {_REFUSALS[status]} ({status}){said}", concerns_all=True
+        )
+    if status == 429 and error.code == "insufficient_quota":
+        return ServerFailure("refused_by_server", f"the account's quota is used up (429): {said}", concerns_all=True)
+    if status == 429:
+        wait_s = asked_wait(error.response.headers)
+        asked = f"; it asks to wait {wait_s:.0f} s" if wait_s else ""
+        return ServerFailure(
+            "rate_limited",
+            f"the server is asked too much (429){asked}; lower concurrency: {said}",
+            worth_retrying=True,
+            wait_s=wait_s,
+        )
+    if status >= 500 or status in (408, 409, 425):
+        failure = server_error(f"{status}: {said}")
+        failure.wait_s = asked_wait(error.response.headers)
+        return failure
+    if status == 403 or error.code in _REFUSED_CODES:
+        return ServerFailure("refused_by_server", f"the server refuses this request ({status}): {said}")
+    return ServerFailure("bad_request", f"the server cannot use this request ({status}): {said}")
+
+
+def asked_wait(headers: Mapping[str, str]) -> float:
+    """Seconds that a server asks to wait (`Retry-After`, as a number or a date); 0 where it does not say."""
+    value = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (TypeError, ValueError):
+            return 0.0
+    return max(seconds, 0.0) if math.isfinite(seconds) else 0.0
+
+
+def _shortened(error: BaseException, key: str) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return (text.replace(key, "***") if key else text)[:_LONGEST_MESSAGE]

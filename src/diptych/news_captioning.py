@@ -1,0 +1,91 @@
+"""From a photo to its enriched caption: what the pipeline `caption_news` does after its stages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from omegaconf import DictConfig, OmegaConf
+
+from diptych import checkpoints
+from diptych.caption_evaluation import read_captions
+from diptych.caption_scoring import caption_and_score
+from diptych.data.retrieval_file import first_of_each_article, read_retrieval
+from diptych.evaluation import build_trained, checkpoint_path
+from diptych.stages.manifest import open_folder
+from diptych.stages.record_stage import RecordStage
+from diptych.stages.runner import PipelineRunner
+from diptych.submission.eventa import write_eventa
+from diptych.systems.caption_fuser import CaptionFuserSystem
+
+log = logging.getLogger(__name__)
+
+
+def caption_news(config: DictConfig, overrides: Sequence[str], trainer: L.Trainer, runner: PipelineRunner) -> None:
+    """Writes and scores the captions of `config.split` with the fuser `config.ckpt`, from the articles and the base
+    captions that the stages have left, into the folder `caption`; and EVENTA's submission file into `submission`.
+
+    The fuser's own data settings hold (its prompt, its selection of chunks), but for `data.` settings among
+    `overrides`, the command line.
+
+    Raises:
+        ValueError: the checkpoint is no fuser's, or what it needs is missing.
+    """
+    work_dir = Path(config.work_dir)
+    retrieval = work_dir / "articles" / "retrieval.json"
+    base_captions = work_dir / "describe" / "base_captions.csv"
+    path = checkpoint_path(config.ckpt)
+    checkpoint = checkpoints.load(path)
+    trained = OmegaConf.create(checkpoints.config_text(checkpoint))
+    data = fuser_data(trained, config, overrides)
+    data.retrieval, data.base_captions = str(retrieval), str(base_captions)
+    datamodule, system = build_trained(trained, data, config.data_dir, config.split)
+    if not isinstance(system, CaptionFuserSystem):
+        raise ValueError(f"{path}: this checkpoint composes images, it writes no captions; name a fuser's")
+    folder = work_dir / "caption"
+    with runner.lockstep.main_first():
+        if runner.lockstep.is_main:
+            made_with = RecordStage()
+            made_with.input_files = [retrieval, base_captions, path]
+            settings = {"data": OmegaConf.to_container(data), "split": config.split}
+            open_folder(folder, "caption", settings, made_with)
+        datamodule.prepare_evaluation(config.split)
+    system.load_pretrained(trainer.strategy.root_device, weights_follow=True)
+    checkpoints.load_weights(system, checkpoint, path)
+    about: dict[str, Any] = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
+    caption_and_score(trainer, system, datamodule, folder, ablation=config.ablation, **about)
+    if runner.lockstep.is_main:
+        query_ids = [query.query_id for query in datamodule.source.queries(config.split)]
+        print(f"submission file: {write_submission(work_dir, folder, retrieval, query_ids)}")  # noqa: T201
+
+
+def fuser_data(trained: DictConfig, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The data section that the fuser was trained with, reading this pipeline's source, and with the settings below
+    `data` that the command line names: single ones, or groups (`prompt@data.preparation.prompt=no_ratio`).
+    """
+    data = OmegaConf.create({"data": OmegaConf.to_container(trained.data)})
+    plain = OmegaConf.to_container(config)
+    for word in overrides:
+        name = word.lstrip("+~").split("=")[0].split("@")[-1]
+        if name.startswith("data."):
+            value = OmegaConf.select(OmegaConf.create(plain), name, throw_on_resolution_failure=False)
+            OmegaConf.update(data, name, _plain(value), merge=False, force_add=True)
+    data.data.sources = OmegaConf.to_container(config.data.sources, resolve=True)
+    data.data.cache = OmegaConf.select(config, "data.cache")
+    return data.data
+
+
+def write_submission(work_dir: Path, folder: Path, retrieval: Path, query_ids: Sequence[str]) -> Path:
+    """EVENTA's file out of the captions in `folder` and the articles."""
+    articles = {
+        query_id: [str(candidate.article_id) for candidate in first_of_each_article(candidates)]
+        for query_id, candidates in read_retrieval(retrieval).items()
+    }
+    return write_eventa(work_dir / "submission", read_captions(folder / "predictions.jsonl"), articles, list(query_ids))
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value

@@ -1,0 +1,121 @@
+"""The third entry point: runs the stages of a pipeline.
+
+    python -m diptych.pipeline pipeline=news_retrieval data=newsroom
+    python -m diptych.pipeline pipeline=ensemble inputs=[a.json,b.json] output=out.json
+
+Each stage keeps its records in a folder of its own; the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from diptych import composition
+from diptych.evaluation import quiet_lightning
+from diptych.news_captioning import caption_news
+from diptych.stages.runner import PipelineRunner, StageRun
+
+log = logging.getLogger(__name__)
+
+_EACH = "ENCODER"
+
+
+def run_pipeline(config: DictConfig) -> None:
+    """Runs the composed pipeline's stages, in their order."""
+    config = prepare_config(config)
+    runs = stage_runs(config)
+    quiet_lightning()
+    work_dir = Path(config.work_dir)
+    own = {"logger": False, "enable_progress_bar": False, "default_root_dir": str(work_dir)}  # the runner has a bar
+    trainer = composition.build(config.trainer, **own)
+    runner = PipelineRunner(trainer, work_dir, config.retry_failures, config.trainer.enable_progress_bar)
+    with runner.lockstep.main_first():
+        prepare_source(config)
+    runner.run(runs)
+    if runner.lockstep.is_main:
+        print(f"everything is in {work_dir}")  # noqa: T201
+    if config.get("ckpt") is not None:
+        caption_news(config, HydraConfig.get().overrides.task, trainer, runner)
+
+
+def prepare_config(config: DictConfig) -> DictConfig:
+    """The config with one stage for each encoder where it says ENCODER, and with its source named.
+
+    Raises:
+        ValueError: no pipeline is chosen, or one of its values is missing.
+    """
+    if OmegaConf.is_missing(config, "name"):
+        known = sorted(path.stem for path in (composition.CONFIG_FOLDER / "pipeline").glob("*.yaml"))
+        raise ValueError(f"no pipeline is named; choose pipeline={', pipeline='.join(known)}")
+    missing = [key for key in config if OmegaConf.is_missing(config, key)]
+    if missing:
+        raise ValueError(f"pipeline={config.name} needs {', '.join(f'{key}=...' for key in missing)}")
+    plain = OmegaConf.to_container(config)
+    plain = {key: _expand(value, list(plain["encoders"])) for key, value in plain.items()}
+    sources = list(plain["data"]["sources"])
+    if len(sources) == 1:
+        plain["source"] = f"${{data.sources.{sources[0]}}}"
+    return OmegaConf.create(plain)
+
+
+def prepare_source(config: DictConfig) -> None:
+    """Makes what the source can make: a generated set."""
+    source = composition.build(config.source, _convert_="all") if config.source is not None else None
+    if hasattr(source, "prepare"):
+        source.prepare()
+
+
+def stage_runs(config: DictConfig) -> list[StageRun]:
+    """The stages of a prepared config, built (which reads nothing), with their folders and settings.
+
+    Raises:
+        ValueError: a stage has an unknown argument, or one that it refuses.
+    """
+    runs = []
+    folders = OmegaConf.to_container(config.folders, resolve=True)
+    for name, node in config.stages.items():
+        settings = OmegaConf.to_container(node, resolve=True)
+        composition.check_section(f"stages.{name}", settings)
+        stage = composition.build(node, _convert_="all")
+        runs.append(StageRun(str(name), stage, Path(folders.get(name, Path(config.work_dir) / str(name))), settings))
+    if not runs:
+        raise ValueError(f"pipeline={config.name} has no stages")
+    return runs
+
+
+def _expand(value: Any, encoders: list[str]) -> Any:
+    """Keys and list entries that say ENCODER once for each encoder."""
+    if isinstance(value, Mapping):
+        expanded: dict[Any, Any] = {}
+        for key, inner in value.items():
+            for encoder in encoders if _EACH in str(key) else (None,):
+                own = inner if encoder is None else _replace(inner, encoder)
+                expanded[key if encoder is None else str(key).replace(_EACH, encoder)] = _expand(own, encoders)
+        return expanded
+    if isinstance(value, list):
+        return [
+            _expand(_replace(item, encoder), encoders)
+            for item in value
+            for encoder in (encoders if isinstance(item, str) and _EACH in item else ("",))
+        ]
+    return value
+
+
+def _replace(value: Any, encoder: str) -> Any:
+    if isinstance(value, Mapping):
+        return {_replace(key, encoder): _replace(inner, encoder) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_replace(item, encoder) for item in value]
+    return value.replace(_EACH, encoder) if isinstance(value, str) and encoder else value
+
+
+if __name__ == "__main__":
+    composition.entry_point("pipeline", run_pipeline)
+    sys.exit(0)
