@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
 
-.PHONY: setup setup-demo demo demo-captions test lint format lock bench-cir bench-captions
+.PHONY: setup setup-demo demo demo-captions demo-retrieval test lint format lock bench-cir bench-captions bench-retrieval
 
 setup: $(STAMP)
 
@@ -34,6 +34,10 @@ demo-captions: setup-demo
 	$(BIN)/python train.py experiment=fuser_newsroom evaluate_at_end=false
 	$(BIN)/python evaluate.py ckpt=runs/fuser_newsroom/latest ablation=untuned
 
+# From query photos to articles on the newsroom set (generated on first use), without and with geometric verification.
+demo-retrieval: setup
+	$(BIN)/python -m diptych.pipeline pipeline=news_retrieval data=newsroom trainer=cpu
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,6 +64,11 @@ bench-captions: setup-demo
 	$(BIN)/python benchmarks/fuser_training.py
 	$(BIN)/python benchmarks/loss_memory.py
 	$(BIN)/python benchmarks/chunk_selection.py
+
+bench-retrieval: setup
+	$(BIN)/python benchmarks/verification.py
+	$(BIN)/python benchmarks/embedding.py
+	$(BIN)/python benchmarks/retrieval_search.py
 
 # After a change of requirements.txt: resolve again for Python 3.10 to 3.13.
 lock: setup

@@ -13,7 +13,20 @@ from lightning.fabric.plugins import CheckpointIO
 
 FORMAT = 1
 KEY = "diptych"  # where a checkpoint keeps what is ours
-_PACKAGES = ("torch", "torchvision", "lightning", "open_clip_torch", "transformers", "hydra-core", "diptych")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "open_clip_torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "sentence-transformers",
+    "spacy",
+    "sentencex",
+    "hydra-core",
+    "diptych",
+)
 
 
 class AtomicCheckpointIO(CheckpointIO):

@@ -616,6 +616,34 @@ class ModelStage(Protocol):
         """A record or failure for every id of the batch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model wrote. `finish_reason` is the server's word (`stop`, `length`, `content_filter`); `usage` counts
+    tokens as the server does, and is empty where it does not; `latency_s` is that of the request that succeeded.
+    """
+
+    text: str
+    finish_reason: str
+    usage: Mapping[str, int]
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question to a model. `key` is a hash of everything that decides its answer: stage, model, prompt, images and
+    inputs. `messages` makes the chat messages (OpenAI's form) when their turn has come, so that only the pictures in
+    flight are in memory. `num_input_tokens` is an estimate, for the cost.
+    """
+
+    key: str
+    stage: str
+    record_id: str
+    messages: Callable[[], Sequence[Mapping[str, Any]]] = field(repr=False)
+    max_tokens: int
+    num_input_tokens: int
+    response_format: Mapping[str, Any] | None = None
+
+
 class PhotoEncoder(Protocol):
     """Photos and texts to embeddings of one space: an nn.Module that owns its transform and tokenizer.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from diptych.contracts import Failure
+from diptych.contracts import Answer, Failure
 from diptych.models.request_pace import RequestPace
 from diptych.models.server_failures import ServerFailure, failure_of, server_error
 
@@ -19,18 +19,6 @@ Messages = Sequence[Mapping[str, Any]]
 
 _FIRST_WAIT_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 _LONGEST_ASKED_WAIT_S = 600.0  # what a server may ask for (Retry-After) before it counts as a refusal
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model wrote. `finish_reason` is the server's word (`stop`, `length`, `content_filter`); `usage` counts
-    tokens as the server does, and is empty where it does not; `latency_s` is that of the request that succeeded.
-    """
-
-    text: str
-    finish_reason: str
-    usage: Mapping[str, int]
-    latency_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class VerifyGeometry(RecordStage):
     """
 
     record_key = "query_id"
-    runtime_settings = ("feature_cache", "num_workers", "output")
+    runtime_settings = ("input", "feature_cache", "num_workers", "output")
 
     def __init__(
         self,
