@@ -19,6 +19,7 @@ LAYERS = {
     "model_files": 1,
     "named_entities": 1,
     "record_log": 1,
+    "sentences": 1,
     "ledger": 1,
     "data": 2,
     "models": 2,
@@ -44,6 +45,7 @@ CONFIG_ROOMS = (
     "export",
     "pipeline",
     "news_captioning",
+    "trained_encoder",
 )
 ROOMS = {
     "hydra": CONFIG_ROOMS,

@@ -1,7 +1,6 @@
 """Every config composes, every `_target_` binds to its signature, and mistakes get an answer."""
 
 import sys
-from pathlib import Path
 
 import hydra
 import pytest
@@ -157,5 +156,15 @@ def test_a_checkpoints_config_of_ours_is_allowed():
 
 def test_the_conf_folder_holds_nothing_unused():
     groups = {path.relative_to(CONF).parts[0] for path in CONF.rglob("*.yaml") if path.parent != CONF}
-    assert groups == {"experiment", "data", "prompt", "system", "trainer", "callbacks", "logger"}
-    assert Path(CONF / "train.yaml").is_file() and Path(CONF / "evaluate.yaml").is_file()
+    assert {"experiment", "data", "prompt", "system", "trainer", "callbacks", "logger"} <= groups
+    named = {name for path in CONF.rglob("*.yaml") for name in groups_of_defaults(path)}
+    assert groups - named == set()
+    assert {"train.yaml", "evaluate.yaml", "pipeline.yaml"} <= {path.name for path in CONF.glob("*.yaml")}
+
+
+def groups_of_defaults(path):
+    """The first folders of the groups in a file's defaults list: of `override /system/model: x` it is `system`."""
+    config = OmegaConf.load(path)
+    defaults = OmegaConf.to_container(config).get("defaults", []) if OmegaConf.is_dict(config) else []
+    keys = [key for item in defaults if isinstance(item, dict) for key in item]
+    return {key.split(" ")[-1].lstrip("/").split("@")[0].split("/")[0] for key in keys}

@@ -10,13 +10,14 @@ from typing import Any
 import hydra
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from PIL import Image
 
 from diptych import composition
 from diptych.data.newsroom.generate import NewsroomSettings, generate_newsroom
 from diptych.data.rooms.generate import RoomsSettings, generate_rooms
 from diptych.evaluation import evaluate
+from diptych.pipeline import run_pipeline
 from diptych.training import train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,6 +66,19 @@ TINY_CAPTIONS = [
     "trainer.val_check_interval=1",
     "trainer.log_every_n_steps=1",
     "trainer.enable_progress_bar=false",
+]
+
+TINY_NEWS_SIZES = [
+    f"++data.sources.newsroom.settings.{name}={getattr(TINY_NEWS, name)}"
+    for name in ("num_train_families", "num_val_families", "num_test_families")
+]
+TINY_RETRIEVAL = [  # pipelines of photos; "+": settings that their stages have and their configs do not name
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "trainer.enable_progress_bar=false",
+    "+stages.embed_gallery_ENCODER.batch_size=8",
+    "+stages.embed_queries_ENCODER.batch_size=3",
+    "+stages.verify_geometry.num_workers=1",
 ]
 
 
@@ -157,6 +171,20 @@ def run_evaluate(run_dir: Path, *overrides: str) -> dict[str, Any]:
     """`python evaluate.py` with these overrides; returns its metrics.json."""
     _run("evaluate", evaluate, run_dir, overrides)
     return json.loads((run_dir / "metrics.json").read_text())
+
+
+def run_pipeline_with(*overrides: str) -> None:
+    """`python -m diptych.pipeline` with these overrides, in this process."""
+    run_pipeline(compose_pipeline(*overrides))
+
+
+def compose_pipeline(*overrides: str) -> DictConfig:
+    """What `python -m diptych.pipeline` with these overrides hands to `run_pipeline`."""
+    composition.register_resolvers()
+    with hydra.initialize_config_dir(str(composition.CONFIG_FOLDER), version_base="1.3"):
+        config = hydra.compose("pipeline", overrides=list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
 
 
 def _run(name: str, function: Any, run_dir: Path, overrides: tuple[str, ...]) -> None:

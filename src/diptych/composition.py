@@ -61,6 +61,9 @@ def entry_point(config_name: str, run: Callable[[DictConfig], Any], open_section
 def explain(error: Exception, config_name: str) -> str:
     """The error in one message; for a key that no config has, the nearest ones that it has."""
     message = str(error).strip()
+    if "Missing mandatory value: name" in message and config_name == "pipeline":
+        known = sorted(path.stem for path in (CONFIG_FOLDER / "pipeline").glob("*.yaml"))
+        return f"no pipeline is named; choose one: pipeline={', pipeline='.join(known)}"
     if "Missing mandatory value: name" in message:
         known = sorted(path.stem for path in (CONFIG_FOLDER / "experiment").glob("*.yaml"))
         return (
@@ -87,7 +90,7 @@ def _without(key: str) -> list[str]:
     return [
         word
         for word in words
-        if word.split("=")[0] in ("experiment", "data", "trainer", "system/model") and key not in word
+        if word.split("=")[0] in ("experiment", "pipeline", "data", "trainer", "system/model") and key not in word
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from diptych import checkpoints
 from diptych.caption_evaluation import read_captions
 from diptych.caption_scoring import caption_and_score
-from diptych.data.retrieval_file import first_of_each_article, read_retrieval
+from diptych.data.base_captions import read_base_captions
+from diptych.data.retrieval_file import article_ids, read_retrieval
 from diptych.evaluation import build_trained, checkpoint_path
 from diptych.stages.manifest import open_folder
 from diptych.stages.record_stage import RecordStage
@@ -59,7 +60,9 @@ def caption_news(config: DictConfig, overrides: Sequence[str], trainer: L.Traine
     caption_and_score(trainer, system, datamodule, folder, ablation=config.ablation, **about)
     if runner.lockstep.is_main:
         query_ids = [query.query_id for query in datamodule.source.queries(config.split)]
-        print(f"submission file: {write_submission(work_dir, folder, retrieval, query_ids)}")  # noqa: T201
+        captions = without_blanks(read_captions(folder / "predictions.jsonl"), read_base_captions(base_captions))
+        path = write_eventa(work_dir / "submission", captions, article_ids(read_retrieval(retrieval)), query_ids)
+        print(f"submission file: {path}")  # noqa: T201
 
 
 def fuser_data(trained: DictConfig, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -78,13 +81,12 @@ def fuser_data(trained: DictConfig, config: DictConfig, overrides: Sequence[str]
     return data.data
 
 
-def write_submission(work_dir: Path, folder: Path, retrieval: Path, query_ids: Sequence[str]) -> Path:
-    """EVENTA's file out of the captions in `folder` and the articles."""
-    articles = {
-        query_id: [str(candidate.article_id) for candidate in first_of_each_article(candidates)]
-        for query_id, candidates in read_retrieval(retrieval).items()
-    }
-    return write_eventa(work_dir / "submission", read_captions(folder / "predictions.jsonl"), articles, list(query_ids))
+def without_blanks(captions: Mapping[str, str], base_captions: Mapping[str, str]) -> dict[str, str]:
+    """The captions with the base caption in the place of a blank one, which a submission may not hold; said aloud."""
+    blank = [query_id for query_id, caption in captions.items() if not caption.strip()]
+    if blank:
+        log.warning("%d captions are blank; the submission has their base captions: %s", len(blank), ", ".join(blank))
+    return {**captions, **{query_id: base_captions.get(query_id, "") for query_id in blank}}
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from diptych import composition
 from diptych.evaluation import quiet_lightning
 from diptych.news_captioning import caption_news
+from diptych.report.retrieval_report import write_retrieval_report
 from diptych.stages.runner import PipelineRunner, StageRun
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ def run_pipeline(config: DictConfig) -> None:
     """Runs the composed pipeline's stages, in their order."""
     config = prepare_config(config)
     runs = stage_runs(config)
+    if config.get("dry_run"):
+        print_estimates(runs)
+        return
     quiet_lightning()
     work_dir = Path(config.work_dir)
     own = {"logger": False, "enable_progress_bar": False, "default_root_dir": str(work_dir)}  # the runner has a bar
@@ -40,6 +44,9 @@ def run_pipeline(config: DictConfig) -> None:
         prepare_source(config)
     runner.run(runs)
     if runner.lockstep.is_main:
+        if "articles" in config.stages:
+            source = composition.build(config.source, _convert_="all")
+            print(f"report: {write_retrieval_report(work_dir / 'report', runs, source, config.split)}")  # noqa: T201
         print(f"everything is in {work_dir}")  # noqa: T201
     if config.get("ckpt") is not None:
         caption_news(config, HydraConfig.get().overrides.task, trainer, runner)
@@ -49,7 +56,7 @@ def prepare_config(config: DictConfig) -> DictConfig:
     """The config with one stage for each encoder where it says ENCODER, and with its source named.
 
     Raises:
-        ValueError: no pipeline is chosen, or one of its values is missing.
+        ValueError: no pipeline is chosen, one of its values is missing, or it has no encoder where it needs one.
     """
     if OmegaConf.is_missing(config, "name"):
         known = sorted(path.stem for path in (composition.CONFIG_FOLDER / "pipeline").glob("*.yaml"))
@@ -58,6 +65,11 @@ def prepare_config(config: DictConfig) -> DictConfig:
     if missing:
         raise ValueError(f"pipeline={config.name} needs {', '.join(f'{key}=...' for key in missing)}")
     plain = OmegaConf.to_container(config)
+    if not plain["encoders"] and any(_EACH in str(name) for name in plain["stages"]):
+        raise ValueError(
+            f"pipeline={config.name} has no encoder to search with; choose data=newsroom or data=openevents, which have"
+            " some, or add one: +encoder@encoders.clip=clip_b32"
+        )
     plain = {key: _expand(value, list(plain["encoders"])) for key, value in plain.items()}
     sources = list(plain["data"]["sources"])
     if len(sources) == 1:
@@ -88,6 +100,17 @@ def stage_runs(config: DictConfig) -> list[StageRun]:
     if not runs:
         raise ValueError(f"pipeline={config.name} has no stages")
     return runs
+
+
+def print_estimates(runs: Sequence[StageRun]) -> None:
+    """What the stages that ask a model have yet to ask, and what that costs; nothing is sent."""
+    usual = most = 0.0
+    for run in runs:
+        if hasattr(run.stage, "estimate"):
+            estimate = run.stage.estimate()
+            print("\n".join(estimate.lines(run.name)))  # noqa: T201
+            usual, most = usual + (estimate.usual_usd or 0.0), most + (estimate.most_usd or 0.0)
+    print(f"all stages: {usual:.2f} USD, at most {most:.2f} before retries; nothing was sent")  # noqa: T201
 
 
 def _expand(value: Any, encoders: list[str]) -> Any:

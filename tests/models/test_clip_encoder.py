@@ -3,16 +3,13 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 from torchvision.io import write_png
 
-from diptych import checkpoints
 from diptych.contracts import ImageSpec
 from diptych.data.images import ImageReader
 from diptych.models.backbones.clip import CLIPPreprocessing
 from diptych.models.backbones.clip_encoder import CLIPEncoder
 from diptych.models.backbones.image_transforms import PhotoTransform, normalise
-from diptych.models.baseline_composers import BaselineComposer
 
 
 def photo(height, width):
@@ -62,27 +59,3 @@ def test_normalise():
     pixels = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)
     spec = ImageSpec(1, (0.0, 0.5, 0.2), (1.0, 0.5, 2.0))
     torch.testing.assert_close(normalise(pixels, spec).flatten(), torch.tensor([0.0, 1.0, 0.0]))
-
-
-def test_the_backbone_of_a_cir_checkpoint(tiny_backbone, tmp_path):
-    trained = tiny_backbone()
-    with torch.no_grad():
-        for parameter in trained.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    system = nn.ModuleDict({"model": BaselineComposer(trained)})  # as CIRSystem holds its composer
-    weights = system.state_dict() | {"model.projection.weight": torch.zeros(2)}
-    content = {"state_dict": weights, checkpoints.KEY: checkpoints.describe("name: a")}
-    torch.save(content, tmp_path / "best.ckpt")
-    encoder = CLIPEncoder(tiny_backbone(), tmp_path / "best.ckpt")
-    encoder.load()
-    pixels = encoder.transform(photo(30, 30))[None]
-    torch.testing.assert_close(encoder.embed_images(pixels), F.normalize(trained.encode_image(pixels).embedding, dim=1))
-    del content["state_dict"]["model.backbone.clip.visual.proj"]
-    torch.save(content, tmp_path / "best.ckpt")
-    with pytest.raises(ValueError, match="weights belong to another model; missing .'clip.visual.proj'"):
-        encoder.load()
-    torch.save(content | {"state_dict": {"model.lora": torch.zeros(1)}}, tmp_path / "best.ckpt")
-    with pytest.raises(ValueError, match="best.ckpt holds no CLIP backbone; name a checkpoint of a CIR system"):
-        encoder.load()
-    with pytest.raises(ValueError, match="there is no such checkpoint file"):
-        CLIPEncoder(tiny_backbone(), tmp_path / "none.ckpt").load()

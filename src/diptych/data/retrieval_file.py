@@ -76,6 +76,14 @@ def first_of_each_article(candidates: Iterable[Candidate]) -> tuple[Candidate, .
     return tuple(first.values())
 
 
+def article_ids(retrieval: Mapping[str, Iterable[Candidate]]) -> dict[str, list[str]]:
+    """The articles of every query, best first, each once."""
+    return {
+        query_id: [str(candidate.article_id) for candidate in first_of_each_article(candidates)]
+        for query_id, candidates in retrieval.items()
+    }
+
+
 def _record(query_id: str, candidates: Sequence[Candidate], path: Path) -> dict[str, object]:
     where = f"{path} is not written: query {query_id!r}"
     if not query_id.strip():

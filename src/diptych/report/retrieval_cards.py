@@ -12,6 +12,7 @@ from typing import Any
 from diptych.contracts import Candidate, NewsSource
 from diptych.data.retrieval_file import first_of_each_article, read_retrieval
 from diptych.record_log import RecordLog
+from diptych.stages.runner import StageRun
 
 VERIFICATION, ARTICLES = "verify_geometry", "articles"  # the names of the stages in the pipelines
 
@@ -20,8 +21,8 @@ VERIFICATION, ARTICLES = "verify_geometry", "articles"  # the names of the stage
 class RetrievalCard:
     """One query of the report.
 
-    `before` and `after` are its candidates, best first, without and with geometric verification; `before` is empty where
-    there was none. `findings` are what verification found of a candidate, by image id. `article_id` is the right
+    `before` and `after` are its candidates, best first, without and with geometric verification; `before` is empty
+    where there was none. `findings` are what verification found of a candidate, by image id. `article_id` is the right
     article, None where it is not known; `matches` the picture of matches with the first candidate, if one was drawn.
     """
 
@@ -38,6 +39,11 @@ class RetrievalCard:
         return bool(self.before) and self.before != self.after
 
     @property
+    def first_changed(self) -> bool:
+        """Whether another candidate comes first than before."""
+        return self.moved and self.before[:1] != self.after[:1]
+
+    @property
     def wrong(self) -> bool:
         """Whether the right article is known, and does not come first."""
         return self.article_id is not None and rank_of(self.article_id, self.after) != 1
@@ -49,29 +55,21 @@ def rank_of(article_id: str, candidates: Sequence[Candidate]) -> int | None:
     return articles.index(article_id) + 1 if article_id in articles else None
 
 
-def read_cards(stages: Mapping[str, Path], settings: Mapping[str, Mapping[str, Any]], source: NewsSource, split: str):
+def read_cards(runs: Sequence[StageRun], source: NewsSource, split: str) -> list[RetrievalCard]:
     """A card for every query of the split that the run has candidates of, in the split's order.
 
     With verification in the run its candidates are shown, else those of the articles; neither: no cards.
 
-    Args:
-        stages: The folders of the stages by name.
-        settings: What each stage was run with, by name.
-        source: Says which articles are right.
-        split: Of the source's queries.
-
     Raises:
         ValueError: a file of a stage is damaged; names it.
     """
+    by_name = {run.name: run for run in runs}
     queries = source.queries(split)
-    folder = stages.get(VERIFICATION)
-    if folder is None or not (folder / "retrieval.json").is_file():
-        path = stages.get(ARTICLES, Path()) / "retrieval.json"
-        ranked = read_retrieval(path) if path.is_file() else {}
+    if VERIFICATION not in by_name:
+        ranked = read_retrieval(by_name[ARTICLES].folder / "retrieval.json") if ARTICLES in by_name else {}
         return [RetrievalCard(q.query_id, q.article_id, ranked[q.query_id]) for q in queries if q.query_id in ranked]
-    after = read_retrieval(folder / "retrieval.json")
-    path = Path(settings[VERIFICATION]["input"])
-    before = read_retrieval(path) if path.is_file() else {}
+    folder = by_name[VERIFICATION].folder
+    before, after = read_retrieval(by_name[VERIFICATION].settings["input"]), read_retrieval(folder / "retrieval.json")
     records = RecordLog(folder / "records.jsonl").read()
     return [
         RetrievalCard(
@@ -91,7 +89,8 @@ def choose_cards(cards: Sequence[RetrievalCard], max_cards: int, seed: int = 0) 
     """Which cards are shown: at most `max_cards`, by group: `moved`, `wrong` of the others, and `other`.
 
     The groups take turns, so that each that has queries is shown; in a group those with a picture of matches come
-    first, then the seed decides. Each group stands in the order of `cards`.
+    first, then those whose first candidate is a new one, then the seed decides. Each group stands in the order of
+    `cards`.
     """
     groups: dict[str, list[RetrievalCard]] = {"moved": [], "wrong": [], "other": []}
     for card in cards:
@@ -99,7 +98,8 @@ def choose_cards(cards: Sequence[RetrievalCard], max_cards: int, seed: int = 0) 
     draw = random.Random(seed)
     drawn = []
     for name, members in groups.items():
-        order = sorted(draw.sample(members, len(members)), key=lambda card: card.matches is None)
+        order = draw.sample(members, len(members))
+        order.sort(key=lambda card: (card.matches is None, not card.first_changed))
         drawn.append([(name, card.query_id) for card in order])
     turns = [pick for turn in zip_longest(*drawn) for pick in turn if pick is not None]
     chosen = set(turns[:max_cards])

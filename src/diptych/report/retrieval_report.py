@@ -16,6 +16,7 @@ from diptych.contracts import Candidate, NewsSource
 from diptych.report.page import filter_box, render_frame
 from diptych.report.pictures import Thumbnails
 from diptych.report.retrieval_cards import ARTICLES, VERIFICATION, RetrievalCard, choose_cards, rank_of, read_cards
+from diptych.stages.runner import StageRun
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ NUM_CANDIDATES = 5
 MATCHES_SIZE = 960
 _EXPLANATIONS = {
     "moved": ("Moved by verification", "Queries whose candidates have another order after geometric verification."),
-    "wrong": ("Wrong", "Queries of the same order as before whose first candidate is not of the right article."),
+    "wrong": ("Wrong", "Queries of an order that was kept whose first candidate is not of the right article."),
     "other": ("Others", "A draw from the other queries, with a fixed seed."),
 }
 
@@ -36,7 +37,7 @@ img.matches { display: block; max-width: 100%; height: auto; margin: 6px 0; bord
 
 
 def write_retrieval_report(
-    folder: Path, stages: Mapping[str, Path], source: NewsSource, split: str, max_queries: int = 24
+    folder: Path, runs: Sequence[StageRun], source: NewsSource, split: str, max_queries: int = 24
 ) -> Path:
     """Writes `folder/index.html` and returns its path; the same run and data give the same bytes.
 
@@ -45,7 +46,7 @@ def write_retrieval_report(
 
     Args:
         folder: Made if it does not exist; the page of an earlier report is replaced.
-        stages: The folders of the run's stages by name, in their order.
+        runs: The stages of the pipeline, which has run, in their order.
         source: Where photos lie, and which articles are right.
         split: Of the source's queries.
         max_queries: Shown on the page, about 50 KB each for photographs (see `choose_cards`).
@@ -53,15 +54,14 @@ def write_retrieval_report(
     Raises:
         ValueError: a file of a stage is damaged; names it.
     """
-    manifests = {name: _read_json(path / "manifest.json") for name, path in stages.items()}
-    manifests = {name: manifest for name, manifest in manifests.items() if manifest}
-    sections = [("stages", "Stages", _stages(manifests))]
-    if metrics := _read_json(stages.get(ARTICLES, Path()) / "metrics.json"):
+    folders = {run.name: run.folder for run in runs}
+    sections = [("stages", "Stages", _stages(folders))]
+    if metrics := _read_json(folders, ARTICLES, "metrics.json"):
         sections.insert(0, ("metrics", "Metrics", _metrics(metrics)))
-    if counts := _read_json(stages.get(VERIFICATION, Path()) / "verification.json"):
+    counts = _read_json(folders, VERIFICATION, "verification.json")
+    if counts is not None and any(counts["outcomes"].values()):  # policy=off compares nothing
         sections.append(("verification", "Geometric verification", _verification(counts)))
-    settings = {name: manifest["settings"] for name, manifest in manifests.items()}
-    cards = read_cards({name: stages[name] for name in manifests}, settings, source, split)
+    cards = read_cards(runs, source, split)
     pictures = _Pictures(source, split)
     groups = choose_cards(cards, max_queries)
     for place, (name, chosen) in enumerate((name, chosen) for name, chosen in groups.items() if chosen):
@@ -70,7 +70,7 @@ def write_retrieval_report(
         body = "\n".join(_card(card, pictures) for card in chosen)
         sections.append((name, heading, f'<p class="soft">{escape(explanation)}</p>{intro}\n{body}'))
     if not cards:
-        sections.append(("queries", "Queries", f'<p class="soft">No query has candidates yet.</p>{_FILTER}'))
+        sections.append(("queries", "Queries", f'<p class="soft">No query has candidates.</p>{_FILTER}'))
     page = folder / "index.html"
     folder.mkdir(parents=True, exist_ok=True)
     shown = sum(map(len, groups.values()))
@@ -131,19 +131,23 @@ def _metrics(record: Mapping[str, Any]) -> str:
     return f'<p class="soft">{escape(note)}</p>{_table("ranking", names, rows)}'
 
 
-def _stages(manifests: Mapping[str, Mapping[str, Any]]) -> str:
+def _stages(folders: Mapping[str, Path]) -> str:
     rows = []
-    for name, manifest in manifests.items():
+    for name in folders:
+        manifest = _read_json(folders, name, "manifest.json") or {}
         failed = manifest.get("failed", {})
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in failed.items())
-        done = f"{manifest['done']:,}" if "done" in manifest else "not finished"
-        rows.append((name, [done, f"{sum(failed.values()):,}", reasons]))
+        rows.append((name, [f"{manifest.get('done', 0):,}", f"{sum(failed.values()):,}", reasons]))
     return _table("stage", ["done", "failed", "reasons"], rows)
 
 
 def _verification(counts: Mapping[str, Any]) -> str:
     pairs = sum(counts["outcomes"].values())
-    facts = {"queries": counts["queries"], "of these with another order": counts["moved"], "pairs compared": pairs}
+    facts = {
+        "queries": counts["queries"],
+        "of these with another order": counts["moved"],
+        "pairs of query and candidate": pairs,
+    }
     facts |= {f"of these {name.replace('_', ' ')}": number for name, number in counts["outcomes"].items()}
     return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{value:,}</dd>" for name, value in facts.items()) + "</dl>"
 
@@ -195,7 +199,8 @@ def _facts(card: RetrievalCard) -> str:
     if card.moved:
         earlier = rank_of(card.article_id, card.before)
         gained = rank is not None and (earlier is None or rank < earlier)
-        facts += f"<span{' class="better"' if gained else ''}>before verification: {_in_words(earlier)}</span>"
+        css = ' class="better"' if gained else ""
+        facts += f"<span{css}>before verification {_in_words(earlier)}</span>"
     return facts
 
 
@@ -241,11 +246,12 @@ def _figure(css: str, address: str | None, words: str, more: str, image_id: str,
     )
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file; None where there is no file."""
+def _read_json(folders: Mapping[str, Path], stage: str, name: str) -> dict[str, Any] | None:
+    """The object in a stage's file; None where there is no such stage or file."""
+    path = folders.get(stage, Path()) / name
+    if stage not in folders or not path.is_file():
+        return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); delete it, and run the pipeline again") from None
+        raise ValueError(f"{path} is not JSON ({error}); remove its folder, and run the pipeline again") from None

@@ -36,6 +36,7 @@ class EmbedPhotos(RecordStage):
     ) -> None:
         self.source, self.encoder, self.split = source, encoder, split
         self.dtype, self.batch_size, self.num_workers = dtype, batch_size, num_workers
+        self.input_files = tuple(getattr(encoder, "input_files", ()))  # a checkpoint that may be trained anew
         self.record_key = "image_id" if split is None else "query_id"
 
     def open_sink(self, folder: Path, part: int | None) -> EmbeddingStore:

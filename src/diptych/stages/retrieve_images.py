@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +12,12 @@ from torch import Tensor
 
 from diptych.contracts import Candidate, Failure, NewsSource
 from diptych.data.embedding_store import FACTS, IDS, StoredEmbeddings, open_embeddings
-from diptych.data.retrieval_file import first_of_each_article, write_retrieval
+from diptych.data.retrieval_file import first_of_each_article
 from diptych.stages.record_stage import RecordStage
+from diptych.stages.retrieval_output import retrieval_record, write_records
 
 log = logging.getLogger(__name__)
 
-OUTPUT = "retrieval.json"
 _QUERIES_AT_ONCE = 2048  # one pass over the gallery each; a killed run does at most so many again
 _FIRST_SEARCH = 2  # times `depth`: photos of one article are near each other
 _NEXT_SEARCH = 4  # times as many for the queries that still lack articles
@@ -104,11 +103,7 @@ class RetrieveImages(RecordStage):
             names = found[start : start + _QUERIES_AT_ONCE]
             vectors = np.array(queries.vectors[[places[name] for name in names]], np.float32)
             for row, candidates in self._candidates(vectors, gallery, article_of):
-                results = [
-                    {"image_id": candidate.image_id, "article_id": candidate.article_id, "score": candidate.score}
-                    for candidate in candidates
-                ]
-                yield {"query_id": names[row], "results": results}
+                yield retrieval_record(names[row], candidates)
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """Writes the retrieval file; queries that failed are not in it.
@@ -116,12 +111,7 @@ class RetrieveImages(RecordStage):
         Raises:
             ValueError: no query has a record.
         """
-        retrieval = {}
-        for line in (folder / "records.jsonl").read_text(encoding="utf-8").split("\n")[:-1]:
-            record = json.loads(line)
-            retrieval[record["query_id"]] = [Candidate(**result) for result in record["results"]]
-        for path in (folder / OUTPUT, *self.output_files):
-            write_retrieval(path, retrieval)
+        write_records(folder, self.output_files)
 
     def _candidates(
         self, vectors: np.ndarray, gallery: StoredEmbeddings, article_of: _ArticleOfImage

@@ -18,7 +18,7 @@ from pathlib import Path
 from diptych.data.circo import CIRCO
 from diptych.data.cirr import CIRR
 from diptych.data.openevents import OpenEvents
-from diptych.data.retrieval_file import first_of_each_article, read_retrieval
+from diptych.data.retrieval_file import article_ids, read_retrieval
 from diptych.submission.eventa import write_eventa
 from diptych.submission.servers import check
 from diptych.submission.verdict import describe
@@ -61,11 +61,7 @@ def _write(values: Mapping[str, str], source: CIRR | CIRCO | OpenEvents, split: 
     for key in _WRITE_KEYS:
         if key not in values:
             raise ValueError(f"{key}=... is missing; write needs {', '.join(f'{name}=...' for name in _WRITE_KEYS)}")
-    ranked = read_retrieval(values["retrieval"])
-    articles = {
-        query_id: [str(candidate.article_id) for candidate in first_of_each_article(candidates)]
-        for query_id, candidates in ranked.items()
-    }
+    articles = article_ids(read_retrieval(values["retrieval"]))
     query_ids = [query.query_id for query in source.queries(split)]
     return write_eventa(Path(values["output"]), read_captions(Path(values["predictions"])), articles, query_ids)
 

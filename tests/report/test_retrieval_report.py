@@ -1,0 +1,213 @@
+"""The report of a retrieval run, read back: of real stages on drawn pictures, and of cards made by hand."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from html import unescape
+from pathlib import Path
+
+import cv2
+import lightning as L
+import numpy as np
+import pytest
+
+from diptych.contracts import Candidate, NewsQuery
+from diptych.data.retrieval_file import write_retrieval
+from diptych.metrics.article_retrieval import ArticleRetrieval
+from diptych.report.retrieval_cards import RetrievalCard, choose_cards, rank_of
+from diptych.report.retrieval_report import write_retrieval_report
+from diptych.stages.articles import Articles
+from diptych.stages.runner import PipelineRunner, StageRun
+from diptych.stages.verify_geometry import VerifyGeometry
+from diptych.verification.features import Sift
+from diptych.verification.verified_policy import VerifiedPolicy
+
+POLICY = VerifiedPolicy(detector=Sift(num_features=300), depth=3)
+EVIL = "<script>alert(1)</script>"
+
+
+class Photos:
+    """A NewsSource of photos in two folders; its queries are `right`, `third` and `broken`."""
+
+    name = f"photos {EVIL}"
+
+    def __init__(self, root: Path, answers: dict[str, str | None]) -> None:
+        self.root, self.answers = root, answers
+
+    def articles(self):
+        return None
+
+    def queries(self, split):
+        return [NewsQuery(name, article_id=answer) for name, answer in self.answers.items()]
+
+    def image_path(self, split, query_id):
+        return self.root / "queries" / f"{query_id}.jpg"
+
+    def database_image_path(self, image_id):
+        if image_id == "outside":
+            raise ValueError("a path that leads outside the data")
+        return self.root / "gallery" / f"{image_id}.jpg"
+
+
+def draw(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    canvas = np.full((180, 240, 3), 128, np.uint8)
+    for _ in range(60):
+        corners = rng.uniform(0, (240, 180)) + rng.normal(0, 14, (4, 2))
+        cv2.fillPoly(canvas, [np.int32(corners)], tuple(int(value) for value in rng.integers(0, 256, 3)), cv2.LINE_AA)
+    return canvas
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "queries").mkdir()
+    (folder / "gallery").mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / f"gallery/g{number}.jpg"), draw(number))
+    cv2.imwrite(str(folder / "queries/right.jpg"), draw(0)[10:170, 15:220])
+    cv2.imwrite(str(folder / "queries/third.jpg"), draw(2)[5:160, 5:200])
+    (folder / "queries/broken.jpg").write_bytes(b"\xff\xd8 nothing")
+    first, second, third = (Candidate(f"g{number}", f"a{number}", 0.9 - number / 10) for number in range(3))
+    retrieval = {"right": (first, second, third), "third": (second, first, third), "broken": (first, second)}
+    write_retrieval(folder / "ensemble.json", retrieval)
+    return folder
+
+
+def run_stages(pictures, work, answers, policy=POLICY, verified=True):
+    """Verification and articles, run as the pipeline runs them."""
+    source = Photos(pictures, answers)
+    before, after = pictures / "ensemble.json", work / "verify_geometry/retrieval.json"
+    verify = VerifyGeometry(before, policy, source=source, split="test", num_workers=1)
+    metric = ArticleRetrieval()
+    articles = Articles(after if verified else before, source, "test", metric=metric, compare={"ensemble": before})
+    runs = [StageRun("verify_geometry", verify, work / "verify_geometry", {"input": str(before)})] if verified else []
+    runs.append(StageRun("articles", articles, work / "articles", {}))
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    PipelineRunner(trainer, work, show_progress=False).run(runs)
+    return runs, source
+
+
+ANSWERS = {"right": "a0", "third": "a2", "broken": "a1"}
+
+
+def cards_on(page):
+    """Of every query on the page: its text, and what its pictures are said to show."""
+    cards = {}
+    for body in re.findall(r"<article>(.*?)</article>", page, re.DOTALL):
+        text = unescape(re.sub(r"<[^>]+>", " ", body))
+        pictures = [unescape(words) for words in re.findall(r'(?:alt|aria-label)="([^"]+: [^"]+|matches[^"]+)"', body)]
+        cards[re.search(r"Query (\S+)", text)[1]] = (" ".join(text.split()), pictures)
+    return cards
+
+
+def test_a_run_with_verification(pictures, tmp_path, caplog):
+    runs, source = run_stages(pictures, tmp_path / "work", ANSWERS)
+    with caplog.at_level(logging.WARNING):
+        page = write_retrieval_report(tmp_path / "report", runs, source, "test").read_text()
+    assert page.count("<script>") == 1 and EVIL not in page and "http" not in page.replace("http-equiv", "")
+    cards = cards_on(page)
+    assert list(cards) == ["third", "broken", "right"], "moved, wrong, others"
+    text, shown = cards["third"]
+    assert "right article at rank 1" in text and "before verification at rank 3" in text
+    assert shown == [
+        *("query photo: third", "1: g1", "2: g0", "3 right: g2"),
+        *("query photo: third", "1 right: g2", "2: g1", "3: g0"),
+        "matches of query third and its first candidate",
+    ]
+    assert page.count('<figure class="target">') == 4
+    text, shown = cards["broken"]
+    assert "right article at rank 2" in text and "unreadable" in text and "before" not in text
+    assert shown == ["no picture, query photo: broken", "1: g0", "2 right: g1"]
+    assert re.search(r"1 right 0\.900 \d+ inliers g0 article a0", cards["right"][0])
+    assert 'class="better"' in page and page.count('class="matches"') == 2
+    assert "1 photos of the report are grey tiles" in caplog.text and "broken.jpg" in caplog.text
+
+
+def test_the_numbers(pictures, tmp_path):
+    runs, source = run_stages(pictures, tmp_path / "work", ANSWERS)
+    manifest = tmp_path / "work/articles/manifest.json"
+    content = json.loads(manifest.read_text()) | {"done": 1500, "failed": {"unreadable": 2, "<empty>": 1}}
+    manifest.write_text(json.dumps(content))
+    page = write_retrieval_report(tmp_path / "report", runs, source, "test").read_text()
+    rows = [
+        [unescape(cell) for cell in re.findall(r"<t[hd][^>]*>([^<]*)<", row)]
+        for row in re.findall("<tr>(.*?)</tr>", page)
+    ]
+    assert ["ranking", "recall at 1", "recall at 10", "average precision"] in rows
+    assert ["ensemble", "0.3333", "1.0000", "0.6111"] in rows and ["articles", "0.6667", "1.0000", "0.8333"] in rows
+    assert ["verify_geometry", "3", "0", ""] in rows and ["articles", "1,500", "3", "unreadable 2, <empty> 1"] in rows
+    facts = dict(re.findall("<dt>([^<]*)</dt><dd>([^<]*)</dd>", page))
+    assert (
+        facts["queries"] == "3" and facts["of these with another order"] == "1" and facts["of these unreadable"] == "2"
+    )
+    again = write_retrieval_report(tmp_path / "report", runs, source, "test")
+    assert again.read_text() == page and [path.name for path in again.parent.iterdir()] == ["index.html"]
+
+
+@pytest.mark.parametrize("verified", [False, True])
+def test_without_verification_the_order_is_shown_once(pictures, tmp_path, verified):
+    runs, source = run_stages(pictures, tmp_path / "work", ANSWERS, policy=None, verified=verified)
+    page = write_retrieval_report(tmp_path / "report", runs, source, "test").read_text()
+    cards = cards_on(page)
+    assert cards["third"][1] == ["query photo: third", "1: g1", "2: g0", "3 right: g2"]
+    assert "inliers" not in page and "before" not in cards["third"][0] and "Moved by" not in page
+    assert "Geometric verification" not in page
+
+
+def test_hidden_answers_frame_nothing(pictures, tmp_path):
+    runs, source = run_stages(pictures, tmp_path / "work", dict.fromkeys(ANSWERS))
+    page = write_retrieval_report(tmp_path / "report", runs, source, "test").read_text()
+    cards = cards_on(page)
+    assert list(cards) == ["third", "right", "broken"]
+    assert "answer not known" in cards["third"][0] and '"target"' not in page and "Metrics" not in page
+
+
+def test_what_is_not_there_is_a_grey_tile_or_left_out(pictures, tmp_path):
+    source = Photos(pictures, {f"q{EVIL}": "a1", "empty": "a2", "not run": None})
+    folder = tmp_path / "articles"
+    write_retrieval(folder / "retrieval.json", {f"q{EVIL}": [Candidate("outside", f"a{EVIL}", 1.0)], "empty": []})
+    runs = [StageRun("articles", None, folder, {})]
+    page = write_retrieval_report(tmp_path / "report", runs, source, "test").read_text()
+    assert EVIL not in page and page.count('class="missing"') == 3 and "no candidates" in page
+    assert "right article not found" in page and "2 of 2 queries shown" in page and "Metrics" not in page
+    page = write_retrieval_report(tmp_path / "report", [], source, "test").read_text()
+    assert "No query has candidates" in page
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match=r"manifest.json is not JSON .*; remove its folder"):
+        write_retrieval_report(tmp_path / "report", runs, source, "test")
+
+
+def card(number, moved=False, wrong=False, drawn=False, first_changed=False):
+    one, two, three = (Candidate(f"g{place}", f"a{place}", 1.0) for place in range(3))
+    after = (one, two, three)
+    before = (two, one, three) if first_changed else (one, three, two) if moved else after
+    matches = Path("matches.png") if drawn else None
+    return RetrievalCard(f"q{number:02}", "a1" if wrong else "a0", after, before, {}, matches)
+
+
+def test_groups_take_turns_and_every_card_comes_once():
+    cards = [card(number, moved=number % 2 == 0, wrong=number % 4 == 1) for number in range(40)]
+    chosen = choose_cards(cards, 9)
+    assert [len(group) for group in chosen.values()] == [3, 3, 3]
+    names = [card.query_id for group in chosen.values() for card in group]
+    assert len(set(names)) == 9 and all(group == sorted(group, key=lambda c: c.query_id) for group in chosen.values())
+    assert choose_cards(cards, 9) == chosen != choose_cards(cards, 9, seed=1)
+    assert [len(group) for group in choose_cards(cards, 24).values()] == [8, 8, 8]
+    assert [len(group) for group in choose_cards(cards, 90).values()] == [20, 10, 10]
+    assert [len(group) for group in choose_cards(cards[::2], 9).values()] == [9, 0, 0]
+
+
+def test_drawn_matches_and_new_first_candidates_come_first():
+    cards = [card(number, moved=True) for number in range(30)]
+    cards += [card(30, moved=True, first_changed=True), card(31, moved=True, drawn=True)]
+    assert [card.query_id for card in choose_cards(cards, 1)["moved"]] == ["q31"]
+    assert [card.query_id for card in choose_cards(cards, 2)["moved"]] == ["q30", "q31"]
+
+
+def test_ranks_count_articles():
+    candidates = [Candidate("g0", "a0", 1.0), Candidate("g1", "a0", 1.0), Candidate("g2", None, 1.0)]
+    candidates.append(Candidate("g3", "a3", 1.0))
+    assert rank_of("a0", candidates) == 1 and rank_of("a3", candidates) == 2 and rank_of("a4", candidates) is None
