@@ -22,7 +22,6 @@ from diptych.contracts import ArticleLookup, CaptionItem, Evidence
 from diptych.data.fusion_cache import FusionData, PreparedQuery
 from diptych.data.news_datamodule import NewsDataModule
 from diptych.data.prompt import evidence_text
-from diptych.data.sentences import split_sentences
 from diptych.distributed import rank, world_size
 from diptych.metrics.article_retrieval import article_retrieval
 from diptych.metrics.overall import overall
@@ -30,6 +29,7 @@ from diptych.metrics.record_metric import CaptionScores
 from diptych.metrics.unsupported_entity_rate import check_claims
 from diptych.report.caption_cards import CaptionCard, EntitySpan
 from diptych.report.caption_page import write_caption_report
+from diptych.sentences import split_sentences
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob
 from diptych.systems.caption_generation import count_outcomes
 from diptych.systems.post_processing import append_base_caption_words, repair_prompt_echo

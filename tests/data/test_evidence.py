@@ -6,7 +6,7 @@ import pytest
 
 from diptych.contracts import Chunk, KeyFacts
 from diptych.data.evidence import EvidenceRequest, EvidenceSelector, evidence_queries
-from diptych.data.sentences import split_sentences
+from diptych.sentences import split_sentences
 
 WORDS = ["river", "bank", "flood", "mayor", "town", "bridge", "boat", "water", "people", "night", "school", "help"]
 

@@ -34,7 +34,7 @@ class CIRDataModule(L.LightningDataModule):
     `first`). `group_size` brings that many triplets of look-alikes (a hotel, a CIRR set) side by side into a batch, as
     hard negatives. `image_cache` is a folder for images prepared once, `decoder` is `fast` or `exact` (`ImageReader`).
     `on_missing` says what a missing image does: `error` refuses to start, `drop` leaves out what cannot be read and
-    marks the protocol partial. `root` is the folder of a single source, already applied by the config.
+    marks the protocol partial. `root` is the folder of one of the sources, already applied by the config.
 
     `feature_cache` is a folder for the features of a frozen backbone, stored as `feature_dtype`; `train.py` computes
     those that are missing and hands them to `read_features`. Training then reads no images; evaluation still does.
@@ -76,7 +76,8 @@ class CIRDataModule(L.LightningDataModule):
                 "data.feature_cache holds features of the images as they are, which data.augmentation would change; "
                 "set one of them to null"
             )
-        if root is not None and len(sources) > 1:
+        having_it = [name for name, source in sources.items() if root is not None and source.root == Path(root)]
+        if root is not None and len(sources) > 1 and len(having_it) != 1:
             raise ValueError(
                 "data.root names one dataset's folder; in a mix set data.sources.<name>.root for each source"
             )

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from diptych.contracts import Chunk, KeyFacts, SentenceEncoder
-from diptych.data.sentences import Span, split_sentences
+from diptych.sentences import Span, split_sentences
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 Rule = Literal["paper", "published_code"]

@@ -33,6 +33,7 @@ _KEYS = (
     "relevant_ids",
     "group_member_ids",
     "distractors",
+    "group",
 )
 
 
@@ -173,7 +174,8 @@ def _pair(record: Record, query_id: str, wordings: tuple[str, ...]) -> tuple[Que
         relevant_ids=relevant or (() if target is None else (target,)),
         group_member_ids=members,
     )
-    triplet = None if target is None else Triplet(query_id, reference, wordings, target, distractors)
+    group = record.name("group") if "group" in record else ""
+    triplet = None if target is None else Triplet(query_id, reference, wordings, target, distractors, group)
     return query, triplet
 
 

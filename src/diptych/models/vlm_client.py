@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -15,8 +17,11 @@ from diptych.contracts import Answer, Failure
 from diptych.models.request_pace import RequestPace
 from diptych.models.server_failures import ServerFailure, failure_of, server_error
 
+log = logging.getLogger(__name__)
+
 Messages = Sequence[Mapping[str, Any]]
 
+STRUCTURED = ("auto", "on", "off")
 _FIRST_WAIT_S, _LONGEST_BACKOFF_S = 0.5, 30.0
 _LONGEST_ASKED_WAIT_S = 600.0  # what a server may ask for (Retry-After) before it counts as a refusal
 
@@ -42,6 +47,9 @@ class VLMClient:
     asks for, or else after exponentially growing times, drawn from `rng`. Each 429 halves the number of requests in
     flight, answers bring it back. `temperature` None leaves it to the server, as some models demand.
 
+    `structured` says whether a `response_format` is sent: `on`, `off`, or `auto`, which is as long as the server does
+    not refuse it. A server that takes a request only without it gets the rest without.
+
     Construction does no I/O. Connections are kept alive for as long as one event loop uses them.
 
     Raises:
@@ -58,15 +66,21 @@ class VLMClient:
         max_retries: int = 5,
         temperature: float | None = 0.0,
         rng: random.Random | None = None,
+        structured: str = "auto",
     ) -> None:
         if concurrency < 1 or not timeout_s > 0 or max_retries < 0:
             raise ValueError(
                 f"client.concurrency={concurrency}, timeout_s={timeout_s}, max_retries={max_retries}: want at least 1,"
                 " above 0, and at least 0"
             )
+        if structured not in STRUCTURED:
+            raise ValueError(f"client.structured={structured!r} is not one of {', '.join(STRUCTURED)}")
         self.model, self.base_url, self.api_key_env = model, base_url, api_key_env
         self.concurrency, self.timeout_s, self.max_retries = concurrency, timeout_s, max_retries
         self.temperature = temperature
+        self.structured = structured
+        self._sends_format = structured != "off"
+        self._format_taken = structured == "on"  # an answer has shown that the server knows it, or we are to believe so
         self._rng = rng or random.Random()
         self._connection: tuple[asyncio.AbstractEventLoop, Any, RequestPace] | None = None
 
@@ -84,12 +98,26 @@ class VLMClient:
             ServerFailure: no answer could be had; `reason` is one word.
             ValueError: the key is not set, or the package openai is not installed.
         """
-        client, pace = self._connected()
         arguments: dict[str, Any] = {"model": self.model, "messages": list(messages), "max_tokens": max_tokens}
         if self.temperature is not None:
             arguments["temperature"] = self.temperature
-        if response_format is not None:
-            arguments["response_format"] = dict(response_format)
+        if response_format is None or not self._sends_format:
+            return await self._answer(arguments)
+        try:
+            answer = await self._answer({**arguments, "response_format": dict(response_format)})
+        except ServerFailure as failure:
+            if failure.reason != "bad_request" or self._format_taken:
+                raise
+            answer = await self._answer(arguments)
+            if self._sends_format:
+                log.warning("the server takes no response_format (%s); it is asked without from now on", failure)
+            self._sends_format = False
+            return answer
+        self._format_taken = True
+        return answer
+
+    async def _answer(self, arguments: Mapping[str, Any]) -> Answer:
+        client, pace = self._connected()
         for retry in range(self.max_retries + 1):
             failure = None
             async with pace:
@@ -140,25 +168,45 @@ class VLMClient:
     # ------------------------------------------------------------------------------------------------ many requests
 
     async def map(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Answer | Failure]]:
-        """The ids of the requests with their answers, or why there is none, as they come. `requests` is taken from as
-        places become free.
+        """The results of `map_together` one by one."""
+        together = self.map_together(requests)
+        try:
+            async for results in together:
+                for result in results:
+                    yield result
+        finally:
+            await together.aclose()
+
+    async def map_together(self, requests: Iterable[Request]) -> AsyncIterator[list[tuple[str, Answer | Failure]]]:
+        """The ids of the requests with their answers, or why there is none, as they come: those together that came
+        since the last. `requests` is taken from as places become free.
 
         Raises:
-            ServerFailure: the server refuses what all requests have in common: the key, the address, or the model.
+            ServerFailure: the server refuses what all requests have in common: the key, the address, or the model. What
+                was on its way then is waited for, and given first.
             ValueError: as `complete`.
         """
         waiting = iter(requests)
         pending: set[asyncio.Task[tuple[str, Answer | Failure]]] = set()
+        refusal: ServerFailure | None = None
         try:
             while True:
-                for request in islice(waiting, self.concurrency - len(pending)):
+                for request in islice(waiting, 0 if refusal else self.concurrency - len(pending)):
                     pending.add(asyncio.create_task(self._result(request)))
+                if not pending and refusal:
+                    raise refusal
                 if not pending:
                     return
                 done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                pending -= done
+                results = []
                 for task in done:
-                    pending.discard(task)
-                    yield task.result()
+                    try:
+                        results.append(task.result())
+                    except ServerFailure as failure:  # the others may be answered, and have to be paid for
+                        refusal = refusal or failure
+                if results:
+                    yield results
         finally:
             for task in pending:
                 task.cancel()
@@ -166,24 +214,30 @@ class VLMClient:
 
     def results(self, requests: Iterable[Request]) -> Iterator[tuple[str, Answer | Failure]]:
         """`map` for callers that are not coroutines. Requests move on only while the next result is waited for."""
+        with closing(self.results_together(requests)) as together:
+            for results in together:
+                yield from results
+
+    def results_together(self, requests: Iterable[Request]) -> Iterator[list[tuple[str, Answer | Failure]]]:
+        """`map_together` for callers that are not coroutines."""
         loop = asyncio.new_event_loop()
-        results = self.map(requests)
+        together = self.map_together(requests)
         following: asyncio.Task[Any] | None = None
 
-        async def next_result() -> Any:
-            return await anext(results, None)
+        async def next_results() -> Any:
+            return await anext(together, None)
 
         try:
             while True:
-                following = loop.create_task(next_result())
-                result = loop.run_until_complete(following)
-                if result is None:
+                following = loop.create_task(next_results())
+                results = loop.run_until_complete(following)
+                if results is None:
                     return
-                yield result
+                yield results
         finally:
             if following is not None and following.cancel():  # interrupted while it waited
                 loop.run_until_complete(asyncio.wait([following]))
-            loop.run_until_complete(results.aclose())
+            loop.run_until_complete(together.aclose())
             loop.run_until_complete(self.close())
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()

@@ -5,7 +5,7 @@ import pytest
 
 from diptych.data.newsroom.casting import sample_events
 from diptych.data.newsroom.writing import write_article
-from diptych.data.sentences import split_sentences
+from diptych.sentences import split_sentences
 
 
 def texts(text: str) -> list[str]:

@@ -1,0 +1,180 @@
+"""Sentences are read as what they claim, and claims are judged by the scenes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from diptych.annotation.audit import (
+    HALLUCINATED,
+    RIGHT,
+    UNREAD,
+    WRONG,
+    audit_pair,
+    audit_table,
+    judge,
+    summarise,
+    true_changes,
+)
+from diptych.annotation.change_reading import Claim, read_claims
+from diptych.annotation.verification_question import VerificationPrompt, wilson_interval
+from diptych.data.rooms import scene as rooms
+from diptych.data.rooms.language import NOUNS, PATTERN_WORDS, describe_changes
+
+BEFORE = {
+    "rug": {"colour": "red", "pattern": "striped"},
+    "lamp": None,
+    "pillows": {"colour": "white", "count": 2},
+    "chair": {"colour": "blue", "place": "left"},
+    "plant": {"size": "small", "place": "right"},
+}
+AFTER = {
+    "rug": {"colour": "blue", "pattern": "striped"},
+    "lamp": {"colour": "green", "place": "left"},
+    "pillows": {"colour": "white", "count": 3},
+    "chair": {"colour": "blue", "place": "left"},
+    "plant": None,
+}
+
+
+@pytest.fixture
+def every_change_as_likely(monkeypatch):
+    """The set itself recolours almost always."""
+    monkeypatch.setattr(rooms, "_ATTRIBUTE_WEIGHTS", dict.fromkeys(rooms._ATTRIBUTE_WEIGHTS, 1.0))
+    kinds = {name: dataclasses.replace(kind, weight=1.0) for name, kind in rooms.KINDS.items()}
+    monkeypatch.setattr(rooms, "KINDS", kinds)
+
+
+def test_the_sets_own_sentences_are_read_right(every_change_as_likely):
+    """All of them say exactly what changed; of the way back none of them is right."""
+    rng = np.random.default_rng(3)
+    num_texts = 0
+    for _ in range(150):
+        hotel = rooms.sample_hotel(rng)
+        for one, other in ((0, 1), (0, 2), (4, 0), (5, 6), (0, 7)):
+            before, after = hotel.rooms[one], hotel.rooms[other]
+            text = describe_changes(rooms.find_changes(before, after), before, rng)
+            objects = [room.to_json()["objects"] for room in (before, after)]
+            there, back = audit_pair([text], *objects), audit_pair([text], *reversed(objects))
+            assert there.verdicts == (RIGHT,) and not there.missed, text
+            assert back.verdicts != (RIGHT,), text
+            num_texts += 1
+    assert num_texts == 750
+
+
+def test_every_word_of_the_set_is_known():
+    for name, nouns in NOUNS.items():
+        for noun in nouns:
+            assert [claim.object for claim in read_claims(f"Remove the {noun}.")] == [name]
+    for name, kind in rooms.KINDS.items():
+        words = [*kind.colours, *(word for pattern in kind.patterns for word in PATTERN_WORDS[pattern])]
+        for word in words:
+            (claim,) = read_claims(f"Make the {NOUNS[name][0]} {word}.")
+            assert next(iter(claim.after.values())) in (*kind.colours, *kind.patterns)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "claims"),
+    [
+        (
+            "Replace the lamp with a plant on the left.",
+            [("lamp", "remove", {}, {}), ("plant", "add", {}, {"place": "left"})],
+        ),
+        (
+            "The walls and the floor should be blue.",
+            [("walls", "change", {}, {"colour": "blue"}), ("floor", "change", {}, {"colour": "blue"})],
+        ),
+        ("The blue rug replaces the red one.", [("rug", "change", {"colour": "red"}, {"colour": "blue"})]),
+        ("The rug is no longer red but green.", [("rug", "change", {"colour": "red"}, {"colour": "green"})]),
+        (
+            "Make the armchair green, and shift it to the right.",
+            [("chair", "change", {}, {"colour": "green"}), ("chair", "change", {}, {"place": "right"})],
+        ),
+        ("Add another pillow to the bed.", [("pillows", "add", {}, {"count": "more"})]),
+        ("Change the number of pillows to one.", [("pillows", "change", {}, {"count": 1})]),
+        ("The suitcase has been removed.", [("suitcase", "remove", {}, {})]),
+        ("Hang one picture above the headboard.", [("pictures", "add", {}, {"count": 1})]),
+        (
+            "The lamp moves from the left side to the right side.",
+            [("lamp", "change", {"place": "left"}, {"place": "right"})],
+        ),
+        ("Upgrade the spotlight to a chrome finish.", []),
+    ],
+)  # fmt: skip
+def test_how_models_write(sentence, claims):
+    assert [(c.object, c.verb, c.before, c.after) for c in read_claims(sentence)] == claims
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        (Claim("rug", "change", {"colour": "red"}, {"colour": "blue"}), RIGHT),
+        (Claim("rug", "change", {}, {"colour": "green"}), WRONG),
+        (Claim("rug", "change", {"colour": "white"}, {"colour": "blue"}), WRONG),
+        (Claim("rug", "change", {}, {"pattern": "striped"}), WRONG),
+        (Claim("rug", "change", {}, {"pattern": "striped", "colour": "blue"}), RIGHT),
+        (Claim("rug", "remove"), WRONG),
+        (Claim("lamp", "add", {}, {"colour": "green"}), RIGHT),
+        (Claim("lamp", "add", {}, {"colour": "red"}), WRONG),
+        (Claim("lamp", "remove"), WRONG),
+        (Claim("plant", "remove", {"size": "small"}), RIGHT),
+        (Claim("plant", "state", {}, {"size": "small"}), WRONG),
+        (Claim("pillows", "add", {}, {"count": "more"}), RIGHT),
+        (Claim("pillows", "add", {}, {"count": 1}), RIGHT),
+        (Claim("pillows", "remove", {"count": 1}), WRONG),
+        (Claim("pillows", "state", {"count": 2}, {"count": 3}), RIGHT),
+        (Claim("chair", "change", {}, {"colour": "blue"}), HALLUCINATED),
+        (Claim("sofa", "add"), HALLUCINATED),
+    ],
+)
+def test_claims_are_judged_by_both_scenes(claim, verdict):
+    assert judge(claim, BEFORE, AFTER)[0] == verdict
+
+
+def test_counts_of_a_pair():
+    sentences = [
+        "Make the rug blue.",
+        "Add a red lamp.",
+        "Make the chair green and add a third pillow.",
+        "The light is softer.",
+    ]
+    audit = audit_pair(sentences, BEFORE, AFTER)
+    assert audit.verdicts == (RIGHT, WRONG, HALLUCINATED, UNREAD)
+    assert true_changes(BEFORE, AFTER) == [
+        ("rug", "colour"), ("lamp", "presence"), ("pillows", "count"), ("plant", "presence"),
+    ]  # fmt: skip
+    assert audit.missed[0] == ("lamp", "presence") and ("plant", "presence") in audit.missed
+    assert audit.counts["changed_objects"] == 4 and audit.counts["missed_objects"] == 1
+    assert audit.counts["claimed_objects"] == 4 and audit.counts["hallucinated_objects"] == 1
+
+
+def test_rates_are_sums_over_pairs_with_intervals():
+    pairs = [audit_pair(["Make the rug blue."], BEFORE, AFTER).counts] * 3
+    pairs += [audit_pair(["Make the chair red.", "Add a lamp."], BEFORE, AFTER).counts] * 3
+    summary = summarise(pairs)
+    assert summary["sentences_right"]["rate"] == pytest.approx(6 / 9) and summary["sentences_right"]["of"] == 9
+    low, high = summary["sentences_hallucinated"]["interval"]
+    assert 0 <= low < 3 / 9 < high <= 0.5 + 1e-9
+    assert summary == summarise(pairs)
+    table = audit_table({"three_stage": summary, "one_stage": summarise([])})
+    assert "three_stage" in table and "66.7 [" in table and table.splitlines()[1].endswith("none")
+
+
+@pytest.mark.parametrize(("successes", "total"), [(45, 50), (1, 3), (199, 400)])
+def test_wilson_interval_holds_the_shares_that_a_score_test_allows(successes, total):
+    for bound in wilson_interval(successes, total):
+        assert abs(successes / total - bound) == pytest.approx(1.959964 * (bound * (1 - bound) / total) ** 0.5)
+
+
+def test_wilson_interval_at_the_ends():
+    assert wilson_interval(0, 10)[0] == 0.0 and wilson_interval(10, 10)[1] == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="no share"):
+        wilson_interval(0, 0)
+
+
+def test_a_verification_prompt_needs_its_slot():
+    assert VerificationPrompt("Is it so? {sentence}").render(sentence="A {b}.", domain="x") == "Is it so? A {b}."
+    with pytest.raises(ValueError, match="no slot"):
+        VerificationPrompt("Is it so?")

@@ -1,0 +1,104 @@
+"""Annotates pairs of generated rooms from end to end, against the loopback server, a tenth of whose answers are faulty.
+
+    python tests/annotation_server/demo.py [--pairs 200] [--out runs/annotation_demo] [--steps 100]
+
+Three stages and one stage, the audit of both against the scenes, the review page, the data card, and a training on the
+triplets. Run again, it asks nothing that was answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from diptych.data.rooms.generate import RoomsSettings
+from diptych.data.rooms.source import Rooms
+
+MODEL = "rooms"
+FAULTS = ["--hallucination", "0.1", "--misdescription", "0.02", "--faults", "any=0.1", "--hang-s", "2"]
+
+
+def write_pairs(path: Path, number: int) -> None:
+    """Pairs of rooms that differ by one to three changes, from the training triplets."""
+    settings = RoomsSettings(num_train_hotels=1500, num_val_hotels=84, num_test_hotels=84)
+    rooms = Rooms(Path(os.environ.get("DIPTYCH_DATA", "data")) / "rooms", settings)
+    rooms.prepare()
+    known = sorted({(t.reference_image, t.target_image, t.group) for t in rooms.triplets("train")})
+    chosen = sorted(random.Random(0).sample(known, number))
+    lines = [
+        json.dumps(
+            {
+                "reference_image": str(rooms.image_path("train", reference).absolute()),
+                "target_image": str(rooms.image_path("train", target).absolute()),
+                "group": group,
+            }
+        )
+        for reference, target, group in chosen
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def run(*words: str, **environment: str) -> None:
+    """Runs a command of the package, shown as a user would type it."""
+    print("\n$ python " + " ".join(words), flush=True)  # noqa: T201
+    subprocess.run([sys.executable, *words], check=True, env={**os.environ, **environment})
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=Path("runs/annotation_demo"))
+    parser.add_argument("--steps", type=int, default=100)
+    options = parser.parse_args()
+    out, pairs = options.out, options.out / "pairs.jsonl"
+    write_pairs(pairs, options.pairs)
+    scenes = Path(os.environ.get("DIPTYCH_DATA", "data")) / "rooms"
+    server = [sys.executable, str(Path(__file__).with_name("server.py")), "--port", "0", "--scenes", str(scenes)]
+    with subprocess.Popen([*server, *FAULTS], stdout=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().strip()
+        try:
+            for pipeline, folder in (("annotate_triplets", "three_stage"), ("annotate_one_stage", "one_stage")):
+                common = [f"pairs={pairs}", f"out={out / folder}", f"model={MODEL}", f"base_url={address}"]
+                run(
+                    "-m",
+                    "diptych.pipeline",
+                    f"pipeline={pipeline}",
+                    *common,
+                    "domain=hotel",
+                    "max_objects=12",
+                    "asker.client.timeout_s=5",
+                    OPENAI_API_KEY="any",
+                )
+        finally:
+            process.terminate()
+    work = {"three_stage": "write_modifications", "one_stage": "one_stage"}
+    ways = ", ".join(f"{way}: {out / way / 'work' / stage / 'records.jsonl'}" for way, stage in work.items())
+    run(
+        "-m",
+        "diptych.pipeline",
+        "pipeline=audit_triplets",
+        f"pairs={pairs}",
+        f"out={out / 'audit'}",
+        f"ways={{{ways}}}",
+    )
+    run("-m", "diptych.report.annotation_review", str(out / "three_stage"), "--pairs", str(pairs))
+    run("-m", "diptych.report.data_card", str(out / "three_stage"))
+    run(
+        "train.py",
+        "experiment=cir_rooms",
+        "data=triplets",
+        f"data.root={out / 'three_stage'}",
+        "name=annotation_demo_training",
+        f"trainer.max_steps={options.steps}",
+    )
+
+
+if __name__ == "__main__":
+    main()

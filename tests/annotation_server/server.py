@@ -1,0 +1,274 @@
+"""A server like OpenAI's on loopback that answers questions about rooms, as well as asked and as badly as asked.
+
+    python tests/annotation_server/server.py --port 0 --scenes data/rooms --hallucination 0.1 --faults any=0.1
+
+prints its base URL and serves until it is stopped. Tests start it in a thread:
+
+    with AnnotationServer(ServerSettings(scenes=folder, faults={"cut": 1.0})) as server:
+        client = openai.OpenAI(base_url=server.base_url, api_key="any")
+
+Served: POST /v1/chat/completions; GET /v1/models; /v1/files and /v1/batches; GET /images/... of the set; and GET
+/count, what `Count` knows and how often each fault hit, which no fault hits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # started as a command
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from annotation_server.batches import Batches, NotFound
+from annotation_server.completions import completion
+from annotation_server.count import Count
+from annotation_server.faults import CONTENT, TRANSPORT, Faults
+from annotation_server.file_routes import boundary, respond_about_files
+from annotation_server.http_connection import (
+    ConnectionBroken,
+    HttpConnection,
+    HttpRequest,
+    HttpResponse,
+    error_response,
+    json_response,
+)
+from annotation_server.rooms_answers import Asked, RoomsAnswers, Untruth, read_question
+from annotation_server.rooms_images import RoomsFolder
+
+CHAT = "/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """How the server answers. `scenes` is a rooms set; without one it knows no pictures. `faults` are rates by name
+    (`Faults`). `latency_s` is what each chat answer takes, `hang_s` what a hanging one takes until its connection is
+    reset, `batch_s` what a batch takes and `batch_answered` the share of it that a fault lets through. With an
+    `api_key`, requests without it are refused. Without `structured`, requests with a JSON schema or mode are.
+    """
+
+    scenes: Path | None = None
+    untruth: Untruth = field(default_factory=Untruth)
+    faults: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    latency_s: float = 0.0
+    retry_after_s: float = 1.0
+    hang_s: float = 600.0
+    batch_s: float = 0.2
+    batch_answered: float = 0.5
+    structured: bool = True
+    api_key: str | None = None
+
+
+class AnnotationServer:
+    """The server, on a port of loopback (0: any free one); a context manager that runs it in a thread.
+
+    Raises:
+        ValueError: a setting makes no sense.
+    """
+
+    def __init__(self, settings: ServerSettings | None = None, port: int = 0) -> None:
+        self.settings = settings or ServerSettings()
+        self._port = port
+        self._rooms = RoomsFolder(self.settings.scenes) if self.settings.scenes is not None else None
+        self._answers = RoomsAnswers(self._rooms, self.settings.untruth, self.settings.seed)
+        self._faults = Faults(self.settings.faults, self.settings.seed)
+        self._count = Count()
+        self._batches = Batches(self._answer_line, self._faults, self.settings.batch_s, self.settings.batch_answered)
+        self._connections: set[HttpConnection] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self.base_url = ""
+
+    # ------------------------------------------------------------------------------------------------- its life
+
+    async def serve(self) -> asyncio.Server:
+        """Listens, in the running loop; `base_url` is known from then on."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: HttpConnection(self._respond, self._connections), "127.0.0.1", self._port, backlog=1024
+        )
+        self._port = server.sockets[0].getsockname()[1]
+        self.base_url = f"http://127.0.0.1:{self._port}/v1"
+        return server
+
+    def count(self) -> dict[str, Any]:
+        """What GET /count says."""
+        return {**self._count.to_json(), "faults": dict(self._faults.count)}
+
+    def __enter__(self) -> AnnotationServer:
+        self._loop = asyncio.new_event_loop()
+        self._listening = self._loop.run_until_complete(self.serve())
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        assert self._loop is not None and self._thread is not None
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _stop(self) -> None:
+        self._listening.close()
+        for connection in list(self._connections):
+            connection.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    # --------------------------------------------------------------------------------------------------- routes
+
+    async def _respond(self, request: HttpRequest) -> HttpResponse:
+        if request.path == "/count":
+            return json_response(self.count())
+        if request.path.startswith("/images/"):
+            path = self._rooms.path(request.path[1:]) if self._rooms else None
+            return HttpResponse(200, path.read_bytes(), "image/jpeg") if path else error_response(404, "no such image")
+        key = self.settings.api_key
+        if key is not None and request.headers.get("authorization") != f"Bearer {key}":
+            return error_response(401, "Incorrect API key provided.", code="invalid_api_key")
+        if (request.method, request.path) == ("POST", CHAT):
+            self._count.enter(1)
+            try:
+                return await self._chat(request)
+            finally:
+                self._count.enter(-1)
+        fault = self._faults.draw(_content(request), TRANSPORT)
+        refused = await self._transport_fault(fault)
+        if refused is not None:
+            return refused
+        try:
+            response = respond_about_files(request, self._batches)
+        except NotFound as error:
+            return error_response(404, str(error))
+        except ValueError as error:
+            return error_response(400, str(error))
+        if fault == "lost_reply":
+            raise ConnectionBroken
+        return response
+
+    async def _transport_fault(self, fault: str) -> HttpResponse | None:
+        if fault == "rate_limit":
+            after = {"retry-after": f"{self.settings.retry_after_s:g}"}
+            return error_response(429, "Rate limit reached.", "requests", after, code="rate_limit_exceeded")
+        if fault == "server_error":
+            return error_response(500, "The server had an error while processing your request.", "server_error")
+        if fault == "hang":
+            await asyncio.sleep(self.settings.hang_s)
+        if fault in ("reset", "hang"):
+            raise ConnectionBroken
+        return None
+
+    # ----------------------------------------------------------------------------------------------------- chat
+
+    async def _chat(self, request: HttpRequest) -> HttpResponse:
+        digest = _content(request)
+        try:
+            body = json.loads(request.body)
+            asked = self._read(body)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return error_response(400, f"{error}", param="response_format" if "response_format" in str(error) else None)
+        self._count.start(asked.kind, digest)
+        fault = self._faults.draw(digest, TRANSPORT + CONTENT)
+        refused = await self._transport_fault(fault)
+        if refused is not None:
+            return refused
+        answer = completion(body, asked, self._answers.answer(asked), fault, digest.hex())
+        if self.settings.latency_s:
+            await asyncio.sleep(self.settings.latency_s)
+        self._count.answer(asked.kind)
+        if fault == "lost_reply":
+            raise ConnectionBroken
+        return json_response(answer)
+
+    def _read(self, body: dict[str, Any]) -> Asked:
+        if body.get("stream"):
+            raise ValueError("this server does not stream")
+        if not isinstance(body.get("model"), str):
+            raise ValueError("you must provide a model parameter")
+        if not self.settings.structured and (body.get("response_format") or {}).get("type", "text") != "text":
+            raise ValueError("response_format: this server supports text only")
+        return read_question(body, self._rooms)
+
+    def _answer_line(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """A request of a batch; of the transport faults only errors of the server can hit it."""
+        digest = hashlib.blake2b(json.dumps(body).encode(), digest_size=16).digest()
+        try:
+            asked = self._read(body)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return 400, json.loads(error_response(400, str(error)).body)
+        self._count.start(f"batch/{asked.kind}", digest)
+        fault = self._faults.draw(digest, ("server_error", *CONTENT))
+        if fault == "server_error":
+            return 500, json.loads(error_response(500, "The server had an error.", "server_error").body)
+        self._count.answer(f"batch/{asked.kind}")
+        return 200, completion(body, asked, self._answers.answer(asked), fault, digest.hex())
+
+
+def _content(request: HttpRequest) -> bytes:
+    """A digest of what a request says; the boundary of a form, which clients draw anew each time, is none of it."""
+    body = request.body
+    if separator := boundary(request):
+        body = body.replace(separator, b"")
+    head = f"{request.method} {request.path} {sorted(request.query.items())} ".encode()
+    return hashlib.blake2b(head + body, digest_size=16).digest()
+
+
+# -------------------------------------------------------------------------------------------------------- command
+
+
+def _rates(text: str) -> dict[str, float]:
+    try:
+        return {name: float(rate) for name, rate in (item.split("=") for item in text.split(",") if item)}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: want name=rate,name=rate") from error
+
+
+async def _serve_until_stopped(server: AnnotationServer) -> None:
+    stopped = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    await server.serve()
+    print(server.base_url, flush=True)  # noqa: T201  whoever started this reads it
+    await stopped.wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    defaults = ServerSettings()
+    parser = argparse.ArgumentParser(description="Serve answers about rooms, in OpenAI's form, on loopback.")
+    parser.add_argument("--port", type=int, default=0, help="0: any free one; the address is printed")
+    parser.add_argument("--scenes", type=Path, default=None, help="folder of a rooms set")
+    parser.add_argument("--hallucination", type=float, default=0.0, help="share of untrue sentences")
+    parser.add_argument("--one-stage-hallucination", type=float, default=None, help="default: twice --hallucination")
+    parser.add_argument("--misdescription", type=float, default=0.0, help="share of objects described wrongly")
+    parser.add_argument("--faults", type=_rates, default={}, help="name=rate,...; any=0.1: a tenth of the requests")
+    for name in ("latency_s", "retry_after_s", "hang_s", "batch_s", "batch_answered"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-structured", dest="structured", action="store_false", help="refuse response_format")
+    parser.add_argument("--api-key", default=None, help="refuse requests without it")
+    options = vars(parser.parse_args(arguments))
+    port, sentences, objects = options.pop("port"), options.pop("hallucination"), options.pop("misdescription")
+    one_stage = options.pop("one_stage_hallucination")
+    untruth = Untruth(sentences, min(1.0, 2 * sentences) if one_stage is None else one_stage, objects)
+    try:
+        server = AnnotationServer(ServerSettings(untruth=untruth, **options), port)
+    except ValueError as error:
+        parser.error(str(error))
+    asyncio.run(_serve_until_stopped(server))
+
+
+if __name__ == "__main__":
+    main()
