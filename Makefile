@@ -1,12 +1,13 @@
 # make demo: install, generate the rooms set, train and evaluate on the CPU.   make test: install, lint, test.
-# make demo-captions: the same for captions of news photos.
+# make demo-captions: the same for captions of news photos.   make demo-annotation: triplets from image pairs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
 
-.PHONY: setup setup-demo demo demo-captions demo-retrieval test lint format lock bench-cir bench-captions bench-retrieval
+.PHONY: setup setup-demo demo demo-captions demo-retrieval demo-annotation test lint format lock
+.PHONY: bench-cir bench-captions bench-retrieval bench-annotation
 
 setup: $(STAMP)
 
@@ -37,6 +38,10 @@ demo-captions: setup-demo
 # From query photos to articles on the newsroom set (generated on first use), without and with geometric verification.
 demo-retrieval: setup
 	$(BIN)/python -m diptych.pipeline pipeline=news_retrieval data=newsroom trainer=cpu
+
+# Annotates pairs of rooms in three stages and in one, against a server on this machine with faults; trains on the result.
+demo-annotation: setup
+	$(BIN)/python tests/annotation_server/demo.py
 
 lint: setup
 	$(BIN)/ruff check .
@@ -69,6 +74,9 @@ bench-retrieval: setup
 	$(BIN)/python benchmarks/verification.py
 	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/retrieval_search.py
+
+bench-annotation: setup
+	$(BIN)/python benchmarks/annotation.py
 
 # After a change of requirements.txt: resolve again for Python 3.10 to 3.13.
 lock: setup

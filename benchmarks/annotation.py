@@ -1,6 +1,6 @@
 """The annotation pipeline: how fast questions are planned, and how fast they are asked.
 
-    python benchmarks/annotation.py [--pairs 100000 --requests 3000 --concurrency 64 --latency 0.05]
+    python benchmarks/annotation.py [--pairs 100000 --requests 10000 --concurrency 64 --latency 0.05]
 
 Planning fills the ledger with the questions about all pairs, and stops before anything is sent: about pictures given by
 URL, about local ones (hard links to 200 JPEGs of 640 x 480, so that every name is read and hashed, but the ledger gets
@@ -38,7 +38,7 @@ from diptych.contracts import Answer, Failure, Question
 from diptych.ledger import Ledger
 from diptych.models.askers.online import OnlineAsker
 from diptych.models.vlm_client import VLMClient
-from diptych.stages.ask_stage import Asking
+from diptych.stages.asking import Asking
 from diptych.stages.describe_reference import DescribeReference
 from diptych.stages.describe_target import DescribeTarget
 
@@ -164,7 +164,7 @@ def main() -> None:
     """Reads the command line and prints a line for each measurement."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=100_000)
-    parser.add_argument("--requests", type=int, default=3000)
+    parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--latency", type=float, default=0.05, help="seconds")
     parser.add_argument("--plan", nargs=2, help=argparse.SUPPRESS)  # what the process that plans is started with

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych import ledger as ledger_module
+from diptych import ledger_file
 from diptych.contracts import Answer, Failure, Question
 from diptych.ledger import Ledger, Tokens
 
@@ -121,7 +121,7 @@ def test_a_silent_process_is_given_up(ledger, monkeypatch):
     with Ledger(ledger.path) as other:
         other.claim("a")
         assert not ledger.claim("a")
-        monkeypatch.setattr(ledger_module, "_DEAD_AFTER_S", -1.0)
+        monkeypatch.setattr(ledger_file, "_DEAD_AFTER_S", -1.0)
         assert ledger.claim("a")
 
 
@@ -232,5 +232,5 @@ def test_a_file_that_is_no_ledger(tmp_path):
 
 
 def test_a_process_number_given_again_is_another_process():
-    assert ledger_module._started(os.getpid()) == ledger_module._started(os.getpid())
-    assert ledger_module._started(2**22 - 1) is None
+    assert ledger_file._started(os.getpid()) == ledger_file._started(os.getpid())
+    assert ledger_file._started(2**22 - 1) is None

@@ -21,7 +21,7 @@ from diptych import composition
 from diptych.evaluation import quiet_lightning
 from diptych.news_captioning import caption_news
 from diptych.report.retrieval_report import write_retrieval_report
-from diptych.stages.runner import PipelineRunner, StageRun
+from diptych.stages.runner import PipelineRunner, StageCounts, StageRun
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,11 @@ _EACH = "ENCODER"
 
 
 def run_pipeline(config: DictConfig) -> None:
-    """Runs the composed pipeline's stages, in their order."""
+    """Runs the composed pipeline's stages, in their order.
+
+    Raises:
+        ValueError: the config cannot be run, or every record of a stage failed; then all stages have run all the same.
+    """
     config = prepare_config(config)
     runs = stage_runs(config)
     if config.get("dry_run"):
@@ -42,7 +46,7 @@ def run_pipeline(config: DictConfig) -> None:
     runner = PipelineRunner(trainer, work_dir, config.retry_failures, config.trainer.enable_progress_bar)
     with runner.lockstep.main_first():
         prepare_source(config)
-    runner.run(runs)
+    counts = runner.run(runs)
     if runner.lockstep.is_main:
         if "articles" in config.stages:
             source = composition.build(config.source, _convert_="all")
@@ -50,6 +54,7 @@ def run_pipeline(config: DictConfig) -> None:
         print(f"everything is in {work_dir}")  # noqa: T201
     if config.get("ckpt") is not None:
         caption_news(config, HydraConfig.get().overrides.task, trainer, runner)
+    check_outcome(runs, counts)
 
 
 def prepare_config(config: DictConfig) -> DictConfig:
@@ -85,7 +90,7 @@ def prepare_source(config: DictConfig) -> None:
 
 
 def stage_runs(config: DictConfig) -> list[StageRun]:
-    """The stages of a prepared config, built (which reads nothing), with their folders and settings.
+    """The stages of a prepared config that are not null, built (which reads nothing), with their folders and settings.
 
     Raises:
         ValueError: a stage has an unknown argument, or one that it refuses.
@@ -93,6 +98,8 @@ def stage_runs(config: DictConfig) -> list[StageRun]:
     runs = []
     folders = OmegaConf.to_container(config.folders, resolve=True)
     for name, node in config.stages.items():
+        if node is None:  # switched off
+            continue
         settings = OmegaConf.to_container(node, resolve=True)
         composition.check_section(f"stages.{name}", settings)
         stage = composition.build(node, _convert_="all")
@@ -100,6 +107,18 @@ def stage_runs(config: DictConfig) -> list[StageRun]:
     if not runs:
         raise ValueError(f"pipeline={config.name} has no stages")
     return runs
+
+
+def check_outcome(runs: Sequence[StageRun], counts: Mapping[str, StageCounts]) -> None:
+    """Raises ValueError when every record of a stage failed: what has come of the run is of no use."""
+    without = [run for run in runs if run.name in counts and counts[run.name].failed and not counts[run.name].done]
+    if without:
+        first = without[0]
+        raise ValueError(
+            f"no record could be made in {', '.join(run.name for run in without)}. {first.name}:"
+            f" {counts[first.name].describe()}; {first.folder / 'failures.jsonl'} says why, record by record, and"
+            " retry_failures=true tries them again"
+        )
 
 
 def print_estimates(runs: Sequence[StageRun]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from diptych.annotation.budget import Budget
 from diptych.annotation.cost import Prices, num_image_tokens, num_text_tokens
-from diptych.annotation.images import PictureForm, content_hash, data_url, is_remote
+from diptych.annotation.images import PictureForm, content_hash
 from diptych.ledger import Tokens
 
 TABLE = {
@@ -103,7 +103,7 @@ def test_the_budget_counts_what_is_spent_and_what_is_in_flight():
 def test_content_hashes(tmp_path):
     (tmp_path / "a").write_bytes(b"x" * 3_000_000)
     assert content_hash(str(tmp_path / "a")) == hashlib.sha256(b"x" * 3_000_000).hexdigest()
-    assert content_hash("HTTPS://x.example/a.jpg") == "HTTPS://x.example/a.jpg" and is_remote("http://a")
+    assert content_hash("HTTPS://x.example/a.jpg") == "HTTPS://x.example/a.jpg"
     (tmp_path / "empty").touch()
     with pytest.raises(ValueError, match="empty is empty"):
         content_hash(str(tmp_path / "empty"))
@@ -136,11 +136,8 @@ def test_pictures_are_sent_upright_and_small(tmp_path: Path):
 def test_pictures_that_cannot_be_sent(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"no picture")
-    for call in (lambda: data_url(path), lambda: PictureForm().size(str(path))):
+    for call in (PictureForm().message_part, PictureForm().size):
         with pytest.raises(ValueError, match=r"a\.png is no readable image"):
-            call()
-    Image.new("I;16", (4, 4)).save(path)
-    with pytest.raises(ValueError, match="convert it to 8 bits"):
-        data_url(path)
+            call(str(path))
     with pytest.raises(ValueError, match="detail='best'"):
         PictureForm(detail="best")

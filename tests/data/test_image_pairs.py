@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from diptych.data.image_pairs import ImagePair, is_remote, read_pairs
+from diptych.data.image_pairs import ImagePair, read_pairs
+from diptych.image_urls import is_remote
 
 
 @pytest.fixture

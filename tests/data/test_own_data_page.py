@@ -28,5 +28,6 @@ def test_the_page_lists_every_key():
         "target_image",
         "relevant_ids",
         "group_member_ids",
+        "group",
         "distractors",
     }

@@ -14,8 +14,8 @@ import torch
 import transformers
 from PIL import Image
 
-from diptych.annotation.images import data_url
 from diptych.contracts import Answer, Failure, Question
+from diptych.image_urls import data_url
 from diptych.ledger import Ledger
 from diptych.models import vlm_client
 from diptych.models.askers.local import LocalAsker

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
 import json
 import logging
 import random
@@ -21,10 +19,10 @@ import pytest
 from PIL import Image
 
 from diptych.contracts import Failure
+from diptych.image_urls import data_url
 from diptych.models import vlm_client
 from diptych.models.captioners.caption import Caption
 from diptych.models.captioners.server import ServerCaptioner
-from diptych.models.image_urls import data_url
 from diptych.models.request_pace import RequestPace
 from diptych.models.server_failures import ServerFailure, asked_wait
 from diptych.models.vlm_client import Request, VLMClient
@@ -162,6 +160,22 @@ def test_one_answer(serve):
     assert server.keys == {f"Bearer {KEY}"}
     complete(client(server, temperature=None))
     assert "temperature" not in server.requests[1]
+
+
+def test_a_refusal_is_no_answer(serve, tmp_path):
+    refused = answer(None)
+    refused["choices"][0]["message"]["refusal"] = "I cannot help with that."
+    server = serve((200, {}, refused))
+    got = complete(client(server))
+    assert (got.text, got.finish_reason) == ("I cannot help with that.", "refusal")
+    assert got.usage["completion_tokens"] == 2
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    ((name, caption),) = ServerCaptioner(client(server), "Say what is there.").describe_files(
+        [("a", tmp_path / "a.png")]
+    )
+    assert isinstance(caption, Failure) and (name, caption.reason) == ("a", "refused")
+    refused["choices"][0]["message"]["content"] = "a tower"
+    assert complete(client(server)).finish_reason == "stop"
 
 
 @pytest.mark.parametrize(
@@ -359,17 +373,6 @@ def test_the_key_is_nowhere(serve, caplog, monkeypatch):
 def test_settings_that_make_no_sense(settings):
     with pytest.raises(ValueError, match="client.concurrency="):
         VLMClient("m", **settings)
-
-
-def test_photos_in_requests(tmp_path):
-    Image.effect_noise((300, 200), 50).convert("RGB").save(tmp_path / "a.png")
-    url = data_url(tmp_path / "a.png", 128)
-    head, data = url.split(",")
-    photo = Image.open(io.BytesIO(base64.b64decode(data)))
-    assert (head, photo.format, photo.size) == ("data:image/jpeg;base64", "JPEG", (128, 85))
-    assert url == data_url(tmp_path / "a.png", 128)
-    with pytest.raises(ValueError, match=r"none.png cannot be read"):
-        data_url(tmp_path / "none.png")
 
 
 def test_captions_of_a_server(serve, tmp_path):

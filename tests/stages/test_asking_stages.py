@@ -22,7 +22,7 @@ from diptych.models import vlm_client
 from diptych.models.askers.online import OnlineAsker
 from diptych.models.vlm_client import VLMClient
 from diptych.stages import ask_stage
-from diptych.stages.ask_stage import Asking
+from diptych.stages.asking import Asking
 from diptych.stages.describe_reference import DescribeReference
 from diptych.stages.describe_target import DescribeTarget, reuse
 from diptych.stages.one_stage import OneStage

@@ -15,7 +15,7 @@ from diptych.annotation.verification_question import VerificationPrompt
 from diptych.contracts import Answer, Failure
 from diptych.data.rooms.generate import RoomsSettings, generate_rooms
 from diptych.record_log import RecordFile, RecordLog
-from diptych.stages.ask_stage import Asking
+from diptych.stages.asking import Asking
 from diptych.stages.audit_triplets import AuditTriplets
 from diptych.stages.verify_sentences import VerifySentences
 

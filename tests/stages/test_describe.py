@@ -13,7 +13,7 @@ from diptych.contracts import Candidate, Failure, ModelStage, NewsQuery
 from diptych.data.base_captions import read_base_captions
 from diptych.data.retrieval_file import write_retrieval
 from diptych.models.captioners.caption import Caption
-from diptych.models.photo_file import read_photo
+from diptych.photo_file import read_photo
 from diptych.stages.copy_captions import CopyCaptions
 from diptych.stages.describe import Describe
 from diptych.stages.describe_by_server import DescribeByServer

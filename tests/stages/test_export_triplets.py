@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from diptych import composition
+from diptych.annotation import fetching
 from diptych.data.rooms.generate import RoomsSettings, generate_rooms
 from diptych.data.triplet_jsonl import TripletJSONL
 from diptych.record_log import RecordLog
@@ -15,8 +16,10 @@ from diptych.stages.runner import PipelineRunner, StageRun
 
 
 @pytest.fixture
-def annotated(tmp_path):
-    """Seven pairs: one without texts, one remote, one of equal content, one whose file is gone."""
+def annotated(tmp_path, monkeypatch):
+    """Seven pairs: one without texts, one out of reach, one of equal content, one whose file is gone."""
+    monkeypatch.setattr(fetching, "_WAITS_S", ())
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     (tmp_path / "photos").mkdir()
     for number, name in enumerate("abcd"):
         Image.new("RGB", (4, 4), (60 * number, 0, 0)).save(tmp_path / f"photos/{name}.png")
@@ -28,7 +31,7 @@ def annotated(tmp_path):
         ("a", "d"),
         ("a", "copy_of_a"),
         ("a", "gone"),
-        ("a", "https://x/1.png"),
+        ("a", "http://127.0.0.1:9/1.png"),
     ]
     names = {"copy_of_a": "copy_of_a.jpeg"}
     lines = [
@@ -78,7 +81,7 @@ def content(folder):
 
 def test_the_export_is_read_by_the_triplet_source(annotated):
     counts = export(annotated)
-    assert counts.failed == {"identical_images": 1, "no_texts": 1, "remote_image": 1, "unreadable": 1}
+    assert counts.failed == {"identical_images": 1, "no_texts": 1, "unreachable": 1, "unreadable": 1}
     source = TripletJSONL(annotated / "out")
     triplets = source.triplets("train")
     assert [triplet.query_id for triplet in triplets] == ["p0", "p1", "p3"]
@@ -100,7 +103,7 @@ def test_the_summary_counts_everything(annotated):
         "images": 4,
         "pairs": 7,
         "duplicate_pairs": 1,
-        "not_exported": {"identical_images": 1, "no_texts": 1, "remote_image": 1, "unreadable": 1},
+        "not_exported": {"identical_images": 1, "no_texts": 1, "unreachable": 1, "unreadable": 1},
         "dropped_texts": {"over_limit": 12},
         "reviews": {"decisions": 0, "unknown": 0},
         "stages": {"combine": {"done": 6, "failed": {"no_sentences": 1}}},

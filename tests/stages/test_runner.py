@@ -176,6 +176,14 @@ def test_foreign_folders_are_not_touched(tmp_path, numbers):
         run(tmp_path, of(numbers))
 
 
+def test_a_kill_while_a_folder_is_begun_leaves_nothing_in_the_way(tmp_path, numbers):
+    folder = tmp_path / "work/squares_0"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json.4711-0a0b0c0d.tmp").write_text("{")
+    (counts,) = run(tmp_path, of(numbers))
+    assert counts.done == 4 and not list(folder.glob("*.tmp"))
+
+
 def test_ids_must_be_unique_and_there(tmp_path, numbers):
     numbers.write_text("[1, 1]")
     with pytest.raises(ValueError, match="query_id '1' occurs twice"):

@@ -24,7 +24,7 @@ from diptych.contracts import FusionExample
 from diptych.model_files import locate_model
 from diptych.systems import caption_generation
 from diptych.systems.caption_generation import CaptionGenerator
-from diptych.systems.decoding import new_answer, pad_left, sample
+from diptych.systems.decoding import new_decoded, pad_left, sample
 
 SHARED = {
     "vocab_size": VOCABULARY,
@@ -173,7 +173,7 @@ def test_samples_follow_the_published_distribution():
 
 def test_draws_belong_to_seed_query_and_candidate():
     example = make_prompts(1)[0]
-    first = [new_answer(example, 0, 7).draws.random() for _ in range(2)]
+    first = [new_decoded(example, 0, 7).draws.random() for _ in range(2)]
     assert first[0] == first[1]
-    others = (new_answer(example, 1, 7), new_answer(example, 0, 8), new_answer(replace(example, query_id="x"), 0, 7))
+    others = (new_decoded(example, 1, 7), new_decoded(example, 0, 8), new_decoded(replace(example, query_id="x"), 0, 7))
     assert first[0] not in {answer.draws.random() for answer in others}

@@ -5,25 +5,16 @@ An image is the path of a local file or an http(s) URL, as in `ImagePair`.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from diptych.image_urls import data_url, is_remote
+from diptych.photo_file import photo_size
 
-# A closed list: among Pillow's other formats are some that start programs (EPS runs Ghostscript).
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-_QUALITY = 90
 _BLOCK = 2**20
 DETAILS = ("auto", "low", "high")
-
-
-def is_remote(image: str) -> bool:
-    """Whether the image is a URL, which the server fetches itself."""
-    return image.lower().startswith(("http://", "https://"))
 
 
 def content_hash(image: str) -> str:
@@ -84,35 +75,6 @@ class PictureForm:
         """
         if is_remote(image):
             return None
-        try:
-            with Image.open(image, formats=_FORMATS) as picture:
-                width, height = picture.size
-                if picture.getexif().get(0x0112, 1) >= 5:  # turned by a quarter
-                    width, height = height, width
-        except Exception as error:  # Pillow's plugins answer damaged bytes with errors of many kinds
-            raise ValueError(f"image {image} is no readable image: {error}; fetch it again") from error
+        width, height = photo_size(image)
         scale = min(1.0, self.max_side / max(width, height)) if self.max_side else 1.0
         return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def data_url(path: str | Path, max_side: int | None = None) -> str:
-    """A local picture as `data:image/jpeg;base64,...`: upright RGB (EXIF orientation applied), its long side at most
-    `max_side` pixels.
-
-    Raises:
-        ValueError: the file is missing, empty, no image, damaged, of more than 8 bits, or larger than Pillow's limit.
-    """
-    try:
-        with Image.open(path, formats=_FORMATS) as picture:
-            if max_side is not None:
-                picture.draft("RGB", (max_side, max_side))  # decodes a JPEG smaller, never below this
-            if picture.mode.startswith(("I", "F")):
-                raise ValueError(f"pixels of mode {picture.mode}: convert it to 8 bits")
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
-    except Exception as error:  # as above
-        raise ValueError(f"image {path} is no readable image: {error}; fetch it again") from error
-    if max_side is not None and max(upright.size) > max_side:
-        upright.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    upright.save(buffer, "JPEG", quality=_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diptych.data.annotations import Record, load_json_lines, load_records, resolve_inside
+from diptych.image_urls import is_remote
 
 log = logging.getLogger(__name__)
 
 DOCS_PAGE = "docs/annotation.md"
 _KEYS = ("pair_id", "reference_image", "target_image", "group")
-_WEB = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,6 @@ class Pairs:
     def images(self) -> tuple[str, ...]:
         """All images, in the order of first use."""
         return tuple(dict.fromkeys(image for pair in self.pairs for image in (pair.reference_image, pair.target_image)))
-
-
-def is_remote(image: str) -> bool:
-    """Whether an image is a URL."""
-    return image.lower().startswith(_WEB)
 
 
 def read_pairs(path: str | Path, images_root: str | Path | None = None) -> Pairs:

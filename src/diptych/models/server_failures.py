@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -36,17 +37,27 @@ def failure_of(error: Exception, key: str) -> ServerFailure:
     if isinstance(error, ServerFailure):
         return error
     if isinstance(error, (openai.APITimeoutError, asyncio.TimeoutError)):
-        return ServerFailure("timeout", "the server gave no answer in time; raise timeout_s", worth_retrying=True)
+        return timed_out()
     if isinstance(error, openai.APIConnectionError):
-        cause = _shortened(error.__cause__ or error, key)
-        return ServerFailure(
-            "connection", f"no connection to the server, or it broke ({cause}); look at base_url", worth_retrying=True
-        )
+        return connection_failure(error.__cause__ or error, key)
     if isinstance(error, openai.APIResponseValidationError) or not isinstance(error, openai.APIStatusError):
         if isinstance(error, (openai.OpenAIError, ValueError)):
             return server_error(f"its answer cannot be read: {_shortened(error, key)}")
         raise error
-    return _of_status(error, key)
+    return _of_status(error.status_code, error.response.headers, _shortened(error, key), error.code)
+
+
+def timed_out() -> ServerFailure:
+    """No answer within the time limit."""
+    return ServerFailure("timeout", "the server gave no answer in time; raise timeout_s", worth_retrying=True)
+
+
+def connection_failure(cause: BaseException, key: str) -> ServerFailure:
+    """The server cannot be reached, or was lost before it answered."""
+    said = _shortened(cause, key)
+    return ServerFailure(
+        "connection", f"no connection to the server, or it broke ({said}); look at base_url", worth_retrying=True
+    )
 
 
 def server_error(message: str) -> ServerFailure:
@@ -54,17 +65,40 @@ def server_error(message: str) -> ServerFailure:
     return ServerFailure("server_error", f"the server failed: {message}", worth_retrying=True)
 
 
-def _of_status(error: Any, key: str) -> ServerFailure:
-    status, said = error.status_code, _shortened(error, key)
+def no_completion(body: bytes, key: str) -> ServerFailure:
+    """An answer that holds no message of a model."""
+    return server_error(f"its answer is no chat completion: {_shortened(body.decode('utf-8', 'replace'), key)}")
+
+
+def refused_answer(status: int, headers: Mapping[str, str], body: bytes, key: str) -> ServerFailure:
+    """What an HTTP answer means whose status says that it is no success. `key` is removed from what the server says."""
+    message, code = _said(body)
+    return _of_status(status, headers, _shortened(message, key), code)
+
+
+def _said(body: bytes) -> tuple[str, Any]:
+    """Message and code of an error: in OpenAI's form, in that of other servers, or whatever stands there."""
+    text = body.decode("utf-8", "replace")
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return text, None
+    error = content.get("error", content) if isinstance(content, dict) else content
+    if not isinstance(error, dict):
+        return str(error), None
+    return str(error.get("message") or text), error.get("code")
+
+
+def _of_status(status: int, headers: Mapping[str, str], said: str, code: Any) -> ServerFailure:
     if status in _REFUSALS:  # what a server says about a key may quote parts of it
         said = "" if status == 401 else f": {said}"
         return ServerFailure(
             "refused_by_server", f"the server refuses {_REFUSALS[status]} ({status}){said}", concerns_all=True
         )
-    if status == 429 and error.code == "insufficient_quota":
+    if status == 429 and code == "insufficient_quota":
         return ServerFailure("refused_by_server", f"the account's quota is used up (429): {said}", concerns_all=True)
     if status == 429:
-        wait_s = asked_wait(error.response.headers)
+        wait_s = asked_wait(headers)
         asked = f"; it asks to wait {wait_s:.0f} s" if wait_s else ""
         return ServerFailure(
             "rate_limited",
@@ -74,9 +108,9 @@ def _of_status(error: Any, key: str) -> ServerFailure:
         )
     if status >= 500 or status in (408, 409, 425):
         failure = server_error(f"{status}: {said}")
-        failure.wait_s = asked_wait(error.response.headers)
+        failure.wait_s = asked_wait(headers)
         return failure
-    if status == 403 or error.code in _REFUSED_CODES:
+    if status == 403 or code in _REFUSED_CODES:
         return ServerFailure("refused_by_server", f"the server refuses this request ({status}): {said}")
     return ServerFailure("bad_request", f"the server cannot use this request ({status}): {said}")
 
@@ -94,6 +128,6 @@ def asked_wait(headers: Mapping[str, str]) -> float:
     return max(seconds, 0.0) if math.isfinite(seconds) else 0.0
 
 
-def _shortened(error: BaseException, key: str) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+def _shortened(said: str | BaseException, key: str) -> str:
+    text = " ".join(str(said).split()) or ("nothing" if isinstance(said, str) else type(said).__name__)
     return (text.replace(key, "***") if key else text)[:_LONGEST_MESSAGE]

@@ -14,8 +14,9 @@ from itertools import islice
 from typing import Any
 
 from diptych.contracts import Answer, Failure
+from diptych.models.chat_server import ChatServer
 from diptych.models.request_pace import RequestPace
-from diptych.models.server_failures import ServerFailure, failure_of, server_error
+from diptych.models.server_failures import ServerFailure
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class VLMClient:
         self._sends_format = structured != "off"
         self._format_taken = structured == "on"  # an answer has shown that the server knows it, or we are to believe so
         self._rng = rng or random.Random()
-        self._connection: tuple[asyncio.AbstractEventLoop, Any, RequestPace] | None = None
+        self._connection: tuple[asyncio.AbstractEventLoop, ChatServer, RequestPace] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_connection": None}
@@ -96,7 +97,7 @@ class VLMClient:
 
         Raises:
             ServerFailure: no answer could be had; `reason` is one word.
-            ValueError: the key is not set, or the package openai is not installed.
+            ValueError: the key is not set.
         """
         arguments: dict[str, Any] = {"model": self.model, "messages": list(messages), "max_tokens": max_tokens}
         if self.temperature is not None:
@@ -117,20 +118,18 @@ class VLMClient:
         return answer
 
     async def _answer(self, arguments: Mapping[str, Any]) -> Answer:
-        client, pace = self._connected()
+        server, pace = self._connected()
         for retry in range(self.max_retries + 1):
             failure = None
             async with pace:
                 started = time.monotonic()
                 try:
-                    answer = await asyncio.wait_for(client.chat.completions.create(**arguments), self.timeout_s)
-                    text, finish_reason, usage = _content(answer)
-                # The error and what it came from may quote the request with its key, so neither is passed on.
-                except Exception as error:
-                    failure = failure_of(error, client.api_key if self.api_key_env else "")
-                if failure is None:
+                    completion = await server.complete(arguments)
+                except ServerFailure as raised:
+                    failure = raised
+                else:
                     pace.answered()
-                    return Answer(text, finish_reason, usage, time.monotonic() - started)
+                    return Answer(*completion, time.monotonic() - started)
             if not failure.worth_retrying or retry == self.max_retries or failure.wait_s > _LONGEST_ASKED_WAIT_S:
                 raise failure
             longest = min(_LONGEST_BACKOFF_S, _FIRST_WAIT_S * 2**retry)
@@ -146,24 +145,20 @@ class VLMClient:
         if connection is not None and connection[0] is asyncio.get_running_loop():
             await connection[1].close()
 
-    def _connected(self) -> tuple[Any, RequestPace]:
+    def _connected(self) -> tuple[ChatServer, RequestPace]:
         loop = asyncio.get_running_loop()
         if self._connection is None or self._connection[0] is not loop:
             self._connection = (loop, self._connect(), RequestPace(self.concurrency))
         return self._connection[1:]
 
-    def _connect(self) -> Any:
-        try:
-            from openai import AsyncOpenAI
-        except ImportError:
-            raise ValueError("servers are asked through the package openai: pip install openai") from None
-        key = "none" if self.api_key_env is None else os.environ.get(self.api_key_env, "").strip()
-        if not key:
+    def _connect(self) -> ChatServer:
+        key = None if self.api_key_env is None else os.environ.get(self.api_key_env, "").strip()
+        if key == "":
             raise ValueError(
                 f"the environment variable {self.api_key_env} is not set: put the server's key there, or set"
                 " api_key_env to null for a server that wants none"
             )
-        return AsyncOpenAI(api_key=key, base_url=self.base_url, timeout=self.timeout_s, max_retries=0)
+        return ChatServer(self.base_url, key, self.timeout_s)
 
     # ------------------------------------------------------------------------------------------------ many requests
 
@@ -256,14 +251,3 @@ class VLMClient:
                 raise
             return request.request_id, Failure(request.request_id, failure.reason, str(failure))
         return request.request_id, answer
-
-
-def _content(answer: Any) -> tuple[str, str, dict[str, int]]:
-    """Text, finish reason and token counts of a chat completion, which some servers leave parts of out."""
-    choices = getattr(answer, "choices", None)
-    message = getattr(choices[0], "message", None) if choices else None
-    if message is None:
-        raise server_error(f"its answer holds no choice: {str(answer)[:100]!r}")
-    usage = answer.usage.model_dump() if answer.usage is not None else {}
-    counts = {name: value for name, value in usage.items() if isinstance(value, int)}
-    return message.content or "", choices[0].finish_reason or "", counts

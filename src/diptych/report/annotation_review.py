@@ -21,7 +21,8 @@ from string import Template
 from typing import Any
 
 from diptych.annotation.reviews import Reviews, read_reviews
-from diptych.data.image_pairs import ImagePair, is_remote, read_pairs
+from diptych.data.image_pairs import ImagePair, read_pairs
+from diptych.image_urls import is_remote
 from diptych.record_log import RecordLog
 from diptych.report.pictures import Thumbnails
 from diptych.report.review_style import SCRIPT

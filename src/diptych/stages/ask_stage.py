@@ -10,62 +10,25 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel
 
 from diptych.annotation.answers import InvalidAnswer, response_format
 from diptych.annotation.budget import Budget
-from diptych.annotation.cost import Estimate, Prices, num_text_tokens
-from diptych.annotation.images import PictureForm, content_hash
+from diptych.annotation.cost import Estimate, num_text_tokens
+from diptych.annotation.images import content_hash
 from diptych.annotation.prompt import AnnotationPrompt
 from diptych.contracts import Answer, Failure, Question
 from diptych.data.image_pairs import Pairs, read_pairs
 from diptych.ledger import Ledger, Tokens
+from diptych.stages.ask_estimate import estimate
+from diptych.stages.asking import Asking
 from diptych.stages.record_stage import RecordStage
 
 _CHUNK = 2000  # questions planned and looked up together
 _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0  # between looks at what other processes are asking
 _hash_of_image = lru_cache(maxsize=200_000)(content_hash)
-
-
-class Asker(Protocol):
-    """Who asks a model. Before it sends a question it claims it in the ledger, and leaves out what it cannot claim;
-    what it gives is in the ledger.
-    """
-
-    model: str
-    price_factor: float
-
-    def ask(self, questions: Iterable[Question], ledger: Ledger) -> Iterator[tuple[str, Answer | Failure]]:
-        """Results by key, as they come."""
-
-
-@dataclass(frozen=True)
-class Asking:
-    """How the stages of a pipeline ask. `model` is the asker's. Answers may have `max_tokens`; a useless one is asked
-    for again, with twice the limit and word of what was wrong, up to `max_tries` times in all. Nothing is sent that
-    could bring the cost of all on the ledger above `max_cost_usd`. `retry_failures` asks again what had no answer.
-
-    Raises:
-        ValueError: a setting makes no sense, or the asker asks another model.
-    """
-
-    asker: Asker
-    ledger: str
-    prices: Prices
-    model: str
-    picture_form: PictureForm
-    max_tokens: int = 1500
-    max_tries: int = 3
-    max_cost_usd: float | None = None
-    retry_failures: bool = False
-
-    def __post_init__(self) -> None:
-        if self.max_tokens < 1 or self.max_tries < 1:
-            raise ValueError(f"asking.max_tokens={self.max_tokens}, max_tries={self.max_tries}: want at least 1")
-        if self.asker.model != self.model:
-            raise ValueError(f"the asker asks {self.asker.model!r}, but model={self.model}; set them to one model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,40 +107,10 @@ class AskStage(RecordStage):
 
     def estimate(self) -> Estimate:
         """What is yet to be asked, first tries only. Sends nothing, and writes nothing."""
-        asking, found = self.asking, Estimate(assumed=not all(path.exists() for path in self.input_files))
-        tries: dict[str, _Try] = {}
-        for one in self._first_tries(self.ids(), assumed=True):
-            if isinstance(one, Failure):
-                found.failed += 1
-            else:  # where inputs are made up, different records may have the same question
-                tries[one.inquiry.record_id if found.assumed else one.question.key] = one
-        with Ledger(asking.ledger) as ledger:
-            settled = {} if found.assumed else ledger.settled(tries)
-        found.settled = len(settled)
-        for key, one in tries.items():
-            if key not in settled:
-                self._add(one, found)
-        if asking.asker.price_factor == 0 or asking.prices.of(asking.model) is not None:
-            num_input = found.num_image_tokens + found.num_text_tokens
-            factor = asking.asker.price_factor
-            found.usual_usd, found.most_usd = (
-                asking.prices.cost_usd([Tokens(asking.model, factor, num_input, num_output)])
-                for num_output in (found.num_output_tokens, found.most_output_tokens)
-            )
-        return found
-
-    def _add(self, one: _Try, found: Estimate) -> None:
-        asking, form = self.asking, self.asking.picture_form
-        num_image_tokens = 0
-        for image in one.inquiry.images:
-            size, each = form.size(image), asking.prices.num_image_tokens(asking.model, image, form)
-            found.images[f"{size[0]} x {size[1]}" if size else "unknown size", each] += 1
-            num_image_tokens += each
-        found.requests += 1
-        found.num_image_tokens += num_image_tokens
-        found.num_text_tokens += one.question.num_input_tokens - num_image_tokens
-        found.num_output_tokens += min(self.expected_tokens, asking.max_tokens)
-        found.most_output_tokens += asking.max_tokens
+        assumed = not all(path.exists() for path in self.input_files)
+        tries = self._first_tries(self.ids(), assumed=True)
+        questions = (one if isinstance(one, Failure) else (one.question, one.inquiry.images) for one in tries)
+        return estimate(questions, self.asking, self.expected_tokens, assumed)
 
     # ------------------------------------------------------------------------------------------------ asking
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from diptych.annotation.audit import audit_pair, audit_table, summarise, true_changes
 from diptych.contracts import Failure
-from diptych.data.image_pairs import ImagePair, is_remote, read_pairs
+from diptych.data.image_pairs import ImagePair, read_pairs
+from diptych.image_urls import is_remote
 from diptych.record_log import RecordFile, RecordLog, write_file
 from diptych.stages.record_stage import RecordStage
 

@@ -10,7 +10,8 @@ from typing import Any
 from diptych.annotation.answers import ImageDescription, parse
 from diptych.annotation.prompt import AnnotationPrompt
 from diptych.contracts import Answer, Failure
-from diptych.stages.ask_stage import Asking, AskStage, Inquiry
+from diptych.stages.ask_stage import AskStage, Inquiry
+from diptych.stages.asking import Asking
 
 _STAND_IN = "x" * 3 * AskStage.expected_tokens  # as long as a description usually is
 

@@ -14,10 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from diptych.annotation.fetching import FetchFailure, ImageFetcher
 from diptych.annotation.reviews import Reviews, read_reviews
 from diptych.contracts import Failure
-from diptych.data.image_pairs import ImagePair, Pairs, is_remote, read_pairs
+from diptych.data.image_pairs import ImagePair, Pairs, read_pairs
+from diptych.image_urls import is_remote
 from diptych.record_log import RecordFile, RecordLog, write_file
+from diptych.stages.fetch_images import FETCHED
 from diptych.stages.manifest import FILE as MANIFEST
 from diptych.stages.record_stage import RecordStage
 
@@ -45,7 +48,8 @@ class ExportTriplets(RecordStage):
     `reviews` is a file of decisions (`annotation/reviews.py`): a rejected pair is left out, and so is every text that
     holds a rejected sentence. `stages` are the folders of other stages by name, whose counts go into `summary.json`.
 
-    A pair fails as `no_texts`, `rejected`, `remote_image` (a URL), `unreadable`, or `identical_images`.
+    Remote images are fetched into `out/fetched` first. A pair fails as `no_texts`, `rejected`, `unreadable`,
+    `identical_images`, or for the reasons of `FetchFailure`.
     """
 
     record_key = "query_id"
@@ -95,9 +99,12 @@ class ExportTriplets(RecordStage):
     def process(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any] | Failure]:
         """The line of `train.jsonl` for each pair. Reads every image once, to name it by its content."""
         pairs = {pair.pair_id: pair for pair in self._read_pairs.pairs}
+        texts = {name: self._accepted(name) for name in ids}
+        wanted = dict.fromkeys(image for name in ids if texts[name] for image in _images(pairs[name]))
+        fetched = dict(ImageFetcher(self.out / FETCHED).fetch_all(filter(is_remote, wanted)))
         names: dict[str, str] = {}
         for name in ids:
-            yield self._triplet(pairs[name], names)
+            yield self._triplet(pairs[name], texts[name], fetched, names)
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """Links the images, then writes triplets and summary, each in one step.
@@ -107,29 +114,36 @@ class ExportTriplets(RecordStage):
         """
         pairs = {pair.pair_id: pair for pair in self._read_pairs.pairs}
         records = RecordFile(folder, self.record_key).records()
+        fetcher = ImageFetcher(self.out / FETCHED)
         (self.out / IMAGES).mkdir(parents=True, exist_ok=True)
         for name, record in records.items():
             for key in ("reference_image", "target_image"):
-                _link(Path(getattr(pairs[name], key)), self.out / record[key])
+                image = getattr(pairs[name], key)
+                _link(fetcher.path(image) if is_remote(image) else Path(image), self.out / record[key])
         RecordLog(self.out / TRIPLETS).write(records.values())
         summary = json.dumps(self._summary(records, failures), indent=1, ensure_ascii=False)
         write_file(self.out / SUMMARY, f"{summary}\n".encode())
         log.info("%s: %d triplets with %s", self.out / TRIPLETS, len(records), self.out / IMAGES)
 
-    def _triplet(self, pair: ImagePair, names: dict[str, str]) -> Mapping[str, Any] | Failure:
-        texts = self._accepted(pair.pair_id)
+    def _triplet(
+        self,
+        pair: ImagePair,
+        texts: Sequence[str],
+        fetched: Mapping[str, Path | FetchFailure],
+        names: dict[str, str],
+    ) -> Mapping[str, Any] | Failure:
         if not texts:
             if pair.pair_id not in self._records:
                 message = f"{self.texts} has no text for the pair; the failures.jsonl of the stages before say why"
                 return Failure(pair.pair_id, "no_texts", message)
             return Failure(pair.pair_id, _REJECTED, f"{self.reviews} rejects the pair, or a sentence of each text")
-        images = (pair.reference_image, pair.target_image)
+        images = _images(pair)
         for image in images:
-            if is_remote(image):
-                message = f"{image} is a URL; fetch it, and name the file in the pairs"
-                return Failure(pair.pair_id, "remote_image", message)
+            file = fetched.get(image, image)
+            if isinstance(file, FetchFailure):
+                return Failure(pair.pair_id, file.reason, str(file))
             try:
-                names[image] = names.get(image) or _content_name(Path(image))
+                names[image] = names.get(image) or _content_name(Path(file))
             except OSError as error:
                 return Failure(pair.pair_id, "unreadable", f"{image} cannot be read: {error.strerror or error}")
         reference, target = (names[image] for image in images)
@@ -177,6 +191,10 @@ class ExportTriplets(RecordStage):
     def _is_known(self, pair_id: str, sentence: str | None) -> bool:
         record = self._records.get(pair_id)
         return record is not None and (sentence is None or sentence in record["sentences"])
+
+
+def _images(pair: ImagePair) -> tuple[str, str]:
+    return pair.reference_image, pair.target_image
 
 
 def _counts(manifest: Path) -> dict[str, Any]:

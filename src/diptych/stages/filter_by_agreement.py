@@ -12,8 +12,9 @@ from torch.utils.data import default_collate
 
 from diptych.annotation.filters import Agreement
 from diptych.contracts import Failure, PhotoEncoder
-from diptych.data.image_pairs import ImagePair, is_remote, read_pairs
+from diptych.data.image_pairs import ImagePair, read_pairs
 from diptych.data.images import read_image
+from diptych.image_urls import is_remote
 from diptych.record_log import RecordLog
 from diptych.stages.record_stage import RecordStage
 
@@ -22,8 +23,7 @@ class FilterByAgreement(RecordStage):
     """The records of `texts` (those of the combine stage), of each text only what `agreement` lets pass.
 
     What it drops is added to the record's `dropped`. A pair fails as `near_identical`, as `disagrees` where no text is
-    left, as `unreadable`, as `remote_image`
-    (a URL is not looked at), or as `no_texts` where an earlier stage has none.
+    left, as `unreadable`, as `remote_image` (a URL is not looked at), or as `no_texts` where an earlier stage has none.
     """
 
     record_key = "pair_id"
@@ -106,7 +106,7 @@ class PairReader:
         images = (pair.reference_image, pair.target_image)
         remote = next((image for image in images if is_remote(image)), None)
         if remote is not None:
-            return Failure(record_id, "remote_image", f"{remote} is a URL; fetch it, and name the file in the pairs")
+            return Failure(record_id, "remote_image", f"{remote} is a URL, which is not looked at; set fetch=on")
         try:
             return tuple(self.transform(read_image(image)) for image in images)
         except ValueError as error:

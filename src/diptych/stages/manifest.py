@@ -66,7 +66,9 @@ def open_folder(folder: Path, name: str, settings: Mapping[str, Any], stage: Rec
         aside = _aside(folder, found["key"])
         folder.rename(aside)
         log.info("%s: %s; what was made before is kept in %s", name, _changes(found, content), aside)
-    elif folder.exists() and any(folder.iterdir()):
+    for half in folder.glob(f"{FILE}.*.tmp"):  # of a process that was killed while it began
+        half.unlink()
+    if found is None and folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds files, but no {FILE}: it is no stage's folder; name another, or remove it")
     if (earlier := _aside(folder, key)).exists():
         if folder.exists():

@@ -13,7 +13,8 @@ from diptych.annotation.answers import parse
 from diptych.annotation.verification_question import Verdict, VerificationPrompt, wilson_interval
 from diptych.contracts import Answer, Failure
 from diptych.record_log import RecordFile, RecordLog, write_file
-from diptych.stages.ask_stage import Asking, AskStage, Inquiry
+from diptych.stages.ask_stage import AskStage, Inquiry
+from diptych.stages.asking import Asking
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from diptych.distributed import any_rank, rank, world_size
 from diptych.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
 from diptych.systems import consensus, decoding
 from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
-from diptych.systems.decoding import Answer, Decoder
+from diptych.systems.decoding import Decoded, Decoder
 
 Done = TypeVar("Done")
 Batch = list[FusionExample]
@@ -174,7 +174,7 @@ class CaptionGenerator:
             is_long_enough=lambda answer: self._target_end(answer, tokenizer) is not None,
         )
         numbers = range(settings.num_candidates)
-        answers = [decoding.new_answer(example, number, settings.seed) for example in batch for number in numbers]
+        answers = [decoding.new_decoded(example, number, settings.seed) for example in batch for number in numbers]
         for start in range(0, len(answers), settings.batch_size):
             together = answers[start : start + settings.batch_size]
             try:
@@ -191,7 +191,7 @@ class CaptionGenerator:
             outcome = candidates[0] if len(candidates) == 1 else {"candidates": candidates}
             yield {"query_id": example.query_id, **outcome, "prompt_tokens": len(example.prompt_ids)}
 
-    def _outcome(self, answer: Answer, tokenizer: TextTokenizer) -> dict[str, Any]:
+    def _outcome(self, answer: Decoded, tokenizer: TextTokenizer) -> dict[str, Any]:
         caption, removed = remove_thinking(_text(answer, tokenizer))
         if answer.stop_reason == decoding.TARGET_WORDS:
             caption = caption[: self._target_end(answer, tokenizer)]
@@ -202,7 +202,7 @@ class CaptionGenerator:
             "think_removed": removed,
         }
 
-    def _target_end(self, answer: Answer, tokenizer: TextTokenizer) -> int | None:
+    def _target_end(self, answer: Decoded, tokenizer: TextTokenizer) -> int | None:
         target = self.settings.target_words
         if target is None or len(answer.token_ids) < target:  # a word has at least one token
             return None
@@ -229,7 +229,7 @@ def count_outcomes(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _text(answer: Answer, tokenizer: TextTokenizer) -> str:
+def _text(answer: Decoded, tokenizer: TextTokenizer) -> str:
     """What the model wrote; where the prompt has begun its thoughts, with their beginning."""
     written = tokenizer.decode(answer.token_ids, skip_special_tokens=True)
     thinking = leaves_thinking_open(tokenizer.decode(list(answer.example.prompt_ids[-_PROMPT_END:])))

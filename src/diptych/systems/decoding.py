@@ -20,7 +20,7 @@ END_OF_TURN, TARGET_WORDS, MAX_NEW_TOKENS = "end_of_turn", "target_words", "max_
 
 
 @dataclass
-class Answer:
+class Decoded:
     """What a model writes for one prompt: `token_ids` so far (the end of turn is not among them), and why it stopped.
 
     `draws` gives the numbers that its tokens are chosen by: one row's own, so that no other row moves them.
@@ -35,10 +35,10 @@ class Answer:
     stop_reason: str | None = None
 
 
-def new_answer(example: FusionExample, candidate: int, seed: int) -> Answer:
+def new_decoded(example: FusionExample, candidate: int, seed: int) -> Decoded:
     """An empty answer whose draws depend on seed, query id and candidate number alone."""
     # Python promises the same numbers for a text as seed in every version.
-    return Answer(example, candidate, random.Random(f"{seed}/{candidate}/{example.query_id}"))
+    return Decoded(example, candidate, random.Random(f"{seed}/{candidate}/{example.query_id}"))
 
 
 def pad_left(examples: Sequence[FusionExample], pad_token_id: int) -> PromptBatch:
@@ -79,10 +79,10 @@ class Decoder:
     max_new_tokens: int
     temperature: float | None
     min_p: float
-    is_long_enough: Callable[[Answer], bool]
+    is_long_enough: Callable[[Decoded], bool]
 
     @torch.inference_mode()
-    def complete(self, model: nn.Module, answers: Sequence[Answer]) -> None:
+    def complete(self, model: nn.Module, answers: Sequence[Decoded]) -> None:
         """Fills the answers in. Rows that have ended leave the batch.
 
         The model is called as transformers' causal models are, with a key-value cache. Batches of other sizes give
@@ -121,7 +121,7 @@ class Decoder:
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=-1)
             positions = positions[:, -1:] + 1
 
-    def _choose(self, logits: Tensor, answers: Sequence[Answer]) -> Tensor:
+    def _choose(self, logits: Tensor, answers: Sequence[Decoded]) -> Tensor:
         if logits.amax(-1).isnan().any():
             raise ValueError("the model gives NaN instead of logits: its weights or its precision are broken")
         if self.temperature is None:
@@ -129,7 +129,7 @@ class Decoder:
         draws = torch.tensor([answer.draws.random() for answer in answers], dtype=torch.float64)
         return sample(logits, draws, self.temperature, self.min_p)
 
-    def _add(self, answer: Answer, token: int) -> None:
+    def _add(self, answer: Decoded, token: int) -> None:
         answer.num_tokens += 1
         if token in self.end_of_turn:
             answer.stop_reason = END_OF_TURN

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diptych.contracts import Answer, Failure
+from diptych.models.completion import read_completion
 
 _REFUSED_CODES = ("content_policy_violation", "content_filter")
 _LONGEST_MESSAGE = 400  # characters of what a server says
@@ -44,18 +45,10 @@ def read_line(line: str | bytes) -> tuple[str, Answer | Failure | Unanswered] | 
 
 
 def _of_completion(body: Any) -> Answer | Unanswered:
-    choices = body.get("choices") if isinstance(body, Mapping) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(message, Mapping):
+    completion = read_completion(body)
+    if completion is None:
         return Unanswered("server_error", f"the answer holds no choice: {_said(body)}")
-    content, refusal = message.get("content"), message.get("refusal")
-    usage = body.get("usage")
-    counts = {name: n for name, n in usage.items() if isinstance(n, int)} if isinstance(usage, Mapping) else {}
-    reason = choice.get("finish_reason")
-    if not content and isinstance(refusal, str) and refusal:
-        return Answer(refusal, "refusal", counts, 0.0)
-    return Answer(_text(content), reason if isinstance(reason, str) else "", counts, 0.0)
+    return Answer(*completion, 0.0)
 
 
 def _of_error(error: Any) -> Unanswered:
@@ -74,13 +67,6 @@ def _of_status(key: str, status: Any, error: Any) -> Failure | Unanswered:
     if status in (401, 402, 403, 404) or code in _REFUSED_CODES:
         return Failure(key, "refused_by_server", f"the server refuses this request ({said})")
     return Failure(key, "bad_request", f"the server cannot use this request ({said})")
-
-
-def _text(content: Any) -> str:
-    """The text of a message; some servers answer in parts."""
-    if isinstance(content, list):
-        return "".join(part.get("text", "") for part in content if isinstance(part, Mapping))
-    return content if isinstance(content, str) else ""
 
 
 def _said(value: Any) -> str:

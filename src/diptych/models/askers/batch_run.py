@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 
 from diptych.contracts import Answer, Failure, Question
-from diptych.ledger import Ledger, OpenBatch
+from diptych.ledger import Ledger
+from diptych.ledger_batches import OpenBatch
 from diptych.models.askers.batch_results import Unanswered, read_line
 from diptych.models.askers.batch_server import ENDPOINT, BatchServer
 from diptych.models.server_failures import ServerFailure

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diptych.model_files import locate_model
 from diptych.models.captioners.caption import Caption, DecodingSettings
-from diptych.models.photo_file import read_photo
+from diptych.photo_file import read_photo
 
 if TYPE_CHECKING:  # transformers is imported by `load`: every worker that reads photos would pay its seconds
     from transformers import BatchFeature

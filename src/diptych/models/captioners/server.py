@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from diptych.contracts import Failure
+from diptych.image_urls import data_url
 from diptych.models.captioners.caption import Caption
-from diptych.models.image_urls import data_url
 from diptych.models.vlm_client import Messages, Request, VLMClient
 
 
@@ -40,6 +40,8 @@ class ServerCaptioner:
         for name, answer in self.client.results(requests):
             if isinstance(answer, Failure):
                 yield name, answer
+            elif answer.finish_reason == "refusal":
+                yield name, Failure(name, "refused", f"the model refuses to describe the photo: {answer.text[:200]!r}")
             else:
                 yield name, Caption(" ".join(answer.text.split()), answer.finish_reason)
 

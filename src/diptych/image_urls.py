@@ -1,4 +1,4 @@
-"""Photos inside requests to servers, as data URLs."""
+"""Images by their addresses: remote ones, and local ones inside requests to servers, as data URLs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import base64
 import io
 from pathlib import Path
 
-from diptych.models.photo_file import read_photo
+from diptych.photo_file import read_photo
 
+_WEB = ("http://", "https://")
 _QUALITY = 90  # of the JPEG; what servers scale down anyway is not worth more bytes
+
+
+def is_remote(image: str) -> bool:
+    """Whether an image, a path or an http(s) URL, is a URL."""
+    return image.lower().startswith(_WEB)
 
 
 def data_url(path: str | Path, max_side: int | None = None) -> str:

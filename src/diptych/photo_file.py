@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 # A closed list: among Pillow's other formats are some that start programs (EPS runs Ghostscript).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+_ORIENTATION = 0x0112  # of EXIF; 5 to 8 are turned by a quarter
 
 
 def read_photo(path: str | Path, max_side: int | None = None) -> Image.Image:
@@ -37,3 +38,18 @@ def read_photo(path: str | Path, max_side: int | None = None) -> Image.Image:
     if max_side is not None and max(upright.size) > max_side:
         upright.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
     return upright
+
+
+def photo_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of the upright photo in pixels, from the file's first bytes: nothing is decoded.
+
+    Raises:
+        ValueError: the file is missing, or no image.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as photo:
+            width, height = photo.size
+            turned = photo.getexif().get(_ORIENTATION, 1) >= 5
+    except Exception as error:  # as above
+        raise ValueError(f"photo {path} is no readable image: {error}; fetch it again") from error
+    return (height, width) if turned else (width, height)

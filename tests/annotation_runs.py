@@ -1,0 +1,198 @@
+"""Annotation commands against the loopback server: many quickly, some of them killed, and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from annotation_server.server import AnnotationServer, ServerSettings
+from diptych.data.image_pairs import ImagePair
+
+STAGES = ("describe_reference", "describe_target", "write_modifications", "combine", "export")
+KEY = "sk-this-must-not-be-written-anywhere"
+
+# Imports once, then runs each line's commands in forks, all at the same time. `die` is [number of records, seconds]:
+# a process is killed so long after it has kept so many.
+_FORKING = """
+import json, os, signal, sys, threading
+from diptych import composition, pipeline
+from diptych.models.askers import batch, online
+from diptych.models.backbones.clip import CLIPPreprocessing
+from diptych.stages import combine, describe_target, export_triplets, runner, write_modifications
+import openai
+CLIPPreprocessing("ViT-B-32").tokenize(["a rug"])
+
+def arm(number, seconds):
+    keep, left = runner._keep, [number]
+    def watch(num_kept):
+        due = left[0] >= 0
+        left[0] -= num_kept
+        if due and left[0] <= 0:
+            left[0] = -1
+            timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+            timer.daemon = True
+            timer.start()
+    def watched_keep(results, sink, failed):
+        keep(results, sink, failed)
+        watch(len(results))
+    runner._keep = watched_keep
+    watch(0)
+
+def start(job):
+    child = os.fork()
+    if child:
+        return child
+    output = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1), os.dup2(output, 2)
+    sys.argv[1:] = job["words"]
+    os.environ.update(job["environment"])
+    if job["die"]:
+        arm(*job["die"])
+    code = 1
+    try:
+        composition.entry_point("pipeline", pipeline.run_pipeline)
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+
+for line in sys.stdin:
+    children = [start(job) for job in json.loads(line)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    print(json.dumps(codes), flush=True)
+"""
+
+
+class Commands:
+    """Runs `python -m diptych.pipeline` with given words in `folder`; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> Commands:
+        environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "NO_PROXY": "127.0.0.1"}
+        environment |= {"DIPTYCH_RUNS": str(self.folder / "runs"), "DIPTYCH_DATA": str(self.folder / "data")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _FORKING],
+            cwd=self.folder,
+            env=os.environ | environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def run(self, *words: str, die: Sequence[float] | None = None, key: str = KEY) -> tuple[int, str]:
+        """The exit code and the output of one command."""
+        return self.together(words, die=die, key=key)[0]
+
+    def together(
+        self, *all_words: Sequence[str], die: Sequence[float] | None = None, key: str = KEY
+    ) -> list[tuple[int, str]]:
+        """Those of commands that run at the same time. The key is in no output."""
+        logs = [self.folder / f"log{number}" for number in range(len(all_words))]
+        jobs = [
+            {"words": [*words, "trainer=cpu"], "die": die, "log": str(log), "environment": {"OPENAI_API_KEY": key}}
+            for words, log in zip(all_words, logs, strict=True)
+        ]
+        self._process.stdin.write(json.dumps(jobs) + "\n")
+        self._process.stdin.flush()
+        codes, outputs = json.loads(self._process.stdout.readline()), [log.read_text() for log in logs]
+        assert not key or not any(key in output for output in outputs)
+        return list(zip(codes, outputs, strict=True))
+
+
+@contextmanager
+def serving(place: Path, **settings: Any) -> Iterator[AnnotationServer]:
+    """A server that wants the key, about the set in `place/rooms`."""
+    with AnnotationServer(ServerSettings(scenes=place / "rooms", api_key=KEY, **settings)) as server:
+        yield server
+
+
+def annotate(server: AnnotationServer, out: str | Path, *more: str, pairs: str = "pairs.jsonl") -> list[str]:
+    """The words of a command that annotates pairs of rooms."""
+    names = [f"pairs={pairs}", f"out={out}", "model=gpt-4o", f"base_url={server.base_url}"]
+    return ["pipeline=annotate_triplets", *names, "domain=hotel", "max_objects=12", "concurrency=4", *more]
+
+
+def write_pairs(path: Path, images: Sequence[tuple[str, str]], root: str) -> None:
+    """Pairs p0, p1, ... of the images with these names."""
+    pairs = [
+        {"pair_id": f"p{number}", "reference_image": f"{root}{reference}", "target_image": f"{root}{target}"}
+        for number, (reference, target) in enumerate(images)
+    ]
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+
+
+def lines(path: Path) -> list[Any]:
+    """The records of a file; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def num_records(out: Path) -> int:
+    """How many whole records the stages have made."""
+    return sum(path.read_bytes().count(b"\n") for path in out.glob("work/*/records.jsonl"))
+
+
+def export_of(out: Path) -> dict[str, bytes]:
+    """The exported files by name."""
+    paths = [out / "train.jsonl", out / "summary.json", *sorted((out / "images").iterdir())]
+    return {str(path.relative_to(out)): path.read_bytes() for path in paths}
+
+
+def records_of(out: Path) -> dict[str, bytes]:
+    """The record files by stage."""
+    return {path.parent.name: path.read_bytes() for path in sorted(out.glob("work/*/records.jsonl"))}
+
+
+def outcomes(out: Path, pairs: Sequence[ImagePair]) -> dict[str, Counter[str]]:
+    """The reasons of failures by stage, after a look whether every record has come to one end."""
+    reasons = {}
+    for stage in STAGES:
+        key = {"describe_reference": "image", "export": "query_id"}.get(stage, "pair_id")
+        ids = [pair.reference_image if key == "image" else pair.pair_id for pair in pairs]
+        done, failed = (lines(out / f"work/{stage}/{name}.jsonl") for name in ("records", "failures"))
+        ended = [record[key] for record in (*done, *failed)]
+        assert sorted(ended) == sorted(set(ids)), stage
+        assert all(failure["reason"] and failure["message"] for failure in failed)
+        reasons[stage] = Counter(failure["reason"] for failure in failed)
+    return reasons
+
+
+def started(server: AnnotationServer) -> int:
+    """How many questions have come to the server."""
+    return server.count()["total"]["started"]
+
+
+def states(out: Path) -> Counter[str]:
+    """How many of the ledger's questions are in each state."""
+    return Counter(state for (state,) in _questions(out, "state", "TRUE"))
+
+
+def in_flight(out: Path) -> set[tuple[str, str]]:
+    """By owner and key what was sent, in no batch, and neither answered nor sent again."""
+    return set(_questions(out, "owner, key", "state = 'sent' AND batch IS NULL"))
+
+
+def _questions(out: Path, columns: str, condition: str) -> list[Any]:
+    if not (out / "ledger.sqlite").exists():
+        return []
+    with closing(sqlite3.connect(out / "ledger.sqlite")) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'questions'").fetchone():
+            return []
+        return connection.execute(f"SELECT {columns} FROM questions WHERE {condition}").fetchall()
