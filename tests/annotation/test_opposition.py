@@ -1,6 +1,6 @@
 import pytest
 
-from diptych.annotation.opposition import conflict
+from diptych.annotation.opposition import CONTRADICTION, REPETITION, conflict
 
 CONTRADICTIONS = [
     ("Make the curtains blue.", "Make the curtains green."),
@@ -50,3 +50,17 @@ def test_saying_the_same_again_is_a_repetition(first, second):
 def test_other_sentences_stand_together(first, second):
     assert conflict(first, second) is None
     assert conflict(second, first) is None
+
+
+def test_the_old_value_is_no_result():
+    wordings = (
+        "The wallpaper is now green instead of purple.",
+        "Recolour the wallpaper from purple to green.",
+        "Make the wallpaper green rather than purple.",
+    )
+    for first in wordings:
+        for second in wordings:
+            assert conflict(first, second) == REPETITION
+    assert conflict("The walls are now red instead of blue.", "The walls are now green instead of blue.") == (
+        CONTRADICTION
+    )

@@ -29,9 +29,9 @@ _VERBS = _ADD | _REMOVE | _CHANGE | _REPLACE
 _LINKS = _words("should is are be becomes become must")
 _STOPS = _words(
     "to with from into in on at beside near next above below under over behind along across against so by for instead"
-    " that which while featuring between around of"
+    " rather that which while featuring between around of"
 )
-_TOWARDS = _words("to with into from for in by so instead")
+_TOWARDS = _words("to with into from for in by so instead rather")
 _GONE = _REMOVE | _words("removed gone deleted absent")
 _FILLERS = _words("the a an some its their all more new now also then and please there")
 _COLOURS = _words(
@@ -113,6 +113,7 @@ def _read(sentence: str) -> _Reading | None:
         verb, result = "change", words[link + 1 :]
         if _GONE.intersection(result):
             verb = "remove"
+    result = _until_old_value(result)
     while verb in _CHANGE and len(phrase) > 1 and phrase[-1] in _VALUES:  # `make the curtains blue`
         result = [*result, phrase.pop()]
     if not phrase:
@@ -124,6 +125,12 @@ def _read(sentence: str) -> _Reading | None:
         return _Reading("remove", kind, marks | frozenset(result) - _STOPS, frozenset())
     # Some verbs are values themselves: `shorten the curtains`.
     return _Reading("change", kind, marks, frozenset([*result, words[0]]) & _VALUES)
+
+
+def _until_old_value(result: list[str]) -> list[str]:
+    """Without what stands behind `instead of` and `rather than`."""
+    end = next((number for number, word in enumerate(result) if word in ("instead", "rather")), len(result))
+    return result[:end]
 
 
 def _until_stop(words: list[str]) -> tuple[list[str], list[str]]:

@@ -79,7 +79,7 @@ def _stages(manifests: Mapping[str, Mapping[str, Any]], summary: Mapping[str, An
 def _cost(path: Path, prices: Prices) -> str:
     if not path.exists():
         return ""
-    rows, total = [], 0.0
+    rows, total, unpriced = [], 0.0, []
     with Ledger(path) as ledger:
         for stage in ledger.counts():
             usage = ledger.usage(stage)
@@ -89,8 +89,11 @@ def _cost(path: Path, prices: Prices) -> str:
                 words = f"{cost:,.2f}"
             except ValueError:
                 words = "no price"
+                unpriced.append(stage)
             rows.append([stage, *(f"{usage[name]:,}" for name in ("requests", "input_tokens", "output_tokens")), words])
     table = _section("Cost", ["stage", "requests", "input tokens", "output tokens", "USD"], rows)
+    if unpriced:
+        return f"{table}\n\nWhat it cost in all is not known: the configuration has no price for {', '.join(unpriced)}."
     return f"{table}\n\nIn all {total:,.2f} USD, by the prices in the configuration."
 
 
