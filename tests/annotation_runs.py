@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,18 +13,16 @@ from typing import Any
 
 from annotation_server.server import AnnotationServer, ServerSettings
 from diptych.data.image_pairs import ImagePair
+from forked_commands import ForkedCommands
 
 STAGES = ("describe_reference", "describe_target", "write_modifications", "combine", "export")
 KEY = "sk-this-must-not-be-written-anywhere"
 
-# Imports once, then runs each line's commands in forks, all at the same time. `die` is [number of records, seconds]:
-# a process is killed so long after it has kept so many.
-_FORKING = """
-import json, os, signal, sys, threading
-from diptych import composition, pipeline
+# `die` is [number of records, seconds]: a process is killed so long after it has kept so many.
+_PREPARATION = """
 from diptych.models.askers import batch, online
 from diptych.models.backbones.clip import CLIPPreprocessing
-from diptych.stages import combine, describe_target, export_triplets, runner, write_modifications
+from diptych.stages import combine, describe_target, export_triplets, write_modifications
 import openai
 CLIPPreprocessing("ViT-B-32").tokenize(["a rug"])
 
@@ -45,57 +41,16 @@ def arm(number, seconds):
         watch(len(results))
     runner._keep = watched_keep
     watch(0)
-
-def start(job):
-    child = os.fork()
-    if child:
-        return child
-    output = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1), os.dup2(output, 2)
-    sys.argv[1:] = job["words"]
-    os.environ.update(job["environment"])
-    if job["die"]:
-        arm(*job["die"])
-    code = 1
-    try:
-        composition.entry_point("pipeline", pipeline.run_pipeline)
-        code = 0
-    except SystemExit as end:
-        code = end.code
-    finally:
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
-
-for line in sys.stdin:
-    children = [start(job) for job in json.loads(line)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    print(json.dumps(codes), flush=True)
 """
 
 
-class Commands:
+class Commands(ForkedCommands):
     """Runs `python -m diptych.pipeline` with given words in `folder`; a context manager."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> Commands:
         environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "NO_PROXY": "127.0.0.1"}
-        environment |= {"DIPTYCH_RUNS": str(self.folder / "runs"), "DIPTYCH_DATA": str(self.folder / "data")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _FORKING],
-            cwd=self.folder,
-            env=os.environ | environment,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
+        environment |= {"DIPTYCH_RUNS": str(folder / "runs"), "DIPTYCH_DATA": str(folder / "data")}
+        super().__init__(folder, os.environ | environment, _PREPARATION)
 
     def run(self, *words: str, die: Sequence[float] | None = None, key: str = KEY) -> tuple[int, str]:
         """The exit code and the output of one command."""
@@ -105,16 +60,10 @@ class Commands:
         self, *all_words: Sequence[str], die: Sequence[float] | None = None, key: str = KEY
     ) -> list[tuple[int, str]]:
         """Those of commands that run at the same time. The key is in no output."""
-        logs = [self.folder / f"log{number}" for number in range(len(all_words))]
-        jobs = [
-            {"words": [*words, "trainer=cpu"], "die": die, "log": str(log), "environment": {"OPENAI_API_KEY": key}}
-            for words, log in zip(all_words, logs, strict=True)
-        ]
-        self._process.stdin.write(json.dumps(jobs) + "\n")
-        self._process.stdin.flush()
-        codes, outputs = json.loads(self._process.stdout.readline()), [log.read_text() for log in logs]
-        assert not key or not any(key in output for output in outputs)
-        return list(zip(codes, outputs, strict=True))
+        on_the_cpu = [[*words, "trainer=cpu"] for words in all_words]
+        results = super().together(*on_the_cpu, die=die, environment={"OPENAI_API_KEY": key})
+        assert not key or not any(key in output for _, output in results)
+        return results
 
 
 @contextmanager

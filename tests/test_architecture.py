@@ -24,6 +24,7 @@ LAYERS = {
     "ledger_file": 1,
     "ledger_batches": 1,
     "photo_file": 1,
+    "photo_transform": 1,
     "image_urls": 1,
     "data": 2,
     "models": 2,

@@ -202,12 +202,17 @@ def test_a_misspelt_key_gets_the_nearest_one(word, message):
         (["pipeline=ensemble", "inputs=[a.json]"], r"pipeline=ensemble needs output=\.\.\.$"),
         (["pipeline=verify_geometry", "input=a.json"], r"needs query_images=\.\.\., gallery_images=\.\.\., output="),
         (["pipeline=caption_news", "data=newsroom"], r"pipeline=caption_news needs ckpt=\.\.\."),
-        ([], r"no pipeline is named; choose .*pipeline=caption_news, pipeline=ensemble, pipeline=news_retrieval"),
     ],
 )
 def test_what_is_missing_is_named(words, missing):
     with pytest.raises(ValueError, match=missing):
         prepare_config(compose_pipeline(*words))
+
+
+def test_without_a_pipeline_all_are_named():
+    error = ValueError("Missing mandatory value: name")
+    message = composition.explain(error, "pipeline")
+    assert message.startswith("no pipeline is named") and "pipeline=caption_news, pipeline=ensemble" in message
 
 
 def test_a_refused_setting_is_said_before_anything_runs():

@@ -13,6 +13,7 @@ import pytest
 from diptych.data.newsroom.generate import generate_newsroom
 from diptych.data.newsroom.source import Newsroom
 from diptych.data.retrieval_file import read_retrieval
+from forked_commands import ForkedCommands
 from tiny_runs import TINY_NEWS, TINY_NEWS_SIZES, TINY_RETRIEVAL
 
 ENCODERS = ("colour_layout", "oriented_gradients")
@@ -22,14 +23,9 @@ STAGES = [
 ]
 WORDS = ["pipeline=news_retrieval", "data=newsroom", *TINY_NEWS_SIZES, *TINY_RETRIEVAL]
 
-# Imports once, then runs each command in a fork. `die` is [stage, number of records]: when the stage has kept so many,
-# its process is killed; with null in the place of the number, when it is about to write its output.
-SERVER = """
-import json, os, signal, sys
-from pathlib import Path
-from diptych import composition, pipeline
-from diptych.stages import runner
-
+# `die` is [stage, number of records]: when the stage has kept so many, its process is killed; with null in the place of
+# the number, when it is about to write its output.
+PREPARATION = """
 def arm(stage, number):
     run, keep, state = runner.PipelineRunner._run, runner._keep, {"kept": 0, "stage": None}
     def kill(*arguments):
@@ -48,27 +44,6 @@ def arm(stage, number):
         if len(results) >= left:
             kill()
     runner.PipelineRunner._run, runner._keep = watched_run, watched_keep
-
-for line in sys.stdin:
-    job = json.loads(line)
-    child = os.fork()
-    if not child:
-        output = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 1), os.dup2(output, 2)
-        sys.argv[1:] = job["words"]
-        if job["die"]:
-            arm(*job["die"])
-        code = 1
-        try:
-            composition.entry_point("pipeline", pipeline.run_pipeline)
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        finally:
-            sys.stdout.flush(), sys.stderr.flush()
-            os._exit(code)
-    status = os.waitpid(child, 0)[1]
-    print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)
 """
 
 
@@ -91,17 +66,8 @@ def environment(place):
 @pytest.fixture(scope="module")
 def run(place, environment):
     """`run(*words, die=None)`: the exit code and the output of the command with these words."""
-    folder = place[0]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", SERVER], cwd=folder, env=environment, text=True, **pipes) as server:
-
-        def command(*words, die=None):
-            server.stdin.write(json.dumps({"words": words, "die": die, "log": str(folder / "log")}) + "\n")
-            server.stdin.flush()
-            return json.loads(server.stdout.readline()), (folder / "log").read_text()
-
-        yield command
-        server.stdin.close()
+    with ForkedCommands(place[0], environment, PREPARATION) as commands:
+        yield lambda *words, die=None: commands.together(words, die=die)[0]
 
 
 def started_as_users_do(place, environment, *words):

@@ -644,6 +644,16 @@ class Question:
     response_format: Mapping[str, Any] | None = None
 
 
+class ImageIndex(Protocol):
+    """Finds the nearest of many vectors."""
+
+    def search(self, queries: Tensor | np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions int64 and scores float32 (Q, K) of the first K of `vectors` (G, E) for each of `queries` (Q, E) by
+        inner product, best first; K is `k`, or G if that is smaller. A row may end in positions -1 where the index
+        finds no more.
+        """
+
+
 class PhotoEncoder(Protocol):
     """Photos and texts to embeddings of one space: an nn.Module that owns its transform and tokenizer.
 

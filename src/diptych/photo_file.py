@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 # A closed list: among Pillow's other formats are some that start programs (EPS runs Ghostscript).
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 _ORIENTATION = 0x0112  # of EXIF; 5 to 8 are turned by a quarter
 
 
@@ -26,7 +26,7 @@ def read_photo(path: str | Path, max_side: int | None = None) -> Image.Image:
     if not data:
         raise ValueError(f"photo {path} is empty (0 bytes); fetch it again")
     try:
-        photo = Image.open(io.BytesIO(data), formats=_FORMATS)
+        photo = Image.open(io.BytesIO(data), formats=FORMATS)
         if max_side is not None:
             photo.draft("RGB", (max_side, max_side))  # a JPEG is decoded at a smaller scale, never below this size
         if photo.mode.startswith(("I", "F")):
@@ -47,7 +47,7 @@ def photo_size(path: str | Path) -> tuple[int, int]:
         ValueError: the file is missing, or no image.
     """
     try:
-        with Image.open(path, formats=_FORMATS) as photo:
+        with Image.open(path, formats=FORMATS) as photo:
             width, height = photo.size
             turned = photo.getexif().get(_ORIENTATION, 1) >= 5
     except Exception as error:  # as above

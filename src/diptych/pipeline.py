@@ -61,11 +61,8 @@ def prepare_config(config: DictConfig) -> DictConfig:
     """The config with one stage for each encoder where it says ENCODER, and with its source named.
 
     Raises:
-        ValueError: no pipeline is chosen, one of its values is missing, or it has no encoder where it needs one.
+        ValueError: one of the pipeline's values is missing, or it has no encoder where it needs one.
     """
-    if OmegaConf.is_missing(config, "name"):
-        known = sorted(path.stem for path in (composition.CONFIG_FOLDER / "pipeline").glob("*.yaml"))
-        raise ValueError(f"no pipeline is named; choose pipeline={', pipeline='.join(known)}")
     missing = [key for key in config if OmegaConf.is_missing(config, key)]
     if missing:
         raise ValueError(f"pipeline={config.name} needs {', '.join(f'{key}=...' for key in missing)}")
@@ -123,13 +120,15 @@ def check_outcome(runs: Sequence[StageRun], counts: Mapping[str, StageCounts]) -
 
 def print_estimates(runs: Sequence[StageRun]) -> None:
     """What the stages that ask a model have yet to ask, and what that costs; nothing is sent."""
-    usual = most = 0.0
-    for run in runs:
-        if hasattr(run.stage, "estimate"):
-            estimate = run.stage.estimate()
-            print("\n".join(estimate.lines(run.name)))  # noqa: T201
-            usual, most = usual + (estimate.usual_usd or 0.0), most + (estimate.most_usd or 0.0)
-    print(f"all stages: {usual:.2f} USD, at most {most:.2f} before retries; nothing was sent")  # noqa: T201
+    estimates = {run.name: run.stage.estimate() for run in runs if hasattr(run.stage, "estimate")}
+    for name, estimate in estimates.items():
+        print("\n".join(estimate.lines(name)))  # noqa: T201
+    if any(estimate.usual_usd is None for estimate in estimates.values()):
+        total = "what it costs is not known, the model has no price"
+    else:
+        usual, most = (sum(getattr(one, key) for one in estimates.values()) for key in ("usual_usd", "most_usd"))
+        total = f"{usual:.2f} USD, at most {most:.2f} before retries"
+    print(f"all stages: {total}; nothing was sent")  # noqa: T201
 
 
 def _expand(value: Any, encoders: list[str]) -> Any:

@@ -81,17 +81,19 @@ def rank_files(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
 
 
-def read_logs(paths: Iterable[Path], names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The complete records of all files by id; of one id the first.
+def read_logs(
+    paths: Iterable[Path], names: Iterable[str] | None = None, key: str = "query_id"
+) -> dict[str, dict[str, Any]]:
+    """The complete records of all files by the id under `key`; of one id the first.
 
     Raises:
-        ValueError: an id is none of `names`, or as `RecordLog.read`.
+        ValueError: an id is none of `names` (None: any will do), or as `RecordLog.read`.
     """
-    known = set(names)
+    known = None if names is None else set(names)
     records: dict[str, dict[str, Any]] = {}
     for path in paths:
-        for name, record in RecordLog(path).read().items():
-            if name not in known:
+        for name, record in RecordLog(path, key).read().items():
+            if known is not None and name not in known:
                 raise ValueError(f"{path}: a record is about {name!r}, which is not asked for; delete the file")
             records.setdefault(name, record)
     return records
@@ -111,11 +113,7 @@ class RecordFile:
         Raises:
             ValueError: as `RecordLog.read`.
         """
-        records: dict[str, dict[str, Any]] = {}
-        for path in (self.path, *rank_files(self.path)):
-            for name, record in RecordLog(path, self.key).read().items():
-                records.setdefault(name, record)
-        return records
+        return read_logs((self.path, *rank_files(self.path)), key=self.key)
 
     def done(self) -> set[str]:
         """The ids of all complete records."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from diptych import checkpoints, composition
 from diptych.evaluation import checkpoint_path
-from diptych.models.backbones.image_transforms import PhotoTransform
 from diptych.models.good4cir_composer import Good4CIRComposer
+from diptych.photo_transform import PhotoTransform
 
 _PREFIX = "model."  # of the model's weights in a checkpoint of the CIR system
 

@@ -9,7 +9,8 @@ from PIL import Image, ImageOps
 from torchvision import transforms
 
 from diptych.contracts import ImageSpec
-from diptych.data.images import ImageReader, read_image, target_pad
+from diptych.data.images import ImageReader, read_image
+from diptych.photo_transform import target_pad
 
 PHOTOS = Path(__file__).resolve().parents[2] / "../shared/real/photos"
 DECODERS = ("fast", "exact")
@@ -241,7 +242,7 @@ def test_decompression_bomb_is_refused_before_decoding(tmp_path, monkeypatch, su
 def test_line_of_pixels_is_refused_instead_of_filling_the_memory(tmp_path, decoder):
     path = tmp_path / "line.png"
     Image.new("RGB", (60_000, 1)).save(path)
-    with pytest.raises(ValueError, match=r"line\.png is 60000 x 1: too narrow"):
+    with pytest.raises(ValueError, match=r"line\.png: a picture of 60000 x 1 is too narrow"):
         ImageReader(spec(224), decoder)(path)
     assert ImageReader(spec(224, resize="squash"), decoder)(path).shape == (3, 224, 224)
 

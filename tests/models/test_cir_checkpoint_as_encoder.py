@@ -12,7 +12,7 @@ from diptych import checkpoints
 from diptych.contracts import ImageSpec
 from diptych.data.rooms.generate import generate_rooms
 from diptych.evaluation import build_trained
-from diptych.models.backbones.image_transforms import PhotoTransform
+from diptych.photo_transform import PhotoTransform
 from diptych.trained_encoder import TrainedEncoder
 from tiny_runs import TINY, TINY_MODEL, TINY_RUN, run_train
 

@@ -9,7 +9,7 @@ from diptych.contracts import ImageSpec
 from diptych.data.images import ImageReader
 from diptych.models.backbones.clip import CLIPPreprocessing
 from diptych.models.backbones.clip_encoder import CLIPEncoder
-from diptych.models.backbones.image_transforms import PhotoTransform, normalise
+from diptych.photo_transform import PhotoTransform, normalise
 
 
 def photo(height, width):

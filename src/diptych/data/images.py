@@ -15,18 +15,14 @@ import torchvision.transforms.v2.functional as transforms
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
-from torchvision.transforms import InterpolationMode
 
 from diptych.contracts import ImageSpec
 from diptych.data.prepared_cache import PreparedCache
+from diptych.photo_file import FORMATS
+from diptych.photo_transform import PhotoTransform
 
 DECODERS = ("fast", "exact")
-RESIZES = ("shortest", "squash")
 
-# A closed list: among Pillow's other formats are some that start programs (EPS runs Ghostscript).
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-# 400 MB of pixels. Only a picture of hundreds of pixels by one, scaled up, comes near it.
-_MAX_RESIZED_PIXELS = 2**27
 _EXIF_ORIENTATION = 0x0112
 _JPEG_END = b"\xff\xd9"
 
@@ -61,7 +57,7 @@ def read_image(path: str | Path, decoder: str = "fast") -> Tensor:
     try:
         return _decode(data, decoder)
     except UnidentifiedImageError as error:
-        kinds = ", ".join(_FORMATS)
+        kinds = ", ".join(FORMATS)
         raise ValueError(
             f"{path} is not a readable image ({kinds}): its {len(data)} bytes begin with {data[:12]!r}"
         ) from error
@@ -74,7 +70,7 @@ def read_image(path: str | Path, decoder: str = "fast") -> Tensor:
 
 def _decode(data: bytes, decoder: str) -> Tensor:
     stream = io.BytesIO(data)
-    image = Image.open(stream, formats=_FORMATS)  # parses the header and checks the size
+    image = Image.open(stream, formats=FORMATS)  # parses the header and checks the size
     jpeg = image.format in ("JPEG", "MPO")
     # Decoders take zeros, as a broken download into a preallocated file leaves them, for picture data. The search
     # starts behind the header, where the end marker of an embedded thumbnail would be found.
@@ -132,13 +128,9 @@ class ImageReader:
 
     def __init__(self, spec: ImageSpec, decoder: str = "fast", cache_dir: str | Path | None = None) -> None:
         _check_decoder(decoder)
-        if spec.resize not in RESIZES:
-            raise ValueError(f"ImageSpec.resize {spec.resize!r} is unknown: choose one of {', '.join(RESIZES)}")
-        if spec.target_pad is not None and spec.target_pad < 1:
-            raise ValueError(f"ImageSpec.target_pad is {spec.target_pad}: a ratio of long to short side is at least 1")
         self.spec = spec
         self.decoder = decoder
-        self._interpolation = InterpolationMode(spec.interpolation)  # its own ValueError names the bad value
+        self._transform = PhotoTransform(spec, with_pillow=decoder == "exact")
         self._cache = None if cache_dir is None else PreparedCache(cache_dir, spec, decoder)
 
     def __call__(self, path: str | Path) -> Tensor:
@@ -149,34 +141,7 @@ class ImageReader:
 
     def _prepare(self, path: str | Path) -> Tensor:
         pixels = read_image(path, self.decoder)
-        if self.spec.target_pad is not None:
-            pixels = target_pad(pixels, self.spec.target_pad)
-        height, width = pixels.shape[-2:]
-        size = self.spec.size
-        if self.spec.resize == "shortest" and size * size * max(height, width) > _MAX_RESIZED_PIXELS * min(
-            height, width
-        ):
-            raise ValueError(f"image {path} is {width} x {height}: too narrow to be resized to {size} pixels")
-        # Channels-last memory, as decoders leave it, is what the vectorised uint8 kernel wants: three times faster.
-        pixels = pixels[None].contiguous(memory_format=torch.channels_last)[0]
-        picture = transforms.to_pil_image(pixels) if self.decoder == "exact" else pixels
-        target = [size] if self.spec.resize == "shortest" else [size, size]
-        picture = transforms.resize(picture, target, self._interpolation, antialias=True)
-        picture = transforms.center_crop(picture, [size, size])
-        return transforms.pil_to_tensor(picture).contiguous() if self.decoder == "exact" else picture.contiguous()
-
-
-def target_pad(pixels: Tensor, ratio: float) -> Tensor:
-    """Black bars that bring the sides of pixels (3, H, W) to at most about `ratio` to 1; unchanged if they are already.
-
-    The rule of CLIP4Cir and SEARLE, rounding down included: each of the two bars has `int((long / ratio - side) / 2)`
-    pixels, so the ratio can exceed the bound by the pixel that was rounded away.
-    """
-    height, width = pixels.shape[-2:]
-    if max(width, height) / min(width, height) < ratio:
-        return pixels
-    scaled = max(width, height) / ratio
-    columns = max(int((scaled - width) / 2), 0)
-    rows = max(int((scaled - height) / 2), 0)
-    # On four dimensions pad() keeps the channels-last layout.
-    return torch.nn.functional.pad(pixels[None], (columns, columns, rows, rows))[0]
+        try:
+            return self._transform(pixels)
+        except ValueError as error:
+            raise ValueError(f"image {path}: {error}") from None

@@ -7,14 +7,12 @@ an ensemble may put scores of different scales into one list, so they need not f
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from diptych.contracts import Candidate
 from diptych.data.annotations import Record, first_repeated, load_records
+from diptych.record_log import write_file
 
 DOCS_PAGE = "docs/openevents.md"
 _NOT_KNOWN = ("unknown", "#")  # what other programs write where a photo has no article
@@ -56,14 +54,7 @@ def write_retrieval(path: str | Path, retrieval: Mapping[str, Sequence[Candidate
     if not retrieval:
         raise ValueError(f"{path} is not written: no query in it")
     lines = [json.dumps(_record(query_id, candidates, path)) for query_id, candidates in retrieval.items()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_text("[" + ",\n".join(lines) + "]\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    write_file(path, ("[" + ",\n".join(lines) + "]\n").encode())
     return path
 
 

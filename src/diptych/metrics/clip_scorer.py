@@ -21,12 +21,11 @@ from PIL import Image
 from torch import Tensor
 
 from diptych.contracts import CaptionItem
+from diptych.photo_file import FORMATS
 
 PREFIX = "A photo depicts "
 SCALE = 2.5
 _DECODERS = 8
-# A closed list: among Pillow's other formats are some that start programs (EPS runs Ghostscript).
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def _file_key(item: CaptionItem) -> tuple[str, int, int]:
 
 def _photo(item: CaptionItem) -> Image.Image:
     try:
-        with Image.open(item.image_path, formats=_FORMATS) as image:
+        with Image.open(item.image_path, formats=FORMATS) as image:
             return image.convert("RGB")
     # Pillow's plugins answer damaged bytes with OSError, SyntaxError, EOFError, struct.error and more.
     except Exception as error:

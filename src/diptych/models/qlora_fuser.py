@@ -18,9 +18,9 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GgufConfig, P
 from diptych.contracts import FusionBatch
 from diptych.model_files import is_gguf, loading_arguments
 from diptych.models.example_attention import EXAMPLE_ATTENTION, lengths_as_mask
+from diptych.models.generation import DTYPES
 
 QUANTIZATIONS = ("int8", "nf4", "none")
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 ATTENTIONS = ("sdpa", "flash_attention_2")
 
 

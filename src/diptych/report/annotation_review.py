@@ -10,7 +10,6 @@ shows them again.
 from __future__ import annotations
 
 import argparse
-import base64
 import hashlib
 import json
 import logging
@@ -24,6 +23,7 @@ from diptych.annotation.reviews import Reviews, read_reviews
 from diptych.data.image_pairs import ImagePair, read_pairs
 from diptych.image_urls import is_remote
 from diptych.record_log import RecordLog
+from diptych.report.page import render_document
 from diptych.report.pictures import Thumbnails
 from diptych.report.review_style import SCRIPT
 from diptych.report.review_style import STYLE as REVIEW_STYLE
@@ -34,31 +34,13 @@ log = logging.getLogger(__name__)
 PAGE, REVIEWS = "review.html", "reviews.jsonl"
 PICTURE_SIZE = 480
 
-# The policy lets the page load nothing at all, and run only the one script that we wrote, by its hash.
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '$script_hash'">
-<title>$title</title>
-<style>$style</style>
-</head>
-<body>
-<header><h1>$title</h1>
-<p class="soft">$lead</p></header>
-<main data-key="$key">
+_BODY = Template("""<main data-key="$key">
 <div class="bar" hidden><button id="save" type="button">Save decisions</button>
 <span id="decided" role="status"></span>
 <span id="warning" hidden>The browser keeps nothing for this page: save before you close it.</span></div>
 $articles
 </main>
-<script type="application/json" id="others">$others</script>
-<script>$script</script>
-</body>
-</html>
-""")
+<script type="application/json" id="others">$others</script>""")
 
 
 def write_review(
@@ -104,16 +86,12 @@ def write_review(
     lead = f"Pairs {first:,} to {first - 1 + len(shown):,} of {len(annotated):,}. Decisions stay in this browser; the"
     lead += f" button saves them as {REVIEWS}. Put it into {out.name}, and the export leaves out what is rejected."
     content = json.dumps([[pair.pair_id, sentences[pair.pair_id]["sentences"]] for pair in shown])
-    page = _PAGE.substitute(
-        title="Review of annotated pairs",
-        lead=escape(lead),
+    body = _BODY.substitute(
         key="diptych-review-" + hashlib.sha256(content.encode()).hexdigest()[:16],
         articles="\n".join(articles),
         others=json.dumps(others).replace("<", "\\u003c"),
-        style=STYLE + REVIEW_STYLE,
-        script=SCRIPT,
-        script_hash="sha256-" + base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
     )
+    page = render_document("Review of annotated pairs", lead, body, STYLE + REVIEW_STYLE, SCRIPT)
     path = out / PAGE
     path.write_text(page, encoding="utf-8")
     if pictures.unreadable:

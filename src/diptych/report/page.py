@@ -43,11 +43,8 @@ _PAGE = Template("""<!DOCTYPE html>
 <header>
 <h1>$title</h1>
 <p class="soft">$lead</p>
-<nav aria-label="Sections">$links</nav>
-</header>
-<main>
-$sections
-</main>
+$navigation</header>
+$body
 <script>$script</script>
 </body>
 </html>
@@ -93,17 +90,27 @@ def render_frame(title: str, lead: str, sections: Sequence[tuple[str, str, str]]
     Title, lead and headings are escaped here; a body is HTML already. One body holds the `filter_box`.
     `more_style` is added to the style sheet.
     """
+    links = "".join(f'<a href="#{anchor}">{escape(heading)}</a>' for anchor, heading, _ in sections)
+    parts = "\n".join(
+        f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{escape(heading)}</h2>\n{body}</section>'
+        for anchor, heading, body in sections
+    )
+    navigation = f'<nav aria-label="Sections">{links}</nav>\n'
+    return render_document(title, lead, f"<main>\n{parts}\n</main>", STYLE + more_style, SCRIPT, navigation)
+
+
+def render_document(title: str, lead: str, body: str, style: str, script: str, navigation: str = "") -> str:
+    """A whole HTML file that loads nothing and runs `script` alone. Title and lead are escaped here; body and
+    navigation are HTML already.
+    """
     return _PAGE.substitute(
         title=escape(title),
         lead=escape(lead),
-        links="".join(f'<a href="#{anchor}">{escape(heading)}</a>' for anchor, heading, _ in sections),
-        sections="\n".join(
-            f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{escape(heading)}</h2>\n{body}</section>'
-            for anchor, heading, body in sections
-        ),
-        style=STYLE + more_style,
-        script=SCRIPT,
-        script_hash="sha256-" + base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
+        navigation=navigation,
+        body=body,
+        style=style,
+        script=script,
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 

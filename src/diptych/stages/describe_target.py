@@ -13,7 +13,7 @@ from diptych.contracts import Answer, Failure
 from diptych.stages.ask_stage import AskStage, Inquiry
 from diptych.stages.asking import Asking
 
-_STAND_IN = "x" * 3 * AskStage.expected_tokens  # as long as a description usually is
+STAND_IN = "x" * 3 * AskStage.expected_tokens  # as long as a description usually is
 
 
 class DescribeTarget(AskStage):
@@ -47,7 +47,7 @@ class DescribeTarget(AskStage):
         references = {} if assumed else read_descriptions(self.references, "image")
         for pair_id in ids:
             pair = pairs[pair_id]
-            reference = _STAND_IN if assumed else references.get(pair.reference_image)
+            reference = STAND_IN if assumed else references.get(pair.reference_image)
             if reference is None:
                 yield no_reference_description(pair_id, pair.reference_image, self.references)
             else:

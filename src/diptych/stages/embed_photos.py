@@ -58,7 +58,7 @@ class EmbedPhotos(RecordStage):
 
     def predict(self, model: PhotoEncoder, ids: Sequence[str], batch: Any) -> Sequence[Mapping[str, Any]]:
         """A record with its embedding for each photo."""
-        with torch.autocast(_device_type(batch), enabled=False):  # precision is the encoder's own affair
+        with torch.autocast(device_type(batch), enabled=False):  # precision is the encoder's own affair
             embeddings = model.embed_images(batch)[: len(ids)].float().cpu().numpy()
         return [{self.record_key: name, "embedding": row} for name, row in zip(ids, embeddings, strict=True)]
 
@@ -83,9 +83,17 @@ class PhotoReader:
 
     def collate(self, items: Sequence[Any]) -> Any:
         """The photos stacked, the last one repeated up to the batch size."""
-        return default_collate([*items, *[items[-1]] * (self.batch_size - len(items))])
+        return default_collate(filled_up(items, self.batch_size))
 
 
-def _device_type(batch: Any) -> str:
+def filled_up(items: Sequence[Any], batch_size: int) -> list[Any]:
+    """The items, the last one repeated up to the batch size: in batches of one size an embedding does not depend on
+    what else was missing.
+    """
+    return [*items, *[items[-1]] * (batch_size - len(items))]
+
+
+def device_type(batch: Any) -> str:
+    """The kind of device (`cpu`, `cuda`) of a batch, a tensor or a dict of tensors."""
     tensor = next(iter(batch.values())) if isinstance(batch, Mapping) else batch
     return tensor.device.type

@@ -16,6 +16,7 @@ from diptych.data.image_pairs import ImagePair, read_pairs
 from diptych.data.images import read_image
 from diptych.image_urls import is_remote
 from diptych.record_log import RecordLog
+from diptych.stages.embed_photos import device_type, filled_up
 from diptych.stages.record_stage import RecordStage
 
 
@@ -67,7 +68,7 @@ class FilterByAgreement(RecordStage):
 
     def predict(self, model: PhotoEncoder, ids: Sequence[str], batch: Any) -> Sequence[Mapping[str, Any] | Failure]:
         """The record of each pair with the texts that are left, or why there is none."""
-        with torch.autocast(_device_type(batch), enabled=False):  # precision is the encoder's own affair
+        with torch.autocast(device_type(batch), enabled=False):  # precision is the encoder's own affair
             references, targets = model.embed_images(batch).float().unflatten(0, (2, -1))
             pairs = zip(ids, references, targets, strict=False)  # the batch is filled up
             return [self._filtered(model, self._records[name], *embeddings) for name, *embeddings in pairs]
@@ -113,13 +114,6 @@ class PairReader:
             return Failure(record_id, "unreadable", str(error))
 
     def collate(self, items: Sequence[Any]) -> Any:
-        """All references, then all targets, stacked; the last pair is repeated up to the batch size, so that an
-        embedding does not depend on what else was missing.
-        """
-        filled = [*items, *[items[-1]] * (self.batch_size - len(items))]
-        return default_collate([photo for photos in zip(*filled, strict=True) for photo in photos])
-
-
-def _device_type(batch: Any) -> str:
-    tensor = next(iter(batch.values())) if isinstance(batch, Mapping) else batch
-    return tensor.device.type
+        """All references, then all targets, stacked and filled up to the batch size."""
+        pairs = filled_up(items, self.batch_size)
+        return default_collate([photo for photos in zip(*pairs, strict=True) for photo in photos])

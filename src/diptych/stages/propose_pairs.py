@@ -9,11 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from diptych.contracts import Failure
+from diptych.contracts import Failure, ImageIndex
 from diptych.data.embedding_store import FACTS, IDS, StoredEmbeddings, open_embeddings
 from diptych.data.image_folder import ImageFolder
 from diptych.record_log import RecordFile, RecordLog, write_file
@@ -23,15 +23,6 @@ log = logging.getLogger(__name__)
 
 SUMMARY = "summary.json"
 _QUERIES_AT_ONCE = 2048
-
-
-class ImageIndex(Protocol):
-    """Finds the nearest of many vectors."""
-
-    def search(self, queries: np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions int64 and scores float32 (Q, K) of the first K of `vectors` (G, E) by inner product, best first; a
-        row may end in positions -1.
-        """
 
 
 class ProposePairs(RecordStage):

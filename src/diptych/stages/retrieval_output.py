@@ -15,11 +15,12 @@ FILE = "retrieval.json"
 
 def retrieval_record(query_id: str, candidates: Sequence[Candidate], **more: Any) -> dict[str, Any]:
     """A record with the fields of a retrieval file."""
-    results = [
-        {"image_id": candidate.image_id, "article_id": candidate.article_id, "score": float(candidate.score)}
-        for candidate in candidates
-    ]
-    return {"query_id": query_id, "results": results, **more}
+    return {"query_id": query_id, "results": [result_of(candidate) for candidate in candidates], **more}
+
+
+def result_of(candidate: Candidate) -> dict[str, Any]:
+    """A candidate with the fields that it has in a retrieval file."""
+    return {"image_id": candidate.image_id, "article_id": candidate.article_id, "score": float(candidate.score)}
 
 
 def candidates_of(record: Mapping[str, Any]) -> list[Candidate]:

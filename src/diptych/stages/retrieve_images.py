@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from diptych.contracts import Candidate, Failure, NewsSource
+from diptych.contracts import Candidate, Failure, ImageIndex, NewsSource
 from diptych.data.embedding_store import FACTS, IDS, StoredEmbeddings, open_embeddings
 from diptych.data.retrieval_file import first_of_each_article
 from diptych.stages.record_stage import RecordStage
@@ -21,15 +20,6 @@ log = logging.getLogger(__name__)
 _QUERIES_AT_ONCE = 2048  # one pass over the gallery each; a killed run does at most so many again
 _FIRST_SEARCH = 2  # times `depth`: photos of one article are near each other
 _NEXT_SEARCH = 4  # times as many for the queries that still lack articles
-
-
-class ImageIndex(Protocol):
-    """Finds the nearest of many vectors."""
-
-    def search(self, queries: Tensor | np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions int64 and scores float32 (Q, K) of the first K of `vectors` (G, E) by inner product, best first;
-        K is `k`, or G if that is smaller. A row may end in positions -1 where the index finds no more.
-        """
 
 
 class RetrieveImages(RecordStage):

@@ -22,6 +22,7 @@ from diptych.contracts import Candidate, Failure, NewsSource
 from diptych.data.retrieval_file import read_retrieval, write_retrieval
 from diptych.record_log import RecordFile
 from diptych.stages.record_stage import RecordStage
+from diptych.stages.retrieval_output import result_of, retrieval_record
 from diptych.verification.drawing import draw_matches
 from diptych.verification.feature_cache import FeatureCache
 from diptych.verification.policy import OUTCOMES, Policy
@@ -124,8 +125,7 @@ class VerifyGeometry(RecordStage):
         """A record for each query as soon as it is there; a Failure `bad_id` where an id can name no file."""
         if self.policy is None:
             for query_id in ids:
-                results = [_result(candidate) for candidate in self._retrieval[query_id]]
-                yield {"query_id": query_id, "results": results, "moved": False}
+                yield retrieval_record(query_id, self._retrieval[query_id], moved=False)
             return
         tasks = []
         for query_id in ids:
@@ -226,15 +226,11 @@ def _verify(cache: FeatureCache, task: _Task) -> dict[str, Any]:
     scores = [candidate.score for candidate in task.candidates[: len(seen)]]
     verdict = cache.policy.rerank(query, seen, scores)
     results = [
-        {**_result(task.candidates[position]), "verification": verdict.findings[position].to_json()}
+        {**result_of(task.candidates[position]), "verification": verdict.findings[position].to_json()}
         for position in verdict.order
     ]
-    results += [_result(candidate) for candidate in task.candidates[len(seen) :]]
+    results += [result_of(candidate) for candidate in task.candidates[len(seen) :]]
     return {"query_id": task.query_id, "results": results, "moved": verdict.moved}
-
-
-def _result(candidate: Candidate) -> dict[str, Any]:
-    return {"image_id": candidate.image_id, "article_id": candidate.article_id, "score": candidate.score}
 
 
 def _new_order(candidates: Sequence[Candidate], record: Mapping[str, Any] | None) -> Sequence[Candidate]:

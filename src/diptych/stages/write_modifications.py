@@ -11,9 +11,7 @@ from diptych.annotation.prompt import AnnotationPrompt
 from diptych.contracts import Answer, Failure
 from diptych.stages.ask_stage import AskStage, Inquiry
 from diptych.stages.asking import Asking
-from diptych.stages.describe_target import no_reference_description, read_descriptions
-
-_STAND_IN = "x" * 3 * AskStage.expected_tokens  # as long as a description usually is
+from diptych.stages.describe_target import STAND_IN, no_reference_description, read_descriptions
 
 
 class WriteModifications(AskStage):
@@ -48,7 +46,7 @@ class WriteModifications(AskStage):
         pairs = {pair.pair_id: pair for pair in self._pairs.pairs}
         if assumed and not (self.references.exists() and self.targets.exists()):
             for pair_id in ids:
-                yield Inquiry(pair_id, {"reference": _STAND_IN, "target": _STAND_IN})
+                yield Inquiry(pair_id, {"reference": STAND_IN, "target": STAND_IN})
             return
         references = read_descriptions(self.references, "image")
         targets = read_descriptions(self.targets, "pair_id")

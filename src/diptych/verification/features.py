@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from diptych.photo_file import FORMATS
+
 # Below this the detectors' own filters do not fit into the picture.
 _SHORTEST_SIDE = 16
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -130,7 +132,7 @@ def read_picture(path: str | Path) -> np.ndarray:
     except OSError as error:
         raise UnreadablePicture(f"picture {path} cannot be read: {error.strerror or error}") from None
     try:
-        with Image.open(io.BytesIO(data)) as header:  # parses the header only
+        with Image.open(io.BytesIO(data), formats=FORMATS) as header:  # parses the header only
             width, height = header.size
     except Image.DecompressionBombError as error:
         raise UnreadablePicture(f"picture {path} is too large to be decoded safely: {error}") from None

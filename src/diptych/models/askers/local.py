@@ -15,9 +15,9 @@ from PIL import Image
 from diptych.contracts import Answer, Failure, Question
 from diptych.ledger import Ledger
 from diptych.model_files import locate_model
+from diptych.models.generation import DTYPES, ending_tokens
+from diptych.photo_file import FORMATS
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_FORMATS = ("JPEG", "PNG", "WEBP")
 _FETCH_S, _MOST_BYTES = 30.0, 64 * 2**20  # for a remote picture
 
 
@@ -68,8 +68,7 @@ class LocalAsker:
         inputs = processor.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         ).to(model.device, model.dtype)
-        ends = model.generation_config.eos_token_id
-        ends = {processor.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
+        ends = ending_tokens(model, processor.tokenizer)
         (output,) = model.generate(
             **inputs,
             do_sample=False,
@@ -126,6 +125,6 @@ def _picture(url: str) -> Image.Image:
         else:
             with urlopen(url, timeout=_FETCH_S) as answer:
                 data = answer.read(_MOST_BYTES)
-        return Image.open(io.BytesIO(data), formats=_FORMATS).convert("RGB")
+        return Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB")
     except Exception as error:  # Pillow's plugins answer damaged bytes with errors of many kinds
         raise ValueError(f"picture {url[:80]} cannot be had: {error}; fetch it, and name the file") from error

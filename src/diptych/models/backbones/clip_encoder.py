@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.models.backbones.clip import CLIPBackbone
-from diptych.models.backbones.image_transforms import PhotoTransform
+from diptych.photo_transform import PhotoTransform
 
 
 class CLIPEncoder(nn.Module):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -20,9 +19,9 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenize
 
 from diptych.contracts import ImageSpec
 from diptych.model_files import locate_model
-from diptych.models.backbones.image_transforms import PhotoTransform, normalise
+from diptych.models.generation import DTYPES
+from diptych.photo_transform import PhotoTransform, normalise
 
-DTYPES = ("float32", "float16", "bfloat16")
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, by which processor files name them
 _NAFLEX_INPUTS = ("pixel_values", "pixel_attention_mask", "spatial_shapes")
 _PROBE = "a cat on the beach"
@@ -40,7 +39,7 @@ class SiglipEncoder(nn.Module):
         super().__init__()
         if dtype not in DTYPES:
             raise ValueError(f"encoder.dtype={dtype!r} is not one of {', '.join(DTYPES)}")
-        self.name, self.dtype = name, getattr(torch, dtype)
+        self.name, self.dtype = name, DTYPES[dtype]
         self.model: Any = None
         self._tokenizer: Any = None
         self._transform: PhotoTransform | NaFlexTransform | None = None

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from diptych.model_files import locate_model
 from diptych.models.captioners.caption import Caption, DecodingSettings
+from diptych.models.generation import DTYPES, ending_tokens
 from diptych.photo_file import read_photo
 
 if TYPE_CHECKING:  # transformers is imported by `load`: every worker that reads photos would pay its seconds
     from transformers import BatchFeature
 
 QUANTIZATIONS = ("int8", "none")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class ImageTextCaptioner(nn.Module):
@@ -134,8 +134,7 @@ class ImageTextCaptioner(nn.Module):
     def _answers(self, photos: Sequence[Image.Image], decoding: DecodingSettings) -> list[Caption]:
         inputs = self._inputs(photos).to(self._model.device, self._model.dtype)
         writer = self._writer()
-        ends = writer.generation_config.eos_token_id
-        ends = {self._processor.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
+        ends = ending_tokens(writer, self._processor.tokenizer)
         outputs = self._model.generate(
             **inputs,
             **decoding.generation_arguments(),
