@@ -11,6 +11,7 @@ import time
 import pytest
 import torch
 
+from diptych.run_status import read_status
 from tiny_runs import ROOT, TINY_MODEL, TINY_RUN, make_data
 
 ROOMS = ["experiment=cir_rooms", *TINY_MODEL, *TINY_RUN]
@@ -119,15 +120,37 @@ def test_sigterm_saves_says_how_to_go_on_and_exits_0(place, undisturbed):
     assert_same_weights(weights(run_dir), weights(undisturbed))
 
 
-def test_a_sweep_leaves_a_folder_per_run_and_a_table(place):
-    output = run(place, "train.py", "-m", *ROOMS, *SIZES, "system.optimizer.lr=1e-3,3e-4")
+def test_a_sweep_on_two_processes_a_run_leaves_a_folder_per_run_and_a_table(place):
+    words = ["system.optimizer.lr=1e-3,3e-4", "trainer=ddp_cpu", "trainer.devices=2"]
+    output = run(place, "train.py", "-m", *ROOMS, *SIZES, *words)
     (sweep,) = (place[0] / "runs/sweeps").iterdir()
     rows = list(csv.DictReader((sweep / "sweep.csv").open()))
     assert [row["run"] for row in rows] == ["0", "1"]
-    assert [row["status"] for row in rows] == ["done", "done"]
+    assert [row["state"] for row in rows] == ["done", "done"]
     assert "system.optimizer.lr=0.0003" in rows[1]["overrides"] or "system.optimizer.lr=3e-4" in rows[1]["overrides"]
-    assert (sweep / "0/metrics.json").is_file() and (sweep / "1/metrics.json").is_file()
+    results = [json.loads((sweep / f"{number}/metrics.json").read_text()) for number in (0, 1)]
+    assert [result["world_size"] for result in results] == [2, 2]
+    folders = {path.name for path in sweep.iterdir() if path.is_dir() and not path.is_symlink()}
+    assert folders == {"0", "1"}  # the other ranks have made none of their own
     assert "recall_at_1" in output
+
+
+def test_a_sweep_killed_in_the_middle_and_gone_on_with_ends_as_an_undisturbed_one(place, undisturbed):
+    sweep = place[0] / "killed_sweep"
+    words = ["seed=0,1,2", "cluster=parallel", "callbacks.checkpointing.every_n_steps=1", f"hydra.sweep.dir={sweep}"]
+    process = command(place, "train.py", "-m", *LONG, "name=cir_rooms", *words)
+    wait_for(sweep / "0/checkpoints/last.ckpt", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    output = run(place, "train.py", "-m", f"sweep.resume={sweep}")
+    assert_same_weights(weights(sweep / "0"), weights(undisturbed))
+    statuses = [read_status(sweep / str(number)) for number in range(3)]
+    assert [status.state for status in statuses] == ["done"] * 3
+    assert statuses[0].starts == 2 and statuses[2].starts == 1
+    assert [row["state"] for row in csv.DictReader((sweep / "sweep.csv").open())] == ["done"] * 3
+    assert f"run 0: done at step {statuses[0].step}" in output
+    again = run(place, "train.py", "-m", f"sweep.resume={sweep}")
+    assert again.count("is done already") == 3
 
 
 def test_two_processes_train_and_score_as_one(place):

@@ -1,15 +1,21 @@
-"""metrics.json and predictions.jsonl of one evaluation set and of several."""
+"""metrics.json, predictions.jsonl and scores.jsonl of one evaluation set and of several."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+from dataclasses import replace
 
 import pytest
+import torch
 
-from diptych.contracts import EvaluationProtocol, Query, RankedQuery
+from diptych.contracts import EvaluationProtocol, MetricValues, Query, RankedQuery
+from diptych.metrics.median_rank import MedianRank
+from diptych.metrics.recall_at_k import RecallAtK
 from diptych.results import gallery_fingerprint, metrics_record, write_results
-from diptych.systems.retrieval_evaluation import SetResult
+from diptych.sweeping.comparison import compare_runs
+from diptych.systems.retrieval_evaluation import SetResult, measure
 
 ABOUT = {"experiment": "e", "data": ["one"], "split": "val", "checkpoint": "c", "seed": 0, "world_size": 1}
 
@@ -72,3 +78,63 @@ def test_predictions_are_a_line_per_query(make_result, tmp_path):
     write_results(tmp_path / "run", metrics_record(both, **ABOUT), both)
     lines = [json.loads(line) for line in (tmp_path / "run/predictions.jsonl").read_text().splitlines()]
     assert [line["set"] for line in lines] == ["one", "one", "two", "two"]
+
+
+def test_scores_have_every_value_that_applies_to_a_query(make_result, tmp_path):
+    result = make_result()
+    result.protocol = replace(result.protocol, average_of=("recall_at_1", "recall_at_2"))
+    result.values = {
+        "recall_at_1": MetricValues(torch.tensor([1.0, 0.0])),
+        "recall_at_2": MetricValues(torch.tensor([1.0, 1.0])),
+        "recall_at_1/changes_1": MetricValues(torch.tensor([math.nan, 0.0])),
+        "median_rank": MetricValues(torch.tensor([1.0, math.inf]), "median"),
+    }
+    write_results(tmp_path / "run", metrics_record([result], **ABOUT), [result])
+    lines = [json.loads(line) for line in (tmp_path / "run/scores.jsonl").read_text().splitlines()]
+    common = {"recall_at_2": 1.0}
+    assert lines == [
+        {"query_id": "q0", "recall_at_1": 1.0, **common, "median_rank": 1.0, "average": 1.0},
+        {
+            "query_id": "q1",
+            "recall_at_1": 0.0,
+            **common,
+            "recall_at_1/changes_1": 0.0,
+            "median_rank": None,
+            "average": 0.5,
+        },
+    ]
+    other = make_result("two")
+    other.values = {"recall_at_1": MetricValues(torch.tensor([1.0, 0.0]))}
+    write_results(tmp_path / "run", metrics_record([result, other], **ABOUT), [result, other])
+    lines = [json.loads(line) for line in (tmp_path / "run/scores.jsonl").read_text().splitlines()]
+    assert [(line["set"], line["query_id"]) for line in lines] == [
+        ("one", "q0"),
+        ("one", "q1"),
+        ("two", "q0"),
+        ("two", "q1"),
+    ]
+
+
+def test_hidden_answers_leave_no_scores(make_result, tmp_path):
+    results = [make_result()]
+    write_results(tmp_path / "run", metrics_record(results, **ABOUT), results)
+    assert not (tmp_path / "run/scores.jsonl").exists()
+
+
+def test_the_scores_of_a_measured_set_are_what_its_metrics_are_made_of(make_result, tmp_path):
+    """From `measure` to the comparison: the means of the written values are the numbers of metrics.json."""
+    plain = make_result()
+    protocol = replace(
+        plain.protocol, recall_ks=(1, 2), aspect_metrics=("recall_at_1",), average_of=("recall_at_1", "recall_at_2")
+    )
+    ranked = [
+        replace(query, aspects=aspects) for query, aspects in zip(plain.ranked, (("x",), ("x", "y")), strict=True)
+    ]
+    metrics = {"recall": RecallAtK(), "median": MedianRank()}
+    result = measure("one", protocol, plain.queries, ranked, metrics, with_bounds=True)
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        write_results(folder, metrics_record([result], **ABOUT), [result])
+    differences, left_out, _ = compare_runs(*folders)
+    assert left_out == {} and {row.metric for row in differences} == set(result.metrics) >= {"average", "recall_at_1/y"}
+    assert all(row.first == result.metrics[row.metric] and row.p_value == 1.0 for row in differences)

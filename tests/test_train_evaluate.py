@@ -65,6 +65,7 @@ def test_a_run_leaves_what_the_design_promises(rooms_run):
         "metrics.csv",
         "metrics.json",
         "predictions.jsonl",
+        "scores.jsonl",
         "report/index.html",
         "report/sheet.png",
     } <= present

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "conf"
 _GROUPS = {
-    "train": ["data", "system", "trainer", "callbacks", "logger"],
+    "train": ["data", "system", "trainer", "callbacks", "logger", "cluster"],
     "evaluate": ["data", "trainer", "metrics", "caption_metrics"],
 }
 _INSTANTIATE_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_", "_args_"}
@@ -36,6 +36,8 @@ _TRUSTED = (
     "bitsandbytes.optim.",
 )  # what a config out of a checkpoint may name
 _STARTED = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+if int(os.environ.get("SLURM_NTASKS", 1)) > 1:  # the same for all tasks, and for the job when it is queued again
+    _STARTED = f"job_{os.environ['SLURM_JOB_ID']}_{os.environ.get('SLURM_STEP_ID', 0)}"
 
 
 def entry_point(config_name: str, run: Callable[[DictConfig], Any], open_section: str | None = None) -> None:
@@ -50,6 +52,10 @@ def entry_point(config_name: str, run: Callable[[DictConfig], Any], open_section
         sys.argv[1:] = [f"++{word}" if word.startswith(f"{open_section}.") else word for word in sys.argv[1:]]
     main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
     try:
+        if config_name == "train":
+            from diptych.sweeping.resuming import of_resumed_sweep  # which imports this file
+
+            sys.argv[1:] = of_resumed_sweep(sys.argv[1:])
         main()
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if os.environ.get("DIPTYCH_TRACEBACK"):
@@ -128,6 +134,8 @@ def _run_dir(entry: str, *, _root_: DictConfig) -> str:
     if entry == "evaluate":
         checkpoint = Path(_root_.ckpt or "predictions").resolve()
         run = next((parent for parent in (checkpoint, *checkpoint.parents) if (parent / "config.yaml").is_file()), None)
+        if run and (run.parent / "command.json").is_file():  # a run of a sweep: its evaluations are its own
+            return str(run / "eval" / _STARTED)
         return str(runs / (run.parent.name if run else checkpoint.stem) / "eval" / _STARTED)
     if _root_.resume or _root_.join_run:
         return str(Path(_root_.resume or _root_.join_run).resolve())

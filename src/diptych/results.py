@@ -1,9 +1,12 @@
-"""What an evaluation leaves behind: metrics.json, predictions.jsonl, the report, and the table on the screen."""
+"""What an evaluation leaves behind: metrics.json, predictions.jsonl, scores.jsonl, the report, and the table on the
+screen.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -57,8 +60,11 @@ def write_results(
     sets: Sequence[EvaluationSet] = (),
     training_curve: Path | None = None,
 ) -> None:
-    """Writes metrics.json and predictions.jsonl into the folder, and with the sets' pictures a report per set, with the
-    curves of the training's metrics.csv if given.
+    """Writes metrics.json, predictions.jsonl and, unless the answers are hidden, scores.jsonl into the folder; with the
+    sets' pictures also a report per set, with the curves of the training's metrics.csv if given.
+
+    scores.jsonl has a line per query with its value of each metric that applies to it, `average` included: what a
+    paired comparison of two runs resamples. The rank of a target that was not found is null.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -66,6 +72,9 @@ def write_results(
         for result in results:
             for ranked in result.ranked:
                 file.write(json.dumps(_prediction(ranked, None if len(results) == 1 else result.name)) + "\n")
+    lines = [line for result in results for line in _scores(result, None if len(results) == 1 else result.name)]
+    if lines:
+        (folder / "scores.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     for result, evaluation in zip(results, sets, strict=False):
         paths = {image.image_id: image.path for image in evaluation.gallery} | dict(evaluation.reference_paths)
         place = folder / "report" if len(results) == 1 else folder / "report" / result.name
@@ -97,3 +106,19 @@ def _prediction(ranked: Any, set_name: str | None) -> dict[str, Any]:
     if ranked.subset_ids:
         record["subset_ids"] = list(ranked.subset_ids)
     return record if set_name is None else {"set": set_name, **record}
+
+
+def _scores(result: SetResult, set_name: str | None) -> list[dict[str, Any]]:
+    """The set's lines of scores.jsonl, in the order of its queries; none where nothing was measured."""
+    if not result.values:
+        return []
+    columns = {name: metric.values.tolist() for name, metric in result.values.items()}
+    averaged = result.protocol.average_of
+    lines = []
+    for row, ranked in enumerate(result.ranked):
+        values = {name: column[row] for name, column in columns.items() if not math.isnan(column[row])}
+        if averaged and all(name in values for name in averaged):
+            values["average"] = sum(values[name] for name in averaged) / len(averaged)
+        own = {name: None if math.isinf(value) else value for name, value in values.items()}
+        lines.append({**({} if set_name is None else {"set": set_name}), "query_id": ranked.query_id, **own})
+    return lines

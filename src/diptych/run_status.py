@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from diptych.record_log import write_file
 
 FILE = "status.json"
 STATES = ("waiting", "running", "stopped", "done", "failed")
@@ -63,10 +64,7 @@ def read_status(run_dir: Path) -> RunStatus | None:
 
 def write_status(run_dir: Path, status: RunStatus) -> None:
     """Writes the status, whole or not at all; the folder is made if needed."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    temporary = run_dir / f".{FILE}.{os.getpid()}"
-    temporary.write_text(json.dumps(asdict(status), indent=2) + "\n")
-    temporary.replace(run_dir / FILE)
+    write_file(run_dir / FILE, (json.dumps(asdict(status), indent=2) + "\n").encode())
 
 
 def change_status(run_dir: Path, **changes: Any) -> RunStatus:

@@ -23,6 +23,12 @@ class Trainer(SimpleNamespace):
 def trainer(tmp_path):
     return Trainer(
         global_step=0,
+        max_steps=100,
+        accumulate_grad_batches=1,
+        enable_validation=True,
+        val_check_interval=50,
+        val_check_batch=50,
+        fit_loop=SimpleNamespace(total_batch_idx=-1),
         saved=[],
         full=False,
         sanity_checking=False,
@@ -30,6 +36,13 @@ def trainer(tmp_path):
         callback_metrics={},
         default_root_dir=str(tmp_path),
     )
+
+
+def train_to(callback, trainer, batch):
+    """Says that a batch, counted from 1, is done."""
+    trainer.fit_loop.total_batch_idx = batch - 1
+    trainer.global_step = batch // trainer.accumulate_grad_batches
+    callback.on_train_batch_end(trainer, None)
 
 
 def validate(callback, trainer, step, **metrics):
@@ -57,12 +70,58 @@ def test_the_best_value_survives_a_restart(trainer):
 def test_last_is_saved_every_so_many_optimizer_steps_and_once_at_the_end(trainer):
     callback = Checkpointing("val/metric", every_n_steps=3)
     callback.on_train_start(trainer, None)
-    for step in (1, 1, 2, 3, 3, 4):  # two batches of one step: gradient accumulation
-        trainer.global_step = step
-        callback.on_train_batch_end(trainer, None)
+    for batch in (1, 2, 3, 4):
+        train_to(callback, trainer, batch)
     callback.on_train_end(trainer, None)
     callback.on_train_end(trainer, None)
     assert trainer.saved == [(3, "last"), (4, "last")]
+
+
+@pytest.mark.parametrize("every_n_steps", [1, 100])
+def test_last_is_saved_before_the_step_that_a_validation_follows_and_not_after_it(trainer, every_n_steps):
+    """Lightning would leave that validation out of a resumed run."""
+    callback = Checkpointing("val/metric", every_n_steps=every_n_steps)
+    trainer.val_check_batch = 5
+    callback.on_train_start(trainer, None)
+    for batch in (1, 2, 3, 4, 5):
+        train_to(callback, trainer, batch)
+    callback.save_last(trainer)  # refused, as a signal in the validation would have it
+    assert trainer.saved[-1] == (4, "last") and len(trainer.saved) == (4 if every_n_steps == 1 else 1)
+    validate(callback, trainer, 5, metric=0.1)
+    assert trainer.saved[-2:] == [(5, "best"), (5, "last")]
+
+
+def test_nothing_is_saved_within_an_accumulated_step(trainer):
+    callback = Checkpointing("val/metric", every_n_steps=1)
+    trainer.accumulate_grad_batches, trainer.val_check_batch = 4, 6
+    callback.on_train_start(trainer, None)
+    for batch in range(1, 7):
+        train_to(callback, trainer, batch)
+    validate(callback, trainer, 1, metric=0.1)  # after six batches: in the second step
+    callback.save_last(trainer)
+    assert trainer.saved == [(1, "last"), (1, "best")]
+    for batch in (7, 8):
+        train_to(callback, trainer, batch)
+    assert trainer.saved[2:] == [(2, "last")]
+
+
+def test_the_end_is_saved_once_and_by_the_end(trainer):
+    """What Lightning counts is complete only then: the evaluation of a resumed run logs it."""
+    callback = Checkpointing("val/metric")
+    trainer.max_steps = trainer.val_check_batch = 2
+    callback.on_train_start(trainer, None)
+    train_to(callback, trainer, 1)
+    train_to(callback, trainer, 2)
+    validate(callback, trainer, 2, metric=0.1)
+    assert trainer.saved == [(1, "last"), (2, "best")]
+    callback.on_train_end(trainer, None)
+    assert trainer.saved[2:] == [(2, "last")]
+
+
+def test_validating_by_the_clock_is_refused(trainer):
+    trainer.val_check_interval, trainer.val_check_batch = "00:01:00:00", None
+    with pytest.raises(ValueError, match="trainer.val_check_interval='00:01:00:00'.*set a number of batches"):
+        Checkpointing("val/metric").on_train_start(trainer, None)
 
 
 def test_nothing_is_saved_while_testing_or_checking(trainer):

@@ -65,8 +65,8 @@ def test_equals_summarising_each_resample(reduction):
     values = torch.randint(1, 30, (41,), generator=generator).double()
     values[[3, 8]] = torch.nan
     values[5] = torch.inf if reduction == "median" else 7
-    [counts] = bootstrap._resampled_counts(41, 25, seed=0)
-    reduce = bootstrap._weighted_median if reduction == "median" else bootstrap._weighted_mean
+    [counts] = bootstrap.resampled_counts(41, 25, seed=0)
+    reduce = bootstrap.weighted_median if reduction == "median" else bootstrap._weighted_mean
     expected = [
         summarise({"m": MetricValues(values.repeat_interleave(row.long()), reduction)}, [()] * 41, PROTOCOL)["m"]
         for row in counts
@@ -76,7 +76,7 @@ def test_equals_summarising_each_resample(reduction):
 
 def test_size_of_chunks_gives_whole_resamples(monkeypatch):
     monkeypatch.setattr(bootstrap, "CHUNK_VALUES", 70)
-    chunks = list(bootstrap._resampled_counts(10, 25, seed=0))
+    chunks = list(bootstrap.resampled_counts(10, 25, seed=0))
     assert [len(chunk) for chunk in chunks] == [7, 7, 7, 4]
     assert (torch.cat(chunks).sum(1) == 10).all()
 

@@ -15,8 +15,13 @@ log = logging.getLogger(__name__)
 
 
 class Checkpointing(L.Callback):
-    """Saves `checkpoints/last.ckpt` every `every_n_steps` optimizer steps and after every validation, and
+    """Saves `checkpoints/last.ckpt` every `every_n_steps` optimizer steps, before and after every validation, and
     `checkpoints/best.ckpt` whenever `monitor`, a metric where higher is better unless `mode` is `min`, improves.
+
+    A run that goes on from `last.ckpt`, whenever it was killed, ends as if it had not been: `last` is saved only where
+    Lightning can go on exactly. That is neither within an accumulated step nor between a step and the validation due
+    after it, which would be left out; so `last` is saved one step earlier, and a run that was killed in a validation
+    repeats that step and the validation.
 
     The run's config.yaml travels inside, so that a checkpoint needs nothing else to be evaluated. A full disk is
     logged as an error and the run goes on: the previous checkpoint is whole.
@@ -27,19 +32,33 @@ class Checkpointing(L.Callback):
             raise ValueError(f"callbacks.checkpointing.mode={mode!r} is not one of max, min")
         self.monitor, self.mode, self.every_n_steps = monitor, mode, every_n_steps
         self.best_value: float | None = None
-        self._last_saved_step = -1
+        self._last_saved_step = self._validated_batch = -1
+        self._validates = False
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Starts counting from where the run is."""
-        self._last_saved_step = trainer.global_step
+        self._last_saved_step, self._validates = trainer.global_step, trainer.enable_validation
+        if trainer.global_step:  # Lightning counts the last step for its logs now, again if `on_train_end` saved it
+            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step - 1
+        if self._validates and trainer.val_check_batch is None:
+            raise ValueError(
+                f"trainer.val_check_interval={trainer.val_check_interval!r}: a run that validates by the clock cannot "
+                "be resumed exactly; set a number of batches"
+            )
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
-        """Saves `last` when due."""
-        if trainer.global_step - self._last_saved_step >= self.every_n_steps:
+        """Saves `last` when due, or when the next step is followed by a validation."""
+        due = trainer.global_step - self._last_saved_step >= self.every_n_steps
+        batches, per_step = _batches(trainer), trainer.accumulate_grad_batches
+        if due or (
+            self._validates
+            and trainer.global_step != self._last_saved_step
+            and batches // trainer.val_check_batch < (batches + per_step) // trainer.val_check_batch
+        ):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Saves `best` if it is, then `last`."""
+        """Saves `best` if it is, then `last`, unless the training is done and `on_train_end` will."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         if self.monitor not in trainer.callback_metrics:
@@ -49,7 +68,9 @@ class Checkpointing(L.Callback):
         if self.best_value is None or (value > self.best_value if self.mode == "max" else value < self.best_value):
             self.best_value = value
             self._save(trainer, "best")
-        self.save_last(trainer)
+        self._validated_batch = _batches(trainer)
+        if trainer.global_step < trainer.max_steps:
+            self.save_last(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Saves `last` if anything was learned since."""
@@ -57,9 +78,17 @@ class Checkpointing(L.Callback):
             self.save_last(trainer)
 
     def save_last(self, trainer: L.Trainer) -> None:
-        """Saves `last.ckpt` now; every rank must call it."""
-        self._last_saved_step = trainer.global_step
-        self._save(trainer, "last")
+        """Saves `last.ckpt` now, if the run can go on from here exactly; else the previous one stays. Every rank must
+        call it.
+        """
+        batches = _batches(trainer)
+        in_a_step = batches % trainer.accumulate_grad_batches != 0
+        before_validation = (
+            self._validates and batches % trainer.val_check_batch == 0 and batches != self._validated_batch
+        )
+        if not in_a_step and not before_validation:
+            self._last_saved_step = trainer.global_step
+            self._save(trainer, "last")
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds what makes the checkpoint describe itself."""
@@ -81,3 +110,8 @@ class Checkpointing(L.Callback):
         except OSError as error:
             if rank() == 0:
                 log.error("%s", error)
+
+
+def _batches(trainer: L.Trainer) -> int:
+    """Training batches done since the run began, on this rank."""
+    return trainer.fit_loop.total_batch_idx + 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +9,20 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from diptych.contracts import EvaluationSet, Preprocessing, Query, Triplet, TripletSource
+from diptych.contracts import EvaluationSet, Preprocessing, Query, TripletSource
 from diptych.data.captions import expand
 from diptych.data.evaluation_data import evaluation_loaders
 from diptych.data.feature_cache import FeatureCache
 from diptych.data.images import ImageReader
+from diptych.data.loader_workers import leave_signals_to_main
 from diptych.data.presence import absent_files, complain_about
 from diptych.data.sampling import MixingSampler
-from diptych.data.triplet_dataset import Augmentation, TripletCollator, TripletDataset
+from diptych.data.sharded_triplets import BatchNumbers, ShardedTriplets, ShardOrder
+from diptych.data.shards import ShardFolder
+from diptych.data.triplet_dataset import Augmentation, TripletCollator, TripletDataset, complete_triplets
 from diptych.distributed import rank, world_size
-
-log = logging.getLogger(__name__)
 
 
 class CIRDataModule(L.LightningDataModule):
@@ -38,6 +38,11 @@ class CIRDataModule(L.LightningDataModule):
 
     `feature_cache` is a folder for the features of a frozen backbone, stored as `feature_dtype`; `train.py` computes
     those that are missing and hands them to `read_features`. Training then reads no images; evaluation still does.
+
+    `shards` is a folder of tar files written by `python -m diptych.shards`: training reads these in sequence, and of
+    the sources only evaluation's files (`image_cache` and `on_missing` then concern these alone). Each rank has
+    `shard_streams` streams of shards, of which its workers serve equal numbers; `shuffle_block` triplets of a stream
+    are held in memory, as compressed images, and shuffled together.
 
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
     """
@@ -63,6 +68,9 @@ class CIRDataModule(L.LightningDataModule):
         decoder: str = "fast",
         feature_cache: str | None = None,
         feature_dtype: str = "float16",
+        shards: str | None = None,
+        shard_streams: int = 8,
+        shuffle_block: int = 1000,
         seed: int = 0,
         root: str | None = None,
     ) -> None:
@@ -75,6 +83,10 @@ class CIRDataModule(L.LightningDataModule):
             raise ValueError(
                 "data.feature_cache holds features of the images as they are, which data.augmentation would change; "
                 "set one of them to null"
+            )
+        if shards and (feature_cache or weights):
+            raise ValueError(
+                "data.shards hold images, every triplet once: data.feature_cache and data.weights must be null with it"
             )
         having_it = [name for name, source in sources.items() if root is not None and source.root == Path(root)]
         if root is not None and len(sources) > 1 and len(having_it) != 1:
@@ -96,14 +108,19 @@ class CIRDataModule(L.LightningDataModule):
         self.on_missing, self.seed = on_missing, seed
         self.reader = ImageReader(preprocessing.image, decoder=decoder, cache_dir=image_cache)
         self.feature_cache, self.feature_dtype = feature_cache, feature_dtype
+        self.shards, self.shard_streams, self.shuffle_block = shards, shard_streams, shuffle_block
         self.start_batch = 0
         self._sets: dict[str, list[EvaluationSet]] = {}
         self._dataset: TripletDataset | None = None
+        self._shards: ShardFolder | None = None
 
     def prepare_training(self) -> None:
         """Generates what can be generated, and raises ValueError for what training and validation would miss."""
         self.prepare_evaluation(self.validation_split)
-        self.training_dataset()
+        if self.shards:
+            self.training_shards()
+        else:
+            self.training_dataset()
 
     def prepare_evaluation(self, split: str) -> None:
         """Generates what can be generated, and raises ValueError for what evaluating the split would miss."""
@@ -118,7 +135,9 @@ class CIRDataModule(L.LightningDataModule):
         """The triplets of all sources, after the caption policy; raises ValueError when images are missing."""
         if self._dataset is None:
             sources = [self.sources[name] for name in self.train_on]
-            parts = [(source, expand(self._complete(source), self.caption_policy)) for source in sources]
+            parts = [
+                (source, expand(complete_triplets(source, self.on_missing), self.caption_policy)) for source in sources
+            ]
             self._dataset = TripletDataset(
                 parts, "train", self.reader, self.augmentation, self.with_distractors, self.seed
             )
@@ -129,17 +148,45 @@ class CIRDataModule(L.LightningDataModule):
         """Trains on these features instead of images and texts."""
         self.training_dataset().features = features
 
+    def training_shards(self) -> ShardFolder:
+        """The folder `shards`; ValueError when it is not whole, or does not fit the settings."""
+        if self._shards is None:
+            assert self.shards is not None
+            if self.num_workers and self.shard_streams % self.num_workers:
+                raise ValueError(
+                    f"data.shard_streams={self.shard_streams} cannot be shared out among data.num_workers="
+                    f"{self.num_workers}: set data.num_workers to 0 or a divisor (the order does not depend on it)"
+                )
+            shards = ShardFolder(self.shards)
+            shards.check_fits(self.train_on, self.group_size, self.caption_policy, self.with_distractors)
+            self._shards = shards
+        return self._shards
+
     def train_dataloader(self) -> DataLoader:
         """One epoch is the whole run, `trainer.max_steps` optimizer steps; passes over the data follow seamlessly."""
-        dataset = self.training_dataset()
         assert self.trainer is not None
+        num_batches = self.trainer.max_steps * self.trainer.accumulate_grad_batches
+        dataset, sampler = self._sharded(num_batches) if self.shards else self._from_files(num_batches)
+        return DataLoader(
+            dataset,
+            batch_size=None if self.shards else self.batch_size,  # out of shards come whole batches
+            sampler=sampler,
+            collate_fn=TripletCollator(self.preprocessing),
+            num_workers=self.num_workers,
+            worker_init_fn=leave_signals_to_main,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _from_files(self, num_batches: int) -> tuple[Dataset, Sampler]:
+        dataset = self.training_dataset()
         # Not before: the dataset is looked at while there is only one process.
         dataset.draws_per_batch = self.batch_size * world_size()
         sampler = MixingSampler(
             self._sizes,
             self.weights,
             self.batch_size,
-            num_batches=self.trainer.max_steps * self.trainer.accumulate_grad_batches,
+            num_batches,
             seed=self.seed,
             rank=rank(),
             world_size=world_size(),
@@ -148,47 +195,42 @@ class CIRDataModule(L.LightningDataModule):
             group_size=self.group_size,
         )
         self.epoch_batches = sampler.epoch_batches
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            collate_fn=TripletCollator(self.preprocessing),
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            drop_last=True,
+        return dataset, sampler
+
+    def _sharded(self, num_batches: int) -> tuple[Dataset, Sampler]:
+        shards = self.training_shards()
+        order = ShardOrder(
+            [shard.triplets for shard in shards.shards],
+            self.batch_size,
+            self.seed,
+            rank(),
+            world_size(),
+            self.shard_streams,
+            self.shuffle_block,
         )
+        self.epoch_batches = order.epoch_batches
+        dataset = ShardedTriplets(
+            shards, order, self.reader, self.caption_policy, self.augmentation, self.with_distractors
+        )
+        return dataset, BatchNumbers(num_batches, self.start_batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """How many batches are done."""
+        """How many batches are done, and of shards what their order depends on."""
         assert self.trainer is not None
-        return {"batches": self.trainer.fit_loop.epoch_loop.batch_progress.current.processed}
+        return {"batches": self.trainer.fit_loop.epoch_loop.batch_progress.current.processed, **self._dealt()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues with the batch after the last one done."""
+        """Continues with the batch after the last one done; ValueError when other shards or ranks would follow."""
+        saved = {key: value for key, value in state_dict.items() if key != "batches"}
+        if saved != self._dealt():
+            raise ValueError(
+                f"the checkpoint's position in the training data is of {saved or 'plain files'}, this run has "
+                f"{self._dealt() or 'plain files'}: resume with the same shards and number of ranks"
+            )
         self.start_batch = state_dict["batches"]
 
-    def _complete(self, source: TripletSource) -> list[Triplet]:
-        """The source's training triplets whose images are all there."""
-        triplets = source.triplets("train")
-        names = {
-            name: source.image_path("train", name)
-            for triplet in triplets
-            for name in (triplet.reference_image, triplet.target_image, *triplet.distractors)
-        }
-        absent = absent_files(names)
-        if not absent:
-            return list(triplets)
-        complain_about(absent, len(names), source, "train", self.on_missing)
-        kept = [
-            replace(triplet, distractors=tuple(name for name in triplet.distractors if name not in absent))
-            for triplet in triplets
-            if not {triplet.reference_image, triplet.target_image} & absent.keys()
-        ]
-        if not kept:
-            raise ValueError(f"{source.root}: no training triplet of {source.name} has all its images")
-        log.warning("%s: %d of %d training triplets kept", source.name, len(kept), len(triplets))
-        return kept
+    def _dealt(self) -> dict[str, Any]:
+        return {"shards": self.training_shards().key, "world_size": world_size()} if self.shards else {}
 
     # ------------------------------------------------------------------------------------------------ evaluation
 

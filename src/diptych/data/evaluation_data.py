@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from diptych.contracts import EvaluationSet, GalleryBatch, Preprocessing, QueryBatch
 from diptych.data.images import ImageReader
+from diptych.data.loader_workers import leave_signals_to_main
 from diptych.data.sampling import ShardedBatches
 
 
@@ -76,6 +77,7 @@ def evaluation_loaders(
             batch_sampler=ShardedBatches(len(dataset), batch_size, rank, world_size),
             collate_fn=collate,
             num_workers=num_workers,
+            worker_init_fn=leave_signals_to_main,
             pin_memory=torch.cuda.is_available(),
         )
         for dataset, collate in zip(datasets, collators, strict=True)

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import cv2
 from rich.progress import track
 
+from diptych.file_lock import locked
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -29,7 +31,7 @@ def generate_folder(
 
     `write` gets a hidden folder beside `root`, which is renamed when it returns, and removed when it fails. It must
     write `manifest` as JSON into the file `manifest_name`, last: the file is there exactly when the set is complete.
-    `name` is what errors call the set (`rooms`). One call at a time may write to a root.
+    `name` is what errors call the set (`rooms`). Of several processes one writes, and the others wait for it.
 
     Raises:
         ValueError: `root` holds anything else, or a set with another manifest.
@@ -38,6 +40,13 @@ def generate_folder(
     if _is_complete(root, name, root / manifest_name, manifest):
         logger.info("%s holds this %s set already", root, name)
         return root
+    with locked(root.with_name(f".{root.name}.lock")):
+        if not _is_complete(root, name, root / manifest_name, manifest):  # another process's, meanwhile
+            _fill(root, write)
+    return root
+
+
+def _fill(root: Path, write: Callable[[Path], None]) -> None:
     partial = root.with_name(f".{root.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # what a killed run has left
     partial.mkdir(parents=True)
@@ -47,7 +56,6 @@ def generate_folder(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return root
 
 
 def run_tasks(

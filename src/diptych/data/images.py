@@ -52,20 +52,26 @@ def read_image(path: str | Path, decoder: str = "fast") -> Tensor:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"image {path} cannot be read: {error.strerror or error}") from error
+    return decode_image(data, path, decoder)
+
+
+def decode_image(data: bytes, name: str | Path, decoder: str = "fast") -> Tensor:
+    """What `read_image` gives for a file of these bytes; errors call it `name`."""
+    _check_decoder(decoder)
     if not data:
-        raise ValueError(f"image {path} is empty (0 bytes); fetch it again")
+        raise ValueError(f"image {name} is empty (0 bytes); fetch it again")
     try:
         return _decode(data, decoder)
     except UnidentifiedImageError as error:
         kinds = ", ".join(FORMATS)
         raise ValueError(
-            f"{path} is not a readable image ({kinds}): its {len(data)} bytes begin with {data[:12]!r}"
+            f"{name} is not a readable image ({kinds}): its {len(data)} bytes begin with {data[:12]!r}"
         ) from error
     except Image.DecompressionBombError as error:
-        raise ValueError(f"image {path} is too large to be decoded safely: {error}") from error
+        raise ValueError(f"image {name} is too large to be decoded safely: {error}") from error
     # Pillow's plugins answer damaged bytes with OSError, SyntaxError, EOFError, struct.error, zlib.error and more.
     except Exception as error:
-        raise ValueError(f"image {path} is truncated or damaged: {error}; fetch it again") from error
+        raise ValueError(f"image {name} is truncated or damaged: {error}; fetch it again") from error
 
 
 def _decode(data: bytes, decoder: str) -> Tensor:
@@ -139,9 +145,15 @@ class ImageReader:
             return self._prepare(path)
         return self._cache.load_or_prepare(path, self._prepare)
 
+    def decode(self, data: bytes, name: str) -> Tensor:
+        """What calling the reader on a file of these bytes gives, never from the cache; errors call it `name`."""
+        return self._transformed(decode_image(data, name, self.decoder), name)
+
     def _prepare(self, path: str | Path) -> Tensor:
-        pixels = read_image(path, self.decoder)
+        return self._transformed(read_image(path, self.decoder), path)
+
+    def _transformed(self, pixels: Tensor, name: str | Path) -> Tensor:
         try:
             return self._transform(pixels)
         except ValueError as error:
-            raise ValueError(f"image {path}: {error}") from None
+            raise ValueError(f"image {name}: {error}") from None

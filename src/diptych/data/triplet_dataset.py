@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,10 @@ from diptych.contracts import (
 from diptych.data.captions import choose_text
 from diptych.data.feature_cache import FeatureCache
 from diptych.data.images import ImageReader
+from diptych.data.presence import absent_files, complain_about
 from diptych.data.sampling import random_generator
+
+log = logging.getLogger(__name__)
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -109,11 +113,7 @@ class TripletDataset(Dataset[TripletExample]):
     def _image(self, path: Path, batch: int) -> Tensor | ImageFeatures:
         if self.features is not None:
             return self.features.image(path)
-        pixels = self.reader(path)
-        if self.augmentation is None:
-            return pixels
-        # Not the whole path: the same data in another folder is trained on in the same way.
-        return self.augmentation(pixels, random_generator(self.seed, batch, _number_of("/".join(path.parts[-2:]))))
+        return augmented(self.reader(path), self.augmentation, self.seed, batch, short_name(path))
 
 
 class TripletCollator:
@@ -152,11 +152,50 @@ def _stack_images(images: Sequence[Tensor | ImageFeatures]) -> Tensor | ImageFea
     return ImageFeatures(*(torch.stack([getattr(image, name) for image in images]).float() for name in names))
 
 
+def complete_triplets(source: TripletSource, on_missing: str) -> list[Triplet]:
+    """The source's training triplets whose images are there; ValueError if `on_missing` is `error` and one is not."""
+    triplets = source.triplets("train")
+    names = {
+        name: source.image_path("train", name)
+        for triplet in triplets
+        for name in (triplet.reference_image, triplet.target_image, *triplet.distractors)
+    }
+    absent = absent_files(names)
+    if not absent:
+        return list(triplets)
+    complain_about(absent, len(names), source, "train", on_missing)
+    kept = [
+        replace(triplet, distractors=tuple(name for name in triplet.distractors if name not in absent))
+        for triplet in triplets
+        if not {triplet.reference_image, triplet.target_image} & absent.keys()
+    ]
+    if not kept:
+        raise ValueError(f"{source.root}: no training triplet of {source.name} has all its images")
+    log.warning("%s: %d of %d training triplets kept", source.name, len(kept), len(triplets))
+    return kept
+
+
+def short_name(path: Path) -> str:
+    """The last two parts of an image's path, by which its augmentation is drawn.
+
+    Not the whole path: the same data in another folder is trained on in the same way.
+    """
+    return "/".join(path.parts[-2:])
+
+
+def augmented(pixels: Tensor, augmentation: Augmentation | None, seed: int, batch: int, name: str) -> Tensor:
+    """The picture of this `short_name` as the global batch shows it, wherever it occurs there."""
+    if augmentation is None:
+        return pixels
+    return augmentation(pixels, random_generator(seed, batch, key_of_name(name)))
+
+
 @cache
 def image_key(path: Path) -> int:
     """A 63-bit number for an image file: equal for the same path, in whichever source it is named."""
-    return _number_of(str(path))
+    return key_of_name(str(path))
 
 
-def _number_of(name: str) -> int:
+def key_of_name(name: str) -> int:
+    """A 63-bit number, equal for equal names."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1

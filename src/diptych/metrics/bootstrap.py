@@ -33,18 +33,18 @@ def intervals(
     if not expanded:
         return {}
     chunks: dict[str, list[Tensor]] = {name: [] for name in expanded}
-    for counts in _resampled_counts(len(aspects), num_resamples, seed):
+    for counts in resampled_counts(len(aspects), num_resamples, seed):
         for name, metric in expanded.items():
-            reduce = _weighted_median if metric.reduction == "median" else _weighted_mean
+            reduce = weighted_median if metric.reduction == "median" else _weighted_mean
             chunks[name].append(reduce(metric.values.double(), counts))
     resampled = {name: torch.cat(parts) for name, parts in chunks.items()}
     if protocol.average_of and all(name in resampled for name in protocol.average_of):
         resampled["average"] = torch.stack([resampled[name] for name in protocol.average_of]).mean(0)
     drawn = {name: numbers[~numbers.isnan()] for name, numbers in resampled.items()}
-    return {name: _percentiles(numbers, level) for name, numbers in drawn.items() if len(numbers)}
+    return {name: percentiles(numbers, level) for name, numbers in drawn.items() if len(numbers)}
 
 
-def _resampled_counts(num_queries: int, num_resamples: int, seed: int) -> Iterator[Tensor]:
+def resampled_counts(num_queries: int, num_resamples: int, seed: int) -> Iterator[Tensor]:
     """Chunks (R, Q) float64 of how often each query was drawn."""
     generator = torch.Generator().manual_seed(seed)
     rows = max(1, CHUNK_VALUES // num_queries)
@@ -60,7 +60,7 @@ def _weighted_mean(values: Tensor, counts: Tensor) -> Tensor:
     return counts[:, valid] @ values[valid] / counts[:, valid].sum(1)
 
 
-def _weighted_median(values: Tensor, counts: Tensor) -> Tensor:
+def weighted_median(values: Tensor, counts: Tensor) -> Tensor:
     """Medians (R,), as `median_rank` defines them; NaN if nothing was drawn."""
     valid = ~values.isnan()
     ordered, order = values[valid].sort()
@@ -71,7 +71,7 @@ def _weighted_median(values: Tensor, counts: Tensor) -> Tensor:
     return ordered[places].mean(1).masked_fill(total[:, 0] == 0, float("nan"))
 
 
-def _percentiles(numbers: Tensor, level: float) -> tuple[float, float]:
+def percentiles(numbers: Tensor, level: float) -> tuple[float, float]:
     """The central `level` of the numbers (R,). Order statistics without interpolation, as ranks may be infinite."""
     ordered = numbers.sort().values
     outside = int((1 - level) / 2 * (len(ordered) - 1))

@@ -7,7 +7,6 @@ key is set aside as `NAME.<its key>`, never deleted, and comes back when the set
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from diptych import file_lock
 from diptych.record_log import write_file
 from diptych.stages.record_stage import RecordStage
 
@@ -89,13 +89,8 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         ValueError: another process has it.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.with_name(f".{folder.name}.lock")
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{folder} is being written by another process; wait, or name another folder") from None
+    busy = f"{folder} is being written by another process; wait, or name another folder"
+    with file_lock.locked(folder.with_name(f".{folder.name}.lock"), patience=0, busy=busy):
         yield
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from diptych.contracts import EvaluationProtocol, EvaluationSet, MetricValues, Query, RankedQuery
-from diptych.metrics.aggregate import summarise
+from diptych.metrics.aggregate import summarise, with_aspects
 from diptych.metrics.bootstrap import intervals
 from diptych.ranked_queries import NUM_RESULTS, rank_queries
 
@@ -19,7 +19,8 @@ BASELINES = ("sum", "image_only", "text_only")
 @dataclass
 class SetResult:
     """The results of one evaluation set: `metrics` by name (`recall_at_1`, `image_only/recall_at_1`), 95 % `bounds`
-    of the model's own metrics, and the ranked queries.
+    of the model's own metrics, the ranked queries, and the model's `values` per query (in the order of `ranked`), of
+    which `metrics` and `bounds` are made, those of an aspect included.
     """
 
     name: str
@@ -29,6 +30,7 @@ class SetResult:
     ranked: list[RankedQuery]
     metrics: dict[str, float] = field(default_factory=dict)
     bounds: dict[str, tuple[float, float]] = field(default_factory=dict)
+    values: dict[str, MetricValues] = field(default_factory=dict)
 
 
 def evaluate_set(
@@ -77,6 +79,7 @@ def measure(
     aspects = [query.aspects for query in ranked]
     result.metrics = summarise(values, aspects, protocol)
     result.bounds = intervals(values, aspects, protocol) if with_bounds else {}
+    result.values = with_aspects(values, aspects, protocol)
     return result
 
 

@@ -1,0 +1,149 @@
+"""Runs of a sweep as processes of their own: each gets its resolved config, and the sweep can be gone on with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from diptych import composition
+from diptych.run_status import RunStatus, change_status, read_status, same_overrides
+from diptych.sweeping.cluster import Cluster, Run
+from diptych.sweeping.plot import write_plot
+from diptych.sweeping.table import write_table
+
+log = logging.getLogger(__name__)
+
+COMMAND = "command.json"  # in the sweep's folder: the words that started it
+
+
+class RunLauncher(Launcher):
+    """Hydra's launcher of `train.py -m`. Run number n lies in `<sweep>/<n>`: one that is done there already, with the
+    same words, is not run again, one that was interrupted is gone on with.
+
+    A run that fails does not stop the others.
+    """
+
+    def __init__(self) -> None:
+        self.config: DictConfig | None = None
+        self._hydra: HydraContext | None = None
+        self._preparing = threading.Lock()
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra; `config` is the sweep's, composed without the words that are swept."""
+        self._hydra, self.config = hydra_context, config
+        self.folder = Path(str(config.hydra.sweep.dir)).resolve()
+        self.cluster: Cluster = composition.build(config.cluster)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Runs all, then writes the sweep's table, which it prints too, and its plot.
+
+        Raises:
+            ValueError: some have not ended well; names them and the command that goes on with the sweep.
+        """
+        numbered = [(initial_job_idx + place, words) for place, words in enumerate(job_overrides)]
+        statuses = self.launch_runs(numbered)
+        self.tabulate()
+        unfinished = [number for (number, _), status in zip(numbered, statuses, strict=True) if status.state != "done"]
+        if unfinished:
+            raise ValueError(self.how_to_go_on(unfinished))
+        return [_returned(status) for status in statuses]
+
+    def launch_runs(self, numbered: Sequence[tuple[int, Sequence[str]]]) -> list[RunStatus]:
+        """The statuses of these runs, once all have ended, well or not. May be called from several threads."""
+        assert self.config is not None
+        with self._preparing:  # Hydra composes one config at a time
+            setup_globals()
+            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+            self._keep_command()
+            runs = [self._prepare(number, words) for number, words in numbered]
+        with ThreadPoolExecutor(self.cluster.at_once or len(runs)) as threads:
+            return list(threads.map(self._finish, runs))
+
+    def tabulate(self) -> None:
+        """Writes the table of all runs in the sweep's folder, which is printed too, and their plot."""
+        write_plot(self.folder, write_table(self.folder))
+
+    def how_to_go_on(self, unfinished: Sequence[int]) -> str:
+        """What to say and do about runs that have not ended well."""
+        reasons = [f"  {number}: {_reason(read_status(self.folder / str(number)))}" for number in unfinished]
+        return (
+            f"{len(unfinished)} runs of {self.folder} are not done:\n" + "\n".join(reasons) + "\n"
+            f"Go on with them: python {Path(sys.argv[0]).name} -m sweep.resume={self.folder}"
+        )
+
+    def _keep_command(self) -> None:
+        path = self.folder / COMMAND
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"words": sys.argv[1:]}, indent=2) + "\n")
+
+    def _prepare(self, number: int, words: Sequence[str]) -> Run:
+        """The run's folder with its config and status."""
+        folder = self.folder / str(number)
+        own = [word for word in words if word.split("=")[0].split(".")[0].lstrip("+~") not in ("cluster", "hydra")]
+        status = read_status(folder)
+        if status is not None and not same_overrides(status, own):
+            raise ValueError(
+                f"{folder} holds a run of {' '.join(status.overrides)}, not of {' '.join(own)}: the sweep was another "
+                "one; choose another folder (hydra.sweep.dir=...)"
+            )
+        if not (folder / "config.yaml").is_file():
+            config = self._composed(words)
+            change_status(folder, overrides=tuple(own))
+            (folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
+        script = str(Path(sys.argv[0]).resolve())
+        return Run(folder, (sys.executable, script, f"resume={folder}", "hydra.output_subdir=null"))
+
+    def _composed(self, words: Sequence[str]) -> DictConfig:
+        """The run's own config, checked as the run itself will check it."""
+        assert self._hydra is not None and self.config is not None
+        chosen = dict(word.split("=", 1) for word in words if "=" in word)
+        words = [*words, *self.cluster.overrides(chosen)]
+        config = self._hydra.config_loader.load_sweep_config(self.config, list(words))
+        config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        OmegaConf.set_readonly(config, False)
+        composition.check_data_fits_system(config)
+        composition.check(config, composition.root_keys("train"))
+        return config
+
+    def _finish(self, run: Run) -> RunStatus:
+        status = read_status(run.folder)
+        if status is not None and status.state == "done":
+            log.info("run %s is done already", run.folder.name)
+            return status
+        log.info("run %s: %s", run.folder.name, " ".join(status.overrides if status else ()))
+        what_happened = self.cluster.execute(run)
+        status = read_status(run.folder) or RunStatus()
+        if what_happened and status.state in ("waiting", "running"):
+            status = change_status(run.folder, state="failed", error=what_happened)
+        log.info("run %s: %s", run.folder.name, _reason(status))
+        return status
+
+
+def _reason(status: RunStatus | None) -> str:
+    if status is None:
+        return "not started"
+    last_line = (status.error or "").strip().splitlines()[-1:]
+    if status.state == "failed" and last_line:
+        return f"failed: {last_line[0]}"
+    value = status.objective and status.objective.value
+    shown = f", {status.objective.metric} {value:.4f}" if status.objective and value is not None else ""
+    return f"{status.state} at step {status.step}{shown}"
+
+
+def _returned(status: RunStatus) -> JobReturn:
+    result: Any = status.objective and status.objective.value
+    returned = JobReturn(overrides=list(status.overrides), status=JobStatus.COMPLETED)
+    returned.return_value = result
+    return returned

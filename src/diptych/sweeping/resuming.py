@@ -1,0 +1,44 @@
+"""`sweep.resume`: the command line that goes on with an earlier sweep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from diptych.sweeping.launcher import COMMAND
+
+_RESUME = "sweep.resume="
+_MAY_CHANGE = ("cluster=", "cluster.", "hydra.")  # where and how the runs are executed, not which
+
+
+def of_resumed_sweep(words: Sequence[str]) -> list[str]:
+    """The words themselves, or, if one is `sweep.resume=DIR`, those that started the sweep in DIR, to run it there
+    again: what is done is left, the rest gone on with. Further words may say where: `cluster=local`.
+
+    Raises:
+        ValueError: DIR holds no sweep, or a further word would make it another sweep.
+    """
+    named = [word for word in words if word.startswith(_RESUME)]
+    if not named:
+        return list(words)
+    folder = Path(named[-1].removeprefix(_RESUME)).resolve()
+    path = folder / COMMAND
+    if not path.is_file():
+        raise ValueError(f"{folder}: there is no sweep to go on with here (no {COMMAND})")
+    started = json.loads(path.read_text())["words"]
+    further = [word for word in words if word not in named and word not in ("-m", "--multirun")]
+    refused = [word for word in further if not word.startswith(_MAY_CHANGE)]
+    if refused:
+        raise ValueError(
+            f"going on with {folder} with {' '.join(refused)} would be another sweep; only {', '.join(_MAY_CHANGE)}... "
+            "may change"
+        )
+    elsewhere = any(word.startswith("cluster=") for word in further)
+    replaced = {word.split("=")[0] for word in further} | {"hydra.sweep.dir"}
+    kept = [
+        word
+        for word in started
+        if word.split("=")[0] not in replaced and not (elsewhere and word.startswith("cluster."))
+    ]
+    return [*kept, *further, f"hydra.sweep.dir={folder}"]

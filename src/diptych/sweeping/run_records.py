@@ -1,0 +1,242 @@
+"""What the runs below a folder left: status, overrides, metrics, and which of them mean the same."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diptych.results_table import Cell, protocol_facts
+from diptych.run_status import FILE, RunStatus, read_status
+
+log = logging.getLogger(__name__)
+
+RESULT = "metrics.json"
+_RETRIEVAL = ("recall_at_1", "average", "recall_at_5", "map_at_5", "recall_at_10", "median_rank")
+_CAPTIONS = ("cider", "clip_score", "entity_f1", "rouge_l", "meteor", "bleu_4")
+USUAL = (*_CAPTIONS, *_RETRIEVAL)  # captions' results also say how well articles were found
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run, or one evaluation of a checkpoint (which has no status).
+
+    `name` is its path below the folder that was searched; `overrides` are the words of its command line by key;
+    `result` is the content of its metrics.json, None where it has none; `problem` says what could not be read.
+    """
+
+    name: str
+    folder: Path
+    status: RunStatus | None = None
+    overrides: dict[str, str] = field(default_factory=dict)
+    result: dict[str, Any] | None = None
+    problem: str | None = None
+
+    @property
+    def state(self) -> str:
+        """`done`, `failed: why`, `running at step 40, best val/recall_at_1 0.1234`, ... in one line."""
+        text = "done" if self.status is None else self.status.state
+        if text == "failed":
+            text += f": {_last_line(self.status.error or 'its status names no reason')}"
+        elif text in ("running", "stopped"):
+            text += f" at step {self.status.step}"
+            objective = self.status.objective
+            if objective and objective.value is not None:
+                text += f", best {objective.metric} {objective.value:.4f}"
+        elif self.result is None and not self.problem:
+            text += "" if text == "waiting" else ", without metrics"
+        return f"{text}; {self.problem}" if self.problem and self.status else self.problem or text
+
+    @cached_property
+    def cells(self) -> dict[str, Cell]:
+        """The metrics with their intervals, NaN for null; with the status's objective where no metric is that."""
+        if self.result is None:
+            return {}
+        intervals = self.result.get("intervals") or {}
+        found = {
+            key: Cell(_number(value), _bounds(intervals.get(key))) for key, value in self.result["metrics"].items()
+        }
+        key, _ = self.primary or (None, "")
+        if key is not None and key not in found:
+            found[key] = Cell(_number(self.status.objective.value))
+        return found
+
+    @cached_property
+    def primary(self) -> tuple[str, str] | None:
+        """Key and mode (`max`, `min`) of the metric that the run is judged by; None where it has none.
+
+        It is that of the status (as metrics.json has it: without `val/`), else the protocol's, else a usual one.
+        """
+        if self.result is None:
+            return None
+        metrics = self.result["metrics"]
+        objective = self.status and self.status.objective
+        if objective:
+            plain = objective.metric.removeprefix("val/")
+            return (plain if plain in metrics else objective.metric), objective.mode
+        declared = (self.result.get("protocol") or {}).get("primary_metric")
+        key = next((name for name in (declared, *USUAL) if name in metrics), None)
+        return key and (key, "min" if key.startswith("median_rank") else "max")
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """What the metrics mean, by name: two results compare only when all of these are equal. Empty without metrics.
+
+        Retrieval: data, split, and the facts of the protocol and gallery. Captions: data, split, counts of queries and
+        references, and per metric what it rests on.
+        """
+        return {} if self.result is None else result_facts(self.result)
+
+
+def find_runs(folder: Path) -> list[RunRecord]:
+    """The runs below the folder, or the run that it is, in natural order (2 before 10); links are not followed.
+
+    A run is a folder with status.json, or with the metrics.json of an evaluation. Inside a run only `eval/` is looked
+    through.
+
+    Raises:
+        ValueError: there is no such folder, or no run in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: there is no such folder")
+    records = []
+    for place, names, files in os.walk(folder):
+        record = _read_run(folder, Path(place)) if FILE in files or RESULT in files else None
+        if record is not None:
+            records.append(record)
+        names[:] = [name for name in names if (name == "eval" if record else not name.startswith("."))]
+    if not records:
+        raise ValueError(f"{folder}: no run lies here: no folder below it has a {FILE} or an evaluation's {RESULT}")
+    return sorted(records, key=lambda record: _natural(record.name))
+
+
+def group_names(records: Sequence[RunRecord]) -> dict[str, str]:
+    """Run name -> name of its group (`A`, `B`, ... by first appearance): the runs whose metrics mean the same. Runs
+    without metrics are in none.
+    """
+    seen: list[dict[str, str]] = []
+    groups = {}
+    for record in records:
+        if record.result is not None:
+            if record.facts not in seen:
+                seen.append(record.facts)
+            groups[record.name] = _letters(seen.index(record.facts))
+    return groups
+
+
+def split_overrides(records: Sequence[RunRecord]) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """The overrides that all the records share, and per record the others. One record alone shares nothing."""
+    if len(records) < 2:
+        return {}, [record.overrides for record in records]
+    first = records[0].overrides
+    common = {
+        key: value for key, value in first.items() if all(record.overrides.get(key) == value for record in records)
+    }
+    return common, [{key: value for key, value in record.overrides.items() if key not in common} for record in records]
+
+
+def differing_overrides(records: Sequence[RunRecord]) -> tuple[list[dict[str, str]], dict[str, dict[str, str]]]:
+    """The shared overrides of the runs and those of the evaluations (whose command lines are of another kind), and by
+    run name what is its own.
+    """
+    shared, own = [], {}
+    for kind in (True, False):
+        same_kind = [record for record in records if (record.status is not None) is kind]
+        common, others = split_overrides(same_kind)
+        shared.append(common)
+        own |= {record.name: other for record, other in zip(same_kind, others, strict=True)}
+    return shared, own
+
+
+def short_names(overrides: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Every key that occurs -> its last part (`lr` of `system.optimizer.lr`), or the whole key where two end alike."""
+    keys = list(dict.fromkeys(key for words in overrides for key in words))
+    ends = {key: re.split(r"[./]", key)[-1] for key in keys}
+    return {key: key if list(ends.values()).count(ends[key]) > 1 else ends[key] for key in keys}
+
+
+def result_facts(result: dict[str, Any]) -> dict[str, str]:
+    """See `RunRecord.facts`. Raises KeyError or TypeError for a record that no evaluation wrote."""
+    data = result["data"] if isinstance(result["data"], str) else ", ".join(result["data"])
+    facts = {"data": data, "split": str(result["split"])}
+    if "protocol" in result:
+        return facts | dict(protocol_facts(result))
+    facts["queries"] = f"scored {result['queries']['scored']:,}/{result['queries']['expected']:,}"
+    facts["references"] = " to ".join(str(count) for count in result.get("references_per_item", ()))
+    return facts | {f"metric {name}": line for name, line in result["lines"].items()}
+
+
+def _read_run(top: Path, folder: Path) -> RunRecord | None:
+    """The run in the folder; None, with a warning, where metrics.json is not that of an evaluation."""
+    status, result, problems = None, None, []
+    try:
+        status = read_status(folder)
+    except ValueError as error:
+        problems.append(f"unreadable: {error}")
+    try:
+        result = json.loads((folder / RESULT).read_text())
+        if not _is_evaluation(result):
+            if status is None and not problems:
+                log.warning("%s: not the result of an evaluation; left out", folder / RESULT)
+                return None
+            raise ValueError("not the result of an evaluation")
+    except FileNotFoundError:
+        pass
+    except ValueError as error:
+        result = None
+        problems.append(f"unreadable: {folder / RESULT}: {error}")
+    words = list(status.overrides) if status else _hydra_overrides(folder)
+    name = str(folder.relative_to(top)) if folder != top else folder.name
+    return RunRecord(name, folder, status, _by_key(words), result, "; ".join(problems) or None)
+
+
+def _is_evaluation(result: Any) -> bool:
+    try:
+        result_facts(result)
+        return all(value is None or isinstance(value, int | float) for value in result["metrics"].values())
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+def _hydra_overrides(folder: Path) -> list[str]:
+    """The command line of what has no status: evaluations, and runs of earlier versions."""
+    path = folder / ".hydra" / "overrides.yaml"
+    try:
+        return [str(word) for word in yaml.safe_load(path.read_text()) or []]
+    except FileNotFoundError:
+        return []
+
+
+def _by_key(words: Sequence[str]) -> dict[str, str]:
+    return {key: value for key, _, value in (word.lstrip("+").partition("=") for word in words)}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _bounds(pair: Sequence[float | None] | None) -> tuple[float, float] | None:
+    return None if pair is None or None in pair or any(map(math.isnan, pair)) else (float(pair[0]), float(pair[1]))
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _letters(number: int) -> str:
+    """A, ..., Z, AA, AB, ..."""
+    return (_letters(number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)

@@ -1,0 +1,176 @@
+"""The paired bootstrap: against every possible draw, against scipy's, and what it refuses."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from diptych.sweeping.comparison import compare_runs, paired_bootstrap, print_comparison
+from run_folders import captions_result, result, status, write_run
+
+GENERATOR = np.random.default_rng(0)
+
+
+def lines(hits, **others):
+    return [
+        {"query_id": f"q{row}", "recall_at_1": hit} | {name: values[row] for name, values in others.items()}
+        for row, hit in enumerate(hits)
+    ]
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two runs on the same queries; `write` changes one of them."""
+
+    def write(name, hits, scores=None, **changes):
+        return write_run(tmp_path / name, status(), result(hits, **changes), scores or lines(hits))
+
+    return write("0", [1, 0, 1, 0]), write("1", [1, 1, 1, 0]), write
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [((0, 0, 1, 0, 0), (1, 1, 1, 0, 1)), ((0.1, 0.5, 0.2, 0.9, 0.4), (0.3, 0.4, 0.6, 0.8, 0.7))],
+)
+def test_it_approaches_the_enumeration_of_all_draws(first, second):
+    difference = np.subtract(second, first)
+    exact = np.sort([np.mean(difference[list(draw)]) for draw in itertools.product(range(5), repeat=5)]).round(12)
+    # One of 5 ** 5 draws to a side is less than the sampling error of 40,000.
+    p_exact = min(1, 2 * min((exact <= 0).mean(), (exact >= 0).mean()))
+    pairs = [(torch.tensor(first, dtype=torch.float64), torch.tensor(second, dtype=torch.float64))]
+    (low, high), p_value = paired_bootstrap(pairs, num_resamples=40_000)
+    assert p_value == pytest.approx(p_exact, abs=0.01)
+    below, above = (np.mean(exact <= low + 1e-9), np.mean(exact >= high - 1e-9))
+    assert below >= 0.02 and above >= 0.02  # the bounds cut off no more than the level, up to the steps between draws
+    assert np.mean(exact < low - 1e-9) <= 0.03 and np.mean(exact > high + 1e-9) <= 0.03
+
+
+def test_it_agrees_with_scipy():
+    first = GENERATOR.random(80)
+    second = first + GENERATOR.normal(0.03, 0.1, 80)
+    scipy_interval = stats.bootstrap(
+        (first, second),
+        lambda a, b, axis: b.mean(axis) - a.mean(axis),
+        paired=True,
+        method="percentile",
+        n_resamples=20_000,
+        rng=np.random.default_rng(1),
+    )
+    interval, p_value = paired_bootstrap([(torch.tensor(first), torch.tensor(second))], num_resamples=20_000)
+    assert interval == pytest.approx(tuple(scipy_interval.confidence_interval), abs=0.001)
+    drawn = scipy_interval.bootstrap_distribution
+    assert p_value == pytest.approx(2 * min((drawn <= 0).mean(), (drawn >= 0).mean()), abs=0.004)
+
+
+def test_pairing_cancels_how_hard_the_queries_are():
+    hard = torch.tensor(GENERATOR.normal(0, 10, 200))
+    (low, high), p_value = paired_bootstrap([(hard, hard + 0.5)], num_resamples=1000)
+    assert (low, high) == pytest.approx((0.5, 0.5)) and p_value == pytest.approx(2 / 1001)
+
+
+def test_equal_runs_do_not_differ():
+    values = torch.tensor([1.0, 0.0, 1.0])
+    assert paired_bootstrap([(values, values)]) == ((0.0, 0.0), 1.0)
+
+
+def test_medians_of_ranks_and_sets_of_unlike_size():
+    ranks = torch.tensor([1.0, 2.0, 3.0, 50.0])
+    assert paired_bootstrap([(ranks, ranks + 2)], median=True)[0] == (2.0, 2.0)
+    constant = [(torch.zeros(3), torch.full((3,), 0.2)), (torch.zeros(90), torch.full((90,), 0.6))]
+    assert paired_bootstrap(constant)[0] == pytest.approx((0.4, 0.4))
+    with pytest.raises(ValueError, match="paired values"):
+        paired_bootstrap([(ranks, ranks[:2])])
+
+
+def test_two_runs_are_compared_in_every_metric_that_is_a_mean(pair, capsys):
+    first, second, write = pair
+    extra = {"metrics": {"recall_at_1": 0.5, "recall_at_1/changes_1": 1.0, "median_rank": 2.5, "corpus": 0.1}}
+    scores = lines([1, 0, 1, 0], median_rank=[1, 3, 2, 5], corpus=[0.3] * 4)
+    for row, line in enumerate(scores):
+        line |= {"recall_at_1/changes_1": line["recall_at_1"]} if row % 2 == 0 else {}
+    write("0", [1, 0, 1, 0], scores, **extra)
+    scores = [line | {"recall_at_1": 1, "median_rank": 1} for line in reversed(scores)]  # matched by id, not by place
+    write("1", [1, 0, 1, 0], scores, metrics={**extra["metrics"], "recall_at_1": 1.0, "median_rank": 1.0})
+    differences, left_out, runs = compare_runs(first, second)
+    found = {row.metric: row for row in differences}
+    assert left_out == {"corpus": "not a mean over the queries"}
+    assert (found["recall_at_1"].first, found["recall_at_1"].second, found["recall_at_1"].difference) == (0.5, 1.0, 0.5)
+    assert found["recall_at_1"].num_queries == 4 and found["recall_at_1/changes_1"].num_queries == 2
+    assert found["recall_at_1/changes_1"].p_value == 1.0 and found["median_rank"].difference == -1.5
+    print_comparison(differences, left_out, runs)
+    printed = capsys.readouterr().out
+    assert "+50.00" in printed and "[+0.00, +100.00]" in printed and "not a mean over the queries: corpus" in printed
+
+
+def test_a_mean_over_sets_weighs_them_equally(pair):
+    first, second, write = pair
+    for name, hits in (("0", [0, 0, 1, 0]), ("1", [1, 0, 1, 0])):
+        scores = [line | {"set": "dress" if row < 1 else "shirt"} for row, line in enumerate(lines(hits))]
+        shirt = sum(hits[1:]) / 3
+        means = {"recall_at_1": (hits[0] + shirt) / 2, "dress/recall_at_1": hits[0], "shirt/recall_at_1": shirt}
+        write(name, hits, scores, metrics=means)
+    found = {row.metric: row for row in compare_runs(first, second)[0]}
+    assert found["recall_at_1"].difference == pytest.approx(0.5) and found["recall_at_1"].num_queries == 4
+    assert found["dress/recall_at_1"].difference == 1.0 and found["dress/recall_at_1"].num_queries == 1
+    assert found["shirt/recall_at_1"].difference == 0.0
+
+
+def test_captions_with_null_are_compared(tmp_path):
+    for name, cider in (("a", [0.1, 0.2, 0.3, 0.4]), ("b", [0.2, 0.2, 0.5, 0.4])):
+        scores = [
+            {"query_id": f"q{row}", "cider": value, "entity_precision": None if row == int(name == "b") else 0.5}
+            for row, value in enumerate(cider)
+        ]
+        record = captions_result(cider=sum(cider) / 4, entity_precision=0.5, clip_score=None)
+        write_run(tmp_path / name, None, record, scores)
+    differences, left_out, _ = compare_runs(tmp_path / "a", tmp_path / "b")
+    assert [row.metric for row in differences] == ["cider"] and math.isclose(differences[0].difference, 0.075)
+    assert left_out == {"entity_precision": "the two runs have values for different queries"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"gallery": "b" * 64}, "gallery: .*bbbb"),
+        ({"split": "test"}, "split: 'val' and 'test'"),
+        (
+            {"protocol": {"line": "rooms_val v2", "gallery": "all images"}},
+            "protocol: 'rooms_val v1' and 'rooms_val v2'",
+        ),
+        (
+            {"protocol": {"line": "rooms_val v1", "gallery": "all images", "exclude_reference": True}},
+            "reference image: 'stays in the ranking' and 'left out",
+        ),
+    ],
+)
+def test_unlike_measures_are_refused(pair, changes, named):
+    first, second, write = pair
+    write("1", [1, 1, 1, 0], **changes)
+    with pytest.raises(ValueError, match=f"do not compare: .*{named}"):
+        compare_runs(first, second)
+
+
+def test_other_queries_and_missing_or_damaged_values_are_refused(pair):
+    first, second, write = pair
+    write("1", [1, 1, 1, 0], [line | {"query_id": f"x{line['query_id']}"} for line in lines([1, 1, 1, 0])])
+    with pytest.raises(ValueError, match="4 queries of .*0 were not scored in .*1: 'q0', 'q1', 'q2', ..."):
+        compare_runs(first, second)
+    (second / "scores.jsonl").write_text('{"query_id": "q0", "recall_at_1": 1}\nno\n')
+    with pytest.raises(ValueError, match=r"scores.jsonl:2: expected an object"):
+        compare_runs(first, second)
+    write("1", [1, 1, 1, 0], lines([1, 1, 1, 0]) * 2)
+    with pytest.raises(ValueError, match="scores.jsonl:5: query 'q0' occurs twice"):
+        compare_runs(first, second)
+    (second / "scores.jsonl").unlink()
+    with pytest.raises(ValueError, match="scores.jsonl is missing.*evaluate.py ckpt=best.ckpt split=val"):
+        compare_runs(first, second)
+    (second / "metrics.json").unlink()
+    with pytest.raises(ValueError, match="no metrics.json yet, the run is: done"):
+        compare_runs(first, second)
+    with pytest.raises(ValueError, match="is no run itself"):
+        compare_runs(first.parent, first)

@@ -1,0 +1,121 @@
+"""What SLURM is told, with stand-ins for its commands; tests/slurm has the real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import pytest
+
+from diptych.run_status import change_status, read_status
+from diptych.sweeping import slurm_cluster
+from diptych.sweeping.cluster import Run
+from diptych.sweeping.slurm_cluster import JobOfRun, SlurmCluster
+
+SBATCH = """#!/bin/sh
+cp "$1" "$SLURM_STANDIN/script"
+echo 7 >> "$SLURM_STANDIN/queue"
+echo Submitted batch job 7
+"""
+# The job leaves the queue after three questions.
+SQUEUE = """#!/bin/sh
+echo asked >> "$SLURM_STANDIN/asked"
+[ $(wc -l < "$SLURM_STANDIN/asked") -ge 3 ] && rm -f "$SLURM_STANDIN/queue"
+cat "$SLURM_STANDIN/queue" 2> /dev/null; exit 0
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A folder with stand-ins for sbatch, srun and squeue, first on the PATH; polls take no time."""
+    place = tmp_path / "slurm"
+    place.mkdir()
+    for name, text in {"sbatch": SBATCH, "squeue": SQUEUE, "srun": "#!/bin/sh\n"}.items():
+        (place / name).write_text(text)
+        (place / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_STANDIN", str(place))
+    monkeypatch.setattr(slurm_cluster, "_POLL_SECONDS", 0.01)
+    return place
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "sweep" / "4"
+    change_status(folder, overrides=("seed=1",))
+    return Run(folder, ("python", "train.py", f"resume={folder}"))
+
+
+def test_one_job_per_run_one_task_per_gpu(slurm, run):
+    cluster = SlurmCluster(
+        nodes=2, gpus_per_node=8, partition="gpu", time_min=90, sbatch={"account": "vision"}, setup=["module load cuda"]
+    )
+    said = cluster.execute(run)
+    assert said == f"its SLURM job 7 is gone: see {run.folder / 'slurm'}"
+    script = (slurm / "script").read_text()
+    for line in (
+        *("--nodes=2", "--ntasks-per-node=8", "--gpus-per-node=8", "--partition=gpu", "--time=90"),
+        *("--account=vision", "--signal=USR1@120", "--job-name=diptych-sweep-4"),
+    ):
+        assert f"#SBATCH {line}\n" in script
+    assert script.index("export SUBMITIT_PREEMPT_SIGNAL=USR1") < script.index("module load cuda") < script.index("srun")
+    assert json.loads((run.folder / "job.json").read_text()) == {"job_id": "7"}
+    assert len((slurm / "asked").read_text().split()) == 3
+
+
+def test_a_job_that_is_still_there_is_not_submitted_again(slurm, run):
+    (run.folder / "job.json").write_text('{"job_id": "7"}')
+    (slurm / "queue").write_text("7\n")
+    SlurmCluster().execute(run)
+    assert not (slurm / "script").exists()
+
+
+def test_a_job_that_is_gone_is(slurm, run):
+    (run.folder / "job.json").write_text('{"job_id": "6"}')
+    change_status(run.folder, state="failed", error="of the job before")
+    SlurmCluster().execute(run)
+    assert (slurm / "script").exists()
+    assert read_status(run.folder).state == "waiting"
+
+
+def test_runs_get_as_many_devices_as_tasks():
+    assert SlurmCluster(2, 8).overrides({}) == ["trainer=ddp", "trainer.devices=8", "trainer.num_nodes=2"]
+    assert SlurmCluster(1, 8).overrides({"trainer": "fsdp"}) == ["trainer.devices=8", "trainer.num_nodes=1"]
+    assert SlurmCluster(1, 1).overrides({}) == ["trainer.devices=1", "trainer.num_nodes=1"]
+    on_cpus = SlurmCluster(gpus_per_node=0, tasks_per_node=2)
+    assert on_cpus.overrides({}) == ["trainer=ddp_cpu", "trainer.devices=2", "trainer.num_nodes=1"]
+    with pytest.raises(ValueError, match="trainer.devices=4: cluster=slurm sets it"):
+        on_cpus.overrides({"trainer.devices": "4"})
+    with pytest.raises(ValueError, match="one task drives one GPU"):
+        SlurmCluster(gpus_per_node=8, tasks_per_node=1)
+
+
+def test_without_slurm_it_says_so(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="there is no sbatch on this machine"):
+        SlurmCluster().execute(run)
+
+
+def test_a_queue_that_does_not_answer_is_asked_again(slurm, run, caplog):
+    answer = (slurm / "squeue").read_text()
+    broken = "[ -f $SLURM_STANDIN/broken ] || { touch $SLURM_STANDIN/broken; echo no controller >&2; exit 1; }\n"
+    (slurm / "squeue").write_text(answer.replace("#!/bin/sh\n", f"#!/bin/sh\n{broken}"))
+    SlurmCluster().execute(run)
+    assert "squeue: no controller" in caplog.text
+    assert len((slurm / "asked").read_text().split()) == 3
+
+
+def test_a_task_becomes_the_training_command(monkeypatch):
+    from diptych import composition
+
+    seen = []
+    monkeypatch.setattr(composition, "entry_point", lambda name, function: seen.append((name, function.__name__)))
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setattr("sys.argv", ["submitit"])
+    JobOfRun(("python", "train.py", "resume=x"))()
+    import sys
+
+    assert seen == [("train", "train")]
+    assert sys.argv == ["train.py", "resume=x", "hydra.job.name=train_task_3"]
+    assert JobOfRun(("python",)).checkpoint().function.command == ("python",)
