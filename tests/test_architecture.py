@@ -16,6 +16,8 @@ LAYERS = {
     "ranking": 1,
     "ranked_queries": 1,
     "checkpoints": 1,
+    "sharded_checkpoints": 1,
+    "sharding": 1,
     "model_files": 1,
     "named_entities": 1,
     "record_log": 1,
@@ -66,12 +68,13 @@ ROOMS = {
         "callbacks",
         "loggers",
         "checkpoints",
+        "sharding",
         "training",
         "evaluation",
         "caption_scoring",
         "news_captioning",
     ),
-    "torch.distributed": ("distributed",),
+    "torch.distributed": ("distributed", "sharding", "sharded_checkpoints"),
 }
 
 

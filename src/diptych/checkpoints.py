@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+
+from diptych import sharded_checkpoints
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 KEY = "diptych"  # where a checkpoint keeps what is ours
@@ -52,7 +60,8 @@ class AtomicCheckpointIO(CheckpointIO):
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sharded_checkpoints.sync_folder(path.parent)
+        sharded_checkpoints.remove_shards(path)  # of the checkpoint in pieces that was there before
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
@@ -61,26 +70,61 @@ class AtomicCheckpointIO(CheckpointIO):
         return load(path, map_location or "cpu")
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Deletes the file, if it is there."""
+        """Deletes the checkpoint, if it is there."""
         Path(path).unlink(missing_ok=True)
+        sharded_checkpoints.remove_shards(Path(path))
 
 
-def load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint of ours; ValueError when it is missing, truncated, unsafe, or another program's."""
+def load(path: str | Path, map_location: Any = "cpu", weights_alone: bool = False) -> dict[str, Any]:
+    """Reads a checkpoint of ours, whole or in pieces; ValueError when it is missing, truncated, unsafe, or another
+    program's. With `weights_alone` the sharded state of the optimizer in a checkpoint in pieces is not read.
+    """
+
+    def empty_like(place: str, tensor: Tensor) -> Tensor | None:
+        if weights_alone and not place.startswith("state_dict/"):
+            return None
+        return torch.empty_like(tensor, device=map_location)
+
+    return load_into(path, empty_like, map_location)
+
+
+def load_into(
+    path: str | Path, empty_like: Callable[[str, Tensor], Tensor | None], map_location: Any = "cpu"
+) -> dict[str, Any]:
+    """As `load`, with the sharded tensors of a checkpoint in pieces read into what `empty_like(place, tensor)` returns;
+    see `sharded_checkpoints.load`.
+    """
     path = Path(path)
-    if not path.is_file():
+    sharded = sharded_checkpoints.is_sharded(path)
+    if not sharded and not path.is_file():
         raise ValueError(f"{path}: there is no such checkpoint file")
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # the unpickler, the zip reader and torch each raise their own kinds
+        if sharded:
+            checkpoint = sharded_checkpoints.load(path, empty_like)
+        else:
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except (Exception, CheckpointException) as error:  # the unpickler, the zip reader and torch raise their own kinds
         raise ValueError(
-            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {error}"
+            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: "
+            f"{sharded_checkpoints.reason(error)}"
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
         raise ValueError(f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry)")
     if checkpoint[KEY].get("format") != FORMAT:
         raise ValueError(f"{path}: checkpoint format {checkpoint[KEY].get('format')}, this version reads {FORMAT}")
     return checkpoint
+
+
+def consolidate(folder: Path) -> None:
+    """Makes every checkpoint in pieces in the folder an ordinary file; one process calls it, and needs the memory of a
+    whole checkpoint. A full disk is logged as an error: the checkpoint in pieces is as good.
+    """
+    for path in sorted(folder.glob("*.ckpt")):
+        if sharded_checkpoints.is_sharded(path):
+            try:
+                AtomicCheckpointIO().save_checkpoint(load(path), path)
+            except OSError as error:
+                log.error("%s", error)
 
 
 def describe(config_text: str) -> dict[str, Any]:
@@ -98,7 +142,12 @@ def load_weights(module: torch.nn.Module, checkpoint: dict[str, Any], path: str 
     if "state_dict" not in checkpoint:
         raise ValueError(f"{path}: this checkpoint holds no weights")
     try:
-        result = module.load_state_dict(checkpoint["state_dict"], strict=False)
+        targets = module.state_dict()
+        weights = {
+            name: sharded_checkpoints.like(tensor, targets[name]) if name in targets else tensor
+            for name, tensor in checkpoint["state_dict"].items()
+        }
+        result = module.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise ValueError(f"{path}: the weights have other shapes than this model: {error}") from error
     if result.missing_keys or result.unexpected_keys:
@@ -111,12 +160,3 @@ def load_weights(module: torch.nn.Module, checkpoint: dict[str, Any], path: str 
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that decide numbers."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the rename itself durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

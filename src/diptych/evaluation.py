@@ -27,6 +27,7 @@ from diptych.contracts import NewsSource, TripletSource
 from diptych.distributed import rank, world_size
 from diptych.ranked_queries import rank_ids
 from diptych.results import metrics_record, print_results, write_results
+from diptych.sharded_checkpoints import is_sharded
 from diptych.systems.caption_fuser import CaptionFuserSystem
 from diptych.systems.retrieval_evaluation import SetResult, measure
 
@@ -50,7 +51,7 @@ def evaluate(config: DictConfig) -> None:
 
 def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     path = checkpoint_path(config.ckpt)
-    checkpoint = checkpoints.load(path)
+    checkpoint = checkpoints.load(path, weights_alone=True)
     trained = OmegaConf.create(checkpoints.config_text(checkpoint))
     chosen = HydraConfig.get().runtime.choices.data
     # The checkpoint's own data with single settings changed, or another dataset altogether.
@@ -196,7 +197,7 @@ def _write_submissions(folder: Path, results: list[SetResult], sources: list[Tri
 def checkpoint_path(given: str) -> Path:
     """The checkpoint's file; of a run directory its best one."""
     path = Path(given)
-    if path.is_dir():
+    if path.is_dir() and not is_sharded(path):
         path = path / "checkpoints" / "best.ckpt"
     return path
 

@@ -20,11 +20,13 @@ from diptych.callbacks.status_keeper import StatusKeeper
 from diptych.callbacks.stop_on_signal import StopOnSignal, StoppedBySignal
 from diptych.checkpoints import AtomicCheckpointIO
 from diptych.data.cir_datamodule import CIRDataModule
+from diptych.distributed import rank
 from diptych.evaluation import evaluate_system, quiet_lightning
 from diptych.feature_preparation import check_cacheable, prepare_features
 from diptych.file_lock import locked
 from diptych.loggers.metrics_csv import MetricsCSV
 from diptych.record_log import write_file
+from diptych.sharding import check_shardable
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +89,12 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     csv = MetricsCSV(str(run_dir))
     loggers = [csv, *(composition.build(node) for node in config.logger.values())]
     trainer = _build_trainer(config, run_dir, [*callbacks, status], loggers)
+    check_shardable(trainer, system)  # before any weights
     last = run_dir / "checkpoints" / "last.ckpt"
     goes_on = resume and last.exists()
     system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(goes_on or config.init_from))
     if goes_on:
-        checkpoint = checkpoints.load(last)
+        checkpoint = checkpoints.load(last, weights_alone=True)
         step = checkpoint["global_step"]
         checkpoints.load_weights(system, checkpoint, last)  # the feature cache is looked up by the backbone's weights
         log.info("continuing %s at step %d", run_dir, step)
@@ -115,10 +118,13 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
         print(f"stopped at step {trainer.global_step}; continue with: python train.py resume={run_dir}")  # noqa: T201
         stops[0].hand_over()  # may end the process: the last act
         return
+    if rank() == 0:
+        checkpoints.consolidate(run_dir / "checkpoints")  # of a sharded run: ordinary files
+    trainer.strategy.barrier()
     if config.evaluate_at_end:
         best = run_dir / "checkpoints" / "best.ckpt"
         best = best if best.exists() else last
-        checkpoints.load_weights(system, checkpoints.load(best), best)
+        checkpoints.load_weights(system, checkpoints.load(best, weights_alone=True), best)
         datamodule.test_split = datamodule.validation_split
         about = {"experiment": config.name, "checkpoint": str(best), "seed": config.seed}
         evaluate_system(trainer, system, datamodule, run_dir, **about)

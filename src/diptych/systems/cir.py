@@ -15,6 +15,7 @@ from torchmetrics import Metric
 
 from diptych.contracts import GalleryBatch, QueryBatch, TripletBatch
 from diptych.distributed import gather_rows, rank
+from diptych.sharding import average_gradients, shard_model
 from diptych.systems.retrieval_evaluation import SetResult, evaluate_set, summary
 
 
@@ -58,7 +59,22 @@ class CIRSystem(L.LightningModule):
         if not weights_follow:
             self.model.backbone.load_pretrained()
 
+    def shard(self, device: torch.device) -> None:
+        """Shards what is trained over all processes; `ShardedStrategy` calls it before the optimizer is made. In
+        micro-batches the model is gathered as one: once a step, instead of once for every piece.
+        """
+        shard_model(self.model, device, ("embed_queries", "embed_gallery"), as_one=self.micro_batch_size is not None)
+        average_gradients(self.loss.parameters())
+
     # ------------------------------------------------------------------------------------------------ training
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the count of truncated texts, which the log shows."""
+        checkpoint["truncated_texts"] = self.truncated_texts
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on counting."""
+        self.truncated_texts = checkpoint.get("truncated_texts", 0)
 
     def on_train_batch_start(self, batch: TripletBatch, batch_idx: int) -> None:
         """Makes the step's randomness (dropout) a function of seed, step and rank, so that a resumed run repeats it."""
