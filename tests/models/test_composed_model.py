@@ -156,6 +156,19 @@ def test_gradient_caching_repeats_the_dropout_of_the_forward_pass(tiny_backbone,
     assert abs(without_dropout - above) > 1e-4
 
 
+@pytest.mark.parametrize("micro_batch_size", [None, 2])
+def test_activation_checkpointing_changes_no_gradient_of_a_model(tiny_backbone, tiny_batch, micro_batch_size):
+    plain, checkpointed = (
+        loss_and_gradients(
+            off_zero(COMPOSERS["cross_attention"](tiny_backbone(activation_checkpointing=checkpointing))),
+            tiny_batch(5, num_distractors=3),
+            micro_batch_size=micro_batch_size,
+        )
+        for checkpointing in (False, True)
+    )
+    torch.testing.assert_close(checkpointed, plain, rtol=1e-4, atol=1e-5)  # two attention kernels, in float32
+
+
 @pytest.mark.parametrize(("micro_batch_size", "calls"), [(None, 1), (8, 1), (100, 1), (3, 3), (1, 8)])
 def test_each_tower_is_called_once_per_micro_batch(tiny_backbone, tiny_batch, monkeypatch, micro_batch_size, calls):
     model, batch, sizes = COMPOSERS["sum"](tiny_backbone()), tiny_batch(8, num_distractors=8), []

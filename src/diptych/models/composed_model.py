@@ -60,7 +60,7 @@ class ComposedModel(nn.Module):
     def _embed_piece(
         self, batch: TripletBatch, with_reference: bool
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        with _attention_kernel(batch.reference_keys.device):
+        with _attention_kernel(batch.reference_keys.device, self.backbone.activation_checkpointing):
             reference, target, distractors = self._encode_pictures(batch)
             words = self.backbone.encode_text(batch.text) if isinstance(batch.text, TextTokens) else batch.text
             return (
@@ -115,9 +115,12 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def _attention_kernel(device: torch.device) -> AbstractContextManager[None]:
-    """Plain matrix products on the CPU: at a ViT-B/32's 50 patches the fused kernel's backward pass takes longer."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+def _attention_kernel(device: torch.device, recomputed: bool) -> AbstractContextManager[None]:
+    """Plain matrix products on the CPU: at a ViT-B/32's 50 patches the fused kernel's backward pass takes longer.
+
+    Not if the backward pass computes layers again: it does so outside this context, and must find the same kernel.
+    """
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" and not recomputed else nullcontext()
 
 
 def _first_occurrences(keys: Tensor) -> tuple[Tensor, Tensor]:

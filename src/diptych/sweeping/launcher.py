@@ -17,6 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from diptych import composition
+from diptych.record_log import write_file
 from diptych.run_status import RunStatus, change_status, read_status, same_overrides
 from diptych.sweeping.cluster import Cluster, Run
 from diptych.sweeping.plot import write_plot
@@ -85,8 +86,7 @@ class RunLauncher(Launcher):
     def _keep_command(self) -> None:
         path = self.folder / COMMAND
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"words": sys.argv[1:]}, indent=2) + "\n")
+            write_file(path, (json.dumps({"words": sys.argv[1:]}, indent=2) + "\n").encode())
 
     def _prepare(self, number: int, words: Sequence[str]) -> Run:
         """The run's folder with its config and status."""
@@ -101,7 +101,7 @@ class RunLauncher(Launcher):
         if not (folder / "config.yaml").is_file():
             config = self._composed(words)
             change_status(folder, overrides=tuple(own))
-            (folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
+            write_file(folder / "config.yaml", OmegaConf.to_yaml(config).encode())
         script = str(Path(sys.argv[0]).resolve())
         return Run(folder, (sys.executable, script, f"resume={folder}", "hydra.output_subdir=null"))
 

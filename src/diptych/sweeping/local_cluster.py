@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from diptych.run_status import change_status
 from diptych.sweeping.cluster import Run
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class LocalCluster:
 
     def execute(self, run: Run) -> str | None:
         """Runs the command to its end; says how it died if it did."""
+        change_status(run.folder, state="waiting", error=None)
         gpus = self._gpus.get() if self._gpus else None
         try:
             return self._execute(run, os.environ | ({} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}))

@@ -118,6 +118,7 @@ class CLIPBackbone(nn.Module):
         self.register_buffer("std", torch.tensor(preprocessing.image.std).view(3, 1, 1), persistent=False)
         if token_embedding_std is not None:
             nn.init.normal_(self.text.token_embedding.weight, std=token_embedding_std)
+        self.activation_checkpointing = activation_checkpointing
         if activation_checkpointing:
             self.clip.set_grad_checkpointing(True)
         self.vision_frozen = freeze in ("vision", "all")
