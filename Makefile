@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
 
-.PHONY: setup setup-demo demo demo-captions demo-retrieval demo-annotation test lint format lock
+.PHONY: setup setup-demo demo demo-captions demo-retrieval demo-annotation test test-slurm lint format lock
 .PHONY: bench-cir bench-captions bench-retrieval bench-annotation
 
 setup: $(STAMP)
@@ -54,6 +54,11 @@ format: setup
 # The demo's models too: without them, tests that need real ones are skipped.
 test: lint setup-demo
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+# Sweeps on a real SLURM, started on this machine's loopback for the time of the checks; as root. Installs Debian's
+# slurm-wlm and munge if they are missing. Fails, and says why, where that is not possible.
+test-slurm: setup
+	$(BIN)/python -m pytest -v --durations=0 --log-cli-level=INFO --color=no tests/slurm/check_*.py
 
 # Ratios measured side by side; on an otherwise idle machine.
 bench-cir: setup

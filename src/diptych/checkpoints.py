@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
-from torch.distributed.checkpoint.api import CheckpointException
 
 from diptych import sharded_checkpoints
 
@@ -103,10 +102,9 @@ def load_into(
             checkpoint = sharded_checkpoints.load(path, empty_like)
         else:
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except (Exception, CheckpointException) as error:  # the unpickler, the zip reader and torch raise their own kinds
+    except Exception as error:  # the unpickler, the zip reader and torch each raise their own kinds
         raise ValueError(
-            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: "
-            f"{sharded_checkpoints.reason(error)}"
+            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {error}"
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
         raise ValueError(f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry)")

@@ -206,7 +206,8 @@ def quiet_lightning() -> None:
     """Silences advice that does not apply here, so that what is printed means something."""
     for pattern in (
         ".*does not have many workers.*",
-        ".*It is recommended to use `.*sync_dist=True`.*",
+        ".*recommended to use `.*sync_dist=True.*",
+        ".*The `srun` command is available on your system but is not used.*",
         ".*your dataloader is not resumable.*",
         ".*Trainer already configured with model summary.*",
         ".*GPU available but not used.*",

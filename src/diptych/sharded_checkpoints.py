@@ -61,7 +61,7 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
         _on_first_rank(lambda: _point(path, folder))
     except (OSError, CheckpointException) as error:
         raise OSError(
-            f"could not save the checkpoint {path}: {reason(error)}. The previous one, if any, is untouched"
+            f"could not save the checkpoint {path}: {_reason(error)}. The previous one, if any, is untouched"
         ) from error
 
 
@@ -72,7 +72,7 @@ class _QuietWriter(FileSystemWriter):
         return None
 
 
-def reason(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """What went wrong, of an error of torch.distributed.checkpoint the first process's without its traceback."""
     failures = list(error.failures.values()) if isinstance(error, CheckpointException) else []
     return str(failures[0][0] if failures else error)
@@ -159,7 +159,7 @@ def load(path: Path, empty_like: Callable[[str, Tensor], Tensor | None]) -> dict
     its shape and type without content. It returns what to read it into: a whole tensor; one sharded over the
     processes, of which each reads its own part alone; or None to leave it without content.
 
-    Raises what the unpickler, torch and torch.distributed.checkpoint raise, CheckpointException too.
+    Raises what the unpickler and torch raise, and OSError when a shard cannot be read.
     """
     skeleton = torch.load(path / SKELETON, map_location="cpu", weights_only=True)
     places: dict[str, Tensor] = {}
@@ -174,7 +174,10 @@ def load(path: Path, empty_like: Callable[[str, Tensor], Tensor | None]) -> dict
     checkpoint = _replace(skeleton, fill)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")
-        dcp.load(places, storage_reader=_CarefulReader(path), no_dist=True)  # each process by itself
+        try:
+            dcp.load(places, storage_reader=_CarefulReader(path), no_dist=True)  # each process by itself
+        except CheckpointException as error:  # which is no Exception
+            raise OSError(_reason(error)) from error
     return checkpoint
 
 

@@ -31,7 +31,7 @@ def test_the_folder_appears_and_is_then_left_alone(tmp_path, caplog):
     root = tmp_path / "deep" / "set"
     assert generate(root) == root
     assert (root / "images/a.txt").read_text() == "picture"
-    assert [path.name for path in root.parent.iterdir()] == ["set"]
+    assert {path.name for path in root.parent.iterdir()} == {"set", ".set.lock"}
     with caplog.at_level(logging.INFO):
         assert generate(root, refuse) == root
     assert "holds this toy set already" in caplog.text
@@ -41,7 +41,7 @@ def test_an_empty_folder_and_what_a_killed_run_left_are_in_nobody_s_way(tmp_path
     (tmp_path / "set").mkdir()
     (tmp_path / ".set.partial/images").mkdir(parents=True)
     generate(tmp_path / "set")
-    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert {path.name for path in tmp_path.iterdir()} == {"set", ".set.lock"}
 
 
 def test_the_set_is_not_there_before_it_is_complete(tmp_path):
@@ -52,7 +52,7 @@ def test_the_set_is_not_there_before_it_is_complete(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         generate(tmp_path / "set", fail)
-    assert list(tmp_path.iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} <= {".set.lock"}
 
 
 def test_anything_else_is_refused_and_stays(tmp_path):

@@ -15,7 +15,7 @@ from diptych.sweeping.slurm_cluster import JobOfRun, SlurmCluster
 
 SBATCH = """#!/bin/sh
 cp "$1" "$SLURM_STANDIN/script"
-echo 7 >> "$SLURM_STANDIN/queue"
+echo "7|$(sed -n 's/#SBATCH --job-name=//p' "$1")|PENDING|Resources" >> "$SLURM_STANDIN/queue"
 echo Submitted batch job 7
 """
 # The job leaves the queue after three questions.
@@ -56,9 +56,11 @@ def test_one_job_per_run_one_task_per_gpu(slurm, run):
     script = (slurm / "script").read_text()
     for line in (
         *("--nodes=2", "--ntasks-per-node=8", "--gpus-per-node=8", "--partition=gpu", "--time=90"),
-        *("--account=vision", "--signal=USR1@120", "--job-name=diptych-sweep-4"),
+        *("--account=vision", "--signal=USR1@120"),
     ):
         assert f"#SBATCH {line}\n" in script
+    assert "#SBATCH --job-name=diptych-sweep-4-" in script
+    assert "--cpus-per-task=8" in next(line for line in script.splitlines() if line.startswith("srun"))
     assert script.index("export SUBMITIT_PREEMPT_SIGNAL=USR1") < script.index("module load cuda") < script.index("srun")
     assert json.loads((run.folder / "job.json").read_text()) == {"job_id": "7"}
     assert len((slurm / "asked").read_text().split()) == 3
@@ -66,9 +68,25 @@ def test_one_job_per_run_one_task_per_gpu(slurm, run):
 
 def test_a_job_that_is_still_there_is_not_submitted_again(slurm, run):
     (run.folder / "job.json").write_text('{"job_id": "7"}')
-    (slurm / "queue").write_text("7\n")
+    (slurm / "queue").write_text("7|any|RUNNING|None\n")
     SlurmCluster().execute(run)
     assert not (slurm / "script").exists()
+
+
+def test_a_job_that_was_submitted_but_not_noted_is_found_by_its_name(slurm, run):
+    name = slurm_cluster._job_name(run.folder)
+    (slurm / "queue").write_text(f"8|another|RUNNING|None\n9|{name}|RUNNING|None\n")
+    SlurmCluster().execute(run)
+    assert not (slurm / "script").exists()
+    assert json.loads((run.folder / "job.json").read_text()) == {"job_id": "9"}
+
+
+def test_why_a_job_cannot_start_is_said_once(slurm, run, caplog):
+    (run.folder / "job.json").write_text('{"job_id": "7"}')
+    (slurm / "queue").write_text("7|any|PENDING|PartitionTimeLimit\n")
+    (slurm / "squeue").write_text((slurm / "squeue").read_text().replace("-ge 3", "-ge 6"))
+    SlurmCluster().execute(run)
+    assert caplog.text.count("SLURM lets job 7 wait: PartitionTimeLimit") == 1
 
 
 def test_a_job_that_is_gone_is(slurm, run):

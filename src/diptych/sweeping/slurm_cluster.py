@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -11,7 +12,8 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from diptych.run_status import change_status
 from diptych.sweeping.cluster import Run
@@ -21,6 +23,7 @@ log = logging.getLogger(__name__)
 JOB = "job.json"  # in the run's folder: the id of its SLURM job
 _POLL_SECONDS = 5.0
 _SIGNAL = "USR1"  # which SLURM sends before the time limit; submitit's own default is USR2
+_USUAL_REASONS = ("None", "Priority", "Resources", "BeginTime")  # of a job that will run in its turn
 _REQUEUES = 1000  # after time limits; preemptions are not counted
 
 
@@ -61,6 +64,7 @@ class SlurmCluster:
             "slurm_signal_delay_s": signal_seconds,
             "slurm_additional_parameters": dict(sbatch or {}),
             "slurm_setup": [f"export SUBMITIT_PREEMPT_SIGNAL={_SIGNAL}", *setup],
+            "slurm_srun_args": [f"--cpus-per-task={cpus_per_task}"],  # since 22.05 srun does not take it from sbatch
             "stderr_to_stdout": True,
         }
         if gpus_per_node:
@@ -81,28 +85,33 @@ class SlurmCluster:
 
     def execute(self, run: Run) -> str | None:
         """Submits the run, unless its job of an earlier sweep is still there, and waits until it is done or gone."""
-        path = run.folder / JOB
-        job_id = json.loads(path.read_text())["job_id"] if path.is_file() else None
-        if job_id is not None and self._queue.holds(job_id):
+        if shutil.which("sbatch") is None:
+            raise ValueError("cluster=slurm: there is no sbatch on this machine; start the sweep on a login node")
+        path, name = run.folder / JOB, _job_name(run.folder)
+        # By name too: the sweep may have been killed between the submission and its note.
+        job_id = (json.loads(path.read_text())["job_id"] if path.is_file() else None) or self._queue.id_of(name)
+        if job_id is not None and self._queue.job(job_id):
             log.info("run %s: its job %s is still there", run.folder.name, job_id)
         else:
             change_status(run.folder, state="waiting", error=None)
-            job_id = self._submit(run)
-            path.write_text(json.dumps({"job_id": job_id}) + "\n")
+            job_id = self._submit(run, name)
             log.info("run %s: job %s; it writes to %s", run.folder.name, job_id, run.folder / "slurm")
+        path.write_text(json.dumps({"job_id": job_id}) + "\n")
         time.sleep(_POLL_SECONDS)  # an answer of the queue is used for so long: it may be older than the job
-        while self._queue.holds(job_id):
+        told = ""
+        while job := self._queue.job(job_id):
+            if job.state == "PENDING" and job.reason not in (told, *_USUAL_REASONS):
+                log.warning("run %s: SLURM lets job %s wait: %s", run.folder.name, job_id, job.reason)
+                told = job.reason
             time.sleep(_POLL_SECONDS)
         return f"its SLURM job {job_id} is gone: see {run.folder / 'slurm'}"
 
-    def _submit(self, run: Run) -> str:
-        if shutil.which("sbatch") is None:
-            raise ValueError("cluster=slurm: there is no sbatch on this machine; start the sweep on a login node")
+    def _submit(self, run: Run, name: str) -> str:
         os.environ["SUBMITIT_PREEMPT_SIGNAL"] = _SIGNAL  # before the import, which reads it
         import submitit
 
         executor = submitit.AutoExecutor(run.folder / "slurm", cluster="slurm", slurm_max_num_timeout=_REQUEUES)
-        executor.update_parameters(name=f"diptych-{run.folder.parent.name}-{run.folder.name}", **self._parameters)
+        executor.update_parameters(name=name, **self._parameters)
         return str(executor.submit(JobOfRun(run.command)).job_id)
 
 
@@ -129,21 +138,43 @@ class JobOfRun:
         return submitit.helpers.DelayedSubmission(self)
 
 
+def _job_name(run_dir: Path) -> str:
+    """Readable, and of this folder only."""
+    place = hashlib.blake2b(str(run_dir).encode(), digest_size=4).hexdigest()
+    return f"diptych-{run_dir.parent.name}-{run_dir.name}-{place}"
+
+
+class _Job(NamedTuple):
+    name: str
+    state: str
+    reason: str  # why it does not run
+
+
 class _Queue:
-    """Which jobs of this user SLURM still has, asked once every few seconds for all threads together."""
+    """The jobs of this user that wait, run or are about to be queued again; SLURM is asked once every few seconds for
+    all threads together, and again when it does not answer.
+    """
 
     def __init__(self) -> None:
-        self._lock, self._asked, self._jobs = threading.Lock(), 0.0, frozenset[str]()
+        self._lock, self._asked, self._jobs = threading.Lock(), -_POLL_SECONDS, dict[str, _Job]()
 
-    def holds(self, job_id: str) -> bool:
-        """Whether the job waits, runs or is about to be queued again. When SLURM does not answer it is asked again."""
+    def job(self, job_id: str) -> _Job | None:
+        """The job, if it is there."""
+        return self._current().get(job_id)
+
+    def id_of(self, name: str) -> str | None:
+        """The id of the job of that name, if there is one."""
+        return next((job_id for job_id, job in self._current().items() if job.name == name), None)
+
+    def _current(self) -> dict[str, _Job]:
         with self._lock:
-            while time.monotonic() - self._asked >= _POLL_SECONDS or not self._asked:
-                command = ["squeue", "--noheader", "--format=%A", f"--user={os.getuid()}"]
+            while time.monotonic() - self._asked >= _POLL_SECONDS:
+                command = ["squeue", "--noheader", "--format=%A|%j|%T|%r", f"--user={os.getuid()}"]
                 answer = subprocess.run(command, capture_output=True, text=True)
                 if answer.returncode == 0:
-                    self._asked, self._jobs = time.monotonic(), frozenset(answer.stdout.split())
+                    rows = [line.split("|") for line in answer.stdout.splitlines()]
+                    self._asked, self._jobs = time.monotonic(), {row[0]: _Job(*row[1:]) for row in rows}
                 else:
                     log.warning("squeue: %s", answer.stderr.strip())
                     time.sleep(_POLL_SECONDS)
-            return job_id in self._jobs
+            return self._jobs
