@@ -150,5 +150,5 @@ def tiny_sentence_model(tmp_path_factory: pytest.TempPathFactory, tiny_chat_mode
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The commands' files first: they take minutes, and should not be what one worker is left with at the end."""
-    items.sort(key=lambda item: "command" not in item.path.name)
+    """Files with whole runs first: they take minutes, and should not be what one worker is left with at the end."""
+    items.sort(key=lambda item: not any(word in item.path.name for word in ("command", "fsdp", "preemption")))
