@@ -4,6 +4,7 @@ import sys
 
 import hydra
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from diptych import composition
@@ -168,3 +169,14 @@ def groups_of_defaults(path):
     defaults = OmegaConf.to_container(config).get("defaults", []) if OmegaConf.is_dict(config) else []
     keys = [key for item in defaults if isinstance(item, dict) for key in item]
     return {key.split(" ")[-1].lstrip("/").split("@")[0].split("/")[0] for key in keys}
+
+
+def test_a_sweep_of_evaluations_starts_no_processes_of_its_own():
+    words = ["trainer=ddp_cpu", "trainer.devices=2", "hydra.mode=MULTIRUN"]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("evaluate", overrides=words, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    with pytest.raises(ValueError, match="-m with a trainer of 2 processes"):
+        composition.build_trainer(config.trainer)
+    config.trainer.devices = 1
+    assert composition.build_trainer(config.trainer).world_size == 1

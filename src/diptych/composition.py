@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -258,3 +260,17 @@ def build(node: DictConfig, **arguments: Any) -> Any:
         if isinstance(cause, (ValueError, OSError)):
             raise cause from None
         raise
+
+
+def build_trainer(node: DictConfig, **arguments: Any) -> Any:
+    """As `build`, of a Trainer for `evaluate.py` or a pipeline; ValueError when it would start processes of its own in
+    a sweep: Lightning gives them the sweep's command line. (`train.py -m` has a launcher for that.)
+    """
+    trainer = build(node, **arguments)
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if in_sweep and trainer.world_size > 1 and not trainer.strategy.cluster_environment.creates_processes_externally:
+        raise ValueError(
+            f"-m with a trainer of {trainer.world_size} processes: call the command once for each, without -m, or set "
+            "trainer.devices=1"
+        )
+    return trainer

@@ -59,7 +59,7 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     datamodule, system = build_trained(trained, data, config.data_dir, config.split)
     datamodule.prepare_evaluation(config.split)
     quiet_lightning()
-    trainer = composition.build(config.trainer, logger=False, default_root_dir=str(run_dir))
+    trainer = composition.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
     system.load_pretrained(trainer.strategy.root_device, weights_follow=True)
     checkpoints.load_weights(system, checkpoint, path)
     about = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}

@@ -42,7 +42,7 @@ def run_pipeline(config: DictConfig) -> None:
     quiet_lightning()
     work_dir = Path(config.work_dir)
     own = {"logger": False, "enable_progress_bar": False, "default_root_dir": str(work_dir)}  # the runner has a bar
-    trainer = composition.build(config.trainer, **own)
+    trainer = composition.build_trainer(config.trainer, **own)
     runner = PipelineRunner(trainer, work_dir, config.retry_failures, config.trainer.enable_progress_bar)
     with runner.lockstep.main_first():
         prepare_source(config)
