@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -12,7 +11,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from rich.progress import Progress
 
 from diptych.contracts import Article
 from diptych.data.news_database import NO_ARTICLE, stream_articles
+from diptych.file_lock import locked
 
 log = logging.getLogger(__name__)
 
@@ -212,17 +212,11 @@ def _current_facts(file: Path, stamp: dict[str, int]) -> dict[str, Any] | None:
 @contextmanager
 def _only_writer(file: Path) -> Iterator[None]:
     """Lets one process at a time make the store, and removes what killed ones have left."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = file.with_name(f"{file.name}.lock").open("w")
-    except OSError as error:
-        raise _cannot_make(file, error.strerror) from None
-    with lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another process makes %s; waiting for it", file)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            held.enter_context(locked(file.with_name(f"{file.name}.lock")))
+        except OSError as error:
+            raise _cannot_make(file, error.strerror) from None
         for left_behind in file.parent.glob(f"{file.name}.*.tmp"):
             left_behind.unlink(missing_ok=True)
         yield

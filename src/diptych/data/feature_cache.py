@@ -6,7 +6,6 @@ E embedding width.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 
 from diptych.contracts import ImageFeatures, TextFeatures
+from diptych.file_lock import locked
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +77,7 @@ class FeatureCache:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Lets one process at a time add features; within, what others have added before is there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                logger.info("another process computes the features in %s; waiting for it", self.folder)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.folder / "lock"):
             (self.folder / "manifest.json").write_text(self._manifest)
             for shards in (self.images, self.texts):
                 for left_behind in shards.folder.glob(f"{_UNFINISHED}*"):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch.utils.data import Dataset
 
 from diptych.contracts import Chunk, Evidence, FusionExample, KeyFacts
 from diptych.data.settings_key import key_of
+from diptych.file_lock import locked
 
 log = logging.getLogger(__name__)
 
@@ -199,17 +199,11 @@ def _write(path: Path, text: str) -> None:
 
 @contextmanager
 def _only_writer(final: Path) -> Iterator[None]:
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        lock = final.with_suffix(".lock").open("w")
-    except OSError as error:
-        raise ValueError(
-            f"{final.parent} cannot be written to ({error.strerror}); name another folder: data.cache"
-        ) from None
-    with lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another process prepares %s; waiting for it", final)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            held.enter_context(locked(final.with_suffix(".lock")))
+        except OSError as error:
+            raise ValueError(
+                f"{final.parent} cannot be written to ({error.strerror}); name another folder: data.cache"
+            ) from None
         yield

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -57,7 +56,7 @@ class RunLauncher(Launcher):
         self.tabulate()
         unfinished = [number for (number, _), status in zip(numbered, statuses, strict=True) if status.state != "done"]
         if unfinished:
-            raise ValueError(self.how_to_go_on(unfinished))
+            raise ValueError(self._how_to_go_on(unfinished))
         return [_returned(status) for status in statuses]
 
     def launch_runs(self, numbered: Sequence[tuple[int, Sequence[str]]]) -> list[RunStatus]:
@@ -75,7 +74,7 @@ class RunLauncher(Launcher):
         """Writes the table of all runs in the sweep's folder, which is printed too, and their plot."""
         write_plot(self.folder, write_table(self.folder))
 
-    def how_to_go_on(self, unfinished: Sequence[int]) -> str:
+    def _how_to_go_on(self, unfinished: Sequence[int]) -> str:
         """What to say and do about runs that have not ended well."""
         reasons = [f"  {number}: {_reason(read_status(self.folder / str(number)))}" for number in unfinished]
         return (
@@ -143,7 +142,6 @@ def _reason(status: RunStatus | None) -> str:
 
 
 def _returned(status: RunStatus) -> JobReturn:
-    result: Any = status.objective and status.objective.value
     returned = JobReturn(overrides=list(status.overrides), status=JobStatus.COMPLETED)
-    returned.return_value = result
+    returned.return_value = status.objective and status.objective.value
     return returned

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -17,6 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from diptych.record_log import write_file
 from diptych.run_status import RunStatus
 
 if TYPE_CHECKING:  # Optuna takes a second to import, and every command line imports this file
@@ -152,9 +152,7 @@ class OptunaSweeper(Sweeper):
     def _end(self, search: OptunaSearch, stopped: Sequence[int]) -> dict[str, Any]:
         result = search.report()
         path = search.folder / RESULT
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(OmegaConf.to_yaml(OmegaConf.create(result)))
-        temporary.replace(path)
+        write_file(path, OmegaConf.to_yaml(OmegaConf.create(result)).encode())
         self.launcher.tabulate()
         failures = [f"  trial {number}: {reason}" for number, reason in search.failures.items()]
         failed = f"{len(failures)} runs of {search.folder} failed:\n" + "\n".join(failures) if failures else ""
