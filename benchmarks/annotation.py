@@ -31,16 +31,16 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from diptych.annotation.askers.online import OnlineAsker
 from diptych.annotation.cost import Prices
 from diptych.annotation.images import PictureForm
+from diptych.annotation.ledger.ledger import Ledger
 from diptych.annotation.prompt import AnnotationPrompt
-from diptych.contracts import Answer, Failure, Question
-from diptych.ledger import Ledger
-from diptych.models.askers.online import OnlineAsker
-from diptych.models.vlm_client import VLMClient
-from diptych.stages.asking import Asking
-from diptych.stages.describe_reference import DescribeReference
-from diptych.stages.describe_target import DescribeTarget
+from diptych.contracts.pipelines import Answer, Failure, Question
+from diptych.models.server.vlm_client import VLMClient
+from diptych.stages.annotation.asking import Asking
+from diptych.stages.annotation.describe_reference import DescribeReference
+from diptych.stages.annotation.describe_target import DescribeTarget
 
 ROOT = Path(__file__).resolve().parents[1]
 MODES = ("urls", "files", "targets")

@@ -24,11 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.metrics import ptb_tokenizer
-from diptych.metrics.bleu import score_bleu
-from diptych.metrics.caption_corpus import CaptionCorpus
-from diptych.metrics.cider import score_cider
-from diptych.metrics.rouge_l import score_rouge_l
+from diptych.metrics.captions import ptb_tokenizer
+from diptych.metrics.captions.bleu import score_bleu
+from diptych.metrics.captions.caption_corpus import CaptionCorpus
+from diptych.metrics.captions.cider import score_cider
+from diptych.metrics.captions.rouge_l import score_rouge_l
 from side_by_side import interleave, machine_line
 
 JAVA = shutil.which("java") is not None

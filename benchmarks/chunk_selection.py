@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from diptych.contracts import Chunk, KeyFacts
-from diptych.data.embedding_cache import CachedEncoder
-from diptych.data.evidence import EvidenceRequest, EvidenceSelector, evidence_queries
-from diptych.data.newsroom.casting import sample_events
-from diptych.data.newsroom.scene import base_caption, sample_scene
-from diptych.data.newsroom.writing import write_article
+from diptych.contracts.news import Chunk, KeyFacts
+from diptych.data.news.embedding_cache import CachedEncoder
+from diptych.data.news.evidence import EvidenceRequest, EvidenceSelector, evidence_queries
 from diptych.models.sentence_encoder import SentenceTransformerEncoder
+from diptych.synthetic.newsroom.casting import sample_events
+from diptych.synthetic.newsroom.scene import base_caption, sample_scene
+from diptych.synthetic.newsroom.writing import write_article
 from side_by_side import interleave, machine_line
 
 _FAMILIES = {"train": 72, "val": 12, "test": 24}

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from diptych.contracts import ImageSpec
-from diptych.data.images import ImageReader
+from diptych.contracts.models import ImageSpec
+from diptych.photos.images import ImageReader
 from side_by_side import interleave, machine_line
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from decoding import HEIGHT, NUM_DRAWN, WIDTH, make_images
-from diptych.contracts import GalleryImage
+from diptych.contracts.retrieval import GalleryImage
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
 from diptych.models.backbones.clip_encoder import CLIPEncoder
 from diptych.models.backbones.global_descriptor import ColourLayout
-from diptych.stages.embed_photos import EmbedPhotos
-from diptych.stages.prediction import predict
+from diptych.stages.news.embed_photos import EmbedPhotos
+from diptych.stages.running.prediction import predict
 from side_by_side import machine_line
 
 NAME = "ViT-B-32"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.ranking import rank
+from diptych.ranking.ranking import rank
 from side_by_side import interleave, machine_line
 
 KS = (1, 5, 10, 50)

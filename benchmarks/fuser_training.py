@@ -26,10 +26,10 @@ from typing import Any
 
 import torch
 
-from diptych.contracts import FusionExample
-from diptych.data.packing import PackedBatches, PackedCollator
+from diptych.contracts.news import FusionExample
+from diptych.data.news.packing import PackedBatches, PackedCollator
 from diptych.losses.causal_lm import ChunkedCausalLMLoss
-from diptych.models.qlora_fuser import QLoRAFuser
+from diptych.models.fuser.qlora_fuser import QLoRAFuser
 from side_by_side import machine_line
 
 REQUIRED = 1.5

@@ -17,10 +17,10 @@ import sys
 import torch
 from torch.optim import AdamW
 
-from diptych.contracts import TripletBatch
+from diptych.contracts.retrieval import TripletBatch
 from diptych.losses.info_nce import InfoNCE
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
-from diptych.models.cross_attention_composer import CrossAttentionComposer
+from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from modification_texts import MODIFICATION_TEXTS
 from side_by_side import machine_line
 

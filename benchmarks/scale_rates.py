@@ -19,11 +19,12 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from decoding import SPEC, draw_texture
-from diptych.checkpoints import AtomicCheckpointIO
-from diptych.contracts import ContrastiveEmbeddings, ImageFeatures, TextTokens, Triplet, TripletBatch
-from diptych.data.images import ImageReader
+from diptych.contracts.models import ImageFeatures, TextTokens
+from diptych.contracts.retrieval import ContrastiveEmbeddings, Triplet, TripletBatch
 from diptych.losses.info_nce import InfoNCE
-from diptych.models.cross_attention_composer import CrossAttentionComposer
+from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
+from diptych.parallel.checkpoints import AtomicCheckpointIO
+from diptych.photos.images import ImageReader
 from modification_texts import MODIFICATION_TEXTS
 from scale_formulas import Range, as_range, loss_flops
 from training import fused_adamw, make_backbone, our_step, pixel_batches

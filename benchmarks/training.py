@@ -21,14 +21,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import AdamW, Optimizer
 
-from diptych.contracts import ImageFeatures, TextFeatures, TripletBatch
-from diptych.data.feature_cache import FeatureCache
-from diptych.data.triplet_dataset import TripletCollator, TripletExample
+from diptych.contracts.models import ImageFeatures, TextFeatures
+from diptych.contracts.retrieval import TripletBatch
+from diptych.data.triplets.feature_cache import FeatureCache
+from diptych.data.triplets.triplet_dataset import TripletCollator, TripletExample
 from diptych.losses.info_nce import InfoNCE
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
-from diptych.models.composed_model import ComposedModel
-from diptych.models.cross_attention_composer import CrossAttentionComposer
-from diptych.models.good4cir_composer import Good4CIRComposer
+from diptych.models.composers.composed_model import ComposedModel
+from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
+from diptych.models.composers.good4cir_composer import Good4CIRComposer
 from modification_texts import MODIFICATION_TEXTS
 from side_by_side import interleave, machine_line
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from annotation_server.server import AnnotationServer, ServerSettings
-from diptych.data.image_pairs import ImagePair
+from diptych.data.pairs.image_pairs import ImagePair
 from forked_commands import ForkedCommands
 
 STAGES = ("describe_reference", "describe_target", "write_modifications", "combine", "export")

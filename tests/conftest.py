@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.contracts import TripletBatch
+from diptych.contracts.retrieval import TripletBatch
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
 
 TEXTS = (

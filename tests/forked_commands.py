@@ -12,8 +12,9 @@ from typing import Any
 # What a test puts before it defines `arm(*die)`, which is called in the fork of a command that is to be killed.
 _SERVER = """
 import json, os, signal, sys, threading
-from diptych import composition, pipeline
-from diptych.stages import runner
+from diptych.commands import pipeline
+from diptych.config import command_line
+from diptych.stages.running import runner
 
 def arm(*die):
     raise NotImplementedError
@@ -32,7 +33,7 @@ def start(job):
         arm(*job["die"])
     code = 1
     try:
-        composition.entry_point("pipeline", pipeline.run_pipeline)
+        command_line.entry_point("pipeline", pipeline.run_pipeline)
         code = 0
     except SystemExit as end:
         code = end.code

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diptych.run_status import Objective, RunStatus, write_status
+from diptych.storage.run_status import Objective, RunStatus, write_status
 
 COMMON = ("experiment=cir_rooms", "trainer=cpu")
 

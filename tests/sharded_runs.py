@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from diptych import sharded_checkpoints
+from diptych.parallel import sharded_checkpoints
 from tiny_runs import run_train
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["diptych.training"])  # installed: the server does not know the tests' folder
+_CONTEXT.set_forkserver_preload(["diptych.commands.training"])  # installed: the server does not know the tests' folder
 DEATHS = ("shards_written", "link_moved")  # where the first process can be killed, in its third saving
 
 

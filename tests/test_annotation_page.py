@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from diptych.data.image_pairs import read_pairs
-from diptych.pipeline import prepare_config, stage_runs
+from diptych.commands.pipeline import prepare_config, stage_runs
+from diptych.data.pairs.image_pairs import read_pairs
 from tiny_runs import ROOT, compose_pipeline
 
 PAGE = (ROOT / "docs/annotation.md").read_text()

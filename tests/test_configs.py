@@ -7,15 +7,16 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from diptych import composition
+from diptych.config import building, checking, command_line, folder
+from diptych.config.resolvers import register_resolvers
 
-CONF = composition.CONFIG_FOLDER
+CONF = folder.CONFIG_FOLDER
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 @pytest.fixture(autouse=True)
 def resolvers():
-    composition.register_resolvers()
+    register_resolvers()
 
 
 def compose(*overrides, name="train"):
@@ -31,7 +32,7 @@ def options(group):
 def test_every_experiment_composes_and_binds(experiment):
     config = compose(f"experiment={experiment}")
     assert config.name == experiment
-    composition.check(config, composition.root_keys("train"))
+    checking.check(config, checking.root_keys("train"))
 
 
 def test_good4cirs_seven_training_mixes_are_there():
@@ -68,12 +69,12 @@ def test_every_option_of_every_group_binds(override):
     place, option = override.split("=")
     news = option in NEWS or place in CAPTION_GROUPS.values() or option == "paged_adamw_8bit"
     config = compose(f"experiment={'fuser_openevents' if news else 'cir_hotel'}", override)
-    composition.check(config, composition.root_keys("train"))
+    checking.check(config, checking.root_keys("train"))
 
 
 @pytest.mark.parametrize("option", options("system/metrics"))
 def test_every_metric_binds(option):
-    composition.check(compose(f"system/metrics@metrics=[{option}]", name="evaluate"), composition.root_keys("evaluate"))
+    checking.check(compose(f"system/metrics@metrics=[{option}]", name="evaluate"), checking.root_keys("evaluate"))
 
 
 def test_no_experiment_inherits_another():
@@ -101,10 +102,10 @@ def test_switching_the_backbone_switches_the_preprocessing():
 def test_a_misspelt_key_gets_the_nearest_one():
     config = compose("experiment=cir_rooms", "+system.optimizer.lrr=1")
     with pytest.raises(ValueError, match=r"unknown key 'system.optimizer.lrr'. Did you mean 'lr'"):
-        composition.check(config, composition.root_keys("train"))
+        checking.check(config, checking.root_keys("train"))
     config = compose("experiment=cir_rooms", "+sede=1")
     with pytest.raises(ValueError, match=r"unknown key 'sede'. Did you mean 'seed'"):
-        composition.check(config, composition.root_keys("train"))
+        checking.check(config, checking.root_keys("train"))
 
 
 def test_a_misspelt_override_gets_the_nearest_one(monkeypatch):
@@ -112,7 +113,7 @@ def test_a_misspelt_override_gets_the_nearest_one(monkeypatch):
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(hydra.errors.HydraException) as caught:
         compose(*words[1:])
-    message = composition.explain(caught.value, "train")
+    message = command_line.explain(caught.value, "train")
     assert "unknown key 'system.optimizer.lrr'" in message
     assert "'system.optimizer.lr'" in message
 
@@ -120,7 +121,7 @@ def test_a_misspelt_override_gets_the_nearest_one(monkeypatch):
 def test_an_unknown_experiment_lists_those_that_exist():
     with pytest.raises(hydra.errors.HydraException) as caught:
         compose("experiment=cir_room")
-    assert "cir_rooms" in composition.explain(caught.value, "train")
+    assert "cir_rooms" in command_line.explain(caught.value, "train")
 
 
 @pytest.mark.parametrize(
@@ -128,8 +129,8 @@ def test_an_unknown_experiment_lists_those_that_exist():
     [
         {"_target_": "os.system", "command": "true"},
         {"_target_": "torch.hub.load", "repo": "x"},
-        {"_target_": "diptych.composition.build"},
-        {"_target_": "diptych.composition.hydra.utils.instantiate"},
+        {"_target_": "diptych.config.building.build"},
+        {"_target_": "diptych.config.building.hydra.utils.instantiate"},
         {"_target_": "torch.nn.Module.load_state_dict"},
         {"_target_": "torch.optim.lr_scheduler.warnings.warn"},
         {"_target_": "lightning.pytorch.cli.LightningCLI"},
@@ -142,7 +143,7 @@ def test_a_checkpoints_config_may_only_name_our_classes(node, monkeypatch):
 
     monkeypatch.setattr(os, "system", lambda command: pytest.fail("the config ran code"))
     with pytest.raises(ValueError, match="nothing was built|there is no"):
-        composition.check_untrusted(OmegaConf.create({"system": {"model": node}}))
+        checking.check_untrusted(OmegaConf.create({"system": {"model": node}}))
 
 
 def test_a_checkpoints_config_of_ours_is_allowed():
@@ -150,7 +151,7 @@ def test_a_checkpoints_config_of_ours_is_allowed():
     plain = OmegaConf.create(
         {key: config[key] for key in ("system", "data", "data_dir", "seed")} | {"trainer": {"max_steps": 1}}
     )
-    checked = composition.check_untrusted(plain)
+    checked = checking.check_untrusted(plain)
     assert checked.system.model.backbone.name == "rooms_small"
     assert checked.data.preprocessing == checked.system.model.backbone.preprocessing
 
@@ -177,6 +178,6 @@ def test_a_sweep_of_evaluations_starts_no_processes_of_its_own():
         config = hydra.compose("evaluate", overrides=words, return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     with pytest.raises(ValueError, match="-m with a trainer of 2 processes"):
-        composition.build_trainer(config.trainer)
+        building.build_trainer(config.trainer)
     config.trainer.devices = 1
-    assert composition.build_trainer(config.trainer).world_size == 1
+    assert building.build_trainer(config.trainer).world_size == 1

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from diptych import distributed
-from diptych.checkpoints import AtomicCheckpointIO
-from diptych.contracts import ContrastiveEmbeddings, ImageSpec, TextTokens, TripletBatch
-from diptych.data.prepared_cache import PreparedCache
+from diptych.contracts.models import ImageSpec, TextTokens
+from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.index.faiss_index import FaissIndex
 from diptych.losses import info_nce
+from diptych.parallel import distributed
+from diptych.parallel.checkpoints import AtomicCheckpointIO
+from diptych.photos.prepared_cache import PreparedCache
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 if str(BENCHMARKS) not in sys.path:

@@ -13,12 +13,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from PIL import Image
 
-from diptych import composition
-from diptych.data.newsroom.generate import NewsroomSettings, generate_newsroom
-from diptych.data.rooms.generate import RoomsSettings, generate_rooms
-from diptych.evaluation import evaluate
-from diptych.pipeline import run_pipeline
-from diptych.training import train
+from diptych.commands.evaluation import evaluate
+from diptych.commands.pipeline import run_pipeline
+from diptych.commands.training import train
+from diptych.config import folder, resolvers
+from diptych.synthetic.newsroom.generate import NewsroomSettings, generate_newsroom
+from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = RoomsSettings(num_train_hotels=6, num_val_hotels=28, num_test_hotels=28)
@@ -180,16 +180,16 @@ def run_pipeline_with(*overrides: str) -> None:
 
 def compose_pipeline(*overrides: str) -> DictConfig:
     """What `python -m diptych.pipeline` with these overrides hands to `run_pipeline`."""
-    composition.register_resolvers()
-    with hydra.initialize_config_dir(str(composition.CONFIG_FOLDER), version_base="1.3"):
+    resolvers.register_resolvers()
+    with hydra.initialize_config_dir(str(folder.CONFIG_FOLDER), version_base="1.3"):
         config = hydra.compose("pipeline", overrides=list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
 
 
 def _run(name: str, function: Any, run_dir: Path, overrides: tuple[str, ...]) -> None:
-    composition.register_resolvers()
-    with hydra.initialize_config_dir(str(composition.CONFIG_FOLDER), version_base="1.3"):
+    resolvers.register_resolvers()
+    with hydra.initialize_config_dir(str(folder.CONFIG_FOLDER), version_base="1.3"):
         config = hydra.compose(name, overrides=list(overrides), return_hydra_config=True)
     run_dir.mkdir(parents=True, exist_ok=True)
     with open_dict(config):

@@ -5,8 +5,8 @@ from omegaconf import OmegaConf
 from diptych.annotation.answers import ImageDescription, Modifications, parse
 from diptych.annotation.image_mentions import image_mention
 from diptych.annotation.prompt import AnnotationPrompt
-from diptych.composition import CONFIG_FOLDER
-from diptych.contracts import Answer
+from diptych.config.folder import CONFIG_FOLDER
+from diptych.contracts.pipelines import Answer
 
 SLOTS = {
     "describe_reference": {"max_objects", "domain"},

@@ -10,7 +10,7 @@ from diptych.annotation.answers import (
     parse,
     response_format,
 )
-from diptych.contracts import Answer
+from diptych.contracts.pipelines import Answer
 
 LAMP = {"name": "lamp", "descriptors": ["brass", "tall"]}
 BED = {"name": "bed", "descriptors": ["white linen"]}

@@ -18,10 +18,10 @@ from diptych.annotation.audit import (
     summarise,
     true_changes,
 )
-from diptych.annotation.change_reading import Claim, read_claims
 from diptych.annotation.verification_question import VerificationPrompt, wilson_interval
-from diptych.data.rooms import scene as rooms
-from diptych.data.rooms.language import NOUNS, PATTERN_WORDS, describe_changes
+from diptych.synthetic.rooms import scene as rooms
+from diptych.synthetic.rooms.change_reading import Claim, read_claims
+from diptych.synthetic.rooms.language import NOUNS, PATTERN_WORDS, describe_changes
 
 BEFORE = {
     "rug": {"colour": "red", "pattern": "striped"},

@@ -13,7 +13,7 @@ from PIL import Image
 from diptych.annotation.budget import Budget
 from diptych.annotation.cost import Prices, num_image_tokens, num_text_tokens
 from diptych.annotation.images import PictureForm, content_hash
-from diptych.ledger import Tokens
+from diptych.annotation.ledger.ledger import Tokens
 
 TABLE = {
     "gpt-4o": {"input": 2.5, "output": 10.0},

@@ -12,7 +12,7 @@ import pytest
 
 from annotation_server.rooms_images import RoomsFolder
 from annotation_server.server import AnnotationServer, ServerSettings
-from diptych.data.rooms.generate import RoomsSettings, generate_rooms
+from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
 
 Ask = Callable[..., Any]
 

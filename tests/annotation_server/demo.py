@@ -16,8 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from diptych.data.rooms.generate import RoomsSettings
-from diptych.data.rooms.source import Rooms
+from diptych.synthetic.rooms.generate import RoomsSettings
+from diptych.synthetic.rooms.source import Rooms
 
 MODEL = "rooms"
 FAULTS = ["--hallucination", "0.1", "--misdescription", "0.02", "--faults", "any=0.1", "--hang-s", "2"]
@@ -68,7 +68,7 @@ def main() -> None:
                 common = [f"pairs={pairs}", f"out={out / folder}", f"model={MODEL}", f"base_url={address}"]
                 run(
                     "-m",
-                    "diptych.pipeline",
+                    "diptych.commands.pipeline",
                     f"pipeline={pipeline}",
                     *common,
                     "domain=hotel",
@@ -82,7 +82,7 @@ def main() -> None:
     ways = ", ".join(f"{way}: {out / way / 'work' / stage / 'records.jsonl'}" for way, stage in work.items())
     run(
         "-m",
-        "diptych.pipeline",
+        "diptych.commands.pipeline",
         "pipeline=audit_triplets",
         f"pairs={pairs}",
         f"out={out / 'audit'}",

@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from diptych.data.rooms.generate import IMAGE_SIZE
-from diptych.data.rooms.scene import KINDS, Item, Scene, scene_from_json
+from diptych.synthetic.rooms.generate import IMAGE_SIZE
+from diptych.synthetic.rooms.scene import KINDS, Item, Scene, scene_from_json
 
 _SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _SIDE = 16  # of the thumbnails; an eighth of the set's pictures, which JPEG decodes without its details

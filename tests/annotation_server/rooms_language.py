@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from diptych.data.rooms.language import NOUNS, NUMBER_WORDS, PATTERN_WORDS
-from diptych.data.rooms.scene import ATTRIBUTES, KINDS, Change, Item
+from diptych.synthetic.rooms.language import NOUNS, NUMBER_WORDS, PATTERN_WORDS
+from diptych.synthetic.rooms.scene import ATTRIBUTES, KINDS, Change, Item
 
 Items = Mapping[str, Item]
 

@@ -26,7 +26,7 @@ from annotation_server.rooms_language import (
 )
 from annotation_server.server import Untruth, main
 from diptych.annotation.answers import ImageDescription, Modifications, parse, response_format
-from diptych.contracts import Answer
+from diptych.contracts.pipelines import Answer
 
 PROMPTS = Path(__file__).resolve().parents[2] / "conf" / "prompt" / "annotation"
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from diptych.callbacks.retrieval_examples import RetrievalExamples
-from diptych.contracts import EvaluationProtocol, EvaluationSet, GalleryImage, Query, RankedQuery
+from diptych.contracts.retrieval import EvaluationProtocol, EvaluationSet, GalleryImage, Query, RankedQuery
 from diptych.loggers.wandb_logger import ForgivingWandbLogger
 
 PROTOCOL = EvaluationProtocol("tiny", 1, "three images", False, "{text}", "none", recall_ks=(1,))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.contracts import Query
+from diptych.contracts.retrieval import Query
 from diptych.data.annotations import (
     Record,
     first_repeated,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from diptych.data.triplet_jsonl import TripletJSONL
+from diptych.data.triplets.triplet_jsonl import TripletJSONL
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/own_data.md"
 

@@ -8,7 +8,7 @@ import torch
 
 from diptych.index import exact_index
 from diptych.index.exact_index import ExactIndex
-from diptych.ranking import rank
+from diptych.ranking.ranking import rank
 
 
 def embeddings(rows: int, width: int, seed: int, dtype: str = "float16") -> np.ndarray:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from diptych.contracts import Candidate
-from diptych.data.retrieval_file import read_retrieval
+from diptych.contracts.news import Candidate
+from diptych.data.news.retrieval_file import read_retrieval
 from diptych.index.rank_fusion import ReciprocalRank, TopTwoPooling, WeightedScores
 
 GOLDEN = Path(__file__).resolve().parents[2] / "../shared/fixtures/ensemble"

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diptych.contracts import ContrastiveEmbeddings, TextTokens, TripletBatch
+from diptych.contracts.models import TextTokens
+from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.losses.info_nce import InfoNCE
 
 

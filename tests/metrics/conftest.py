@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from diptych.contracts import CaptionItem
+from diptych.contracts.news import CaptionItem
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

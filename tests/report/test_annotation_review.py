@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from diptych.annotation.cost import Prices
+from diptych.annotation.ledger.ledger import Ledger
 from diptych.annotation.reviews import read_reviews
-from diptych.contracts import Answer, Question
-from diptych.ledger import Ledger
-from diptych.record_log import RecordLog
+from diptych.contracts.pipelines import Answer, Question
 from diptych.report.annotation_review import main, write_review
 from diptych.report.data_card import write_data_card
 from diptych.report.review_style import SCRIPT
+from diptych.storage.record_log import RecordLog
 
 NASTY = 'Put a <b>"blue"</b> rug & a lamp in.'
 

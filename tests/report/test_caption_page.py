@@ -10,7 +10,7 @@ from html import unescape
 import pytest
 from PIL import Image
 
-from diptych.contracts import Article, Chunk, Evidence, KeyFacts
+from diptych.contracts.news import Article, Chunk, Evidence, KeyFacts
 from diptych.report.caption_cards import CaptionCard, EntitySpan, Passage, choose_cards, split_passages
 from diptych.report.caption_page import write_caption_report
 

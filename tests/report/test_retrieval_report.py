@@ -13,14 +13,14 @@ import lightning as L
 import numpy as np
 import pytest
 
-from diptych.contracts import Candidate, NewsQuery
-from diptych.data.retrieval_file import write_retrieval
-from diptych.metrics.article_retrieval import ArticleRetrieval
+from diptych.contracts.news import Candidate, NewsQuery
+from diptych.data.news.retrieval_file import write_retrieval
+from diptych.metrics.captions.article_retrieval import ArticleRetrieval
 from diptych.report.retrieval_cards import RetrievalCard, choose_cards, rank_of
 from diptych.report.retrieval_report import write_retrieval_report
-from diptych.stages.articles import Articles
-from diptych.stages.runner import PipelineRunner, StageRun
-from diptych.stages.verify_geometry import VerifyGeometry
+from diptych.stages.news.articles import Articles
+from diptych.stages.news.verify_geometry import VerifyGeometry
+from diptych.stages.running.runner import PipelineRunner, StageRun
 from diptych.verification.features import Sift
 from diptych.verification.verified_policy import VerifiedPolicy
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from loopback_cluster import LoopbackCluster
 from sweep_runs import RUN, STEPS, TWO_NODES, TWO_TASKS, Place, assert_same_run, continued_at, job_id, losses, table
 
-from diptych.run_status import read_status
+from diptych.storage.run_status import read_status
 
 log = logging.getLogger(__name__)
 

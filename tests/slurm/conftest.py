@@ -9,7 +9,7 @@ import pytest
 from loopback_cluster import LoopbackCluster
 from sweep_runs import ALL_AT_ONCE, RUN, TWO_HERE, Place, same_weights
 
-from diptych.data.rooms.generate import generate_rooms
+from diptych.synthetic.rooms.generate import generate_rooms
 from tiny_runs import TINY
 
 

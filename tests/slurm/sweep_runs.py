@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from loopback_cluster import LoopbackCluster, wait_until
 
-from diptych.run_status import read_status
+from diptych.storage.run_status import read_status
 from tiny_runs import ROOT, TINY, TINY_MODEL, TINY_RUN
 
 log = logging.getLogger(__name__)

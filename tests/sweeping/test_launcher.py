@@ -6,12 +6,12 @@ import json
 import sys
 
 import pytest
-from launched_runs import InstantCluster
 from omegaconf import OmegaConf
 
-from diptych import composition
-from diptych.run_status import read_status
-from diptych.training import train
+from diptych.commands.training import train
+from diptych.config import command_line
+from diptych.storage.run_status import read_status
+from launched_runs import InstantCluster
 
 FAKE = "cluster._target_=launched_runs.InstantCluster"
 WORDS = ["-m", "experiment=cir_rooms", "seed=1,2,3", FAKE]
@@ -27,7 +27,7 @@ def sweep(tmp_path, monkeypatch):
     def run(*words, folder=tmp_path / "sweep"):
         here = [] if any(word.startswith("sweep.resume=") for word in words) else [f"hydra.sweep.dir={folder}"]
         monkeypatch.setattr(sys, "argv", ["train.py", *words, *here])
-        composition.entry_point("train", train)
+        command_line.entry_point("train", train)
         return folder
 
     return run

@@ -19,13 +19,14 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BruteForceSampler, GridSampler, RandomSampler
 from optuna.trial import TrialState
-from search_worker import TPE, WORDS, ended, height, make_sweeper, memory
 
-from diptych.composition import CONFIG_FOLDER, register_resolvers
-from diptych.run_status import RunStatus, change_status, read_status, write_status
+from diptych.config.folder import CONFIG_FOLDER
+from diptych.config.resolvers import register_resolvers
+from diptych.storage.run_status import RunStatus, change_status, read_status, write_status
 from diptych.sweeping import optuna_sweeper
 from diptych.sweeping.optuna_sweeper import OptunaSweeper
 from diptych.sweeping.search_space import split
+from search_worker import TPE, WORDS, ended, height, make_sweeper, memory
 
 RANDOM = functools.partial(RandomSampler, seed=0)
 

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from diptych.run_status import change_status, read_status
+from diptych.storage.run_status import change_status, read_status
 from diptych.sweeping import slurm_cluster
 from diptych.sweeping.cluster import Run
 from diptych.sweeping.slurm_cluster import JobOfRun, SlurmCluster
@@ -125,10 +125,10 @@ def test_a_queue_that_does_not_answer_is_asked_again(slurm, run, caplog):
 
 
 def test_a_task_becomes_the_training_command(monkeypatch):
-    from diptych import composition
+    from diptych.config import command_line
 
     seen = []
-    monkeypatch.setattr(composition, "entry_point", lambda name, function: seen.append((name, function.__name__)))
+    monkeypatch.setattr(command_line, "entry_point", lambda name, function: seen.append((name, function.__name__)))
     monkeypatch.setenv("SLURM_PROCID", "3")
     monkeypatch.setattr("sys.argv", ["submitit"])
     JobOfRun(("python", "train.py", "resume=x"))()

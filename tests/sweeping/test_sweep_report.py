@@ -126,7 +126,7 @@ def test_a_run_is_a_folder_of_one_run(tmp_path):
 
 
 def test_captions_are_judged_by_a_loss_that_metrics_json_does_not_have(tmp_path, capsys):
-    from diptych.run_status import Objective
+    from diptych.storage.run_status import Objective
 
     for name, loss, cider in (("0", 2.5, 0.1), ("1", 1.5, None)):
         objective = Objective("val/loss", "min", loss)
@@ -232,7 +232,7 @@ def test_rows_are_sorted_and_a_group_has_its_own_panel(sweep, drawn):
 
 
 def test_a_lower_loss_is_better(tmp_path, drawn):
-    from diptych.run_status import Objective
+    from diptych.storage.run_status import Objective
 
     for name, loss in (("0", 2.5), ("1", 1.5)):
         write_run(tmp_path / name, status([f"loss={name}x"], objective=Objective("val/loss", "min", loss)), result())

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from diptych.contracts import FusionExample
-from diptych.data.packing import PackedCollator
+from diptych.contracts.news import FusionExample
+from diptych.data.news.packing import PackedCollator
 from diptych.losses.causal_lm import ChunkedCausalLMLoss
-from diptych.models.chat_tokenizer import ChatTokenizer
-from diptych.models.qlora_fuser import QLoRAFuser
+from diptych.models.fuser.chat_tokenizer import ChatTokenizer
+from diptych.models.fuser.qlora_fuser import QLoRAFuser
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob
 from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings
 

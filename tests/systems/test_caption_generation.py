@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from toy_language_model import GREEDY, SAMPLED, Letters, Scripted, ToyLanguageModel, make_prompts, run
 
-from diptych.contracts import FusionExample
+from diptych.contracts.news import FusionExample
 from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings, count_outcomes
+from toy_language_model import GREEDY, SAMPLED, Letters, Scripted, ToyLanguageModel, make_prompts, run
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.multiprocessing import start_processes
-from toy_language_model import Letters, ToyLanguageModel, make_prompts
 
 from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings
+from toy_language_model import Letters, ToyLanguageModel, make_prompts
 
 RANKS = 2
 SETTINGS = GenerationSettings(max_new_tokens=20, batch_size=4, num_candidates=2, seed=7)

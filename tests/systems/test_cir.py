@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 import torch
 
-from diptych.contracts import GalleryBatch, QueryBatch
+from diptych.contracts.retrieval import GalleryBatch, QueryBatch
 from diptych.losses.info_nce import InfoNCE
-from diptych.models.cross_attention_composer import CrossAttentionComposer
+from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from diptych.systems.cir import CIRSystem
 from diptych.systems.schedules import WarmupCosine
 

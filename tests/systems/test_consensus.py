@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from diptych.metrics.cider import cider
+from diptych.metrics.captions.cider import cider
 from diptych.systems.consensus import EmbeddingCloseness, choose, cider_closeness
 
 CANDIDATES = [

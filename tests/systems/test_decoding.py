@@ -8,7 +8,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from toy_language_model import END, GREEDY, SAMPLED, VOCABULARY, Letters, make_prompts, run
 from transformers import (
     GenerationConfig,
     LlamaConfig,
@@ -20,11 +19,12 @@ from transformers import (
     TemperatureLogitsWarper,
 )
 
-from diptych.contracts import FusionExample
-from diptych.model_files import locate_model
+from diptych.contracts.news import FusionExample
+from diptych.storage.model_files import locate_model
 from diptych.systems import caption_generation
 from diptych.systems.caption_generation import CaptionGenerator
 from diptych.systems.decoding import new_decoded, pad_left, sample
+from toy_language_model import END, GREEDY, SAMPLED, VOCABULARY, Letters, make_prompts, run
 
 SHARED = {
     "vocab_size": VOCABULARY,

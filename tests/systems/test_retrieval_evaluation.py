@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.contracts import EvaluationProtocol, EvaluationSet, GalleryImage, Query
-from diptych.metrics.median_rank import MedianRank
-from diptych.metrics.recall_at_k import RecallAtK
+from diptych.contracts.retrieval import EvaluationProtocol, EvaluationSet, GalleryImage, Query
+from diptych.metrics.retrieval.median_rank import MedianRank
+from diptych.metrics.retrieval.recall_at_k import RecallAtK
 from diptych.systems.retrieval_evaluation import BASELINES, SetResult, evaluate_set, summary
 
 PROTOCOL = EvaluationProtocol("tiny", 1, "four images", False, "{text}", "none", recall_ks=(1, 2))

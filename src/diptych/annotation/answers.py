@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from diptych.annotation.image_mentions import image_mention
-from diptych.contracts import Answer
-from diptych.sentences import split_sentences
+from diptych.contracts.pipelines import Answer
+from diptych.text.sentences import split_sentences
 
 Form = TypeVar("Form", bound=BaseModel)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.annotation.change_reading import FEWER, MORE, OTHER, Claim, read_claims
+from diptych.synthetic.rooms.change_reading import FEWER, MORE, OTHER, Claim, read_claims
 
 Objects = Mapping[str, Mapping[str, Any] | None]
 

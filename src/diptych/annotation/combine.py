@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from diptych.annotation.opposition import conflict
-from diptych.contracts import Preprocessing
+from diptych.contracts.models import Preprocessing
 
 TOO_LONG, OVER_LIMIT = "too_long", "over_limit"
 

@@ -15,7 +15,7 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from diptych.photo_file import read_photo
+from diptych.photos.photo_file import read_photo
 
 _AT_A_TIME = 8
 _MOST_BYTES = 64 * 2**20

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diptych.annotation.image_mentions import image_mention
-from diptych.contracts import PhotoEncoder
+from diptych.contracts.models import PhotoEncoder
 
 _WORD = re.compile(r"\w+")
 _JOINING = frozenset(("and", "also"))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diptych.image_urls import data_url, is_remote
-from diptych.photo_file import photo_size
+from diptych.photos.image_urls import data_url, is_remote
+from diptych.photos.photo_file import photo_size
 
 _BLOCK = 2**20
 DETAILS = ("auto", "low", "high")

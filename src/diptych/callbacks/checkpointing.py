@@ -8,8 +8,8 @@ from typing import Any
 
 import lightning as L
 
-from diptych import checkpoints
-from diptych.distributed import rank
+from diptych.parallel import checkpoints
+from diptych.parallel.distributed import rank
 
 log = logging.getLogger(__name__)
 

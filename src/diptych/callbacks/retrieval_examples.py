@@ -8,9 +8,9 @@ from typing import Any
 import lightning as L
 from PIL import Image
 
-from diptych.contracts import EvaluationSet, RankedQuery
-from diptych.distributed import rank
+from diptych.contracts.retrieval import EvaluationSet, RankedQuery
 from diptych.loggers.wandb_logger import ForgivingWandbLogger
+from diptych.parallel.distributed import rank
 
 
 class RetrievalExamples(L.Callback):

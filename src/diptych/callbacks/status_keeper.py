@@ -12,7 +12,7 @@ import lightning as L
 import torch
 
 from diptych.callbacks.checkpointing import Checkpointing
-from diptych.run_status import Objective, RunStatus, read_status, write_status
+from diptych.storage.run_status import Objective, RunStatus, read_status, write_status
 
 _SECONDS_BETWEEN_NOTES = 10.0
 

@@ -11,7 +11,7 @@ import lightning as L
 import torch
 
 from diptych.callbacks.checkpointing import Checkpointing
-from diptych.distributed import any_rank, gather, world_size
+from diptych.parallel.distributed import any_rank, gather, world_size
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import lightning as L
 import torch
 from torch.optim import Optimizer
 
-from diptych.contracts import FusionBatch
-from diptych.distributed import world_size
+from diptych.contracts.news import FusionBatch
+from diptych.parallel.distributed import world_size
 
 
 class TrainingMonitor(L.Callback):

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from diptych.contracts import Query, Triplet
+from diptych.contracts.retrieval import Query, Triplet
 
 RUNS_WITHOUT_DATA = "python train.py experiment=cir_rooms"
 

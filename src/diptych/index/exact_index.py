@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diptych.ranking import MAX_GALLERY, rank
+from diptych.ranking.ranking import MAX_GALLERY, rank
 
 _ROW_MULTIPLE = 64  # blocks end where the vector instructions of a matrix product do
 _MIN_BLOCK_ROWS = 1024

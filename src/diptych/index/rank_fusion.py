@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diptych.contracts import Candidate
+from diptych.contracts.news import Candidate
 
 Rankings = Sequence[Sequence[Candidate]]
 

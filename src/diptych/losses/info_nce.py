@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.contracts import ContrastiveEmbeddings, TripletBatch
-from diptych.distributed import gather, gather_with_gradient, rank
+from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
+from diptych.parallel.distributed import gather, gather_with_gradient, rank
 
 MAX_LOGIT_SCALE = 100.0  # CLIP's bound: beyond it training becomes unstable (Radford et al. 2021, section 2.5)
 

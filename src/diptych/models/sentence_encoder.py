@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.model_files import locate_model
+from diptych.storage.model_files import locate_model
 
 
 class SentenceTransformerEncoder:

@@ -20,14 +20,14 @@ from string import Template
 from typing import Any
 
 from diptych.annotation.reviews import Reviews, read_reviews
-from diptych.data.image_pairs import ImagePair, read_pairs
-from diptych.image_urls import is_remote
-from diptych.record_log import RecordLog
+from diptych.data.pairs.image_pairs import ImagePair, read_pairs
+from diptych.photos.image_urls import is_remote
 from diptych.report.page import render_document
 from diptych.report.pictures import Thumbnails
 from diptych.report.review_style import SCRIPT
 from diptych.report.review_style import STYLE as REVIEW_STYLE
 from diptych.report.style import STYLE
+from diptych.storage.record_log import RecordLog
 
 log = logging.getLogger(__name__)
 

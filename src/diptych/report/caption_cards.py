@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from diptych.contracts import Article, Chunk, Evidence
+from diptych.contracts.news import Article, Chunk, Evidence
 
 CIDER = "cider"
 

@@ -15,7 +15,7 @@ from typing import Any
 from diptych.report.caption_cards import CaptionCard, EntitySpan, Passage, choose_cards, split_passages
 from diptych.report.page import filter_box, render_frame
 from diptych.report.pictures import Thumbnails
-from diptych.results_table import MODEL, NO_VALUE, title_line
+from diptych.results.results_table import MODEL, NO_VALUE, title_line
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.contracts import Query, RankedQuery
+from diptych.contracts.retrieval import Query, RankedQuery
 
 Pair = tuple[RankedQuery, Query]
 

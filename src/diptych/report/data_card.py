@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from diptych.annotation.cost import Prices
-from diptych.composition import CONFIG_FOLDER
-from diptych.ledger import Ledger
-from diptych.record_log import RecordLog, write_file
+from diptych.annotation.ledger.ledger import Ledger
+from diptych.config.folder import CONFIG_FOLDER
+from diptych.storage.record_log import RecordLog, write_file
 
 CARD = "DATA_CARD.md"
 _NUM_EXAMPLES = 5

@@ -14,7 +14,7 @@ from diptych.report.cards import QueryCard, Tile
 from diptych.report.charts import Bar, bar_chart, line_chart
 from diptych.report.pictures import Thumbnails
 from diptych.report.style import SCRIPT, STYLE
-from diptych.results_table import (
+from diptych.results.results_table import (
     MODEL,
     MetricRow,
     aspect_label,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from diptych.data.images import read_image
+from diptych.photos.images import read_image
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from diptych.contracts import Candidate, NewsSource
-from diptych.data.retrieval_file import first_of_each_article, read_retrieval
-from diptych.record_log import RecordLog
-from diptych.stages.runner import StageRun
+from diptych.contracts.news import Candidate, NewsSource
+from diptych.data.news.retrieval_file import first_of_each_article, read_retrieval
+from diptych.stages.running.runner import StageRun
+from diptych.storage.record_log import RecordLog
 
 VERIFICATION, ARTICLES = "verify_geometry", "articles"  # the names of the stages in the pipelines
 

@@ -12,11 +12,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from diptych.contracts import Candidate, NewsSource
+from diptych.contracts.news import Candidate, NewsSource
 from diptych.report.page import filter_box, render_frame
 from diptych.report.pictures import Thumbnails
 from diptych.report.retrieval_cards import ARTICLES, VERIFICATION, RetrievalCard, choose_cards, rank_of, read_cards
-from diptych.stages.runner import StageRun
+from diptych.stages.running.runner import StageRun
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from diptych.report.cards import QueryCard, Tile
 from diptych.report.pictures import Thumbnails
-from diptych.results_table import (
+from diptych.results.results_table import (
     format_interval,
     format_value,
     is_fraction,

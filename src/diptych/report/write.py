@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diptych.contracts import Query, RankedQuery
+from diptych.contracts.retrieval import Query, RankedQuery
 from diptych.report.cards import Pair, QueryCard, build_card, choose_queries, pair_with_queries
 from diptych.report.charts import read_curves
 from diptych.report.page import CardSection, render_page

@@ -15,10 +15,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from diptych.data.circo import CIRCO
-from diptych.data.cirr import CIRR
-from diptych.data.openevents import OpenEvents
-from diptych.data.retrieval_file import article_ids, read_retrieval
+from diptych.data.news.openevents import OpenEvents
+from diptych.data.news.retrieval_file import article_ids, read_retrieval
+from diptych.data.triplets.circo import CIRCO
+from diptych.data.triplets.cirr import CIRR
 from diptych.submission.eventa import write_eventa
 from diptych.submission.servers import check
 from diptych.submission.verdict import describe
@@ -56,7 +56,7 @@ def _write(values: Mapping[str, str], source: CIRR | CIRCO | OpenEvents, split: 
     """EVENTA's file from a prediction file and a retrieval file."""
     if not isinstance(source, OpenEvents):
         raise ValueError(f"evaluate.py ... split=test writes the files of data={source.name}; here: data=openevents")
-    from diptych.caption_evaluation import read_captions  # here: checking need not wait for all that it imports
+    from diptych.results.caption_evaluation import read_captions  # here: checking need not wait for all that it imports
 
     for key in _WRITE_KEYS:
         if key not in values:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from diptych.contracts import RankedQuery
-from diptych.data.circo import CIRCO
+from diptych.contracts.retrieval import RankedQuery
+from diptych.data.triplets.circo import CIRCO
 from diptych.submission.json_answers import AnswerReport, read_pairs, repeated_keys, write_json, wrong_keys
 from diptych.submission.verdict import Verdict
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from diptych.contracts import Query, RankedQuery
-from diptych.data.cirr import CIRR
+from diptych.contracts.retrieval import Query, RankedQuery
+from diptych.data.triplets.cirr import CIRR
 from diptych.submission.json_answers import AnswerReport, read_pairs, repeated_keys, write_json, wrong_keys
 from diptych.submission.verdict import Verdict
 

@@ -18,8 +18,8 @@ from io import BytesIO
 from pathlib import Path
 
 from diptych.data.annotations import first_repeated
-from diptych.data.news_database import NO_ARTICLE
-from diptych.data.openevents import OpenEvents
+from diptych.data.news.news_database import NO_ARTICLE
+from diptych.data.news.openevents import OpenEvents
 from diptych.submission.verdict import Verdict
 
 ZIP_NAME, CSV_NAME = "submission.zip", "submission.csv"

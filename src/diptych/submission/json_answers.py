@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diptych.contracts import Query
+from diptych.contracts.retrieval import Query
 
 
 class Pairs(tuple[tuple[str, Any], ...]):

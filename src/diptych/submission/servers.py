@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from diptych.contracts import RankedQuery, TripletSource
-from diptych.data.circo import CIRCO
-from diptych.data.cirr import CIRR
-from diptych.data.openevents import OpenEvents
+from diptych.contracts.retrieval import RankedQuery, TripletSource
+from diptych.data.news.openevents import OpenEvents
+from diptych.data.triplets.circo import CIRCO
+from diptych.data.triplets.cirr import CIRR
 from diptych.submission.circo import check_circo, write_circo
 from diptych.submission.cirr import check_cirr, write_cirr
 from diptych.submission.eventa import check_eventa

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from diptych.metrics.bootstrap import percentiles, resampled_counts, weighted_median
-from diptych.metrics.median_rank import median_rank
+from diptych.metrics.retrieval.bootstrap import percentiles, resampled_counts, weighted_median
+from diptych.metrics.retrieval.median_rank import median_rank
 from diptych.sweeping.run_records import RESULT, RunRecord, find_runs
 from diptych.sweeping.table import format_metric, heading, legend, screen
 

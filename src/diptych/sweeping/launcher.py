@@ -15,16 +15,15 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from diptych import composition
-from diptych.record_log import write_file
-from diptych.run_status import RunStatus, change_status, read_status, same_overrides
+from diptych.config import building, checking
+from diptych.storage.record_log import write_file
+from diptych.storage.run_status import RunStatus, change_status, read_status, same_overrides
 from diptych.sweeping.cluster import Cluster, Run
 from diptych.sweeping.plot import write_plot
+from diptych.sweeping.resuming import COMMAND
 from diptych.sweeping.table import write_table
 
 log = logging.getLogger(__name__)
-
-COMMAND = "command.json"  # in the sweep's folder: the words that started it
 
 
 class RunLauncher(Launcher):
@@ -43,7 +42,7 @@ class RunLauncher(Launcher):
         """Called by Hydra; `config` is the sweep's, composed without the words that are swept."""
         self._hydra, self.config = hydra_context, config
         self.folder = Path(str(config.hydra.sweep.dir)).resolve()
-        self.cluster: Cluster = composition.build(config.cluster)
+        self.cluster: Cluster = building.build(config.cluster)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs all, then writes the sweep's table, which it prints too, and its plot.
@@ -112,8 +111,8 @@ class RunLauncher(Launcher):
         config = self._hydra.config_loader.load_sweep_config(self.config, list(words))
         config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
         OmegaConf.set_readonly(config, False)
-        composition.check_data_fits_system(config)
-        composition.check(config, composition.root_keys("train"))
+        checking.check_data_fits_system(config)
+        checking.check(config, checking.root_keys("train"))
         return config
 
     def _finish(self, run: Run) -> RunStatus:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from diptych.run_status import change_status
+from diptych.storage.run_status import change_status
 from diptych.sweeping.cluster import Run
 
 log = logging.getLogger(__name__)

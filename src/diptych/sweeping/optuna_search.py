@@ -21,8 +21,8 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from diptych.file_lock import locked
-from diptych.run_status import RunStatus, read_status
+from diptych.storage.file_lock import locked
+from diptych.storage.run_status import RunStatus, read_status
 from diptych.sweeping.search_space import SearchSpace
 
 log = logging.getLogger(__name__)

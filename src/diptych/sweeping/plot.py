@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from diptych.results_table import Cell
+from diptych.results.results_table import Cell
 from diptych.sweeping.run_records import RunRecord, differing_overrides, group_names, short_names
 from diptych.sweeping.table import format_metric, heading, legend, primary_of, shown_scale
 

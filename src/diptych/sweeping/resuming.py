@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from diptych.sweeping.launcher import COMMAND
-
+COMMAND = "command.json"  # in the sweep's folder: the overrides that started it
 _RESUME = "sweep.resume="
 _MAY_CHANGE = ("cluster=", "cluster.", "hydra.")  # where and how the runs are executed, not which
 

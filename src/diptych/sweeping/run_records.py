@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from diptych.results_table import Cell, protocol_facts
-from diptych.run_status import FILE, RunStatus, read_status
+from diptych.results.results_table import Cell, protocol_facts
+from diptych.storage.run_status import FILE, RunStatus, read_status
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diptych.run_status import change_status
+from diptych.storage.run_status import change_status
 from diptych.sweeping.cluster import Run
 
 log = logging.getLogger(__name__)
@@ -123,8 +123,8 @@ class JobOfRun:
 
     def __call__(self) -> None:
         """Becomes `train.py` with the command's words, in this process: signals go to whom SLURM sends them."""
-        from diptych.composition import entry_point
-        from diptych.training import train
+        from diptych.commands.training import train
+        from diptych.config.command_line import entry_point
 
         task = os.environ.get("SLURM_PROCID", "0")
         own_log = [] if task == "0" else [f"hydra.job.name=train_task_{task}"]

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from diptych.results_table import NO_VALUE, Cell
+from diptych.results.results_table import NO_VALUE, Cell
 from diptych.sweeping.run_records import USUAL, RunRecord, differing_overrides, find_runs, group_names, short_names
 
 FILE = "sweep.csv"

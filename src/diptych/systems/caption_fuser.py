@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
-from diptych.contracts import FusionBatch, FusionExample
-from diptych.distributed import gather_rows, rank
+from diptych.contracts.news import FusionBatch, FusionExample
+from diptych.parallel.distributed import gather_rows, rank
 from diptych.systems.caption_generation import CaptionGenerator
 
 

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
-from diptych.contracts import FusionExample, SentenceEncoder, TextTokenizer
-from diptych.distributed import any_rank, rank, world_size
-from diptych.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
+from diptych.contracts.news import FusionExample, SentenceEncoder, TextTokenizer
+from diptych.parallel.distributed import any_rank, rank, world_size
+from diptych.storage.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
 from diptych.systems import consensus, decoding
 from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
 from diptych.systems.decoding import Decoded, Decoder

@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
-from diptych.contracts import GalleryBatch, QueryBatch, TripletBatch
-from diptych.distributed import gather_rows, rank
-from diptych.sharding import average_gradients, shard_model
+from diptych.contracts.retrieval import GalleryBatch, QueryBatch, TripletBatch
+from diptych.parallel.distributed import gather_rows, rank
+from diptych.parallel.sharding import average_gradients, shard_model
 from diptych.systems.retrieval_evaluation import SetResult, evaluate_set, summary
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from diptych.contracts import SentenceEncoder
-from diptych.metrics.cider import cider
+from diptych.contracts.news import SentenceEncoder
+from diptych.metrics.captions.cider import cider
 
 Closeness = Callable[[Sequence[Sequence[str]]], np.ndarray]
 _DECIMALS = 9  # equal captions are summed up in different orders: what differs beyond is rounding

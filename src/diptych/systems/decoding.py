@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.contracts import FusionExample, PromptBatch
+from diptych.contracts.news import FusionExample, PromptBatch
 
 END_OF_TURN, TARGET_WORDS, MAX_NEW_TOKENS = "end_of_turn", "target_words", "max_new_tokens"
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torchmetrics import Metric
 
-from diptych.contracts import EvaluationProtocol, EvaluationSet, MetricValues, Query, RankedQuery
-from diptych.metrics.aggregate import summarise, with_aspects
-from diptych.metrics.bootstrap import intervals
-from diptych.ranked_queries import NUM_RESULTS, rank_queries
+from diptych.contracts.retrieval import EvaluationProtocol, EvaluationSet, MetricValues, Query, RankedQuery
+from diptych.metrics.retrieval.aggregate import summarise, with_aspects
+from diptych.metrics.retrieval.bootstrap import intervals
+from diptych.ranking.ranked_queries import NUM_RESULTS, rank_queries
 
 BASELINES = ("sum", "image_only", "text_only")
 

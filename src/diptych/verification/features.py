@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from diptych.photo_file import FORMATS
+from diptych.photos.photo_file import FORMATS
 
 # Below this the detectors' own filters do not fit into the picture.
 _SHORTEST_SIDE = 16

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from diptych.data.newsroom.casting import sample_events
-from diptych.data.newsroom.drawing import DRAWERS, HEIGHT, WIDTH, draw_photo, sample_shot
-from diptych.data.newsroom.events import KINDS
-from diptych.data.newsroom.query_photos import rework_photo, sample_rework
-from diptych.data.newsroom.scene import COLOURS, sample_scene
+from diptych.synthetic.newsroom.casting import sample_events
+from diptych.synthetic.newsroom.drawing import DRAWERS, HEIGHT, WIDTH, draw_photo, sample_shot
+from diptych.synthetic.newsroom.events import KINDS
+from diptych.synthetic.newsroom.query_photos import rework_photo, sample_rework
+from diptych.synthetic.newsroom.scene import COLOURS, sample_scene
 
 
 @pytest.fixture(scope="module")

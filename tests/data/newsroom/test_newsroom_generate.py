@@ -9,11 +9,11 @@ from dataclasses import replace
 import cv2
 import pytest
 
-from diptych.data.newsroom import generate, layout
-from diptych.data.newsroom.casting import FAMILY_SIZE, SPLITS
-from diptych.data.newsroom.generate import NewsroomSettings, draw_sheet, generate_newsroom, main
-from diptych.data.openevents import OpenEvents
-from diptych.data.retrieval_file import read_retrieval
+from diptych.data.news.openevents import OpenEvents
+from diptych.data.news.retrieval_file import read_retrieval
+from diptych.synthetic.newsroom import generate, layout
+from diptych.synthetic.newsroom.casting import FAMILY_SIZE, SPLITS
+from diptych.synthetic.newsroom.generate import NewsroomSettings, draw_sheet, generate_newsroom, main
 
 SMALL = NewsroomSettings(num_train_families=4, num_val_families=1, num_test_families=2)
 NUM_EVENTS = 7 * FAMILY_SIZE
@@ -192,7 +192,7 @@ def test_failed_generation_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_killed_generation_leaves_no_set_and_the_next_one_succeeds(root, tmp_path):
-    command = [sys.executable, "-m", "diptych.data.newsroom.generate", str(tmp_path / "set"), "--workers", "1"]
+    command = [sys.executable, "-m", "diptych.synthetic.newsroom.generate", str(tmp_path / "set"), "--workers", "1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not any((tmp_path / ".set.partial").rglob("*.jpg")):
         assert process.poll() is None

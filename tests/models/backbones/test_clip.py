@@ -7,7 +7,7 @@ import open_clip
 import pytest
 import torch
 
-from diptych.contracts import TextTokens
+from diptych.contracts.models import TextTokens
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
 from diptych.models.backbones.quick_gelu import LeanQuickGELU
 

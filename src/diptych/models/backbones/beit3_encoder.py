@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from diptych.contracts import ImageSpec
+from diptych.contracts.models import ImageSpec
 from diptych.models.backbones.beit3 import BEiT3
 from diptych.models.backbones.beit3_tokenizer import BEiT3Tokenizer
-from diptych.photo_transform import PhotoTransform, normalise
+from diptych.photos.photo_transform import PhotoTransform, normalise
 
 _MEAN = _STD = (0.5, 0.5, 0.5)
 

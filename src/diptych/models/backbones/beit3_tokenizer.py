@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from diptych.contracts import TextTokens
+from diptych.contracts.models import TextTokens
 
 START, PAD, END, UNKNOWN = 0, 1, 2, 3
 _MAX_LENGTH = 64  # of the retrieval models, start and end included

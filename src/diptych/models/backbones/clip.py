@@ -19,7 +19,7 @@ from open_clip.transform import PreprocessCfg
 from open_clip.transformer import TextTransformer, VisionTransformer, text_global_pool
 from torch import Tensor, nn
 
-from diptych.contracts import ImageFeatures, ImageSpec, TextFeatures, TextTokens
+from diptych.contracts.models import ImageFeatures, ImageSpec, TextFeatures, TextTokens
 from diptych.models.backbones.quick_gelu import make_lean
 
 FREEZE_CHOICES = ("none", "vision", "text", "all")

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.models.backbones.clip import CLIPBackbone
-from diptych.photo_transform import PhotoTransform
+from diptych.photos.photo_transform import PhotoTransform
 
 
 class CLIPEncoder(nn.Module):

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diptych.contracts import ImageSpec
-from diptych.photo_transform import PhotoTransform
+from diptych.contracts.models import ImageSpec
+from diptych.photos.photo_transform import PhotoTransform
 
 _SRGB_TO_XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
 _WHITE = (0.9505, 1.0, 1.089)  # D65, the row sums of the matrix

@@ -17,10 +17,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
-from diptych.contracts import ImageSpec
-from diptych.model_files import locate_model
-from diptych.models.generation import DTYPES
-from diptych.photo_transform import PhotoTransform, normalise
+from diptych.contracts.models import ImageSpec
+from diptych.models.fuser.generation import DTYPES
+from diptych.photos.photo_transform import PhotoTransform, normalise
+from diptych.storage.model_files import locate_model
 
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, by which processor files name them
 _NAFLEX_INPUTS = ("pixel_values", "pixel_attention_mask", "spatial_shapes")

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from diptych.model_files import locate_model
 from diptych.models.captioners.caption import Caption, DecodingSettings
-from diptych.models.generation import DTYPES, ending_tokens
-from diptych.photo_file import read_photo
+from diptych.models.fuser.generation import DTYPES, ending_tokens
+from diptych.photos.photo_file import read_photo
+from diptych.storage.model_files import locate_model
 
 if TYPE_CHECKING:  # transformers is imported by `load`: every worker that reads photos would pay its seconds
     from transformers import BatchFeature

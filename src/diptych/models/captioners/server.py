@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from diptych.contracts import Failure
-from diptych.image_urls import data_url
+from diptych.contracts.pipelines import Failure
 from diptych.models.captioners.caption import Caption
-from diptych.models.vlm_client import Messages, Request, VLMClient
+from diptych.models.server.vlm_client import Messages, Request, VLMClient
+from diptych.photos.image_urls import data_url
 
 
 class ServerCaptioner:

@@ -1,0 +1,130 @@
+"""Questions to a vision-language model in this process."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.request import urlopen
+
+import torch
+from PIL import Image
+
+from diptych.annotation.ledger.ledger import Ledger
+from diptych.contracts.pipelines import Answer, Failure, Question
+from diptych.models.fuser.generation import DTYPES, ending_tokens
+from diptych.photos.photo_file import FORMATS
+from diptych.storage.model_files import locate_model
+
+_FETCH_S, _MOST_BYTES = 30.0, 64 * 2**20  # for a remote picture
+
+
+class LocalAsker:
+    """Asks `model`, an image-text-to-text model of transformers with a chat template: a name of the hub, a folder, or
+    `package:NAME/PATH`. It answers without chance, one question after the other, and is not told the answer's schema.
+
+    The weights are loaded with the first question. Remote pictures are fetched.
+
+    Raises:
+        ValueError: a setting is unknown; when asked, the model cannot be loaded, or has no chat template.
+    """
+
+    price_factor = 0.0
+
+    def __init__(self, model: str, dtype: str = "bfloat16", device: str = "auto") -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"asker.dtype={dtype!r} is not one of {', '.join(DTYPES)}")
+        self.model, self.dtype, self.device = model, dtype, device
+        self._loaded: tuple[Any, Any] | None = None
+
+    def ask(self, questions: Iterable[Question], ledger: Ledger) -> Iterator[tuple[str, Answer | Failure]]:
+        """The answers by key, or why there is none, in order; each is in the ledger before it is given. What cannot be
+        claimed is left out.
+        """
+        for question in questions:
+            if not ledger.claim(question.key):
+                continue
+            try:
+                result = self._result(question)
+            except BaseException:
+                ledger.release([question.key], unpaid=True)
+                raise
+            if isinstance(result, Failure):
+                ledger.failed(question.key, result)
+            else:
+                ledger.answered(question.key, result)
+            yield question.key, result
+
+    @torch.inference_mode()
+    def _result(self, question: Question) -> Answer | Failure:
+        processor, model = self._load()
+        try:
+            messages = [_with_pictures(message) for message in question.messages()]
+        except ValueError as error:
+            return Failure(question.record_id, "unreadable", str(error))
+        started = time.monotonic()
+        inputs = processor.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+        ).to(model.device, model.dtype)
+        ends = ending_tokens(model, processor.tokenizer)
+        (output,) = model.generate(
+            **inputs,
+            do_sample=False,
+            max_new_tokens=question.max_tokens,
+            eos_token_id=sorted(ends),
+            pad_token_id=processor.tokenizer.pad_token_id or processor.tokenizer.eos_token_id,
+        )
+        start = inputs["input_ids"].shape[1]
+        written = output[start:].tolist()
+        text = processor.tokenizer.decode(written, skip_special_tokens=True)
+        usage = {"prompt_tokens": start, "completion_tokens": len(written), "total_tokens": start + len(written)}
+        return Answer(text, "stop" if ends.intersection(written) else "length", usage, time.monotonic() - started)
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            from transformers import AutoModelForImageTextToText, AutoProcessor
+
+            path = locate_model(self.model)
+            device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+            try:
+                processor = AutoProcessor.from_pretrained(path)
+                model = AutoModelForImageTextToText.from_pretrained(path, dtype=DTYPES[self.dtype])
+            except (OSError, ValueError) as error:
+                raise ValueError(
+                    f"model={self.model} cannot be loaded ({error}); name an image-text-to-text model of the hub or a"
+                    " folder that holds one"
+                ) from None
+            if not getattr(processor, "chat_template", None):
+                raise ValueError(f"model={self.model} has no chat template; take a chat model")
+            self._loaded = processor, model.to(device).eval().requires_grad_(False)
+        return self._loaded
+
+
+def _with_pictures(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A chat message in the form of transformers: a list of parts, with the pictures themselves."""
+    content = message["content"]
+    parts: Sequence[Mapping[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return {
+        "role": message["role"],
+        "content": [
+            {"type": "image", "image": _picture(part["image_url"]["url"])}
+            if part["type"] == "image_url"
+            else dict(part)
+            for part in parts
+        ],
+    }
+
+
+def _picture(url: str) -> Image.Image:
+    """The picture of a data URL, or one that is fetched. Raises ValueError where it cannot be had."""
+    try:
+        if url.startswith("data:"):
+            data = base64.b64decode(url.partition(",")[2])
+        else:
+            with urlopen(url, timeout=_FETCH_S) as answer:
+                data = answer.read(_MOST_BYTES)
+        return Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB")
+    except Exception as error:  # Pillow's plugins answer damaged bytes with errors of many kinds
+        raise ValueError(f"picture {url[:80]} cannot be had: {error}; fetch it, and name the file") from error

@@ -1,0 +1,161 @@
+"""Is everything there and readable? Decodes every picture of a dataset once, before a long run does.
+
+    python -m diptych.doctor data=cirr [data.root=PATH] [split=val] [output=FOLDER] [workers=N]
+    python -m diptych.doctor data=openevents [database=true] ...
+
+The verdict on a file is kept with its size and time of change, so a second look only decodes what is new, and one that
+was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from diptych.commands.doctor_report import SplitReport, check_splits, find_and_list, print_reports
+from diptych.commands.news_doctor import examine_news
+from diptych.config.building import build
+from diptych.config.folder import CONFIG_FOLDER
+from diptych.config.resolvers import register_resolvers
+from diptych.contracts.news import NewsSource
+from diptych.contracts.retrieval import TripletSource
+
+# Records and images of the published splits, by source and split (None: not known).
+PUBLISHED_COUNTS: dict[tuple[str, str], tuple[int, int]] = {
+    ("cirr", "train"): (28_225, 16_939),
+    ("cirr", "val"): (4_181, 2_297),
+    ("cirr", "test"): (4_148, 2_315),
+    ("circo", "val"): (220, 123_403),
+    ("circo", "test"): (800, 123_403),
+    ("dress", "train"): (5_985, 11_452),
+    ("dress", "val"): (2_017, 3_817),
+    ("dress", "test"): (2_024, 3_818),
+    ("shirt", "train"): (5_988, 19_036),
+    ("shirt", "val"): (2_038, 6_346),
+    ("shirt", "test"): (2_038, 6_346),
+    ("toptee", "train"): (6_027, 16_121),
+    ("toptee", "val"): (1_961, 5_373),
+    ("toptee", "test"): (2_056, 5_374),
+}
+_USAGE = (
+    "usage: python -m diptych.doctor data=cirr [data.root=PATH] [split=val] [output=FOLDER] [workers=N] [database=true]"
+)
+_WITHOUT_THEM = "or go on without them with data.on_missing=drop, which marks the results as partial"
+
+
+def examine(
+    source: TripletSource,
+    splits: Sequence[str] | None = None,
+    output: Path | None = None,
+    workers: int | None = None,
+) -> list[SplitReport]:
+    """Decode every image that the splits of `source` need, and list those that cannot be used.
+
+    Writes `<folder>/<source>/<split>.txt` (a line per file: path, tab, reason) and the kept verdicts, where folder is
+    `output`, or `doctor/` in the data's root. `workers` is the number of processes, by default one per processor.
+
+    Raises:
+        ValueError: the folder cannot be written to, or a split does not exist.
+    """
+    check_splits(source, splits)
+    workers = workers or os.cpu_count() or 1
+    folder = output or source.root / "doctor"
+    return [_examine_split(source, split, folder, workers) for split in splits or source.splits]
+
+
+def _examine_split(source: TripletSource, split: str, folder: Path, workers: int) -> SplitReport:
+    try:
+        num_queries = len(source.queries(split))
+        images = images_needed(source, split)
+    except ValueError as error:
+        return SplitReport(source.name, split, source.docs_page, problem=str(error))
+    faults, listing = find_and_list(images.values(), folder, source.name, split, workers)
+    return SplitReport(
+        source=source.name,
+        split=split,
+        docs_page=source.docs_page,
+        num_records=num_queries,
+        num_expected=len(images),
+        faults=tuple(faults),
+        notes=tuple(_compare_with_published(source.name, split, num_queries, len(images))),
+        listing=listing,
+        without_them=_WITHOUT_THEM,
+    )
+
+
+def images_needed(source: TripletSource, split: str) -> dict[str, Path]:
+    """Every image, by id, that training on the split or evaluating it reads, in a fixed order."""
+    images = {image.image_id: image.path for image in source.gallery(split)}
+    named = [query.reference_image for query in source.queries(split)]
+    if split == "train":
+        for triplet in source.triplets(split):
+            named += (triplet.target_image, *triplet.distractors)
+    for image_id in named:
+        if image_id not in images:
+            images[image_id] = source.image_path(split, image_id)
+    return images
+
+
+def _compare_with_published(name: str, split: str, num_queries: int, num_images: int) -> Iterator[str]:
+    published = PUBLISHED_COUNTS.get((name, split))
+    if published is None:
+        return
+    for kind, expected, found in zip(("pairs", "images"), published, (num_queries, num_images), strict=True):
+        if expected != found:
+            yield f"{name} {split}: {expected:,} {kind} expected as published, the annotations list {found:,}"
+
+
+# ---------------------------------------------------------------------------------------------------- command line
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compose the sources of `data=...`, make those that can be made, and examine; 2 if that is not possible."""
+    settings = dict(argument.partition("=")[::2] for argument in arguments)
+    output, split, workers = (settings.pop(key, None) for key in ("output", "split", "workers"))
+    database = settings.pop("database", "false")
+    try:
+        known = database in ("true", "false") and (workers is None or workers.isdigit())
+        if "data" not in settings or not known:
+            raise ValueError(_USAGE)
+        register_resolvers()
+        with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+            config = compose("train", [f"{key}={value}" for key, value in settings.items()])
+        sources = {name: build(node, _convert_="all") for name, node in config.data.sources.items()}
+        if database == "true" and not any(isinstance(source, NewsSource) for source in sources.values()):
+            raise ValueError(f"database=true is for news: data={settings['data']} has no photos printed with articles")
+        for source in sources.values():
+            if hasattr(source, "prepare"):
+                source.prepare()
+        return main_for_sources(
+            sources,
+            [split] if split else None,
+            Path(output) if output else None,
+            int(workers) if workers else None,
+            database == "true",
+        )
+    except (ValueError, HydraException, OmegaConfBaseException) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def main_for_sources(
+    sources: Mapping[str, TripletSource | NewsSource],
+    splits: Sequence[str] | None = None,
+    output: Path | None = None,
+    workers: int | None = None,
+    decode_database: bool = False,
+) -> int:
+    """Examine and print; returns 1 if anything is missing or unreadable, else 0. `decode_database` is for news."""
+    reports: list[SplitReport] = []
+    for source in sources.values():
+        if isinstance(source, NewsSource):
+            reports += examine_news(source, splits, output, workers, decode_database)
+        else:
+            reports += examine(source, splits, output, workers)
+    return print_reports(reports)

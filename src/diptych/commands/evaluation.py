@@ -1,0 +1,190 @@
+"""What `evaluate.py` does, once Hydra has composed the config; and the scoring that training ends with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from diptych.commands.caption_scoring import ablation_variants, caption_and_score
+from diptych.config import building, checking
+from diptych.config.trained import build_trained, checkpoint_path, config_of
+from diptych.contracts.news import NewsSource
+from diptych.contracts.retrieval import TripletSource
+from diptych.parallel import checkpoints
+from diptych.parallel.distributed import rank, world_size
+from diptych.ranking.ranked_queries import rank_ids
+from diptych.results.caption_evaluation import (
+    caption_items,
+    captions_record,
+    print_caption_results,
+    read_captions,
+    score_captions,
+    write_caption_results,
+)
+from diptych.results.results import metrics_record, print_results, write_results
+from diptych.systems.caption_fuser import CaptionFuserSystem
+from diptych.systems.retrieval_evaluation import SetResult, measure
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(config: DictConfig) -> None:
+    """Scores a checkpoint, or a prediction file, and leaves metrics.json, predictions.jsonl and the report."""
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    # The data section is checked with the checkpoint's system, which it refers to.
+    own = OmegaConf.masked_copy(config, [key for key in config if key != "data"])
+    checking.check(own, checking.root_keys("evaluate"))
+    if (config.ckpt is None) == (config.predictions is None):
+        raise ValueError("say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME")
+    ablation_variants(config.ablation)
+    if config.predictions is not None:
+        _evaluate_predictions(config, run_dir)
+    else:
+        _evaluate_checkpoint(config, run_dir)
+
+
+def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
+    path = checkpoint_path(config.ckpt)
+    checkpoint = checkpoints.load(path, weights_alone=True)
+    trained = config_of(checkpoint)
+    chosen = HydraConfig.get().runtime.choices.data
+    # The checkpoint's own data with single settings changed, or another dataset altogether.
+    data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
+    datamodule, system = build_trained(trained, data, config.data_dir, config.split)
+    datamodule.prepare_evaluation(config.split)
+    quiet_lightning()
+    trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
+    system.load_pretrained(trainer.strategy.root_device, weights_follow=True)
+    checkpoints.load_weights(system, checkpoint, path)
+    about = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
+    options = {"ablation": config.ablation, "post_processing": config.post_processing}
+    evaluate_system(trainer, system, datamodule, run_dir, options, **about)
+
+
+def evaluate_system(
+    trainer: L.Trainer,
+    system: L.LightningModule,
+    datamodule: L.LightningDataModule,
+    run_dir: Path,
+    caption_options: Mapping[str, Any] | None = None,
+    **about: Any,
+) -> None:
+    """Scores the datamodule's test split as befits the system, and writes everything into the run's folder."""
+    if isinstance(system, CaptionFuserSystem):
+        caption_and_score(trainer, system, datamodule, run_dir, **(caption_options or {}), **about)
+    else:
+        score(trainer, system, datamodule, run_dir, **about)
+
+
+def score(trainer: L.Trainer, system: L.LightningModule, datamodule: Any, run_dir: Path, **about: Any) -> None:
+    """Embeds, ranks, measures and writes everything; every rank computes, the first one writes."""
+    trainer.test(system, datamodule=datamodule, verbose=False)
+    if rank() == 0:
+        sets = datamodule.evaluation_sets(datamodule.test_split)
+        about |= {"data": [evaluation.name for evaluation in sets], "split": datamodule.test_split}
+        record = metrics_record(system.results, **about, world_size=world_size())
+        curve = Path(about["checkpoint"]).resolve().parents[1] / "metrics.csv"
+        write_results(run_dir, record, system.results, sets, curve if curve.is_file() else None)
+        sources = [datamodule.sources[evaluation.name] for evaluation in sets]
+        _write_submissions(run_dir, system.results, sources, datamodule.test_split)
+        print_results(record, run_dir)
+
+
+def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
+    """Scores `{"query id": [ranked ids]}`; needs annotations only."""
+    if HydraConfig.get().runtime.choices.data == "checkpoint":
+        raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
+    sources = {name: building.build(node) for name, node in config.data.sources.items()}
+    if all(isinstance(source, NewsSource) for source in sources.values()):
+        _evaluate_captions(config, sources, run_dir)
+        return
+    predictions = _read_predictions(Path(config.predictions))
+    names = config.data.evaluate_on or list(sources)
+    metrics = {name: building.build(node) for name, node in config.metrics.items()}
+    results = []
+    for name in names:
+        queries, protocol = sources[name].queries(config.split), sources[name].protocol(config.split)
+        own = (
+            predictions
+            if len(names) == 1
+            else {q.query_id: predictions[q.query_id] for q in queries if q.query_id in predictions}
+        )
+        ranked = rank_ids(own, queries, protocol)
+        results.append(measure(name, protocol, queries, ranked, metrics, with_bounds=True))
+    record = metrics_record(
+        results,
+        experiment="predictions",
+        data=list(names),
+        split=config.split,
+        checkpoint=str(config.predictions),
+        seed=config.seed,
+        world_size=1,
+    )
+    write_results(run_dir, record, results)
+    print_results(record, run_dir)
+
+
+def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Path) -> None:
+    """Scores `{"query id": "caption"}` against the split's reference captions."""
+    ((name, source),) = sources.items()
+    predictions = read_captions(Path(config.predictions))
+    if hasattr(source, "prepare"):
+        source.prepare()
+    if source.answers_hidden(config.split):
+        raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
+    queries = source.queries(config.split)
+    metrics = {key: building.build(node) for key, node in config.caption_metrics.items()}
+    items = caption_items(predictions, queries, lambda query_id: source.image_path(config.split, query_id))
+    scores = score_captions(items, metrics)
+    about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}
+    record = captions_record(scores, len(queries), **about, seed=config.seed, world_size=1)
+    write_caption_results(run_dir, record, items, scores)
+    print_caption_results(record, run_dir)
+
+
+def _read_predictions(path: Path) -> dict[str, list]:
+    try:
+        predictions = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such prediction file") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    if not isinstance(predictions, dict) or not all(isinstance(ids, list) for ids in predictions.values()):
+        raise ValueError(f'{path}: expected one JSON object {{"query id": [ranked ids], ...}}')
+    return predictions
+
+
+def _write_submissions(folder: Path, results: list[SetResult], sources: list[TripletSource], split: str) -> None:
+    """The servers' files, on the splits whose answers are hidden."""
+    from diptych.submission.servers import write
+
+    for result, source in zip(results, sources, strict=True):
+        if result.protocol.answers_hidden:
+            for path in write(folder / "submission", result.ranked, source):
+                print(f"submission file: {path}")  # noqa: T201
+
+
+def quiet_lightning() -> None:
+    """Silences advice that does not apply here, so that what is printed means something."""
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*recommended to use `.*sync_dist=True.*",
+        ".*The `srun` command is available on your system but is not used.*",
+        ".*your dataloader is not resumable.*",
+        ".*Trainer already configured with model summary.*",
+        ".*GPU available but not used.*",
+        ".*predict returned None.*",
+        ".*Consider setting `persistent_workers=True`.*",
+        ".*`isinstance.treespec, LeafSpec.` is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", pattern)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,141 @@
+"""A trained adapter for other programs: a PEFT folder, or a whole model with the adapter merged into its weights.
+
+    python -m diptych.export ckpt=runs/fuser_openevents/latest out=FOLDER [merge=true] [dtype=bfloat16]
+
+The PEFT folder loads with `PeftModel.from_pretrained` and in vLLM; no base model is read to write it. Merging loads the
+base model in 16 bits, whatever it was quantised to while the adapter was trained, and compares the merged model's
+logits with the adapter's before the folder gets its name.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from peft import LoraConfig
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from diptych.config import resolvers
+from diptych.config.trained import config_of
+from diptych.models.fuser.chat_tokenizer import load_tokenizer
+from diptych.models.fuser.qlora_fuser import QLoRAFuser
+from diptych.parallel import checkpoints
+from diptych.storage.model_files import is_gguf, locate_model
+
+log = logging.getLogger(__name__)
+
+_USAGE = "usage: python -m diptych.export ckpt=PATH out=FOLDER [merge=true] [dtype=bfloat16|float16|float32]"
+_PROBE = "The first cars drove across the new bridge on Friday, 18 September 2020, and the mayor cut the ribbon."
+# Of the logits' length. Rounding a weight to bfloat16 moves it by up to 0.4 %; a merge that went wrong by far more.
+_TOLERANCE = 0.03
+
+
+def export(ckpt: str | Path, out: str | Path, merge: bool = False, dtype: str = "bfloat16") -> Path:
+    """Writes the adapter of a checkpoint, or a run's best one, to the new folder `out`, and returns it.
+
+    Raises:
+        ValueError: the checkpoint is not one of the captioning system, the folder exists, or a merged model's logits
+            are not the adapter's.
+    """
+    path, out = _checkpoint(Path(ckpt)), Path(out)
+    if out.exists():
+        raise ValueError(f"{out} exists; name a folder that does not")
+    checkpoint = checkpoints.load(path)
+    settings = _fuser_settings(checkpoint, path)
+    adapter = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
+    temporary = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    if merge:
+        _write_merged(temporary, {**settings, "quantization": "none", "dtype": dtype}, adapter)
+    else:
+        _write_adapter(temporary, settings, adapter)
+    temporary.replace(out)
+    return out
+
+
+def _checkpoint(path: Path) -> Path:
+    return path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+
+
+def _fuser_settings(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The arguments of the checkpoint's QLoRAFuser."""
+    resolvers.register_resolvers()
+    config = config_of(checkpoint)
+    settings = OmegaConf.to_container(config.system.model, resolve=True)
+    if not str(settings.pop("_target_", "")).endswith(".QLoRAFuser"):
+        raise ValueError(f"{path} holds no adapter of a captioning model; only those are exported")
+    return settings
+
+
+def _write_adapter(folder: Path, settings: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
+    # Not "all-linear", as it was trained: other programs want the layers by name.
+    layers = sorted({name.split(".lora_")[0].rsplit(".", 1)[-1] for name in adapter})
+    config = LoraConfig(
+        base_model_name_or_path=locate_model(settings["name"]),
+        r=settings["rank"],
+        lora_alpha=settings["alpha"],
+        lora_dropout=settings["dropout"],
+        target_modules=layers,
+        bias="none",
+        task_type="CAUSAL_LM",
+        inference_mode=True,
+    )
+    config.save_pretrained(str(folder))
+    save_file({name: tensor.contiguous() for name, tensor in adapter.items()}, folder / "adapter_model.safetensors")
+    log.info("%d tensors of rank %d on %s", len(adapter), settings["rank"], ", ".join(layers))
+
+
+def _write_merged(folder: Path, settings: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
+    fuser = QLoRAFuser(**settings)
+    fuser.load()
+    fuser.load_adapter_state_dict(adapter)
+    fuser.eval()
+    tokenizer = load_tokenizer(settings["name"])
+    ids = torch.tensor([tokenizer.encode(_PROBE)], device=next(fuser.model.parameters()).device)
+    expected = _logits(fuser.model, ids)
+    merged = fuser.model.merge_and_unload()
+    difference = float((_logits(merged, ids) - expected).norm() / expected.norm())
+    if not difference <= _TOLERANCE:
+        raise ValueError(
+            f"the merged model's logits differ from the adapter's by {difference:.2%} of their length, more than"
+            f" {_TOLERANCE:.0%}; nothing was written. dtype=float32 shows whether it is rounding"
+        )
+    if is_gguf(settings["name"]):
+        del merged.config.quantization_config  # the weights are plain now
+    merged.config._attn_implementation = "sdpa"
+    merged.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    log.info("merged in %s; logits differ from the adapter's by %.3f %%", settings["dtype"], 100 * difference)
+
+
+@torch.inference_mode()
+def _logits(model: nn.Module, ids: Tensor) -> Tensor:
+    return model(input_ids=ids).logits.float()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; returns 2 when it cannot be done."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    settings = dict(argument.partition("=")[::2] for argument in arguments)
+    try:
+        if not {"ckpt", "out"} <= settings.keys() <= {"ckpt", "out", "merge", "dtype"}:
+            raise ValueError(_USAGE)
+        merge = settings.pop("merge", "false").lower()
+        if merge not in ("true", "false"):
+            raise ValueError(f"merge={merge} is not true or false; {_USAGE}")
+        out = export(**settings, merge=merge == "true")
+    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    log.info("written to %s", out)
+    return 0

@@ -1,0 +1,151 @@
+"""Computes what training with a frozen backbone reads instead of pictures: the features of its images and texts.
+
+Shape letters: B batch, L text tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from diptych.contracts.models import ImageFeatures, TextFeatures
+from diptych.data.triplets.cir_datamodule import CIRDataModule
+from diptych.data.triplets.feature_cache import FeatureCache, Features, Stamp
+from diptych.models.backbones.clip import CLIPBackbone
+from diptych.photos.images import ImageReader
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1  # raise it when the same settings begin to give other features
+
+
+def check_cacheable(backbone: CLIPBackbone) -> None:
+    """ValueError unless the backbone's features stay as they are during training."""
+    if not (backbone.vision_frozen and backbone.text_frozen):
+        raise ValueError(
+            "data.feature_cache holds features that do not change: it needs system.model.backbone.freeze=all; "
+            "to train the backbone, set data.feature_cache=null"
+        )
+
+
+def prepare_features(
+    backbone: CLIPBackbone, datamodule: CIRDataModule, folder: str | Path, device: torch.device | str
+) -> FeatureCache:
+    """The features of every image and wording of the training triplets, those that are missing computed on `device`.
+
+    They are computed in float32, whatever precision the training has, and stored as `data.feature_dtype`. An
+    interrupted call continues where it was. Raises ValueError for a backbone that is not frozen, an image that cannot
+    be read, and features that are too large for float16.
+    """
+    check_cacheable(backbone)
+    cache = FeatureCache(folder, feature_settings(backbone, datamodule))
+    dataset = datamodule.training_dataset()
+    paths, texts = dataset.image_paths(), dataset.texts()
+    if cache.missing_images(paths) or cache.missing_texts(texts):
+        with cache.writing(), torch.inference_mode():
+            images, words = cache.missing_images(paths), cache.missing_texts(texts)
+            log.info(
+                "features of %d images and %d texts are computed once, in %s", len(images), len(words), cache.folder
+            )
+            home, training = backbone.mean.device, backbone.training
+            backbone.to(device).eval()
+            cache.images.extend(_image_rows(backbone, datamodule, images, device))
+            cache.texts.extend(_text_rows(backbone, datamodule, words, device))
+            backbone.to(home).train(training)
+    return cache
+
+
+def feature_settings(backbone: CLIPBackbone, datamodule: CIRDataModule) -> dict[str, Any]:
+    """Everything that decides a feature except the picture or text itself."""
+    return {
+        "format": _FORMAT,
+        "backbone": backbone.name,
+        "weights": _digest(backbone),
+        "image": asdict(backbone.preprocessing.image),
+        "decoder": datamodule.reader.decoder,
+        "padded_texts": _pads(backbone),
+        "dtype": datamodule.feature_dtype,
+    }
+
+
+def _digest(backbone: nn.Module) -> str:
+    """SHA-256 of the modules (the same weights give other features with another activation) and the weights."""
+    parts = [(name, type(part).__name__, getattr(part, "num_heads", None)) for name, part in backbone.named_modules()]
+    digest = hashlib.sha256(repr(parts).encode())
+    for name, weight in sorted(backbone.state_dict().items()):
+        digest.update(f"{name} {tuple(weight.shape)}".encode())
+        digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _pads(backbone: CLIPBackbone) -> bool:
+    """Whether a text is padded even when it is alone: then its pads belong to its features."""
+    return not bool(backbone.preprocessing.tokenize([""]).mask.all())
+
+
+def _image_rows(
+    backbone: CLIPBackbone, datamodule: CIRDataModule, images: Mapping[str, Stamp], device: torch.device | str
+) -> Iterator[tuple[str, Stamp, ImageFeatures]]:
+    names, size = list(images), datamodule.evaluation_batch_size
+    pixels = DataLoader(_Pixels(names, datamodule.reader), batch_size=size, num_workers=datamodule.num_workers)
+    for number, batch in enumerate(_progress(pixels, "features of images", len(pixels))):
+        features = _stored(backbone.encode_image(batch.to(device)), datamodule.feature_dtype)
+        for row, name in enumerate(names[number * size : number * size + len(batch)]):
+            yield name, images[name], ImageFeatures(*(getattr(features, item.name)[row] for item in fields(features)))
+
+
+def _text_rows(
+    backbone: CLIPBackbone, datamodule: CIRDataModule, texts: Mapping[str, Stamp], device: torch.device | str
+) -> Iterator[tuple[str, Stamp, TextFeatures]]:
+    names, size, keep_pads = list(texts), datamodule.evaluation_batch_size, _pads(backbone)
+    num_truncated = 0
+    starts = range(0, len(names), size)
+    for start in _progress(starts, "features of texts", len(starts)):
+        batch = names[start : start + size]
+        tokens = backbone.preprocessing.tokenize(batch)
+        num_truncated += tokens.num_truncated
+        features = _stored(backbone.encode_text(tokens.to(device)), datamodule.feature_dtype)
+        for row, name in enumerate(batch):
+            mask = features.mask[row]
+            length = len(mask) if keep_pads else int(mask.sum())
+            yield name, texts[name], TextFeatures(features.tokens[row, :length], mask[:length], features.embedding[row])
+    if num_truncated:
+        log.warning("%d of %d texts are longer than the backbone's context and were cut", num_truncated, len(names))
+
+
+def _stored(features: Features, dtype: str) -> Features:
+    """The features on the CPU in the stored precision."""
+    values = {}
+    for item in fields(features):
+        value = getattr(features, item.name).cpu()
+        values[item.name] = value if value.dtype == torch.bool else value.to(getattr(torch, dtype))
+        if not torch.isfinite(values[item.name]).all():
+            raise ValueError(f"the backbone's {item.name} do not fit into {dtype}; set data.feature_dtype=float32")
+    return type(features)(**values)
+
+
+def _progress(items: Any, title: str, total: int) -> Iterator[Any]:
+    return track(items, title, total, console=Console(stderr=True), disable=not total)
+
+
+class _Pixels(Dataset[Tensor]):
+    """Prepared pixels of image files."""
+
+    def __init__(self, names: list[str], reader: ImageReader) -> None:
+        self.names, self.reader = names, reader
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, position: int) -> Tensor:
+        return self.reader(self.names[position])

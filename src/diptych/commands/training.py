@@ -1,0 +1,212 @@
+"""What `train.py` does, once Hydra has composed the config."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import lightning as L
+import torch
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from diptych.callbacks.status_keeper import StatusKeeper
+from diptych.callbacks.stop_on_signal import StopOnSignal, StoppedBySignal
+from diptych.commands.evaluation import evaluate_system, quiet_lightning
+from diptych.commands.feature_preparation import check_cacheable, prepare_features
+from diptych.config import building, checking
+from diptych.config.earlier_configs import upgraded
+from diptych.data.triplets.cir_datamodule import CIRDataModule
+from diptych.loggers.metrics_csv import MetricsCSV
+from diptych.parallel import checkpoints
+from diptych.parallel.checkpoints import AtomicCheckpointIO
+from diptych.parallel.distributed import rank
+from diptych.parallel.sharding import check_shardable
+from diptych.storage.file_lock import locked
+from diptych.storage.record_log import write_file
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 120.0  # seconds for the process that trained here before to end: after a kill its locks are soon free
+# What may change when a run is resumed; everything else would make it another run.
+RESUME_OVERRIDES = (
+    "trainer.",
+    "callbacks.",
+    "logger",
+    "data.num_workers",
+    "data.root",
+    "data.shards=",
+    "data_dir",
+    "evaluate_at_end",
+)
+
+
+def train(config: DictConfig) -> float | None:
+    """Trains the composed experiment in Hydra's run directory, or goes on with the run that `resume` names: from its
+    last checkpoint, or from the start if it has none yet. Returns the best value of the primary metric.
+
+    The run's status.json says how it goes. Raises ValueError when another process trains in that directory.
+    """
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    words = list(HydraConfig.get().overrides.task)
+    joins = config.join_run is not None
+    started_here = not joins and rank_zero_only.rank == 0  # Lightning's other ranks and SLURM's are not
+    # A job script of the user's own that SLURM has queued again: the same command in the same folder.
+    came_back = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0 and (run_dir / "config.yaml").is_file()
+    resume = config.resume is not None or came_back
+    if resume or joins:
+        config = _config_of_run(run_dir, [] if came_back else words)
+    guard = locked(run_dir / ".lock", _PATIENCE, f"{run_dir}: another process trains here; wait for it, or stop it")
+    with guard if started_here else nullcontext():
+        status = StatusKeeper(run_dir, words, active=started_here)
+        try:
+            _run(config, run_dir, status, resume, started_here)
+        except (SystemExit, KeyboardInterrupt):
+            status.note(state="stopped")
+            raise
+        except BaseException as error:
+            status.note(state="failed", error=f"{type(error).__name__}: {error}")
+            raise
+    return status.status.objective and status.status.objective.value
+
+
+def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, started_here: bool) -> None:
+    """Builds everything, trains, and scores the best checkpoint."""
+    checking.check_data_fits_system(config)
+    checking.check(config, checking.root_keys("train"))
+    datamodule = building.build(config.data)
+    datamodule.prepare_training()  # before any weights: missing data must not cost a download
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    system = building.build(config.system)
+    caches_features = isinstance(datamodule, CIRDataModule) and datamodule.feature_cache is not None
+    if caches_features:
+        check_cacheable(system.model.backbone)
+    shown = config.trainer.enable_progress_bar
+    callbacks = [building.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
+    csv = MetricsCSV(str(run_dir))
+    loggers = [csv, *(building.build(node) for node in config.logger.values())]
+    trainer = _build_trainer(config, run_dir, [*callbacks, status], loggers)
+    check_shardable(trainer, system)  # before any weights
+    last = run_dir / "checkpoints" / "last.ckpt"
+    goes_on = resume and last.exists()
+    system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(goes_on or config.init_from))
+    if goes_on:
+        checkpoint = checkpoints.load(last, weights_alone=True)
+        step = checkpoint["global_step"]
+        checkpoints.load_weights(system, checkpoint, last)  # the feature cache is looked up by the backbone's weights
+        log.info("continuing %s at step %d", run_dir, step)
+    elif config.init_from:
+        checkpoints.load_weights(system, checkpoints.load(config.init_from), config.init_from)
+    if started_here:
+        _claim(run_dir, config)
+        if resume:
+            csv.resume_from(step if goes_on else 0)
+        _report_size(system, config)
+        # Lightning starts the other ranks with this command line: not a sweep's, not a new run's.
+        sys.argv = [sys.argv[0], f"join_run={run_dir}", *([f"resume={run_dir}"] if goes_on else [])]
+    if caches_features:
+        device = trainer.strategy.root_device
+        datamodule.read_features(prepare_features(system.model.backbone, datamodule, datamodule.feature_cache, device))
+    _fit(trainer, system, datamodule, last if goes_on else None)
+
+    stops = [callback for callback in callbacks if isinstance(callback, StopOnSignal) and callback.stopped]
+    if stops:
+        status.note(state="stopped")
+        print(f"stopped at step {trainer.global_step}; continue with: python train.py resume={run_dir}")  # noqa: T201
+        stops[0].hand_over()  # may end the process: the last act
+        return
+    if rank() == 0:
+        checkpoints.consolidate(run_dir / "checkpoints")  # of a sharded run: ordinary files
+    trainer.strategy.barrier()
+    if config.evaluate_at_end:
+        best = run_dir / "checkpoints" / "best.ckpt"
+        best = best if best.exists() else last
+        checkpoints.load_weights(system, checkpoints.load(best, weights_alone=True), best)
+        datamodule.test_split = datamodule.validation_split
+        about = {"experiment": config.name, "checkpoint": str(best), "seed": config.seed}
+        evaluate_system(trainer, system, datamodule, run_dir, **about)
+    status.note(state="done")
+
+
+def _fit(trainer: L.Trainer, system: L.LightningModule, datamodule: L.LightningDataModule, last: Path | None) -> None:
+    try:
+        trainer.fit(system, datamodule=datamodule, ckpt_path=None if last is None else str(last), weights_only=True)
+    except StoppedBySignal:
+        pass  # from the middle of a validation; last.ckpt is there
+    except torch.OutOfMemoryError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"out of memory at step {trainer.global_step}: lower {system.MEMORY_SETTINGS} ({reason})"
+        ) from error
+
+
+def _config_of_run(run_dir: Path, overrides: list[str]) -> DictConfig:
+    """The config that the run directory was made with, with the few settings that may change on resume."""
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"{run_dir}: there is no run to resume here (no config.yaml)")
+    config = upgraded(OmegaConf.load(path))
+    changes = [word.lstrip("+") for word in overrides if not word.startswith(("resume=", "join_run=", "name="))]
+    refused = [word for word in changes if not word.startswith(RESUME_OVERRIDES)]
+    if refused:
+        raise ValueError(
+            f"resuming {run_dir} with {', '.join(refused)} would be another run; these may change: "
+            f"{', '.join(RESUME_OVERRIDES)}. A new run from its weights: init_from={run_dir}/checkpoints/best.ckpt"
+        )
+    return OmegaConf.merge(config, OmegaConf.from_dotlist(changes))
+
+
+def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: list) -> L.Trainer:
+    quiet_lightning()
+    settings = config.trainer
+    if settings.max_steps < 1:
+        raise ValueError(
+            "trainer.max_steps must be set: it is the length of the run (the log shows passes as train/epoch)"
+        )
+    if str(settings.precision).endswith("-true") and str(settings.precision) != "32-true":
+        raise ValueError(
+            f"trainer.precision={settings.precision} is not supported: use 32-true, bf16-mixed or 16-mixed"
+        )
+    # A run that is shorter than the interval is validated once, at its end.
+    batches = settings.max_steps * settings.accumulate_grad_batches
+    interval = settings.val_check_interval
+    return building.build(
+        settings,
+        val_check_interval=min(interval, batches) if isinstance(interval, int) else interval,
+        callbacks=callbacks,
+        logger=loggers,
+        plugins=[AtomicCheckpointIO(), *_slurm()],
+        default_root_dir=str(run_dir),
+    )
+
+
+def _slurm() -> list[SLURMEnvironment]:
+    """SLURM's ranks, if it started this process; requeueing is not Lightning's: see StopOnSignal."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+
+
+def _claim(run_dir: Path, config: DictConfig) -> None:
+    """Writes the composed config, unresolved, and points `latest` at the run."""
+    write_file(run_dir / "config.yaml", OmegaConf.to_yaml(config).encode())  # other ranks may be reading it
+    latest = run_dir.parent / "latest"
+    temporary = run_dir.parent / f".latest.{run_dir.name}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(run_dir.name)
+    temporary.replace(latest)
+
+
+def _report_size(system: L.LightningModule, config: DictConfig) -> None:
+    counts = [(p.numel(), p.requires_grad) for p in system.parameters()]
+    total, trained = sum(n for n, _ in counts), sum(n for n, trained in counts if trained)
+    log.info(
+        "%s: %.1f M parameters, %.1f M trained; precision %s",
+        config.name,
+        total / 1e6,
+        trained / 1e6,
+        config.trainer.precision,
+    )

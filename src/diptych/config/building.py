@@ -1,0 +1,41 @@
+"""From configs to objects."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+
+def build(node: DictConfig, **arguments: Any) -> Any:
+    """The object that a config describes, with its parts; the config path is the constructor path. `arguments` are
+    further ones, which no config can hold. A part's ValueError comes out as it is.
+    """
+    try:
+        return hydra.utils.instantiate(node, **arguments)
+    except HydraException as error:
+        cause = error.__cause__
+        if isinstance(cause, (ValueError, OSError)):
+            raise cause from None
+        raise
+
+
+def build_trainer(node: DictConfig, **arguments: Any) -> Any:
+    """As `build`, of a Trainer for `evaluate.py` or a pipeline; ValueError when it would start processes of its own in
+    a sweep: Lightning gives them the sweep's command line. (`train.py -m` has a launcher for that.)
+    """
+    trainer = build(node, **arguments)
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if in_sweep and trainer.world_size > 1 and not trainer.strategy.cluster_environment.creates_processes_externally:
+        raise ValueError(
+            f"-m with a trainer of {trainer.world_size} processes: call the command once for each, without -m, or set "
+            "trainer.devices=1"
+        )
+    return trainer

@@ -1,0 +1,132 @@
+"""Checks of a composed config, before anything is built."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from diptych.config.folder import CONFIG_FOLDER
+from diptych.storage.moved_names import moved_target
+
+_GROUPS = {
+    "train": ["data", "system", "trainer", "callbacks", "logger", "cluster"],
+    "evaluate": ["data", "trainer", "metrics", "caption_metrics"],
+}
+
+
+_INSTANTIATE_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_", "_args_"}
+
+
+_TRUSTED = (
+    "diptych.",
+    "torch.optim.",
+    "torch.nn.",
+    "bitsandbytes.optim.",
+)  # what a config out of a checkpoint may name
+
+
+def root_keys(config_name: str) -> list[str]:
+    """The keys at the top of a primary config."""
+    own = OmegaConf.load(CONFIG_FOLDER / f"{config_name}.yaml")
+    return [str(key) for key in own if key not in ("defaults", "hydra")] + _GROUPS[config_name]
+
+
+def check(config: DictConfig, known_roots: list[str]) -> None:
+    """Every top key is known, every `_target_` exists, every key beside it is an argument of it, before anything is
+    built; else ValueError with the nearest names.
+    """
+    for key in config:
+        if key not in known_roots:
+            raise ValueError(f"unknown key {key!r}.{suggest(str(key), known_roots)}")
+    check_section("", OmegaConf.to_container(config, resolve=True))
+
+
+def check_section(name: str, section: dict[str, Any]) -> None:
+    """Every `_target_` in a plain, resolved section exists, and every key beside it is an argument of it; else
+    ValueError with the nearest names.
+    """
+    for path, node in _targets(section, name):
+        _check_arguments(path, node, _locate(path, node["_target_"]))
+
+
+def check_data_fits_system(config: DictConfig) -> None:
+    """Raises ValueError when triplets meet the system that writes captions, or news photos the one that retrieves."""
+    news = ".news_datamodule." in str(config.data.get("_target_"))
+    captions = ".caption_fuser." in str(config.system.get("_target_"))
+    if news and not captions:
+        raise ValueError("data holds news photos to caption, but system composes images; use system=caption_fuser")
+    if captions and not news:
+        raise ValueError("system=caption_fuser writes captions of news photos; use data=newsroom or data=openevents")
+
+
+def check_untrusted(config: DictConfig) -> DictConfig:
+    """The resolved form of a config that came out of a checkpoint, safe to build: it names only classes of this
+    package, torch.optim, torch.nn and bitsandbytes.optim, and nothing else of it was imported. ValueError otherwise.
+    """
+    plain = OmegaConf.to_container(config, resolve=True)
+    for path, value in leaves(plain):
+        if isinstance(value, str) and "${" in value:
+            raise ValueError(f"{path}: {value!r} is an interpolation inside a value; nothing was built")
+    for path, node in _targets(plain):
+        target = str(node["_target_"])
+        if not target.startswith(_TRUSTED):
+            raise ValueError(f"{path}._target_: {target} is not allowed in a checkpoint's config; nothing was built")
+        found = _locate(path, target)
+        if not (inspect.isclass(found) and f"{found.__module__}.".startswith(_TRUSTED)):
+            raise ValueError(f"{path}._target_: {target} is not a class of this package or torch; nothing was built")
+        _check_arguments(path, node, found)
+    return OmegaConf.create(plain)
+
+
+def _check_arguments(path: str, node: dict[str, Any], constructor: Callable[..., Any]) -> None:
+    parameters = inspect.signature(constructor).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for key in node:
+        if key not in _INSTANTIATE_KEYS and key not in parameters:
+            raise ValueError(f"unknown key {f'{path}.{key}'!r}.{suggest(key, list(parameters))}")
+
+
+def _targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every dict with a `_target_` in a plain container, with its path."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node
+        for key, value in node.items():
+            yield from _targets(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for position, value in enumerate(node):
+            yield from _targets(value, f"{path}.{position}")
+
+
+def _locate(path: str, target: str) -> Callable[..., Any]:
+    """The object that a `_target_` names: an attribute of a module, nothing deeper."""
+    module_name, _, name = str(target).rpartition(".")
+    try:
+        return getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        moved = moved_target(str(target))
+        advice = f"it is {moved} now" if moved != target else str(error)
+        raise ValueError(f"{path}._target_: there is no {target}: {advice}") from error
+
+
+def suggest(key: str, known: list[str]) -> str:
+    """A sentence that offers the nearest of the known names, or lists them."""
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    if not near:  # the right name at the wrong depth
+        near = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]][:3]
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else f" Known: {', '.join(known[:30])}"
+
+
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (path, value) of a plain container, inner nodes too."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        name = f"{path}.{key}" if path else str(key)
+        yield name, value
+        yield from leaves(value, name)

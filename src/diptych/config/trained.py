@@ -1,0 +1,51 @@
+"""From a checkpoint to the objects that it describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from omegaconf import DictConfig, OmegaConf
+
+from diptych.config import building, checking
+from diptych.config.earlier_configs import upgraded
+from diptych.parallel import checkpoints
+from diptych.parallel.sharded_checkpoints import is_sharded
+
+
+def config_of(checkpoint: dict[str, Any]) -> DictConfig:
+    """The composed, unresolved config of the run that wrote the checkpoint, in this version's names."""
+    return upgraded(OmegaConf.create(checkpoints.config_text(checkpoint)))
+
+
+def build_trained(
+    trained: DictConfig, data: DictConfig, data_dir: str, split: str
+) -> tuple[L.LightningDataModule, L.LightningModule]:
+    """The datamodule of `data`, set to score `split`, and the system that a checkpoint's config describes, both without
+    having read or loaded anything.
+
+    Raises:
+        ValueError: they do not fit each other, or the config names what a checkpoint may not.
+    """
+    merged = {
+        "system": trained.system,
+        "data": data,
+        "data_dir": data_dir,
+        "seed": trained.seed,
+        "trainer": {"max_steps": trained.trainer.max_steps},  # the scheduler's length is an interpolation of it
+    }
+    merged = OmegaConf.create(merged)
+    checking.check_data_fits_system(merged)
+    merged = checking.check_untrusted(merged)
+    datamodule = building.build(merged.data)
+    datamodule.test_split = split
+    return datamodule, building.build(merged.system)
+
+
+def checkpoint_path(given: str) -> Path:
+    """The checkpoint's file; of a run directory its best one."""
+    path = Path(given)
+    if path.is_dir() and not is_sharded(path):
+        path = path / "checkpoints" / "best.ckpt"
+    return path

@@ -1,0 +1,78 @@
+"""A trained CIR system as a photo encoder: the checkpoint says by itself which model it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch.nn.functional as F
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from diptych.config import building, checking, resolvers
+from diptych.config.trained import checkpoint_path, config_of
+from diptych.models.composers.good4cir_composer import Good4CIRComposer
+from diptych.parallel import checkpoints
+from diptych.photos.photo_transform import PhotoTransform
+
+_PREFIX = "model."  # of the model's weights in a checkpoint of the CIR system
+
+
+class TrainedEncoder(nn.Module):
+    """A PhotoEncoder out of a checkpoint that `train.py` wrote for a CIR system, or of a run directory, whose best one
+    is taken. Photos are embedded as that system embeds its gallery.
+
+    Nothing is read before `transform` or `load`, which raise ValueError where the checkpoint is missing, damaged, not
+    of a CIR system, or names classes that a checkpoint may not name.
+    """
+
+    def __init__(self, checkpoint: str | Path) -> None:
+        super().__init__()
+        self.checkpoint = checkpoint_path(str(checkpoint))
+        self.model: nn.Module | None = None
+
+    @property
+    def input_files(self) -> Sequence[Path]:
+        """The checkpoint: what a run leaves under the same name decides the embeddings."""
+        return (self.checkpoint,)
+
+    @property
+    def transform(self) -> Callable[[Tensor], Tensor]:
+        """uint8 pixels (3, H, W) to uint8 pixels (3, S, S)."""
+        return PhotoTransform(building.build(self._settings.backbone.preprocessing, _convert_="all").image)
+
+    def load(self) -> None:
+        """Builds the model, loads its weights and switches to evaluation."""
+        model = building.build(self._settings, _convert_="all")
+        weights = checkpoints.load(self.checkpoint).get("state_dict", {})
+        own = {key.removeprefix(_PREFIX): value for key, value in weights.items() if key.startswith(_PREFIX)}
+        checkpoints.load_weights(model, {"state_dict": own}, self.checkpoint)
+        self.model = model
+        self.eval().requires_grad_(False)
+
+    def embed_images(self, inputs: Tensor) -> Tensor:
+        """L2-normalised float32 embeddings (B, E) of transformed photos (B, 3, S, S)."""
+        pixels = inputs.to(self.model.backbone.mean.device)
+        return self.model.embed_image(self.model.backbone.encode_image(pixels)).float()
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """L2-normalised float32 embeddings (B, E); what is longer than the context loses its end.
+
+        Raises:
+            ValueError: the system compares pictures in a space without texts (good4cir's).
+        """
+        if isinstance(self.model, Good4CIRComposer):
+            raise ValueError(f"{self.checkpoint}: its model compares pictures before texts join; it embeds no texts")
+        tokens = self.model.backbone.preprocessing.tokenize(texts).to(self.model.backbone.mean.device)
+        return F.normalize(self.model.backbone.encode_text(tokens).embedding.float(), dim=-1)
+
+    @cached_property
+    def _settings(self) -> DictConfig:
+        """The config of the checkpoint's model, resolved and safe to build."""
+        resolvers.register_resolvers()
+        config = config_of(checkpoints.load(self.checkpoint))
+        if OmegaConf.select(config, "system.model.backbone.preprocessing") is None:
+            raise ValueError(f"{self.checkpoint} holds no image backbone; name a checkpoint of a CIR system")
+        plain = OmegaConf.to_container(config.system.model, resolve=True)
+        return checking.check_untrusted(OmegaConf.create({"system": {"model": plain}})).system.model

@@ -1,0 +1,224 @@
+"""Captions of news photos: articles, evidence, what the fuser reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor
+
+from diptych.contracts.models import Movable
+from diptych.contracts.retrieval import GalleryImage
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """One news article as published: its text may hold line breaks and other control characters.
+
+    `url`, `title`, `text` and `date` (ISO 8601, UTC) are empty where the publication has none. `image_ids` are the
+    photos printed with it, in its order.
+    """
+
+    article_id: str
+    url: str
+    title: str
+    text: str
+    date: str
+    image_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewsQuery:
+    """A news photo that is to be captioned. The photo's own id is the query id.
+
+    `reference_captions` holds every ground truth in file order, and is empty on splits whose answers are hidden.
+    `article_id` and `image_id` are the annotated article and the database photo printed with it; None where the
+    annotation names none, and on hidden splits.
+    """
+
+    query_id: str
+    reference_captions: tuple[str, ...] = ()
+    article_id: str | None = None
+    image_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A database photo proposed for a query, with the article it was printed with (None: not known)."""
+
+    image_id: str
+    article_id: str | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A contiguous span of an article's text that was chosen as evidence: `article.text[start:end]`.
+
+    `score` is the best similarity to a query of evidence selection; None for text that is taken whatever it says: the
+    first and last sentences, or the whole of a short article.
+    """
+
+    start: int
+    end: int
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """The names, dates and numbers of an article, each list without repetition and in a fixed order."""
+
+    people: tuple[str, ...] = ()
+    organisations: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the fuser is told about one photo beside the picture's own description.
+
+    `article_id` is None when there was no article to take; then `text` and `title` are empty. `text` is what stands in
+    the prompt: the chosen chunks in the article's order, joined by blanks.
+    """
+
+    article_id: str | None = None
+    title: str = ""
+    date: str = ""
+    text: str = ""
+    chunks: tuple[Chunk, ...] = ()
+    facts: KeyFacts = KeyFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class FusionExample:
+    """One photo ready for the fuser. `prompt_ids` end where the completion begins; `completion_ids` carry the loss and
+    end with the token that ends a turn. They are empty where the answer is hidden.
+    """
+
+    query_id: str
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionItem:
+    """One generated caption with all that metrics and reports look at.
+
+    `evidence_text` is all text of the article that the prompt held (title, facts and chunks); `image_path` the query
+    photo; both may be missing when captions come from a file.
+    """
+
+    query_id: str
+    caption: str
+    reference_captions: tuple[str, ...] = ()
+    evidence_text: str | None = None
+    image_path: Path | None = None
+
+
+class ArticleLookup(Protocol):
+    """Articles by id, read when asked for; `source` is the file that they come from."""
+
+    source: Path
+
+    def __contains__(self, article_id: object) -> bool:
+        """Whether there is an article of this id."""
+
+    def __getitem__(self, article_id: str) -> Article:
+        """The article; ValueError if there is none."""
+
+    def article_ids_of_image(self, image_id: str) -> Sequence[str]:
+        """The articles that a photo was printed with, in their order; none for an unknown photo."""
+
+
+@runtime_checkable
+class NewsSource(Protocol):
+    """News photos and articles on disk. Construction reads nothing; every method may raise ValueError naming file,
+    line or key. `prepare`, where there is one, makes what can be made.
+    """
+
+    name: str
+    root: Path
+    docs_page: str
+    splits: tuple[str, ...]
+
+    def articles(self, show_progress: bool = True) -> ArticleLookup:
+        """The articles by id."""
+
+    def queries(self, split: str) -> Sequence[NewsQuery]:
+        """The photos to caption, in file order."""
+
+    def answers_hidden(self, split: str) -> bool:
+        """Whether the split has no reference captions."""
+
+    def image_path(self, split: str, query_id: str) -> Path:
+        """The file of a query photo, always inside `root`. It need not exist."""
+
+    def database_image_path(self, image_id: str) -> Path:
+        """The file of a photo printed with an article, always inside `root`. It need not exist."""
+
+    def gallery(self) -> Iterable[GalleryImage]:
+        """Every photo printed with an article once, in a fixed order."""
+
+
+@dataclass(frozen=True)
+class FusionBatch(Movable):
+    """A packed training batch: several examples share a row, and none sees another.
+
+    `input_ids`, `position_ids`, `labels` and `segments` are int64 (B, L). Positions restart at 0 with each example;
+    `labels` hold the token itself where it is to be predicted from the tokens before it in its example, else -100;
+    `segments` number a row's examples from 1, and are 0 on padding. Padded batches have one example a row.
+    """
+
+    query_ids: tuple[str, ...]
+    input_ids: Tensor
+    position_ids: Tensor
+    labels: Tensor
+    segments: Tensor
+
+
+@dataclass(frozen=True)
+class PromptBatch(Movable):
+    """Prompts padded on the left, longest first: `input_ids` and `attention_mask` int64 (B, L)."""
+
+    query_ids: tuple[str, ...]
+    input_ids: Tensor
+    attention_mask: Tensor
+
+
+@runtime_checkable
+class SentenceEncoder(Protocol):
+    """Short texts to vectors that can be compared by their dot product; `name` stands for what decides them."""
+
+    name: str
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """L2-normalised float32 embeddings (N, E), in the order of the texts."""
+
+
+@runtime_checkable
+class FactExtractor(Protocol):
+    """Texts to their names, dates and numbers; `name` stands for what decides them."""
+
+    name: str
+
+    def extract(self, texts: Sequence[str]) -> list[KeyFacts]:
+        """The facts of each text, in the order of the texts."""
+
+
+class TextTokenizer(Protocol):
+    """What parts need of a language model's tokenizer."""
+
+    eos_token_id: int
+    pad_token_id: int | None
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of a text."""
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+        """The text of token ids."""

@@ -1,0 +1,202 @@
+"""Composed image retrieval: triplets, queries, galleries, what a ranking found, what a metric says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from diptych.contracts.models import ImageFeatures, Movable, TextFeatures, TextTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Triplet:
+    """One training record: `reference_image` changed as `modification_texts` say gives `target_image`.
+
+    Images are named by ids that the source of the record resolves (`TripletSource.image_path`). `modification_texts`
+    holds every wording of the record, in file order; the caption policy of the datamodule chooses among them. Triplets
+    of one `group` (a hotel, CIRR's image set) show look-alikes; empty where a source knows none.
+    """
+
+    query_id: str
+    reference_image: str
+    modification_texts: tuple[str, ...]
+    target_image: str
+    distractors: tuple[str, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One evaluation record. `text` is the modification text as the protocol renders it (template, joined captions).
+
+    `target_image` is None and `relevant_ids` empty on splits whose answers are hidden. `relevant_ids` holds all
+    accepted answers, the target among them; `group_member_ids` CIRR's six look-alikes, the reference among them.
+    `aspects` are the groups that per-aspect metrics report: CIRCO's semantic aspects, or `changes_2` and the like.
+    """
+
+    query_id: str
+    reference_image: str
+    text: str
+    target_image: str | None = None
+    relevant_ids: tuple[str, ...] = ()
+    group_member_ids: tuple[str, ...] = ()
+    aspects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryImage:
+    """One image that can be found, under the id that queries and submission files use."""
+
+    image_id: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationProtocol:
+    """What a number means: two results are comparable when their protocols (and galleries) are equal.
+
+    `gallery`, `text_template` and `caption_joining` describe in words what the source has done; the rest drives the
+    evaluation. `average_of` names the metrics whose mean is `average`; `aspect_metrics` those reported per aspect.
+    `partial` is None, or `n/N` when images were missing and `data.on_missing=drop` let the run go on.
+    """
+
+    name: str
+    version: int
+    gallery: str
+    exclude_reference: bool
+    text_template: str
+    caption_joining: str
+    recall_ks: tuple[int, ...]
+    subset_ks: tuple[int, ...] = ()
+    map_ks: tuple[int, ...] = ()
+    primary_metric: str = "recall_at_1"
+    average_of: tuple[str, ...] = ()
+    aspect_metrics: tuple[str, ...] = ()
+    answers_hidden: bool = False
+    partial: str | None = None
+
+    def describe(self) -> str:
+        """One line for tables and logs, for example `cirr_val v1 @partial(2296/2297)`."""
+        suffix = f" @partial({self.partial})" if self.partial else ""
+        return f"{self.name} v{self.version}{suffix}"
+
+
+@runtime_checkable
+class TripletSource(Protocol):
+    """A dataset on disk. Construction reads nothing; every method may raise ValueError naming file, line or key.
+
+    `docs_page` is the page under docs/ that says how to get the data; `splits` the names that the methods accept.
+    """
+
+    name: str
+    root: Path
+    docs_page: str
+    splits: tuple[str, ...]
+
+    def triplets(self, split: str) -> Sequence[Triplet]:
+        """Training records of the split, in file order."""
+
+    def queries(self, split: str) -> Sequence[Query]:
+        """Evaluation records of the split, in file order, with unique query ids. Reads annotations only."""
+
+    def gallery(self, split: str) -> Sequence[GalleryImage]:
+        """The images that the split's queries search, in a fixed order (ties go to the earlier one)."""
+
+    def protocol(self, split: str) -> EvaluationProtocol:
+        """How the split is scored."""
+
+    def image_path(self, split: str, image_id: str) -> Path:
+        """The file of an image named by a triplet or query of the split; always inside `root`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankedQuery:
+    """What ranking found for one query; all ranks are 1-based positions in the protocol's filtered ranking.
+
+    `ranked_ids` and `scores` are the first results (50, or the whole gallery if that is smaller). `target_rank` is the
+    exact rank of the target, `relevant_ranks` the exact ranks of all relevant ids, ascending, without those that are
+    not in the ranking; `num_relevant` counts all of them. `subset_rank` is the target's rank among the other group
+    members. Scoring a prediction file, a target outside the given list has the rank None.
+    """
+
+    query_id: str
+    ranked_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    target_rank: int | None
+    relevant_ranks: tuple[int, ...]
+    num_relevant: int
+    subset_rank: int | None = None
+    subset_ids: tuple[str, ...] = ()
+    aspects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What one protocol scores: queries against a gallery. `reference_paths` are the queries' files by image id."""
+
+    name: str
+    queries: Sequence[Query]
+    gallery: Sequence[GalleryImage]
+    protocol: EvaluationProtocol
+    reference_paths: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class TripletBatch(Movable):
+    """A training batch. `reference`, `target` and `distractors` are uint8 pixels (N, 3, H, W), or cached features.
+
+    `*_keys` identify images: equal keys mean the same file and, within a batch, the same pixels. An image that occurs
+    twice is encoded once, and the loss masks equal targets, so that an image is never its own negative. `distractors`
+    may be None or hold any number of images for the whole batch.
+    """
+
+    query_ids: tuple[str, ...]
+    reference: Tensor | ImageFeatures
+    target: Tensor | ImageFeatures
+    text: TextTokens | TextFeatures
+    reference_keys: Tensor
+    target_keys: Tensor
+    distractors: Tensor | ImageFeatures | None = None
+    distractor_keys: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class QueryBatch(Movable):
+    """An evaluation batch of queries; `positions` (B,) are their places in the split's list of queries."""
+
+    positions: Tensor
+    reference: Tensor
+    text: TextTokens
+
+
+@dataclass(frozen=True)
+class GalleryBatch(Movable):
+    """An evaluation batch of gallery images; `positions` (B,) are their places in the gallery."""
+
+    positions: Tensor
+    pixels: Tensor
+
+
+@dataclass(frozen=True)
+class ContrastiveEmbeddings(Movable):
+    """What the contrastive loss compares, all L2-normalised: `query` and `target` (B, E), and the extra negatives."""
+
+    query: Tensor
+    target: Tensor
+    reference: Tensor | None = None
+    distractors: Tensor | None = None
+
+
+@dataclass
+class MetricValues:
+    """One metric over the queries: `values` (Q,) per query, NaN where it does not apply, and how they are summed up.
+
+    `reduction` is `mean` or `median`, over the values that are not NaN.
+    """
+
+    values: Tensor
+    reduction: str = field(default="mean")

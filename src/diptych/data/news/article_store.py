@@ -1,0 +1,282 @@
+"""Articles on disk: hundreds of thousands are read once, one by one, into an SQLite file, and then looked up there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from diptych.contracts.news import Article
+from diptych.data.news.news_database import NO_ARTICLE, stream_articles
+from diptych.storage.file_lock import locked
+
+log = logging.getLogger(__name__)
+
+DOCS_PAGE = "docs/openevents.md"
+_FORMAT = 1  # raise it when the same source begins to give another store
+_TABLES = (
+    "CREATE TABLE article (position INTEGER PRIMARY KEY, article_id TEXT NOT NULL UNIQUE, url TEXT NOT NULL,"
+    " title TEXT NOT NULL, text TEXT NOT NULL, date TEXT NOT NULL)",
+    "CREATE TABLE image (position INTEGER, place INTEGER, image_id TEXT NOT NULL, PRIMARY KEY (position, place))"
+    " WITHOUT ROWID",
+    "CREATE TABLE facts (json TEXT NOT NULL)",
+)
+
+
+class ArticleStore:
+    """The articles of one `database.json`, looked up by id in an SQLite file that is made from it once.
+
+    - Opening reads a line of facts; articles are read when asked for, and none is kept in memory.
+    - The file belongs to the source's size and modification time: when they differ it is made anew. It appears in one
+      step, complete; several processes that need it at once wait for the one that makes it.
+    - A store can be pickled, and used by forked workers and threads: each opens the file for itself, read-only.
+    - What becomes of the published texts, and what `gaps` counts, is said in `stream_articles`.
+
+    Iteration and `in` are over article ids; `articles()` gives the records.
+    """
+
+    def __init__(self, source: Path, file: Path, facts: dict[str, Any]) -> None:
+        """Use `open`."""
+        self.source, self.file = source, file
+        self._facts = facts
+        self._own = threading.local()
+
+    @classmethod
+    def open(cls, source: str | Path, folder: str | Path | None = None, show_progress: bool = True) -> ArticleStore:
+        """The store of a `database.json`; makes it if it is not there, out of date or damaged, with a progress bar.
+
+        It lies beside the source, as `database.articles.sqlite`, or in `folder` under a name of the source's own.
+
+        Raises:
+            ValueError: the source is absent or breaks the format (names line, article and key); or the store cannot be
+                written.
+        """
+        source = Path(source)
+        stamp = _stamp(source)
+        file = _store_file(source, folder)
+        facts = _current_facts(file, stamp)
+        if facts is None:
+            with _only_writer(file):
+                facts = _current_facts(file, stamp)  # another process may have made it meanwhile
+                if facts is None:
+                    _make(source, file, stamp, show_progress)
+                    facts = _current_facts(file, stamp)
+        if facts is None:
+            raise ValueError(f"{file} was made but cannot be read back; is the disk full or failing?")
+        return cls(source, file, facts)
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.source, self.file, self._facts)
+
+    def __len__(self) -> int:
+        return self._facts["num_articles"]
+
+    @property
+    def num_images(self) -> int:
+        """The number of different photos printed with the articles."""
+        return self._facts["num_images"]
+
+    @property
+    def gaps(self) -> dict[str, int]:
+        """How many articles lack something, by what they lack (see `stream_articles`)."""
+        return dict(self._facts["gaps"])
+
+    def __contains__(self, article_id: object) -> bool:
+        return isinstance(article_id, str) and bool(
+            self._rows("SELECT 1 FROM article WHERE article_id = ?", (article_id,))
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        """Article ids in file order."""
+        for (article_id,) in self._stream("SELECT article_id FROM article ORDER BY position"):
+            yield article_id
+
+    def __getitem__(self, article_id: str) -> Article:
+        """The article; ValueError naming the store if there is none of this id."""
+        rows = self._rows("SELECT * FROM article WHERE article_id = ?", (article_id,))
+        if not rows:
+            hint = f" ({NO_ARTICLE!r} stands for a missing article)" if article_id == NO_ARTICLE else ""
+            raise ValueError(f"{self.source} holds no article {article_id!r}{hint}; looked in its store {self.file}")
+        return self._article(rows[0])
+
+    def articles(self) -> Iterator[Article]:
+        """Every article, in file order, one in memory at a time."""
+        return map(self._article, self._stream("SELECT * FROM article ORDER BY position"))
+
+    def image_ids(self) -> Iterator[str]:
+        """Every photo once, in the order of its first article."""
+        query = "SELECT image_id FROM image GROUP BY image_id ORDER BY MIN(position), MIN(place)"
+        for (image_id,) in self._stream(query):
+            yield image_id
+
+    def articles_of_image(self, image_id: str) -> tuple[Article, ...]:
+        """The articles that a photo is printed with, in file order: one, in the published set.
+
+        Raises:
+            ValueError: none; names the store.
+        """
+        return tuple(self[article_id] for article_id in self.article_ids_of_image(image_id))
+
+    def article_ids_of_image(self, image_id: str) -> tuple[str, ...]:
+        """As `articles_of_image`, the ids alone."""
+        rows = self._rows(
+            "SELECT DISTINCT article_id, position FROM image JOIN article USING (position) WHERE image_id = ?"
+            " ORDER BY position",
+            (image_id,),
+        )
+        if not rows:
+            raise ValueError(f"{self.source} holds no article with the image {image_id!r}; looked in {self.file}")
+        return tuple(article_id for article_id, _ in rows)
+
+    def _article(self, row: tuple) -> Article:
+        position, *texts = row
+        images = self._rows("SELECT image_id FROM image WHERE position = ? ORDER BY place", (position,))
+        return Article(*texts, image_ids=tuple(image_id for (image_id,) in images))
+
+    def _rows(self, query: str, values: tuple) -> list[tuple]:
+        return list(self._stream(query, values))
+
+    def _stream(self, query: str, values: tuple = ()) -> Iterator[tuple]:
+        try:
+            yield from self._connection().execute(query, values)
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{self.file} cannot be read ({error}); delete it, and it is made again") from None
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's own connection; what a forked worker inherits is replaced."""
+        if getattr(self._own, "process", None) != os.getpid():
+            connection = _connect(self.file)
+            if _facts(connection) != self._facts:
+                connection.close()
+                raise ValueError(f"{self.file} was made anew since this store was opened; open it again")
+            self._own.connection, self._own.process = connection, os.getpid()
+        return self._own.connection
+
+
+# ---------------------------------------------------------------------------------------------------- files
+
+
+def _stamp(source: Path) -> dict[str, int]:
+    """What a store must carry to belong to the source as it is now."""
+    try:
+        status = source.stat()
+    except OSError as error:
+        raise ValueError(f"{source} cannot be read ({error.strerror}); {DOCS_PAGE} says where it belongs") from None
+    return {"format": _FORMAT, "source_size": status.st_size, "source_mtime_ns": status.st_mtime_ns}
+
+
+def _store_file(source: Path, folder: str | Path | None) -> Path:
+    if folder is None:
+        return source.with_name(f"{source.stem}.articles.sqlite")
+    digest = hashlib.sha256(os.fsencode(source.absolute())).hexdigest()[:8]  # two sets may share the folder
+    return Path(folder) / f"{source.stem}-{digest}.articles.sqlite"
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    # Immutable: the file is replaced, never changed, so it needs no locks and may lie on a read-only disk.
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+
+
+def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
+    return json.loads(connection.execute("SELECT json FROM facts").fetchone()[0])
+
+
+def _current_facts(file: Path, stamp: dict[str, int]) -> dict[str, Any] | None:
+    """The facts of the store if it is there, whole, and carries the stamp."""
+    if not file.is_file():
+        return None
+    try:
+        with closing(_connect(file)) as connection:
+            facts = _facts(connection)
+    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+        log.warning("%s is damaged (%s); making it again", file, error)
+        return None
+    if stamp.items() <= facts.items():
+        return facts
+    log.info("%s was made from another state of its source; making it again", file)
+    return None
+
+
+@contextmanager
+def _only_writer(file: Path) -> Iterator[None]:
+    """Lets one process at a time make the store, and removes what killed ones have left."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(file.with_name(f"{file.name}.lock")))
+        except OSError as error:
+            raise _cannot_make(file, error.strerror) from None
+        for left_behind in file.parent.glob(f"{file.name}.*.tmp"):
+            left_behind.unlink(missing_ok=True)
+        yield
+
+
+def _cannot_make(file: Path, reason: object) -> ValueError:
+    return ValueError(
+        f"{file} cannot be made ({reason}); it needs about the room of the articles' file. To have it elsewhere, name a"
+        " folder: `prepared`"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- making
+
+
+def _make(source: Path, file: Path, stamp: dict[str, int], show_progress: bool) -> None:
+    """Write the store beside its place and move it there once it is complete and on the disk."""
+    temporary = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    log.info("articles of %s are put into %s, once", source, file)
+    gaps: Counter[str] = Counter()
+    bar = Progress(console=Console(stderr=True), disable=not show_progress)
+    try:
+        with closing(sqlite3.connect(temporary, isolation_level=None)) as connection, bar:
+            with bar.open(source, "rb", description=f"reading {source.name}") as database:
+                _fill(connection, stream_articles(database, source, gaps))
+            if _stamp(source) != stamp:
+                raise ValueError(f"{source} changed while it was read; run this again")
+            _finish(connection, stamp, gaps)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(file)
+    except (OSError, sqlite3.OperationalError) as error:
+        raise _cannot_make(file, error) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    if gaps:
+        log.warning("%s: articles that lack something: %s", source, ", ".join(f"{key} {gaps[key]:,}" for key in gaps))
+
+
+def _fill(connection: sqlite3.Connection, articles: Iterable[tuple[str, Article]]) -> None:
+    for setting in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE", "cache_size = -32768"):
+        connection.execute(f"PRAGMA {setting}")  # nobody sees the file before it is complete: no way back needed
+    connection.execute("BEGIN")
+    for table in _TABLES:
+        connection.execute(table)
+    for position, (where, article) in enumerate(articles):
+        texts = (article.article_id, article.url, article.title, article.text, article.date)
+        try:
+            connection.execute("INSERT INTO article VALUES (?, ?, ?, ?, ?, ?)", (position, *texts))
+        except sqlite3.IntegrityError:
+            raise ValueError(f"{where}: the id occurs twice in the file; ids must be unique") from None
+        images = ((position, place, image_id) for place, image_id in enumerate(article.image_ids))
+        connection.executemany("INSERT INTO image VALUES (?, ?, ?)", images)
+
+
+def _finish(connection: sqlite3.Connection, stamp: dict[str, int], gaps: Counter[str]) -> None:
+    connection.execute("CREATE INDEX article_of_image ON image (image_id)")
+    counts = "SELECT (SELECT COUNT(*) FROM article), (SELECT COUNT(DISTINCT image_id) FROM image)"
+    num_articles, num_images = connection.execute(counts).fetchone()
+    facts = {**stamp, "num_articles": num_articles, "num_images": num_images, "gaps": gaps}
+    connection.execute("INSERT INTO facts VALUES (?)", (json.dumps(facts),))
+    connection.execute("COMMIT")

@@ -1,0 +1,158 @@
+"""From a photo's article and base caption to its prompt: facts, evidence within a budget of tokens, token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from diptych.contracts.news import Article, Evidence, FactExtractor, KeyFacts, NewsQuery
+from diptych.data.news.evidence import EvidenceRequest, EvidenceSelector, evidence_queries
+from diptych.data.news.fusion_cache import PreparedQuery
+from diptych.data.news.prompt import PromptTemplate
+
+_JOINING = 8  # tokens kept free: texts that are joined can have a few more than they have one by one
+_SHOWN = 5
+
+
+class PromptTokenizer(Protocol):
+    """What preparing needs of a language model's tokenizer (`models.chat_tokenizer.ChatTokenizer`)."""
+
+    def encode_prompts(self, messages: Sequence[str]) -> list[list[int]]:
+        """Token ids of rendered prompts."""
+
+    def encode_completions(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of completions, with the token that ends the turn."""
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text."""
+
+
+@dataclass(frozen=True, slots=True)
+class FusionInput:
+    """One photo with what retrieval and captioning found for it; `article` is None when there is none."""
+
+    query: NewsQuery
+    base_caption: str
+    article: Article | None
+    gaps: tuple[str, ...] = ()
+
+
+class FusionPreparation:
+    """Chooses evidence and builds prompts, for training and inference alike.
+
+    `max_prompt_tokens` bounds every prompt, counted with the model's tokenizer: evidence is cut to fit, instructions
+    never are. `whole_article` takes the article from its start instead of choosing chunks.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PromptTokenizer,
+        prompt: PromptTemplate,
+        selector: EvidenceSelector,
+        facts: FactExtractor,
+        max_prompt_tokens: int,
+        whole_article: bool = False,
+    ) -> None:
+        if max_prompt_tokens < 1:
+            raise ValueError(f"data.preparation.max_prompt_tokens={max_prompt_tokens} must be positive")
+        self.tokenizer, self.prompt, self.selector, self.facts = tokenizer, prompt, selector, facts
+        self.max_prompt_tokens, self.whole_article = max_prompt_tokens, whole_article
+
+    def with_whole_article(self) -> FusionPreparation:
+        """The same, but with the article from its start."""
+        return FusionPreparation(
+            self.tokenizer, self.prompt, self.selector, self.facts, self.max_prompt_tokens, whole_article=True
+        )
+
+    def prepare(self, inputs: Sequence[FusionInput]) -> list[PreparedQuery]:
+        """Every photo's prompt and completions, in the order of `inputs`; one call of each model for all of them.
+
+        Raises:
+            ValueError: the prompt of some photos leaves no room for evidence even so; they are counted and named.
+        """
+        bare = self._without_text(inputs)
+        messages = [
+            self.prompt.message(item.base_caption, evidence) for item, evidence in zip(inputs, bare, strict=True)
+        ]
+        fixed = [len(ids) for ids in self.tokenizer.encode_prompts(messages)]
+        self._check_room(inputs, fixed)
+        budgets = [self.max_prompt_tokens - tokens - _JOINING for tokens in fixed]
+        evidence = self._with_text(inputs, bare, budgets)
+        messages = [self.prompt.message(item.base_caption, e) for item, e in zip(inputs, evidence, strict=True)]
+        prompts = self.tokenizer.encode_prompts(messages)
+        for position, ids in enumerate(prompts):
+            if len(ids) > self.max_prompt_tokens:  # rare: joining cost more than was kept free
+                evidence[position], prompts[position] = self._shorter(
+                    inputs[position], bare[position], budgets[position], len(ids) - self.max_prompt_tokens
+                )
+        return [
+            PreparedQuery(
+                query_id=item.query.query_id,
+                base_caption=item.base_caption,
+                evidence=chosen,
+                reference_captions=item.query.reference_captions,
+                prompt_ids=tuple(ids),
+                completion_ids=tuple(map(tuple, self.tokenizer.encode_completions(item.query.reference_captions))),
+                gaps=item.gaps,
+            )
+            for item, chosen, ids in zip(inputs, evidence, prompts, strict=True)
+        ]
+
+    def _without_text(self, inputs: Sequence[FusionInput]) -> list[Evidence]:
+        """Everything of the evidence but the text."""
+        articles = {item.article.article_id: item.article for item in inputs if item.article is not None}
+        found = self.facts.extract([f"{article.title}\n{article.text}" for article in articles.values()])
+        facts = dict(zip(articles, found, strict=True))
+        return [_bare(item.article, facts) for item in inputs]
+
+    def _with_text(
+        self, inputs: Sequence[FusionInput], bare: Sequence[Evidence], budgets: Sequence[int]
+    ) -> list[Evidence]:
+        requests = [
+            EvidenceRequest(
+                article_text=item.article.text if item.article is not None else "",
+                queries=evidence_queries(item.base_caption, evidence.title, evidence.facts),
+                max_tokens=max(0, budget),
+                whole=self.whole_article,
+            )
+            for item, evidence, budget in zip(inputs, bare, budgets, strict=True)
+        ]
+        chosen = self.selector.select(requests, self.tokenizer.count)
+        return [
+            replace(
+                evidence,
+                chunks=chunks,
+                text=" ".join(" ".join(request.article_text[chunk.start : chunk.end].split()) for chunk in chunks),
+            )
+            for evidence, request, chunks in zip(bare, requests, chosen, strict=True)
+        ]
+
+    def _shorter(self, item: FusionInput, bare: Evidence, budget: int, excess: int) -> tuple[Evidence, list[int]]:
+        while True:
+            budget -= excess + _JOINING
+            (evidence,) = self._with_text([item], [bare], [budget])
+            (ids,) = self.tokenizer.encode_prompts([self.prompt.message(item.base_caption, evidence)])
+            excess = len(ids) - self.max_prompt_tokens
+            if excess <= 0:
+                return evidence, ids
+            if budget <= 0:
+                self._check_room([item], [len(ids)])
+
+    def _check_room(self, inputs: Sequence[FusionInput], fixed: Sequence[int]) -> None:
+        full = [
+            item.query.query_id for item, tokens in zip(inputs, fixed, strict=True) if tokens > self.max_prompt_tokens
+        ]
+        if full:
+            more = ", ..." if len(full) > _SHOWN else ""
+            raise ValueError(
+                f"{len(full)} of {len(inputs)} photos have prompts over data.preparation.max_prompt_tokens="
+                f"{self.max_prompt_tokens} without any evidence, the longest {max(fixed)} tokens: "
+                f"{', '.join(full[:_SHOWN])}{more}; raise it, or choose a shorter prompt"
+            )
+
+
+def _bare(article: Article | None, facts: Mapping[str, KeyFacts]) -> Evidence:
+    if article is None:
+        return Evidence()
+    return Evidence(article.article_id, article.title, article.date, facts=facts[article.article_id])

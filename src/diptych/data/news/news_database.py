@@ -1,0 +1,75 @@
+"""`database.json` as OpenEvents V1 publishes it: one object, article id to url, date, title, images and content."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from diptych.contracts.news import Article
+from diptych.data.annotations import Record
+from diptych.data.news.json_stream import stream_members
+
+NO_ARTICLE = "#"  # what result files write where an article is missing: never an id
+HALF_PAIR = "half a surrogate pair"
+KEYS = ("url", "date", "title", "images", "content")
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
+def stream_articles(file: BinaryIO, path: Path, gaps: Counter[str]) -> Iterator[tuple[str, Article]]:
+    """Every article in file order, each with its place (file, line, id) for errors; one in memory at a time.
+
+    Texts are given as published, control characters included, except that half a surrogate pair, which no encoding can
+    write, becomes U+FFFD. A key that is absent or null gives an empty text or no images. `gaps` counts, as it goes, the
+    articles where a key is absent, null or blank, by key, and those with half pairs, under `HALF_PAIR`. `path` is what
+    errors call the file.
+
+    Raises:
+        ValueError: the file breaks the format; an id is blank or holds control characters; no article at all; or a key
+            that no article has. An id that occurs twice is for the caller to see.
+    """
+    seen: set[str] = set()
+    empty = True
+    for member in stream_members(file, path):
+        empty = False
+        where = f"{path}, line {member.line}, article {member.key!r:.80}"
+        if not isinstance(member.value, dict):
+            raise ValueError(f"{where}: expected an object with the keys {', '.join(KEYS)}; found {member.value!r:.80}")
+        record = Record(where, member.value)
+        seen |= member.value.keys()
+        yield where, _article(member.key, record, gaps)
+    if empty:
+        raise ValueError(f"{path}: no articles in it")
+    for key in KEYS:
+        if key not in seen:
+            raise ValueError(f"{path}: no article has the key {key!r}; the keys are: {', '.join(sorted(seen))}")
+
+
+def _article(article_id: str, record: Record, gaps: Counter[str]) -> Article:
+    _check_id(article_id, "the article's id", record)
+    texts = {key: record.text(key) if key in record else "" for key in ("url", "title", "content", "date")}
+    image_ids = record.texts("images") if "images" in record else ()
+    for image_id in image_ids:
+        _check_id(image_id, "key 'images': an id", record)
+    gaps.update(key for key, text in texts.items() if not text.strip())
+    if not image_ids:
+        gaps["images"] += 1
+    whole = {key: _without_halves(text) for key, text in texts.items()}
+    if whole != texts:
+        gaps[HALF_PAIR] += 1
+    return Article(article_id, whole["url"], whole["title"], whole["content"], whole["date"], image_ids)
+
+
+def _check_id(identifier: str, name: str, record: Record) -> None:
+    if not identifier.strip() or not identifier.isprintable() or identifier == NO_ARTICLE:
+        raise record.error(f"{name} is {identifier!r:.80}: ids are printable, not blank, and not {NO_ARTICLE!r}")
+
+
+def _without_halves(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _HALVES.sub("\ufffd", text)
+    return text

@@ -1,0 +1,64 @@
+"""A folder of images, with sub-folders, as something whose pictures can be embedded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from diptych.contracts.retrieval import GalleryImage
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm")
+
+
+class ImageFolder:
+    """The images below `root`, whatever the depth; hidden files and folders are left out. Ids are their paths relative
+    to it.
+
+    `groups` tells which images show look-alikes: `folder` (those of one sub-folder), the path of a JSON object from
+    image ids to labels, or None.
+    """
+
+    def __init__(self, root: str | Path, groups: str | None = None) -> None:
+        self.root, self.groups = Path(root), groups
+
+    def gallery(self) -> Sequence[GalleryImage]:
+        """Every image, sorted by id.
+
+        Raises:
+            ValueError: there is no such folder, or no image in it.
+        """
+        if not self.root.is_dir():
+            raise ValueError(f"{self.root} is no folder; name the one that holds the images")
+        found = [
+            GalleryImage(path.relative_to(self.root).as_posix(), path)
+            for path in self.root.rglob("*")
+            if path.suffix.lower() in SUFFIXES and path.is_file()
+        ]
+        visible = [image for image in found if not any(part.startswith(".") for part in image.image_id.split("/"))]
+        if not visible:
+            raise ValueError(f"{self.root} holds no image ({', '.join(SUFFIXES)})")
+        return sorted(visible, key=lambda image: image.image_id)
+
+    def group_of(self, image_ids: Sequence[str]) -> dict[str, str]:
+        """The label of each image; empty for all where there are no groups.
+
+        Raises:
+            ValueError: the file of labels is missing or no object of texts, or has none for an image.
+        """
+        if self.groups is None:
+            return dict.fromkeys(image_ids, "")
+        if self.groups == "folder":
+            return {image: image.rpartition("/")[0] or "." for image in image_ids}
+        try:
+            labels = json.loads(Path(self.groups).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"groups={self.groups} is neither `folder` nor a JSON file that can be read: {error}"
+            ) from None
+        if not isinstance(labels, dict) or not all(isinstance(label, str) and label for label in labels.values()):
+            raise ValueError(f"{self.groups} must hold a JSON object from image ids to labels, which are texts")
+        unlabelled = [image for image in image_ids if image not in labels]
+        if unlabelled:
+            raise ValueError(f"{self.groups} has no label for {len(unlabelled)} images, first {unlabelled[0]!r}")
+        return {image: labels[image] for image in image_ids}

@@ -1,0 +1,142 @@
+"""Hotel-CIR: hotel rooms with several sentences of difference, published with good4cir. Rooms has the same layout.
+
+Image ids are the last three segments of the published location, `<d1>/<d2>/<file>.jpg`. The files have no query id:
+`hotel-<position in the file>` takes its place.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet
+from diptych.data.annotations import (
+    Record,
+    check_split,
+    in_order,
+    load_records,
+    require_folder,
+    resolve_inside,
+    safe_relative,
+)
+
+log = logging.getLogger(__name__)
+
+_IMAGE_FOLDERS = {"train": "train", "val": "val_test", "test": "val_test"}
+
+
+class HotelCIR:
+    """Hotel-CIR on disk, as a `TripletSource`.
+
+    The defaults are good4cir's protocol: the gallery is the union of the split's references and targets, in the order
+    of first use, and the query's reference stays in its ranking. `exclude_reference` takes it out; `use_distractors`
+    adds the records' distractors to the gallery. Both stand in the protocol.
+
+    `difference` may be one string or a list of sentences; a query joins a list with blanks. Records without one are
+    left out and their number is logged. The aspect `changes_<n>` counts the sentences of a list, or the objects in
+    the record's optional list `changes`.
+    """
+
+    name = "hotel_cir"
+    docs_page = "docs/hotel_cir.md"
+    splits = ("train", "val", "test")
+
+    def __init__(self, root: str | Path, exclude_reference: bool = False, use_distractors: bool = False) -> None:
+        self.root = Path(root)
+        self._exclude_reference = exclude_reference
+        self._use_distractors = use_distractors
+        self._records: dict[str, list[tuple[Triplet, tuple[str, ...]]]] = {}
+
+    def triplets(self, split: str) -> list[Triplet]:
+        """The records in file order, with every wording and the distractors.
+
+        Raises:
+            ValueError: the file is absent, a record breaks the format, or none is left.
+        """
+        return [triplet for triplet, _ in self._read(split)]
+
+    def queries(self, split: str) -> list[Query]:
+        """The same records for evaluation: the text is every sentence, joined with blanks."""
+        return [
+            Query(
+                query_id=triplet.query_id,
+                reference_image=triplet.reference_image,
+                text=" ".join(triplet.modification_texts),
+                target_image=triplet.target_image,
+                relevant_ids=(triplet.target_image,),
+                aspects=aspects,
+            )
+            for triplet, aspects in self._read(split)
+        ]
+
+    def gallery(self, split: str) -> list[GalleryImage]:
+        """References and targets in the order of first use, then the distractors if they were asked for."""
+        triplets = self.triplets(split)
+        images = [image for triplet in triplets for image in (triplet.reference_image, triplet.target_image)]
+        if self._use_distractors:
+            images += [image for triplet in triplets for image in triplet.distractors]
+        return [GalleryImage(image, self.image_path(split, image)) for image in in_order(images)]
+
+    def protocol(self, split: str) -> EvaluationProtocol:
+        """`hotel_cir_<split>`, with gallery and exclusion as constructed."""
+        check_split(split, self.splits, "Hotel-CIR")
+        distractors = ", and their distractors" if self._use_distractors else ""
+        return EvaluationProtocol(
+            name=f"{self.name}_{split}",
+            version=1,
+            gallery=f"references and targets of hotel_{split}_data.json{distractors}",
+            exclude_reference=self._exclude_reference,
+            text_template="{difference}",
+            caption_joining="all sentences, joined with blanks",
+            recall_ks=(1, 5, 10, 50, 100),
+            aspect_metrics=("recall_at_1",),
+        )
+
+    def image_path(self, split: str, image_id: str) -> Path:
+        """The file of an image of the split, `images/train/<id>` or `images/val_test/<id>`."""
+        check_split(split, self.splits, "Hotel-CIR")
+        return resolve_inside(self.root / "images" / _IMAGE_FOLDERS[split], image_id)
+
+    def _read(self, split: str) -> list[tuple[Triplet, tuple[str, ...]]]:
+        check_split(split, self.splits, "Hotel-CIR")
+        if split not in self._records:
+            require_folder(self.root, "Hotel-CIR", self.docs_page)
+            path = self.root / "captions" / f"hotel_{split}_data.json"
+            records = load_records(path, self.docs_page)
+            pairs = [_pair(record, position) for position, record in enumerate(records)]
+            kept = [(triplet, aspects) for triplet, aspects in pairs if triplet.modification_texts]
+            if not kept:
+                raise ValueError(f"{path}: no record has a text under 'difference'")
+            if len(kept) < len(pairs):
+                log.warning("%s: left out %d records without a text", path, len(pairs) - len(kept))
+            self._records[split] = kept
+        return self._records[split]
+
+
+def _pair(record: Record, position: int) -> tuple[Triplet, tuple[str, ...]]:
+    triplet = Triplet(
+        query_id=f"hotel-{position}",
+        reference_image=_image_id(record, "query_image", record.name("query_image")),
+        modification_texts=record.wordings("difference"),
+        target_image=_image_id(record, "result_image", record.name("result_image")),
+        group=_image_id(record, "query_image", record.name("query_image")).rpartition("/")[0],
+        distractors=tuple(_image_id(record, "distractors", value) for value in record.names("distractors")),
+    )
+    if "changes" in record:
+        aspects = (f"changes_{len(record.objects('changes'))}",)
+    elif isinstance(record.data["difference"], list):
+        aspects = (f"changes_{len(triplet.modification_texts)}",)
+    else:
+        aspects = ()
+    return triplet, aspects
+
+
+def _image_id(record: Record, key: str, location: str) -> str:
+    """The last three segments of a URL or path."""
+    segments = location.split("#")[0].split("?")[0].split("/")[-3:]
+    try:
+        if len(segments) < 3 or not all(segments):
+            raise ValueError(f"{location!r} does not end in <folder>/<folder>/<file>")
+        return safe_relative("/".join(segments))
+    except ValueError as error:
+        raise record.error(f"key {key!r}: {error}") from None

@@ -1,0 +1,194 @@
+"""Training examples: triplets read, decoded and collated."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from diptych.contracts.models import ImageFeatures, Preprocessing, TextFeatures, TextTokens
+from diptych.contracts.retrieval import Triplet, TripletBatch, TripletSource
+from diptych.data.triplets.captions import choose_text
+from diptych.data.triplets.feature_cache import FeatureCache
+from diptych.data.triplets.presence import absent_files, complain_about
+from diptych.data.triplets.sampling import random_generator
+from diptych.photos.images import ImageReader
+
+log = logging.getLogger(__name__)
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class TripletExample:
+    """One drawn triplet: pixels uint8 (3, H, W), the chosen wording, and the keys of its images; or, of a frozen
+    backbone, the features of images and wording.
+    """
+
+    query_id: str
+    reference: Tensor | ImageFeatures
+    target: Tensor | ImageFeatures
+    text: str | TextFeatures
+    reference_key: int
+    target_key: int
+    distractors: tuple[Tensor | ImageFeatures, ...] = ()
+    distractor_keys: tuple[int, ...] = ()
+
+
+class TripletDataset(Dataset[TripletExample]):
+    """The triplets of one or several sources in a row; indexed by (position, draw) as `MixingSampler` gives them.
+
+    The wording is a function of `seed` and the draw, the augmentation of `seed`, the image and the global batch of
+    `draws_per_batch` draws, so workers and restarts change nothing, and an image looks the same wherever it occurs in
+    a batch. An image that cannot be read raises ValueError naming file, source and query. With `features` set, examples
+    hold cached features and no image is read.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[tuple[TripletSource, Sequence[Triplet]]],
+        split: str,
+        reader: ImageReader,
+        augmentation: Augmentation | None = None,
+        with_distractors: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.records = [(source, triplet) for source, triplets in sources for triplet in triplets]
+        self.split, self.reader, self.augmentation = split, reader, augmentation
+        self.with_distractors, self.seed = with_distractors, seed
+        self.draws_per_batch = 1
+        self.features: FeatureCache | None = None
+
+    def image_paths(self) -> list[Path]:
+        """The files of all images, each once."""
+        sources = {
+            (id(source), name): source
+            for source, triplet in self.records
+            for name in (triplet.reference_image, triplet.target_image, *self._distractors(triplet))
+        }
+        paths = (source.image_path(self.split, name) for (_, name), source in sources.items())
+        return list(dict.fromkeys(paths))
+
+    def texts(self) -> list[str]:
+        """All wordings, each once."""
+        return list(dict.fromkeys(text for _, triplet in self.records for text in triplet.modification_texts))
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: tuple[int, int]) -> TripletExample:
+        position, draw = key
+        source, triplet = self.records[position]
+        text = choose_text(triplet, random_generator(self.seed, draw))
+        names = (triplet.reference_image, triplet.target_image, *self._distractors(triplet))
+        paths = [source.image_path(self.split, name) for name in names]
+        try:
+            reference, target, *others = (self._image(path, draw // self.draws_per_batch) for path in paths)
+        except ValueError as error:
+            raise ValueError(f"{error} (query {triplet.query_id} of {source.name}, split {self.split})") from error
+        reference_key, target_key, *other_keys = (image_key(path) for path in paths)
+        words = text if self.features is None else self.features.text(text)
+        return TripletExample(
+            triplet.query_id, reference, target, words, reference_key, target_key, tuple(others), tuple(other_keys)
+        )
+
+    def _distractors(self, triplet: Triplet) -> tuple[str, ...]:
+        return triplet.distractors if self.with_distractors else ()
+
+    def _image(self, path: Path, batch: int) -> Tensor | ImageFeatures:
+        if self.features is not None:
+            return self.features.image(path)
+        return augmented(self.reader(path), self.augmentation, self.seed, batch, short_name(path))
+
+
+class TripletCollator:
+    """Examples to a `TripletBatch`; texts are padded to the batch's longest. Features become float32."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self.preprocessing = preprocessing
+
+    def __call__(self, examples: Sequence[TripletExample]) -> TripletBatch:
+        """The batch of these examples."""
+        distractors = [image for example in examples for image in example.distractors]
+        keys = [key for example in examples for key in example.distractor_keys]
+        return TripletBatch(
+            query_ids=tuple(example.query_id for example in examples),
+            reference=_stack_images([example.reference for example in examples]),
+            target=_stack_images([example.target for example in examples]),
+            text=self._stack_texts([example.text for example in examples]),
+            reference_keys=torch.tensor([example.reference_key for example in examples]),
+            target_keys=torch.tensor([example.target_key for example in examples]),
+            distractors=_stack_images(distractors) if distractors else None,
+            distractor_keys=torch.tensor(keys) if keys else None,
+        )
+
+    def _stack_texts(self, texts: Sequence[str | TextFeatures]) -> TextTokens | TextFeatures:
+        if isinstance(texts[0], str):
+            return self.preprocessing.tokenize(texts)
+        tokens, masks = ([getattr(text, name) for text in texts] for name in ("tokens", "mask"))
+        embedding = torch.stack([text.embedding for text in texts])
+        return TextFeatures(pad_sequence(tokens, True).float(), pad_sequence(masks, True), embedding.float())
+
+
+def _stack_images(images: Sequence[Tensor | ImageFeatures]) -> Tensor | ImageFeatures:
+    if isinstance(images[0], Tensor):
+        return torch.stack(images)
+    names = [item.name for item in fields(ImageFeatures)]
+    return ImageFeatures(*(torch.stack([getattr(image, name) for image in images]).float() for name in names))
+
+
+def complete_triplets(source: TripletSource, on_missing: str) -> list[Triplet]:
+    """The source's training triplets whose images are there; ValueError if `on_missing` is `error` and one is not."""
+    triplets = source.triplets("train")
+    names = {
+        name: source.image_path("train", name)
+        for triplet in triplets
+        for name in (triplet.reference_image, triplet.target_image, *triplet.distractors)
+    }
+    absent = absent_files(names)
+    if not absent:
+        return list(triplets)
+    complain_about(absent, len(names), source, "train", on_missing)
+    kept = [
+        replace(triplet, distractors=tuple(name for name in triplet.distractors if name not in absent))
+        for triplet in triplets
+        if not {triplet.reference_image, triplet.target_image} & absent.keys()
+    ]
+    if not kept:
+        raise ValueError(f"{source.root}: no training triplet of {source.name} has all its images")
+    log.warning("%s: %d of %d training triplets kept", source.name, len(kept), len(triplets))
+    return kept
+
+
+def short_name(path: Path) -> str:
+    """The last two parts of an image's path, by which its augmentation is drawn.
+
+    Not the whole path: the same data in another folder is trained on in the same way.
+    """
+    return "/".join(path.parts[-2:])
+
+
+def augmented(pixels: Tensor, augmentation: Augmentation | None, seed: int, batch: int, name: str) -> Tensor:
+    """The picture of this `short_name` as the global batch shows it, wherever it occurs there."""
+    if augmentation is None:
+        return pixels
+    return augmentation(pixels, random_generator(seed, batch, key_of_name(name)))
+
+
+@cache
+def image_key(path: Path) -> int:
+    """A 63-bit number for an image file: equal for the same path, in whichever source it is named."""
+    return key_of_name(str(path))
+
+
+def key_of_name(name: str) -> int:
+    """A 63-bit number, equal for equal names."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1

@@ -1,0 +1,80 @@
+"""What the caption metrics share: they take caption items, keep them all, and score them together at the end."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from diptych.contracts.news import CaptionItem
+from diptych.metrics.captions.record_metric import CaptionScores, RecordMetric
+
+_SHOWN_IDS = 10
+
+
+class CaptionMetric(RecordMetric):
+    """Base of the metrics of generated captions, over the whole corpus at once and on any number of processes."""
+
+    def update(self, items: Sequence[CaptionItem]) -> None:
+        """Add captions of queries; the same captions may come again.
+
+        Raises:
+            ValueError: a caption is not a text, or an item's references are one text instead of a list.
+        """
+        self._add(list(map(_record, items)))
+
+    def compute(self) -> CaptionScores:
+        """The metric over all captions, in the order of their ids, which does not depend on the processes.
+
+        Raises:
+            ValueError: there are none, one id has two different captions, or as the metric's `score`.
+        """
+        items = [_item(record) for record in self._merged()]
+        scores = self.score(items)
+        scores.query_ids, scores.num_items = tuple(item.query_id for item in items), len(items)
+        numbers = [len(item.reference_captions) for item in items]
+        scores.references_per_item = (min(numbers), max(numbers))
+        return scores
+
+    @abstractmethod
+    def score(self, items: Sequence[CaptionItem]) -> CaptionScores:
+        """The metric itself, of items sorted by id; `compute` adds the ids and counts."""
+
+
+def require_references(items: Iterable[CaptionItem], metric: str) -> None:
+    """Raises ValueError naming the items without reference captions."""
+    _refuse((item.query_id for item in items if not item.reference_captions), metric, "have no reference caption")
+
+
+def require_evidence(items: Iterable[CaptionItem], metric: str) -> None:
+    """Raises ValueError naming the items that do not say what their caption was made from."""
+    missing = (item.query_id for item in items if item.evidence_text is None)
+    _refuse(missing, metric, "have no evidence text; captions in a file have none, those of a run do")
+
+
+def require_images(items: Iterable[CaptionItem], metric: str) -> None:
+    """Raises ValueError naming the items whose photo is not known or not there."""
+    missing = (item.query_id for item in items if item.image_path is None or not item.image_path.is_file())
+    _refuse(missing, metric, "have no photo on disk; fetch the photos or leave this metric out")
+
+
+def _refuse(query_ids: Iterator[str], metric: str, problem: str) -> None:
+    ids = list(query_ids)
+    if ids:
+        listed = ", ".join(ids[:_SHOWN_IDS]) + (", ..." if len(ids) > _SHOWN_IDS else "")
+        raise ValueError(f"{metric}: {len(ids)} items {problem}: {listed}")
+
+
+def _record(item: CaptionItem) -> tuple[Any, ...]:
+    if not isinstance(item.caption, str):
+        raise ValueError(f"query {item.query_id!r}: expected a text as caption, found {item.caption!r:.80}")
+    if isinstance(item.reference_captions, str):
+        raise ValueError(f"query {item.query_id!r}: its reference captions are one text; put it in a list")
+    path = None if item.image_path is None else str(item.image_path)
+    return item.query_id, item.caption, list(item.reference_captions), item.evidence_text, path
+
+
+def _item(record: Sequence[Any]) -> CaptionItem:
+    query_id, caption, references, evidence, path = record
+    return CaptionItem(query_id, caption, tuple(references), evidence, None if path is None else Path(path))

@@ -1,0 +1,154 @@
+"""CLIP as the CLIPScore metrics ask it (Hessel et al., EMNLP 2021): one model and one set of features for all of them.
+
+Shape letters: N texts or photos, E embedding width.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from open_clip.pretrained import get_pretrained_cfg
+from open_clip.tokenizer import SimpleTokenizer
+from PIL import Image
+from torch import Tensor
+
+from diptych.contracts.news import CaptionItem
+from diptych.photos.photo_file import FORMATS
+
+PREFIX = "A photo depicts "
+SCALE = 2.5
+_DECODERS = 8
+
+
+@dataclass(frozen=True)
+class ClipScorer:
+    """Settings of a CLIP model. Scorers of equal settings share, in one process, the model and the features it gave.
+
+    `name` and `pretrained` are open_clip's model name and weights tag, or a file of weights. A model of your own is
+    `name="local-dir:FOLDER"` (open_clip_config.json and weights in FOLDER) with `pretrained=None`. Weights are loaded
+    when first needed, on the GPU if there is one, in single precision. The default is what CLIPScore was published on.
+    """
+
+    name: str = "ViT-B-32"
+    pretrained: str | None = "openai"
+    batch_size: int = 64
+
+    def describe(self) -> str:
+        """The model in words."""
+        return f"{self.name} {self.pretrained}" if self.pretrained else self.name
+
+    def image_features(self, items: Sequence[CaptionItem]) -> np.ndarray:
+        """L2-normalised embeddings (N, E) of the items' photos: short side resized, centre cropped, bicubic.
+
+        Raises:
+            ValueError: a photo cannot be read, or the model not be loaded; names the item or the setting.
+        """
+        return _loaded(self).image_features(items)
+
+    def text_features(self, texts: Sequence[str]) -> np.ndarray:
+        """L2-normalised embeddings (N, E) of `PREFIX` and text; too long a text loses its end, never the end token.
+
+        Raises:
+            ValueError: the model cannot be loaded.
+        """
+        return _loaded(self).text_features(texts)
+
+    def fits(self, text: str) -> bool:
+        """Whether `PREFIX` and the text are read whole."""
+        return _loaded(self).fits(text)
+
+
+def clip_scores(image_features: np.ndarray, text_features: np.ndarray) -> np.ndarray:
+    """CLIPScore (N,) of pairs of normalised embeddings (N, E): 2.5 times the cosine, not below 0."""
+    return SCALE * np.maximum((image_features * text_features).sum(1), 0)
+
+
+class _LoadedClip:
+    """The model, and all features that it gave so far: photos by file and time of change, texts by themselves."""
+
+    def __init__(self, scorer: ClipScorer) -> None:
+        self.batch_size = scorer.batch_size
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model, self.transform, self.tokenizer = _load(scorer)
+        self.model = self.model.eval().to(self.device)
+        self._images: dict[tuple[str, int, int], np.ndarray] = {}
+        self._texts: dict[str, np.ndarray] = {}
+
+    def image_features(self, items: Sequence[CaptionItem]) -> np.ndarray:
+        keys = [_file_key(item) for item in items]
+        new = {key: item for key, item in zip(keys, items, strict=True) if key not in self._images}
+        with ThreadPoolExecutor(_DECODERS) as pool:
+            for batch in _batches(list(new), self.batch_size):
+                pixels = list(pool.map(lambda key: self.transform(_photo(new[key])), batch))
+                self._images.update(zip(batch, self._run(self.model.encode_image, torch.stack(pixels)), strict=True))
+        return np.stack([self._images[key] for key in keys])
+
+    def text_features(self, texts: Sequence[str]) -> np.ndarray:
+        new = list(dict.fromkeys(text for text in texts if text not in self._texts))
+        for batch in _batches(new, self.batch_size):
+            ids = self.tokenizer([PREFIX + text for text in batch])
+            self._texts.update(zip(batch, self._run(self.model.encode_text, ids), strict=True))
+        return np.stack([self._texts[text] for text in texts])
+
+    def fits(self, text: str) -> bool:
+        return len(self.tokenizer.encode(PREFIX + text)) + 2 <= self.tokenizer.context_length
+
+    @torch.inference_mode()
+    def _run(self, encode: Callable[..., Tensor], batch: Tensor) -> np.ndarray:
+        return encode(batch.to(self.device), normalize=True).float().cpu().numpy()
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(scorer: ClipScorer) -> _LoadedClip:
+    return _LoadedClip(scorer)
+
+
+def _load(scorer: ClipScorer) -> tuple[torch.nn.Module, Callable[[Image.Image], Tensor], Any]:
+    tag = (get_pretrained_cfg(scorer.name, scorer.pretrained) if scorer.pretrained else None) or {}
+    try:
+        model, transform = open_clip.create_model_from_pretrained(
+            scorer.name,
+            scorer.pretrained,
+            # OpenAI's weights were trained with QuickGELU; open_clip only warns and would run them with GELU.
+            force_quick_gelu=bool(tag.get("quick_gelu")),
+        )
+        tokenizer = open_clip.get_tokenizer(scorer.name)
+    # A hub without network, a folder without weights and a file of another model each raise their own kinds.
+    except Exception as error:
+        raise ValueError(
+            f"the CLIP model {scorer.describe()} cannot be loaded: {error}; scorer.name and scorer.pretrained must be "
+            "a model and a tag of open_clip, or scorer.name=local-dir:FOLDER with scorer.pretrained=null"
+        ) from error
+    if not isinstance(tokenizer, SimpleTokenizer):
+        raise ValueError(f"scorer.name={scorer.name!r} does not use CLIP's tokenizer; CLIPScore is defined on CLIP")
+    return model, transform, tokenizer
+
+
+def _file_key(item: CaptionItem) -> tuple[str, int, int]:
+    path = Path(item.image_path or "")
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ValueError(f"query {item.query_id!r}: photo {path} cannot be read: {error.strerror}") from error
+    return str(path), status.st_mtime_ns, status.st_size
+
+
+def _photo(item: CaptionItem) -> Image.Image:
+    try:
+        with Image.open(item.image_path, formats=FORMATS) as image:
+            return image.convert("RGB")
+    # Pillow's plugins answer damaged bytes with OSError, SyntaxError, EOFError, struct.error and more.
+    except Exception as error:
+        raise ValueError(f"query {item.query_id!r}: photo {item.image_path} cannot be decoded: {error}") from error
+
+
+def _batches(values: list[Any], size: int) -> Iterator[list[Any]]:
+    return (values[start : start + size] for start in range(0, len(values), size))

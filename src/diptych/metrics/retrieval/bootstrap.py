@@ -1,0 +1,78 @@
+"""Percentile bootstrap intervals over queries (Efron and Tibshirani 1993, chapter 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from diptych.contracts.retrieval import EvaluationProtocol, MetricValues
+from diptych.metrics.retrieval.aggregate import with_aspects
+
+CHUNK_VALUES = 2**22  # resampled values held at once
+
+
+def intervals(
+    values: Mapping[str, MetricValues],
+    aspects: Sequence[tuple[str, ...]],
+    protocol: EvaluationProtocol,
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """(low, high) for every number that `aggregate.summarise` gives for the same arguments, unless no draw had a value.
+
+    Queries are drawn with replacement, the same draws for all metrics; equal arguments give equal intervals. Bounds are
+    order statistics, rounded outwards. Raises ValueError for a level outside (0, 1), no resamples, and as `summarise`.
+    """
+    if not 0 < level < 1 or num_resamples < 1:
+        raise ValueError(f"level must lie between 0 and 1 and num_resamples be positive: {level}, {num_resamples}")
+    expanded = with_aspects(values, aspects, protocol)
+    if not expanded:
+        return {}
+    chunks: dict[str, list[Tensor]] = {name: [] for name in expanded}
+    for counts in resampled_counts(len(aspects), num_resamples, seed):
+        for name, metric in expanded.items():
+            reduce = weighted_median if metric.reduction == "median" else _weighted_mean
+            chunks[name].append(reduce(metric.values.double(), counts))
+    resampled = {name: torch.cat(parts) for name, parts in chunks.items()}
+    if protocol.average_of and all(name in resampled for name in protocol.average_of):
+        resampled["average"] = torch.stack([resampled[name] for name in protocol.average_of]).mean(0)
+    drawn = {name: numbers[~numbers.isnan()] for name, numbers in resampled.items()}
+    return {name: percentiles(numbers, level) for name, numbers in drawn.items() if len(numbers)}
+
+
+def resampled_counts(num_queries: int, num_resamples: int, seed: int) -> Iterator[Tensor]:
+    """Chunks (R, Q) float64 of how often each query was drawn."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = max(1, CHUNK_VALUES // num_queries)
+    for start in range(0, num_resamples, rows):
+        size = (min(rows, num_resamples - start), num_queries)
+        drawn = torch.randint(num_queries, size, generator=generator)
+        yield torch.zeros(size, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(size, dtype=torch.float64))
+
+
+def _weighted_mean(values: Tensor, counts: Tensor) -> Tensor:
+    """Means (R,) of `values` (Q,) without its NaN, each counted `counts` (R, Q) times; NaN if nothing was drawn."""
+    valid = ~values.isnan()
+    return counts[:, valid] @ values[valid] / counts[:, valid].sum(1)
+
+
+def weighted_median(values: Tensor, counts: Tensor) -> Tensor:
+    """Medians (R,), as `median_rank` defines them; NaN if nothing was drawn."""
+    valid = ~values.isnan()
+    ordered, order = values[valid].sort()
+    cumulative = counts[:, valid][:, order].cumsum(1)
+    total = cumulative[:, -1:]
+    middle = torch.cat([(total + 1).div(2, rounding_mode="floor"), total.div(2, rounding_mode="floor") + 1], dim=1)
+    places = torch.searchsorted(cumulative, middle).clamp_(max=len(ordered) - 1)
+    return ordered[places].mean(1).masked_fill(total[:, 0] == 0, float("nan"))
+
+
+def percentiles(numbers: Tensor, level: float) -> tuple[float, float]:
+    """The central `level` of the numbers (R,). Order statistics without interpolation, as ranks may be infinite."""
+    ordered = numbers.sort().values
+    outside = int((1 - level) / 2 * (len(ordered) - 1))
+    return float(ordered[outside]), float(ordered[len(ordered) - 1 - outside])

@@ -1,0 +1,42 @@
+"""Composers without parameters of their own: what each modality finds alone, and their sum.
+
+Shape letters: B batch, E embedding width.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from diptych.contracts.models import ImageFeatures, TextFeatures
+from diptych.models.backbones.clip import CLIPBackbone
+from diptych.models.composers.composed_model import ComposedModel, at_least_float32
+
+BASELINES = ("sum", "image_only", "text_only")
+
+
+class BaselineComposer(ComposedModel):
+    """The query is the reference's embedding (`image_only`), the text's (`text_only`), or their normalised sum.
+
+    Trained like any composer, it tells how much of a benchmark one modality solves; untrained, it is the zero-shot
+    baseline of the backbone.
+    """
+
+    def __init__(self, backbone: CLIPBackbone, kind: str = "sum") -> None:
+        super().__init__(backbone)
+        if kind not in BASELINES:
+            raise ValueError(f"model.kind={kind!r} is not one of {', '.join(BASELINES)}")
+        self.kind = kind
+        if kind == "image_only":  # nothing of the text tower gets a gradient
+            backbone.text.requires_grad_(False)
+
+    def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
+        """L2-normalised query embeddings (B, E)."""
+        image_only, text_only = (F.normalize(at_least_float32(part.embedding), dim=-1) for part in (image, text))
+        if self.kind == "sum":
+            return F.normalize(image_only + text_only, dim=-1)
+        return image_only if self.kind == "image_only" else text_only
+
+    def embed_image(self, image: ImageFeatures) -> Tensor:
+        """L2-normalised gallery embeddings (B, E): the backbone's shared space."""
+        return F.normalize(at_least_float32(image.embedding), dim=-1)

@@ -1,0 +1,166 @@
+"""What every composed retrieval model shares: one tower call for all pictures of a batch, micro-batches, baselines.
+
+Shape letters: B batch, E embedding width.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
+
+from diptych.contracts.models import ImageFeatures, TextFeatures, TextTokens
+from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
+from diptych.models.backbones.clip import CLIPBackbone
+
+
+class ComposedModel(nn.Module):
+    """A backbone and the rule that composes a query from its features; subclasses give `compose` and `embed_image`."""
+
+    def __init__(self, backbone: CLIPBackbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    @abstractmethod
+    def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
+        """L2-normalised query embeddings (B, E)."""
+
+    @abstractmethod
+    def embed_image(self, image: ImageFeatures) -> Tensor:
+        """L2-normalised gallery embeddings (B, E), in the space of the queries."""
+
+    def forward(
+        self,
+        batch: TripletBatch,
+        micro_batch_size: int | None = None,
+        with_reference: bool = False,
+        with_distractors: bool = False,
+    ) -> ContrastiveEmbeddings:
+        """Everything that the loss compares, of one batch.
+
+        With `micro_batch_size` the batch is embedded piece by piece and each piece again in the backward pass
+        (gradient caching, Gao et al. 2021): the result is that of the whole batch, the memory that of one piece.
+        """
+        size = micro_batch_size or len(batch.query_ids)
+        starts = range(0, len(batch.query_ids), size)
+        distractors = batch if with_distractors else replace(batch, distractors=None, distractor_keys=None)
+        pieces = [_piece(distractors, start, size, number, len(starts)) for number, start in enumerate(starts)]
+        if len(pieces) == 1 or not torch.is_grad_enabled():
+            embedded = [self._embed_piece(piece, with_reference) for piece in pieces]
+        else:
+            embedded = [checkpoint(self._embed_piece, piece, with_reference, use_reentrant=False) for piece in pieces]
+        query, target, reference, extra = zip(*embedded, strict=True)
+        return ContrastiveEmbeddings(torch.cat(query), torch.cat(target), _join(reference), _join(extra))
+
+    def _embed_piece(
+        self, batch: TripletBatch, with_reference: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        with _attention_kernel(batch.reference_keys.device, self.backbone.activation_checkpointing):
+            reference, target, distractors = self._encode_pictures(batch)
+            words = self.backbone.encode_text(batch.text) if isinstance(batch.text, TextTokens) else batch.text
+            return (
+                self.compose(reference, words),
+                self.embed_image(target),
+                self.embed_image(reference) if with_reference else None,
+                None if distractors is None else self.embed_image(distractors),
+            )
+
+    def _encode_pictures(self, batch: TripletBatch) -> tuple[ImageFeatures, ImageFeatures, ImageFeatures | None]:
+        """Features of references, targets and distractors, in one call; what occurs twice is encoded once."""
+        if isinstance(batch.reference, ImageFeatures):
+            return batch.reference, batch.target, batch.distractors
+        parts = [part for part in (batch.reference, batch.target, batch.distractors) if part is not None]
+        keys = [part for part in (batch.reference_keys, batch.target_keys, batch.distractor_keys) if part is not None]
+        pixels, key = torch.cat(parts), torch.cat(keys)
+        first, place = _first_occurrences(key)
+        if len(first) < len(key):
+            features = self.backbone.encode_image(pixels[first])
+            features = ImageFeatures(*(rows[place] for rows in vars(features).values()))
+        else:
+            features = self.backbone.encode_image(pixels)
+        num_queries = len(batch.query_ids)
+        return (
+            _slice(features, 0, num_queries),
+            _slice(features, num_queries, 2 * num_queries),
+            None if batch.distractors is None else _slice(features, 2 * num_queries, None),
+        )
+
+    def embed_queries(self, reference: Tensor, text: TextTokens) -> dict[str, Tensor]:
+        """Query embeddings (B, E) by name: `model`, and the baselines `sum`, `image_only` and `text_only`.
+
+        The baselines are the backbone's own shared-space embeddings, so `embed_gallery` gives their gallery too.
+        """
+        image, words = self.backbone.encode_image(reference), self.backbone.encode_text(text)
+        image_only, text_only = (F.normalize(at_least_float32(part.embedding), dim=-1) for part in (image, words))
+        return {
+            "model": self.compose(image, words),
+            "sum": F.normalize(image_only + text_only, dim=-1),
+            "image_only": image_only,
+            "text_only": text_only,
+        }
+
+    def embed_gallery(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Gallery embeddings (B, E): `model` in the model's own space, `baseline` in the backbone's shared space."""
+        image = self.backbone.encode_image(pixels)
+        return {"model": self.embed_image(image), "baseline": F.normalize(at_least_float32(image.embedding), dim=-1)}
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 if it is: what is normalised and compared must not be in half precision."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _attention_kernel(device: torch.device, recomputed: bool) -> AbstractContextManager[None]:
+    """Plain matrix products on the CPU: at a ViT-B/32's 50 patches the fused kernel's backward pass takes longer.
+
+    Not if the backward pass computes layers again: it does so outside this context, and must find the same kernel.
+    """
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" and not recomputed else nullcontext()
+
+
+def _first_occurrences(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each distinct key occurs first, in that order, and for every key its place among them.
+
+    Not in the order of the keys: they are hashes of paths, and the data's folder must not decide the order of sums.
+    """
+    distinct, place = keys.unique(return_inverse=True)
+    rows = torch.arange(len(keys), device=keys.device)
+    first = torch.full_like(distinct, len(keys)).scatter_reduce_(0, place, rows, "amin")
+    first, order = first.sort()
+    return first, order.argsort()[place]
+
+
+def _piece(batch: TripletBatch, start: int, size: int, number: int, num_pieces: int) -> TripletBatch:
+    """The triplets from `start` on, with this piece's share of the distractors: no piece is larger than the others."""
+    stop = start + size
+    keys = batch.distractor_keys
+    first, last = (round((0 if keys is None else len(keys)) * n / num_pieces) for n in (number, number + 1))
+    return TripletBatch(
+        query_ids=batch.query_ids[start:stop],
+        reference=_slice(batch.reference, start, stop),
+        target=_slice(batch.target, start, stop),
+        text=_slice(batch.text, start, stop),
+        reference_keys=batch.reference_keys[start:stop],
+        target_keys=batch.target_keys[start:stop],
+        distractors=_slice(batch.distractors, first, last) if last > first else None,
+        distractor_keys=keys[first:last] if last > first else None,
+    )
+
+
+def _slice(part, start: int, stop: int | None):
+    """Rows of a tensor or of a dataclass of tensors, as views."""
+    if isinstance(part, Tensor):
+        return part[start:stop]
+    rows = {name: value[start:stop] for name, value in vars(part).items() if isinstance(value, Tensor)}
+    return type(part)(**rows)
+
+
+def _join(parts: tuple[Tensor | None, ...]) -> Tensor | None:
+    present = [part for part in parts if part is not None]
+    return torch.cat(present) if present else None

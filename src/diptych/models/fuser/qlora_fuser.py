@@ -1,0 +1,261 @@
+"""The fuser: a frozen, quantised causal language model with a trained LoRA adapter on every linear layer.
+
+Shape letters: B rows, L tokens of a row, T real tokens of all rows, D width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GgufConfig, PreTrainedModel
+
+from diptych.contracts.news import FusionBatch
+from diptych.models.fuser.example_attention import EXAMPLE_ATTENTION, lengths_as_mask
+from diptych.models.fuser.generation import DTYPES
+from diptych.storage.model_files import is_gguf, loading_arguments
+
+QUANTIZATIONS = ("int8", "nf4", "none")
+ATTENTIONS = ("sdpa", "flash_attention_2")
+
+
+class QLoRAFuser(nn.Module):
+    """A causal language model, frozen and by default quantised, with LoRA on all linear layers but the output layer.
+
+    `name` is a model on the hub, a folder, or a GGUF file (`package:NAME/PATH` for one that came in a package).
+    `quantization` is `int8` (LLM.int8, outliers over 6), `nf4` (double quantisation, bf16 products) or `none`. `dtype`
+    is that of everything not quantised; adapter weights are float32 always. `attention` is `sdpa`, or
+    `flash_attention_2` where it is installed and the model is on CUDA.
+
+    Construction checks the settings and reads nothing; `load` reads the weights. Pads never reach the model: the rows
+    of a batch are strung together without them, and every example attends to itself alone.
+
+    Dettmers et al. 2023 (QLoRA), Hu et al. 2021 (LoRA).
+
+    Raises:
+        ValueError: a setting is unknown, or two cannot work together.
+    """
+
+    def __init__(
+        self,
+        name: str = "deepseek-ai/DeepSeek-R1-0528-Qwen3-8B",
+        quantization: str = "int8",
+        rank: int = 256,
+        alpha: float = 256,
+        dropout: float = 0.0,
+        gradient_checkpointing: bool = True,
+        attention: str = "sdpa",
+        dtype: str = "bfloat16",
+    ) -> None:
+        super().__init__()
+        _check_choice("quantization", quantization, QUANTIZATIONS)
+        _check_choice("attention", attention, ATTENTIONS)
+        _check_choice("dtype", dtype, tuple(DTYPES))
+        if rank < 1 or alpha <= 0 or not 0 <= dropout < 1:
+            raise ValueError(f"model.rank={rank}, alpha={alpha}, dropout={dropout}: want at least 1, above 0, 0 to 1")
+        if is_gguf(name) and quantization != "none":
+            raise ValueError(
+                f"model.quantization={quantization} cannot be applied to {name}: a GGUF file is quantised already; "
+                "set model.quantization=none, or name the model's unquantised folder"
+            )
+        if attention == "flash_attention_2" and dtype == "float32":
+            raise ValueError("model.attention=flash_attention_2 has no float32; set model.dtype=bfloat16")
+        self.name, self.quantization, self.rank, self.alpha, self.dropout = name, quantization, rank, alpha, dropout
+        self.gradient_checkpointing, self.attention, self.dtype = gradient_checkpointing, attention, dtype
+        self._model: PeftModel | None = None
+
+    # ------------------------------------------------------------------------------------------------ loading
+
+    def load(self, device: torch.device | str | None = None) -> None:
+        """Reads the base model onto `device` (by default the current GPU, or the CPU), quantises and freezes it, and
+        adds a fresh adapter, which is drawn from torch's global generator. Does nothing when it is loaded already.
+
+        Raises:
+            ValueError: before any weights are read, where the settings cannot work on that device; afterwards, where
+                the model's attention cannot be kept within examples.
+        """
+        if self._model is not None:
+            return
+        if device is None:
+            device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+        device = torch.device(device)
+        self._check_device(device)
+        base = self._load_base(device)
+        _check_attention(base, self.name)
+        for module in base.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                # On such CPUs bitsandbytes repacks 4-bit weights at the first evaluation; later gradients are wrong.
+                module.support_avx512bf16_for_cpu = False
+        base.requires_grad_(False)
+        if self.gradient_checkpointing:
+            # Not re-entrant: the adapters inside a layer get gradients whether or not the layer's input needs one.
+            base.gradient_checkpointing_enable({"use_reentrant": False})
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            bias="none",
+            task_type="CAUSAL_LM",
+            target_modules="all-linear",
+        )
+        self._model = get_peft_model(base, config)
+        for parameter in self._adapter_parameters().values():
+            parameter.data = parameter.data.float()
+        self._model.train(self.training)
+
+    def _check_device(self, device: torch.device) -> None:
+        if self.attention == "flash_attention_2" and (device.type != "cuda" or find_spec("flash_attn") is None):
+            raise ValueError(
+                f"model.attention=flash_attention_2 needs CUDA and the package flash-attn (device: {device}); "
+                "set model.attention=sdpa"
+            )
+        if self.dtype == "float16" and device.type == "cpu":
+            raise ValueError("model.dtype=float16 is for GPUs; on the CPU set model.dtype=bfloat16 or float32")
+        if self.dtype == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+            raise ValueError("model.dtype=bfloat16: this GPU has no bfloat16; set model.dtype=float16")
+        if self.quantization != "none" and find_spec("bitsandbytes") is None:
+            raise ValueError(f"model.quantization={self.quantization} needs the package bitsandbytes")
+
+    def _load_base(self, device: torch.device) -> PreTrainedModel:
+        folder, file = loading_arguments(self.name)
+        quantization: Any = None
+        if file:  # left to itself, transformers keeps the file's blocks packed, which LoRA cannot be added to
+            quantization = GgufConfig(dequantize=True)
+        elif self.quantization == "int8":
+            quantization = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=6.0)
+        elif self.quantization == "nf4":
+            quantization = BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=torch.bfloat16,
+            )
+        return AutoModelForCausalLM.from_pretrained(
+            folder,
+            **file,
+            quantization_config=quantization,
+            dtype=DTYPES[self.dtype],
+            attn_implementation=EXAMPLE_ATTENTION if self.attention == "sdpa" else self.attention,
+            device_map={"": str(device)},
+        )
+
+    # ------------------------------------------------------------------------------------------------ running
+
+    @property
+    def model(self) -> PeftModel:
+        """The language model with its adapter, ready for `generate` in evaluation mode."""
+        if self._model is None:
+            raise ValueError("the fuser's weights are not loaded; call load() first")
+        return self._model
+
+    def head(self) -> nn.Module:
+        """The output layer, from hidden states to logits; it is frozen and has no adapter."""
+        return self.model.get_base_model().get_output_embeddings()
+
+    def forward(self, batch: FusionBatch) -> Tensor:
+        """Hidden states (B, L, D) after the last layer's norm, zero on pads; `head` turns them into logits.
+
+        No example sees another, and none sees pads.
+        """
+        real = batch.segments != 0
+        lengths = _example_lengths(batch.segments)
+        mask = lengths_as_mask(lengths) if self.attention == "sdpa" else None  # flash attention goes by the positions
+        decoder = self.model.get_base_model().get_decoder()
+        packed = decoder(
+            input_ids=batch.input_ids[real][None],
+            position_ids=batch.position_ids[real][None],
+            attention_mask=mask,
+            use_cache=False,
+        ).last_hidden_state[0]
+        hidden = packed.new_zeros(*real.shape, packed.shape[-1])
+        return hidden.masked_scatter(real[..., None], packed)
+
+    def disable_adapter(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which the base model answers alone: the untuned baseline."""
+        return self.model.disable_adapter()
+
+    @contextlib.contextmanager
+    def merged(self) -> Iterator[None]:
+        """A context in which the adapter is part of a float32 base model's weights: the same answers to rounding, in a
+        third of the time a token. Base models in fewer bits would lose it in rounding, and are left as they are.
+        """
+        if self.quantization != "none" or self.dtype != "float32":
+            yield
+            return
+        self.model.merge_adapter()
+        try:
+            yield
+        finally:
+            self.model.unmerge_adapter()
+
+    # ------------------------------------------------------------------------------------------------ adapter
+
+    def adapter_state_dict(self) -> dict[str, Tensor]:
+        """The adapter's weights under PEFT's names; nothing of the base model."""
+        return {name: tensor.detach() for name, tensor in get_peft_model_state_dict(self.model).items()}
+
+    def load_adapter_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Puts in the adapter's weights.
+
+        Raises:
+            ValueError: names are missing or unknown, or a tensor has another shape (another rank or base model).
+        """
+        own = self.adapter_state_dict()
+        missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        reshaped = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+        if missing or unexpected or reshaped:
+            raise ValueError(
+                f"the adapter does not fit {self.name} at rank {self.rank}: missing {missing[:3]} ({len(missing)} in "
+                f"all), unexpected {unexpected[:3]} ({len(unexpected)}), of another shape {sorted(reshaped)[:3]} "
+                f"({len(reshaped)})"
+            )
+        set_peft_model_state_dict(self.model, dict(state))
+
+    def check_gradients(self) -> None:
+        """To be called after the first backward pass.
+
+        Raises:
+            ValueError: adapter tensors that the pass did not reach, by name. B starts at zero, so that A's first
+                gradient is zero; B's is not, unless nothing flows.
+        """
+        without = [
+            name
+            for name, parameter in self._adapter_parameters().items()
+            if parameter.grad is None or ("lora_B" in name and not parameter.grad.any())
+        ]
+        if without:
+            raise ValueError(
+                f"{len(without)} adapter tensors got no gradient in the first step, for example {without[0]}; they "
+                "would stay untrained"
+            )
+
+    def _adapter_parameters(self) -> dict[str, nn.Parameter]:
+        return {name: parameter for name, parameter in self.model.named_parameters() if "lora_" in name}
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"model.{key}={value!r} is not one of {', '.join(choices)}")
+
+
+def _check_attention(base: PreTrainedModel, name: str) -> None:
+    """Only models whose every layer is softmax attention through transformers' interface keep examples apart."""
+    kinds = set(getattr(base.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if kinds or not base._supports_attention_backend:
+        raise ValueError(
+            f"{name} ({type(base).__name__}) cannot be trained on packed rows: "
+            + (f"layers of the kinds {sorted(kinds)} " if kinds else "its attention ")
+            + "would let one example see another"
+        )
+
+
+def _example_lengths(segments: Tensor) -> list[int]:
+    """Lengths of all examples of segments (B, L), row after row."""
+    rows = torch.arange(len(segments), device=segments.device)[:, None] * (segments.shape[1] + 1)
+    keys = (rows + segments)[segments != 0]
+    return torch.unique_consecutive(keys, return_counts=True)[1].tolist()

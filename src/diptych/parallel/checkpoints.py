@@ -1,0 +1,162 @@
+"""Checkpoints: written whole or not at all, read without running code, and describing themselves."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from torch import Tensor
+
+from diptych.parallel import sharded_checkpoints
+
+log = logging.getLogger(__name__)
+
+FORMAT = 2  # 1: modules lay elsewhere, see storage/moved_names.py
+_READABLE = (1, 2)
+KEY = "diptych"  # where a checkpoint keeps what is ours
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "open_clip_torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "sentence-transformers",
+    "spacy",
+    "sentencex",
+    "hydra-core",
+    "diptych",
+)
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes to a temporary file, syncs it and renames it: a full disk or a kill leaves the previous file as it was.
+
+    Reads with `weights_only=True`: a checkpoint holds tensors and plain types, and a stranger's runs no code.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Writes the checkpoint to `path`; raises OSError, naming the file, when the disk is full."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")  # one name: what a kill leaves is overwritten, not collected
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
+            raise OSError(
+                f"could not save the checkpoint {path}: {error}. The previous one, if any, is untouched"
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        sharded_checkpoints.sync_folder(path.parent)
+        sharded_checkpoints.remove_shards(path)  # of the checkpoint in pieces that was there before
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """The checkpoint's dictionary, on the CPU unless `map_location` says otherwise."""
+        return load(path, map_location or "cpu")
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Deletes the checkpoint, if it is there."""
+        Path(path).unlink(missing_ok=True)
+        sharded_checkpoints.remove_shards(Path(path))
+
+
+def load(path: str | Path, map_location: Any = "cpu", weights_alone: bool = False) -> dict[str, Any]:
+    """Reads a checkpoint of ours, whole or in pieces; ValueError when it is missing, truncated, unsafe, or another
+    program's. With `weights_alone` the sharded state of the optimizer in a checkpoint in pieces is not read.
+    """
+
+    def empty_like(place: str, tensor: Tensor) -> Tensor | None:
+        if weights_alone and not place.startswith("state_dict/"):
+            return None
+        return torch.empty_like(tensor, device=map_location)
+
+    return load_into(path, empty_like, map_location)
+
+
+def load_into(
+    path: str | Path, empty_like: Callable[[str, Tensor], Tensor | None], map_location: Any = "cpu"
+) -> dict[str, Any]:
+    """As `load`, with the sharded tensors of a checkpoint in pieces read into what `empty_like(place, tensor)` returns;
+    see `sharded_checkpoints.load`.
+    """
+    path = Path(path)
+    sharded = sharded_checkpoints.is_sharded(path)
+    if not sharded and not path.is_file():
+        raise ValueError(f"{path}: there is no such checkpoint file")
+    try:
+        if sharded:
+            checkpoint = sharded_checkpoints.load(path, empty_like)
+        else:
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # the unpickler, the zip reader and torch each raise their own kinds
+        raise ValueError(
+            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {error}"
+        ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
+        raise ValueError(f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry)")
+    if checkpoint[KEY].get("format") not in _READABLE:
+        known = " and ".join(map(str, _READABLE))
+        raise ValueError(f"{path}: checkpoint format {checkpoint[KEY].get('format')}, this version reads {known}")
+    return checkpoint
+
+
+def consolidate(folder: Path) -> None:
+    """Makes every checkpoint in pieces in the folder an ordinary file; one process calls it, and needs the memory of a
+    whole checkpoint. A full disk is logged as an error: the checkpoint in pieces is as good.
+    """
+    for path in sorted(folder.glob("*.ckpt")):
+        if sharded_checkpoints.is_sharded(path):
+            try:
+                AtomicCheckpointIO().save_checkpoint(load(path), path)
+            except OSError as error:
+                log.error("%s", error)
+
+
+def describe(config_text: str) -> dict[str, Any]:
+    """What goes into a checkpoint beside the weights: the composed, unresolved config and the versions."""
+    return {"format": FORMAT, "config": config_text, "versions": versions()}
+
+
+def config_text(checkpoint: dict[str, Any]) -> str:
+    """The composed config of the run that wrote the checkpoint."""
+    return checkpoint[KEY]["config"]
+
+
+def load_weights(module: torch.nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Puts the checkpoint's weights into the module; ValueError that names the first keys when they do not fit."""
+    if "state_dict" not in checkpoint:
+        raise ValueError(f"{path}: this checkpoint holds no weights")
+    try:
+        targets = module.state_dict()
+        weights = {
+            name: sharded_checkpoints.like(tensor, targets[name]) if name in targets else tensor
+            for name, tensor in checkpoint["state_dict"].items()
+        }
+        result = module.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: the weights have other shapes than this model: {error}") from error
+    if result.missing_keys or result.unexpected_keys:
+        raise ValueError(
+            f"{path}: the weights belong to another model; missing {result.missing_keys[:3]}, "
+            f"unexpected {result.unexpected_keys[:3]}"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages that decide numbers."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}

@@ -1,0 +1,120 @@
+"""Which image files cannot be used: absent, empty, or not decodable. Verdicts are kept on disk between looks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_all_start_methods, get_context
+from pathlib import Path
+from typing import TextIO
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from diptych.photos.images import read_image
+
+MISSING, EMPTY, UNREADABLE = "missing", "zero bytes", "unreadable"
+# Below this many files, starting processes takes longer than decoding.
+_WORTH_A_POOL = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One file that cannot be used: `kind` is missing, zero bytes or unreadable; `reason` says more."""
+
+    path: Path
+    kind: str
+    reason: str
+
+
+class KeptVerdicts:
+    """Verdicts on files, kept in a JSON Lines file: path, size, time of change, and what was wrong (null: nothing).
+
+    Lines are appended as verdicts come, the last one about a path counts, and half a line from a crash is skipped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._verdicts: dict[tuple[str, int, int], str | None] = {}
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> KeptVerdicts:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("a+", encoding="utf-8")
+        self._file.seek(0)
+        line = "\n"
+        for line in self._file:
+            try:
+                path, size, time, reason = json.loads(line)
+            except (ValueError, TypeError):
+                continue
+            self._verdicts[path, size, time] = reason
+        if not line.endswith("\n"):
+            self._file.write("\n")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def __contains__(self, key: tuple[str, int, int]) -> bool:
+        return key in self._verdicts
+
+    def __getitem__(self, key: tuple[str, int, int]) -> str | None:
+        return self._verdicts[key]
+
+    def keep(self, key: tuple[str, int, int], reason: str | None) -> None:
+        """Remember a verdict, here and on disk."""
+        self._verdicts[key] = reason
+        if self._file is not None:
+            self._file.write(json.dumps([*key, reason]) + "\n")
+
+
+def find_faults(paths: Iterable[Path], kept: KeptVerdicts, workers: int, title: str = "decoding") -> list[Fault]:
+    """The files that are missing, empty or cannot be decoded, in the order of `paths`."""
+    faults: dict[Path, Fault | None] = {}
+    pending: dict[Path, tuple[str, int, int]] = {}
+    for path in paths:
+        faults[path] = None
+        try:
+            status = path.stat()
+        except OSError as error:
+            faults[path] = Fault(path, MISSING, error.strerror or str(error))
+            continue
+        key = (str(path.absolute()), status.st_size, status.st_mtime_ns)
+        if status.st_size == 0:
+            faults[path] = Fault(path, EMPTY, "the file is empty")
+        elif key not in kept:
+            pending[path] = key
+        elif (reason := kept[key]) is not None:
+            faults[path] = Fault(path, UNREADABLE, reason)
+    verdicts = _decode_all(list(pending), workers)
+    for path, reason in track(verdicts, title, len(pending), console=Console(stderr=True), disable=not pending):
+        kept.keep(pending[path], reason)
+        if reason is not None:
+            faults[path] = Fault(path, UNREADABLE, reason)
+    return [fault for fault in faults.values() if fault is not None]
+
+
+def _decode_all(paths: list[Path], workers: int) -> Iterator[tuple[Path, str | None]]:
+    if workers <= 1 or len(paths) < _WORTH_A_POOL:
+        yield from zip(paths, map(decoding_error, paths), strict=True)
+        return
+    # Not plain forks: torch's threads do not survive them. The fork server imports torch once for all workers.
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield from zip(paths, pool.map(decoding_error, paths, chunksize=16), strict=True)
+
+
+def decoding_error(path: Path) -> str | None:
+    """Why a picture cannot be decoded, on one line, or None if it can."""
+    try:
+        read_image(path)
+    except ValueError as error:
+        return " ".join(str(error).split())
+    return None

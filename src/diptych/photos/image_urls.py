@@ -1,0 +1,29 @@
+"""Images by their addresses: remote ones, and local ones inside requests to servers, as data URLs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+from diptych.photos.photo_file import read_photo
+
+_WEB = ("http://", "https://")
+_QUALITY = 90  # of the JPEG; what servers scale down anyway is not worth more bytes
+
+
+def is_remote(image: str) -> bool:
+    """Whether an image, a path or an http(s) URL, is a URL."""
+    return image.lower().startswith(_WEB)
+
+
+def data_url(path: str | Path, max_side: int | None = None) -> str:
+    """The photo as `data:image/jpeg;base64,...`: upright RGB, its long side at most `max_side` pixels. The same file
+    always gives the same characters.
+
+    Raises:
+        ValueError: as `read_photo`.
+    """
+    buffer = io.BytesIO()
+    read_photo(path, max_side).save(buffer, "JPEG", quality=_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

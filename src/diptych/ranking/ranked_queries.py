@@ -1,0 +1,183 @@
+"""From queries to `RankedQuery`: by a ranking of embeddings, or by the lists of a prediction file.
+
+Both ways obey the protocol's `exclude_reference`; group members are always ranked without the reference image.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diptych.contracts.retrieval import EvaluationProtocol, Query, RankedQuery
+from diptych.ranking.ranking import Ranking, rank
+
+logger = logging.getLogger(__name__)
+
+NUM_RESULTS = 50  # what a RankedQuery keeps, and what the test servers ask for
+
+
+@dataclass(frozen=True)
+class QueryPositions:
+    """Gallery positions as `ranking.rank` wants them; the target comes first in its query's `relevant`."""
+
+    relevant: list[list[int]]
+    excluded: Tensor
+    members: list[list[int]]
+
+
+def rank_queries(
+    query_embeddings: Tensor,
+    gallery_embeddings: Tensor,
+    queries: Sequence[Query],
+    gallery_ids: Sequence[str],
+    protocol: EvaluationProtocol,
+    k: int = NUM_RESULTS,
+) -> list[RankedQuery]:
+    """Rank the gallery (G, E) for all queries (Q, E) under the protocol and keep the first K results of each.
+
+    The result is in the order of `queries`. Raises ValueError as `query_positions` and `ranking.rank` do.
+    """
+    if len(gallery_embeddings) != len(gallery_ids):
+        raise ValueError(f"{len(gallery_embeddings)} gallery embeddings for {len(gallery_ids)} gallery ids")
+    positions = query_positions(queries, gallery_ids, protocol)
+    ranking = rank(
+        query_embeddings,
+        gallery_embeddings,
+        k=k,
+        relevant=positions.relevant,
+        excluded=positions.excluded,
+        members=positions.members,
+    )
+    return to_ranked_queries(ranking, queries, gallery_ids, protocol)
+
+
+def query_positions(
+    queries: Sequence[Query], gallery_ids: Sequence[str], protocol: EvaluationProtocol
+) -> QueryPositions:
+    """Where the queries' images stand in the gallery.
+
+    Raises ValueError for repeated gallery ids, a gallery smaller than a K of the protocol, and (naming query and id) a
+    target, relevant image or group member that is not in the gallery.
+    """
+    place = {image_id: position for position, image_id in enumerate(gallery_ids)}
+    if len(place) != len(gallery_ids):
+        raise ValueError(f"gallery ids must be unique: {len(gallery_ids)} given, {len(place)} different")
+    largest_k = max((*protocol.recall_ks, *protocol.map_ks), default=1)
+    if largest_k > len(gallery_ids):
+        raise ValueError(
+            f"gallery smaller than K: {protocol.describe()} asks for K={largest_k}, the gallery has "
+            f"{len(gallery_ids)} images"
+        )
+
+    def positions_of(query: Query, image_ids: Sequence[str], role: str) -> list[int]:
+        for image_id in image_ids:
+            if image_id not in place:
+                raise ValueError(f"query {query.query_id}: {role} {image_id} is not in the gallery")
+        return [place[image_id] for image_id in image_ids]
+
+    removed = [place.get(query.reference_image, -1) if protocol.exclude_reference else -1 for query in queries]
+    return QueryPositions(
+        relevant=[positions_of(query, _accepted_ids(query), "relevant image") for query in queries],
+        excluded=torch.tensor(removed, dtype=torch.int64),
+        members=[positions_of(query, _other_members(query), "group member") for query in queries],
+    )
+
+
+def to_ranked_queries(
+    ranking: Ranking, queries: Sequence[Query], gallery_ids: Sequence[str], protocol: EvaluationProtocol
+) -> list[RankedQuery]:
+    """The ranking of `query_positions(queries, gallery_ids, protocol)` in terms of ids, in the order of `queries`."""
+    if len(queries) != len(ranking.relevant_ranks):
+        raise ValueError(f"{len(queries)} queries for a ranking of {len(ranking.relevant_ranks)}")
+    ranked = []
+    all_positions, all_scores = ranking.positions.tolist(), ranking.scores.tolist()
+    for row, query in enumerate(queries):
+        found = [(p, s) for p, s in zip(all_positions[row], all_scores[row], strict=True) if p >= 0]
+        subset_ids = tuple(gallery_ids[position] for position in ranking.member_order[row])
+        ranks = ranking.relevant_ranks[row]
+        ranked.append(
+            RankedQuery(
+                query_id=query.query_id,
+                ranked_ids=tuple(gallery_ids[position] for position, _ in found),
+                scores=tuple(score for _, score in found),
+                target_rank=ranks[0] if query.target_image is not None else None,
+                relevant_ranks=tuple(sorted(found_rank for found_rank in ranks if found_rank is not None)),
+                num_relevant=len(_accepted_ids(query)),
+                subset_rank=_rank_in(subset_ids, query.target_image),
+                subset_ids=subset_ids,
+                aspects=query.aspects,
+            )
+        )
+    return ranked
+
+
+def rank_ids(
+    predictions: Mapping[str, Sequence[str | int]], queries: Sequence[Query], protocol: EvaluationProtocol
+) -> list[RankedQuery]:
+    """The given ranked ids of each query under the protocol, in the order of `queries`; there are no scores.
+
+    Ids may be strings or integers and are compared as strings. What a list leaves out counts as not found.
+    Raises ValueError for queries without a list, lists without a query, and (naming both) an id twice in a list.
+    """
+    _check_coverage(predictions, queries)
+    ranked = [_rank_ids_of(query, predictions[query.query_id], protocol) for query in queries]
+    largest_k = max((*protocol.recall_ks, *protocol.map_ks), default=1)
+    num_short = sum(len(one.ranked_ids) < largest_k for one in ranked)
+    if num_short:
+        logger.warning("%d lists hold fewer than K=%d images; what is missing counts as a miss", num_short, largest_k)
+    return ranked
+
+
+def _check_coverage(predictions: Mapping[str, Sequence[str | int]], queries: Sequence[Query]) -> None:
+    expected = [query.query_id for query in queries]
+    missing = [query_id for query_id in expected if query_id not in predictions]
+    known = set(expected)
+    unknown = [query_id for query_id in predictions if query_id not in known]
+    for problem, ids in (("queries without a prediction", missing), ("predictions for unknown queries", unknown)):
+        if ids:
+            shown = ", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else "")
+            raise ValueError(f"{len(ids)} {problem} (of {len(expected)} queries): {shown}")
+
+
+def _rank_ids_of(query: Query, given: Sequence[str | int], protocol: EvaluationProtocol) -> RankedQuery:
+    if isinstance(given, str) or not all(type(image_id) in (str, int) for image_id in given):
+        raise ValueError(f"query {query.query_id}: the prediction must be a list of image ids, strings or integers")
+    ids = [str(image_id) for image_id in given]
+    place: dict[str, int] = {}
+    for image_id in ids:
+        if image_id in place:
+            raise ValueError(f"query {query.query_id}: image {image_id} stands twice in the prediction")
+        place[image_id] = len(place)
+    if protocol.exclude_reference:
+        ids = [image_id for image_id in ids if image_id != query.reference_image]
+    accepted, members = set(_accepted_ids(query)), set(_other_members(query))
+    subset_ids = tuple(image_id for image_id in ids if image_id in members)
+    return RankedQuery(
+        query_id=query.query_id,
+        ranked_ids=tuple(ids),
+        scores=(),
+        target_rank=_rank_in(ids, query.target_image),
+        relevant_ranks=tuple(position for position, image_id in enumerate(ids, start=1) if image_id in accepted),
+        num_relevant=len(accepted),
+        subset_rank=_rank_in(subset_ids, query.target_image),
+        subset_ids=subset_ids,
+        aspects=query.aspects,
+    )
+
+
+def _accepted_ids(query: Query) -> tuple[str, ...]:
+    """Target first, then the other relevant ids; empty where the answers are hidden."""
+    target = () if query.target_image is None else (query.target_image,)
+    return tuple(dict.fromkeys((*target, *query.relevant_ids)))
+
+
+def _other_members(query: Query) -> tuple[str, ...]:
+    return tuple(image_id for image_id in query.group_member_ids if image_id != query.reference_image)
+
+
+def _rank_in(ids: Sequence[str], image_id: str | None) -> int | None:
+    return ids.index(image_id) + 1 if image_id in ids else None

@@ -1,0 +1,110 @@
+"""How true the annotations of generated rooms are, whose scenes are known: one way of annotating beside another."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from diptych.annotation.audit import audit_pair, audit_table, summarise, true_changes
+from diptych.contracts.pipelines import Failure
+from diptych.data.pairs.image_pairs import ImagePair, read_pairs
+from diptych.photos.image_urls import is_remote
+from diptych.stages.running.record_stage import RecordStage
+from diptych.storage.record_log import RecordFile, RecordLog, write_file
+
+log = logging.getLogger(__name__)
+
+AUDIT = "audit.json"
+
+
+class AuditTriplets(RecordStage):
+    """Compares the sentences that each of `ways` has written with the scenes of the pair's images.
+
+    `ways` are the files of records (`{"pair_id", "sentences"}`) by name, for example three_stage and one_stage. The
+    scene of `images/X.jpg` is `scenes/X.json`, as the rooms set has them. Records are
+    `{"pair_id", "changes": [[object, attribute]], "ways": {name: {"sentences", "verdicts", "missed", "counts"}}}`.
+    `audit.json` holds the rates of each way over the pairs that all of them have sentences for, with 95 % intervals.
+
+    A pair fails as `no_scene`, `different_hotels` (nothing says which objects are the same), or `no_sentences` in any
+    of the ways.
+    """
+
+    record_key = "pair_id"
+    runtime_settings = ("pairs", "ways")
+
+    def __init__(
+        self, pairs: str | Path, ways: Mapping[str, str | Path], images_root: str | Path | None = None
+    ) -> None:
+        if not ways:
+            raise ValueError("ways is empty: name at least one file of sentences, as three_stage=.../records.jsonl")
+        self.pairs, self.images_root = Path(pairs), images_root
+        self.ways = {name: Path(path) for name, path in ways.items()}
+        self.input_files = [self.pairs, *self.ways.values()]
+
+    @cached_property
+    def _pairs(self) -> dict[str, ImagePair]:
+        return {pair.pair_id: pair for pair in read_pairs(self.pairs, self.images_root).pairs}
+
+    def ids(self) -> Sequence[str]:
+        """All pairs, in file order."""
+        return list(self._pairs)
+
+    def process(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any] | Failure]:
+        """The audit of each pair."""
+        sentences = {name: RecordLog(path, self.record_key).read() for name, path in self.ways.items()}
+        for pair_id in ids:
+            absent = [name for name, records in sentences.items() if pair_id not in records]
+            if absent:
+                message = f"{', '.join(str(self.ways[name]) for name in absent)}: no sentences for the pair"
+                yield Failure(pair_id, "no_sentences", message)
+                continue
+            pair = self._pairs[pair_id]
+            try:
+                reference, target = _scene(pair.reference_image), _scene(pair.target_image)
+            except ValueError as error:
+                yield Failure(pair_id, "no_scene", str(error))
+                continue
+            if reference["style"] != target["style"]:
+                yield Failure(pair_id, "different_hotels", "the two rooms are of different hotels")
+                continue
+            before, after = reference["objects"], target["objects"]
+            ways = {}
+            for name, records in sentences.items():
+                written = records[pair_id]["sentences"]
+                audit = audit_pair(written, before, after)
+                ways[name] = {
+                    "sentences": written,
+                    "verdicts": list(audit.verdicts),
+                    "missed": [list(change) for change in audit.missed],
+                    "counts": dict(audit.counts),
+                }
+            yield {"pair_id": pair_id, "changes": [list(c) for c in true_changes(before, after)], "ways": ways}
+
+    def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
+        """`audit.json`, and its table in the log."""
+        records = list(RecordFile(folder, self.record_key).records().values())
+        summaries = {name: summarise([record["ways"][name]["counts"] for record in records]) for name in self.ways}
+        content = {"pairs": len(records), "not_audited": len(failures), "ways": summaries}
+        write_file(folder / AUDIT, (json.dumps(content, indent=1) + "\n").encode())
+        log.info("true of %d pairs (95 %% intervals):\n%s", len(records), audit_table(summaries))
+
+
+def _scene(image: str) -> Mapping[str, Any]:
+    """The scene of a room's picture."""
+    path = Path(image)
+    places = [place for place, part in enumerate(path.parts) if part == "images"]
+    if is_remote(image) or not places:
+        raise ValueError(f"{image} is no file of a rooms set; only of these are the scenes known")
+    parts = [*path.parts[: places[-1]], "scenes", *path.parts[places[-1] + 1 :]]
+    scene = Path(*parts).with_suffix(".json")
+    try:
+        content = json.loads(scene.read_text(encoding="utf-8"))["scene"]
+        return {"objects": content["objects"], "style": content["style"]}
+    except OSError as error:
+        raise ValueError(f"{scene} cannot be read: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{scene} is no scene of the rooms set ({error!r}); generate the set again") from None

@@ -1,0 +1,73 @@
+"""A stage's model under Lightning: reading in worker processes, predicting on the trainer's device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader, Dataset
+
+from diptych.contracts.pipelines import Failure, ModelStage, RecordReader
+
+Result = Mapping[str, Any] | Failure
+
+
+def predict(
+    trainer: L.Trainer, stage: ModelStage, ids: Sequence[str], keep: Callable[[Sequence[Result]], None]
+) -> None:
+    """Calls `keep` with the results of each batch as soon as they are there, one for every id."""
+    reader = stage.reader()
+    loader = DataLoader(
+        _Readings(reader, ids),
+        batch_size=stage.batch_size,
+        num_workers=min(stage.num_workers, len(ids)),
+        collate_fn=_Collator(reader),
+        multiprocessing_context="spawn" if stage.num_workers else None,  # a fork of running threads can hang
+    )
+    trainer.predict(_Predictor(stage, keep), loader, return_predictions=False)
+
+
+class _Predictor(L.LightningModule):
+    """Lends the stage's model to Lightning, which moves it and the batches to the device."""
+
+    def __init__(self, stage: ModelStage, keep: Callable[[Sequence[Result]], None]) -> None:
+        super().__init__()
+        self.stage, self.keep = stage, keep
+        self.model: Any = None
+
+    def configure_model(self) -> None:
+        """Loads the weights, now that this process has its device: quantised ones go straight onto it."""
+        if self.model is None:
+            self.model = self.stage.load_model()
+
+    def predict_step(self, batch: tuple[list[str], Any, list[tuple[str, str, str]]], batch_idx: int) -> None:
+        ids, content, failures = batch
+        results = list(self.stage.predict(self.model, ids, content)) if ids else []
+        self.keep([*results, *(Failure(*failure) for failure in failures)])
+
+
+class _Readings(Dataset):
+    """What the stage's reader gives for each id."""
+
+    def __init__(self, reader: RecordReader, ids: Sequence[str]) -> None:
+        self.reader, self.ids = reader, ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, position: int) -> tuple[str, Any]:
+        return self.ids[position], self.reader.read(self.ids[position])
+
+
+class _Collator:
+    """Ids, the batch of what was read, and the failures as plain tuples, which Lightning passes on untouched."""
+
+    def __init__(self, reader: RecordReader) -> None:
+        self.reader = reader
+
+    def __call__(self, items: Sequence[tuple[str, Any]]) -> tuple[list[str], Any, list[tuple[str, str, str]]]:
+        failures = [(read.record_id, read.reason, read.message) for _, read in items if isinstance(read, Failure)]
+        good = [(name, read) for name, read in items if not isinstance(read, Failure)]
+        ids = [name for name, _ in good]
+        return ids, self.reader.collate([read for _, read in good]) if good else None, failures

@@ -1,0 +1,176 @@
+"""Runs a list of stages: what is done is kept, what is missing is done, what has other settings starts anew.
+
+A stage's folder holds `records.jsonl` (or the store that the stage chose), `failures.jsonl`, `manifest.json`, and what
+the stage writes for others. A kill at any moment loses at most the records that were being made; the same command goes
+on, and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from diptych.contracts.pipelines import Failure, ModelStage
+from diptych.stages.running.lockstep import Lockstep
+from diptych.stages.running.manifest import locked, open_folder
+from diptych.stages.running.prediction import predict
+from diptych.stages.running.progress import StageProgress
+from diptych.stages.running.record_stage import RecordStage
+from diptych.storage.record_log import RecordFile
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """A stage with its name in the pipeline, its folder, and its settings as the config gives them."""
+
+    name: str
+    stage: RecordStage
+    folder: Path
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StageCounts:
+    """How a stage ended: `done` records, of which `kept` from earlier runs, and failures by reason."""
+
+    done: int
+    kept: int
+    failed: Mapping[str, int]
+
+    def describe(self) -> str:
+        """For example `1,498 done (500 kept), 2 failed: unreadable 2`."""
+        kept = f" ({self.kept:,} kept)" if self.kept else ""
+        if not self.failed:
+            return f"{self.done:,} done{kept}, none failed"
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.failed.items()))
+        return f"{self.done:,} done{kept}, {sum(self.failed.values()):,} failed: {reasons}"
+
+
+class PipelineRunner:
+    """Runs stages one after the other. Stages with a model use the trainer's devices; on several processes each record
+    is made by one of them, and the first process does everything else.
+    """
+
+    def __init__(self, trainer: L.Trainer, work_dir: Path, retry_failures: bool = False, show_progress: bool = True):
+        self.trainer = trainer
+        self.retry_failures = retry_failures
+        self.show_progress = show_progress
+        self.lockstep = Lockstep(trainer, work_dir)
+
+    def run(self, runs: Sequence[StageRun]) -> dict[str, StageCounts]:
+        """Brings every stage to its end; returns the counts by stage, on the first process.
+
+        Raises:
+            ValueError: a stage cannot start: its input is missing, or another process works in its folder.
+        """
+        if self.lockstep.is_main:
+            with self.lockstep.reporting_failure():
+                return {run.name: self._run(run) for run in runs}
+        for run in runs:
+            ids = self.lockstep.wait_for_step()
+            if ids is not None:
+                self._predict(run, ids)
+                self.lockstep.together()
+        return {}
+
+    def _run(self, run: StageRun) -> StageCounts:
+        ids = _unique(run)
+        with locked(run.folder):
+            manifest = open_folder(run.folder, run.name, run.settings, run.stage)
+            sink, failed = run.stage.open_sink(run.folder, None), _failures(run)
+            earlier, failures = sink.done(), {} if self.retry_failures else failed.records()
+            missing = [name for name in ids if name not in earlier and name not in failures]
+            if manifest.complete_with(ids) and not missing and all(path.exists() for path in run.stage.output_files):
+                self.lockstep.next_step()
+                return self._report(run, StageCounts(len(ids) - len(failures), len(ids) - len(failures), _by(failures)))
+            manifest.begin()
+            if self.retry_failures:
+                failed.finish([])
+            if not missing:
+                pass
+            elif isinstance(run.stage, ModelStage):
+                self.lockstep.begin_work(missing)
+                self._predict(run, missing)
+                self.lockstep.together()
+            else:
+                self._process(run, missing)
+            done = sink.done()
+            sink.finish(ids)
+            failed.finish([name for name in ids if name not in done])
+            failures = failed.records()
+            _check_complete(run, ids, done, failures)
+            run.stage.write_output(run.folder, [_failure(run, record) for record in failures.values()])
+            manifest.complete(ids, len(ids) - len(failures), _by(failures))
+        self.lockstep.next_step()
+        kept = sum(name in earlier for name in ids)
+        return self._report(run, StageCounts(len(ids) - len(failures), kept, _by(failures)))
+
+    def _process(self, run: StageRun, missing: Sequence[str]) -> None:
+        sink, failed = run.stage.open_sink(run.folder, None), _failures(run)
+        with StageProgress(run.name, len(missing), self.show_progress) as progress:
+            for result in run.stage.process(missing):
+                _keep([result], sink, failed)
+                progress.advance(1)
+
+    def _predict(self, run: StageRun, missing: Sequence[str]) -> None:
+        part = self.trainer.global_rank if self.trainer.world_size > 1 else None
+        sink, failed = run.stage.open_sink(run.folder, part), _failures(run, part)
+        own = missing[self.trainer.global_rank :: self.trainer.world_size] or missing[:1]  # no process without work
+        with StageProgress(run.name, len(own), self.show_progress and self.trainer.global_rank == 0) as progress:
+
+            def keep(results: Sequence[Mapping[str, Any] | Failure]) -> None:
+                _keep(results, sink, failed)
+                progress.advance(len(results))
+
+            predict(self.trainer, run.stage, own, keep)
+
+    def _report(self, run: StageRun, counts: StageCounts) -> StageCounts:
+        log.info("%s: %s", run.name, counts.describe())
+        if counts.failed:
+            log.warning("%s: the reasons, record by record: %s", run.name, run.folder / "failures.jsonl")
+        return counts
+
+
+def _keep(results: Sequence[Mapping[str, Any] | Failure], sink: Any, failed: RecordFile) -> None:
+    records = [result for result in results if not isinstance(result, Failure)]
+    failures = [result for result in results if isinstance(result, Failure)]
+    if records:
+        sink.append(records)
+    if failures:
+        failed.append({failed.key: f.record_id, "reason": f.reason, "message": f.message} for f in failures)
+
+
+def _failures(run: StageRun, part: int | None = None) -> RecordFile:
+    return RecordFile(run.folder, run.stage.record_key, part, "failures")
+
+
+def _failure(run: StageRun, record: Mapping[str, str]) -> Failure:
+    return Failure(record[run.stage.record_key], record["reason"], record["message"])
+
+
+def _by(failures: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
+    return dict(sorted(Counter(record["reason"] for record in failures.values()).items()))
+
+
+def _unique(run: StageRun) -> list[str]:
+    ids = list(run.stage.ids())
+    if not ids:
+        raise ValueError(f"stage {run.name} has nothing to do: its input holds no record")
+    if len(set(ids)) < len(ids):
+        repeated = next(name for name, count in Counter(ids).items() if count > 1)
+        raise ValueError(f"stage {run.name}: {run.stage.record_key} {repeated!r} occurs twice in its input")
+    return ids
+
+
+def _check_complete(run: StageRun, ids: Sequence[str], done: set[str], failures: Mapping[str, Any]) -> None:
+    absent = [name for name in ids if name not in done and name not in failures]
+    if absent:
+        raise RuntimeError(f"stage {run.name} gave no result for {len(absent)} records, first {absent[0]!r}")

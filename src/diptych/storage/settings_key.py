@@ -1,0 +1,48 @@
+"""The settings of an object as plain data, and a short key of them: what a cache on disk belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from diptych.contracts.news import FactExtractor, SentenceEncoder
+
+
+def settings_of(part: Any) -> Any:
+    """The constructor arguments of `part` with their values, parts of parts too, as JSON can hold them.
+
+    Every argument must be kept under its own name. Sentence encoders and fact extractors are known by theirs: batch
+    sizes, devices and folders change nothing.
+
+    Raises:
+        ValueError: an argument is not kept, or is of a kind that has no settings.
+    """
+    if part is None or isinstance(part, (bool, int, float, str)):
+        return part
+    if isinstance(part, (SentenceEncoder, FactExtractor)):
+        return part.name
+    if is_dataclass(part) and not isinstance(part, type):
+        return asdict(part)
+    if isinstance(part, Mapping):
+        return {str(key): settings_of(value) for key, value in part.items()}
+    if isinstance(part, Sequence):
+        return [settings_of(value) for value in part]
+    if isinstance(part, type) or not type(part).__module__.startswith("diptych."):
+        raise ValueError(f"{part!r:.80} has no settings to make a cache's key of")
+    settings = {"class": type(part).__name__}
+    for name in inspect.signature(type(part).__init__).parameters:
+        if name == "self":
+            continue
+        if not hasattr(part, name):
+            raise ValueError(f"{type(part).__name__} does not keep its argument {name!r}, which a cache's key needs")
+        settings[name] = settings_of(getattr(part, name))
+    return settings
+
+
+def key_of(settings: Any) -> str:
+    """16 hexadecimal characters that are the same for the same settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

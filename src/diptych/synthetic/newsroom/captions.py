@@ -1,0 +1,62 @@
+"""Reference captions in several styles: who, what, when, where, why and the first number, around what is visible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from diptych.synthetic.newsroom.events import KINDS, Event
+from diptych.synthetic.newsroom.scene import Scene, visible_phrase
+from diptych.synthetic.newsroom.wording import fill, pick
+
+# Sentences are separated by a blank here; `explained` breaks its line, as some published captions do.
+STYLES: Mapping[str, str] = {
+    "descriptive": (
+        "The image shows {visible} [during|at] {noun} in {city}, {country}, on {date}. "
+        "{main}, {main_role}, {act}. {Number}. It [happened|came about] because {reason}."
+    ),
+    "report": (
+        "On {date}, {clause} in {city}, {country}. {Number}, and {main}, {main_role}, {act}. "
+        "The photo shows {visible}. The reason: {reason}."
+    ),
+    "explained": (
+        "Because {reason}, {clause} in {city}, {country}, on {date}. {Number}.\n"
+        "{main}, {main_role}, {act}; the picture shows {visible}."
+    ),
+    "person": (
+        "{main}, {main_role}, {act} when {clause} in {city}, {country}, on {date}. "
+        "The photograph shows {visible}. {Number}. {Organisation}, which {in_charge}, [was involved|played its part]. "
+        "[All this|It all] [happened|came about] because {reason}."
+    ),
+    "figures": (
+        "{Number}: a scene from {noun} in {city}, {country}, on {date}, with {visible}. "
+        "{main}, {main_role}, {act}. {Second}. The [reason|cause] is that {reason}."
+    ),
+}
+
+
+def reference_captions(event: Event, scene: Scene, rng: np.random.Generator) -> dict[str, str]:
+    """One caption per style, in random order; all tell the same facts."""
+    kind = KINDS[event.kind]
+    styles = [list(STYLES)[index] for index in rng.permutation(len(STYLES)).tolist()]
+    captions = {}
+    for style in styles:
+        first, second = (pick(rng, quantity.clauses) for quantity in event.quantities[:2])
+        slots = event.slots() | {
+            "visible": visible_phrase(scene, rng),
+            "noun": kind.noun,
+            "clause": pick(rng, kind.clauses),
+            "main_role": event.main.role,
+            "in_charge": kind.in_charge,
+            "date": event.date_text,
+            "Number": _capital(first),
+            "Second": _capital(second),
+            "Organisation": _capital(event.organisation),
+        }
+        captions[style] = _capital(fill(STYLES[style], slots, rng))
+    return captions
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,212 @@
+"""Kinds of events that go against somebody's plans: a flood, a fire, a strike."""
+
+from __future__ import annotations
+
+from diptych.synthetic.newsroom.kinds import Kind, QuantityKind
+
+FLOOD = Kind(
+    name="flood",
+    repeats=True,
+    occasion="flood",
+    venues=("{word} Street", "the {word} quarter", "the {word} district"),
+    works=(),
+    organisations=("the {word} Rescue Service", "the {word} Civil Guard", "the {word} Lifeboat Society"),
+    in_charge="sent the boats",
+    main_roles=("the interior minister", "the head of the rescue service", "the provincial governor"),
+    second_roles=("a baker whose shop is under water", "a hydrologist", "the warden of the emergency shelter"),
+    noun="the flood in {venue}",
+    clauses=(
+        "{venue} was flooded by the {river}",
+        "the {river} [burst its banks and ran|spilled] into {venue}",
+    ),
+    acts=("called for volunteers to fill sandbags", "ordered the ground floors to be cleared", "inspected the damage"),
+    quantities=(
+        QuantityKind(
+            "evacuated",
+            60,
+            2400,
+            10,
+            ("{n} people [had to leave|were taken from] their homes", "rescuers brought {n} people to safety"),
+        ),
+        QuantityKind("level", 180, 640, 5, ("the water [rose to|stood at] {n} centimetres",)),
+        QuantityKind("sandbags", 2000, 40000, 500, ("{n} sandbags were stacked along the embankment",)),
+    ),
+    reasons=(
+        "three days of rain had fallen on frozen ground",
+        "a sluice gate upstream had jammed",
+        "snow in the hills melted within two days",
+        "the embankment had not been raised since {year}",
+        "driftwood had blocked the arches of a weir",
+    ),
+    quotes=(
+        "You could hear the fridges float against the ceiling",
+        "We can replace the furniture, not the neighbours",
+        "The water came from below, through the drains",
+        "Nobody here has seen it so high",
+    ),
+    asides=(
+        "The power was cut in four streets as a precaution.",
+        "A piano was seen drifting past the chemist's.",
+        "Schools stayed closed, and the gym became a shelter.",
+        "Drinking water was handed out from a tanker.",
+        "The insurance companies have announced a joint desk in the library.",
+        "Two cows were rescued from a traffic island.",
+    ),
+    titles=(
+        "{river} [floods|swamps] {city}",
+        "Boats in the streets of {city}",
+        "{city} under water",
+    ),
+)
+FIRE = Kind(
+    name="warehouse_fire",
+    repeats=True,
+    occasion="fire",
+    venues=("the {word} warehouse", "the {word} timber yard", "the {word} mill"),
+    works=(),
+    organisations=("the {word} Fire Brigade", "the {word} Fire and Rescue Service"),
+    in_charge="fought the flames",
+    main_roles=("the incident commander", "the fire chief", "the chief fire inspector"),
+    second_roles=("a night watchman", "the owner of the building", "a crane driver who saw the first smoke"),
+    noun="the fire at {venue}",
+    clauses=(
+        "[a fire|a large fire] broke out at {venue}",
+        "{venue} was [badly|heavily] damaged by [a fire|flames]",
+    ),
+    acts=("ordered the neighbouring streets to be cleared", "declared the fire under control by [noon|nightfall]"),
+    quantities=(
+        QuantityKind(
+            "firefighters",
+            35,
+            260,
+            5,
+            ("{n} firefighters [were called out|fought the blaze]", "the brigade had {n} firefighters at the scene"),
+        ),
+        QuantityKind("hours", 4, 38, 1, ("it took {n} hours to put it out", "the flames were out after {n} hours")),
+        QuantityKind("jobs", 20, 310, 1, ("{n} people had been employed in the building",)),
+    ),
+    reasons=(
+        "a welding spark had fallen into sawdust",
+        "an old cable in the loft had overheated",
+        "a battery had caught fire on the loading ramp",
+        "lightning had struck the ventilation shaft",
+        "the sprinklers had been out of order since {year}",
+    ),
+    quotes=(
+        "The roof lifted as if somebody had opened a lid",
+        "We saved the houses, we could not save the hall",
+        "Somebody gave me the keys, and there was nothing to lock",
+        "The heat cracked the windows across the road",
+    ),
+    asides=(
+        "Residents were asked to keep their windows shut.",
+        "Nobody was hurt, apart from a cut hand.",
+        "Water was pumped from the canal through half a mile of hose.",
+        "A cat was carried out in a toolbox.",
+        "The smell of burnt varnish lingered for days.",
+        "Buses were diverted around the site.",
+    ),
+    titles=("Fire [damages|guts] {venue} in {city}", "Smoke over {city}", "Blaze at {venue}"),
+)
+STRIKE = Kind(
+    name="protest_march",
+    repeats=True,
+    occasion="march",
+    venues=("{word} Square", "{word} Avenue"),
+    works=(),
+    organisations=("the {word} Dockers' Union", "the {word} Nurses' League", "the {word} Teachers' Association"),
+    in_charge="called the march",
+    main_roles=("the union leader", "the chair of the strike committee", "the spokesperson of the marchers"),
+    second_roles=("a student who joined in", "a shopkeeper on the route", "the police commander"),
+    noun="the protest march through {venue}",
+    clauses=(
+        "[protesters|demonstrators] marched through {venue}",
+        "a protest march [filled|brought traffic to a halt in] {venue}",
+    ),
+    acts=("spoke from the back of a lorry", "handed a petition to the council", "led the crowd with a megaphone"),
+    quantities=(
+        QuantityKind(
+            "marchers",
+            800,
+            26000,
+            100,
+            ("{n} people [took part|joined in]", "{n} people were counted"),
+        ),
+        QuantityKind("pay", 3, 14, 1, ("the strikers [demand|ask for] {n} per cent more pay",)),
+        QuantityKind("signatures", 2000, 60000, 500, ("{n} signatures had been collected beforehand",)),
+    ),
+    reasons=(
+        "wages had not risen since {year}",
+        "the council wants to close two of three wards",
+        "the last offer of the employers was withdrawn overnight",
+        "a third of the jobs is to be moved abroad",
+        "the night shifts had been made two hours longer",
+    ),
+    quotes=(
+        "We have been polite for long enough",
+        "My mother marched here for the same thing",
+        "The door is open, but somebody has to walk through it",
+        "A day without pay is long, and we know it",
+    ),
+    asides=(
+        "A brass band played at the head of the procession.",
+        "Trams were held at the depot until the evening.",
+        "The banners had been sewn in a church hall.",
+        "Somebody had put a helmet on the statue of the founder.",
+        "Two windows were broken, which the organisers regretted.",
+        "Tea was handed out from the steps of the post office.",
+    ),
+    titles=("Thousands march in {city}", "[Anger|Protest] on the streets of {city}", "{city} stands still"),
+)
+DIG = Kind(
+    name="excavation",
+    repeats=True,
+    occasion="discovery",
+    venues=("{word} Field", "{word} Hill"),
+    works=("a painted floor", "a boat grave", "a potter's kiln", "a row of bronze bells", "a mosaic of fish"),
+    organisations=("the {word} Museum", "the {word} Institute", "the University of {city}"),
+    in_charge="leads the excavation",
+    main_roles=("the archaeologist in charge", "the director of the dig", "the county archaeologist"),
+    second_roles=("the farmer who owns the land", "a student volunteer", "the curator of early finds"),
+    noun="the discovery of {work} at {venue}",
+    clauses=(
+        "archaeologists [uncovered|dug up|found] {work} at {venue}",
+        "{work} came to light at {venue}",
+    ),
+    acts=(
+        "showed the find to visitors",
+        "brushed the last soil away",
+        "explained the layers at the edge of the trench",
+    ),
+    quantities=(
+        QuantityKind("age", 900, 3400, 50, ("the find is about {n} years old", "it has lain there for {n} years")),
+        QuantityKind("depth", 60, 420, 10, ("it lay {n} centimetres below the [grass|turf]",)),
+        QuantityKind("sherds", 300, 9000, 50, ("{n} pieces of pottery have been numbered so far",)),
+    ),
+    reasons=(
+        "a new gas pipe was to cross the field",
+        "a drought had drawn the outline of walls in the barley",
+        "a ploughshare had brought up a worked stone in {year}",
+        "the ground had to be checked before houses are built",
+    ),
+    quotes=(
+        "You dig for twenty years for a morning like this",
+        "We took it for a drainpipe at first",
+        "My grandfather ploughed around this spot and never said why",
+        "The colours were still wet, or so it seemed",
+    ),
+    asides=(
+        "Rain stopped the work on nine days of the season.",
+        "The trench will be filled in again before the frost.",
+        "A metal detector found mostly bottle tops.",
+        "Samples of charcoal were sent to a laboratory.",
+        "The volunteers sleep in the village school.",
+        "A guard with a dog stays on the site at night.",
+    ),
+    titles=(
+        "[Rare|Unexpected] find near {city}",
+        "Archaeologists [surprised|at work] in {city}",
+        "Under the turf of {venue}",
+    ),
+)
+INCIDENTS = (FLOOD, FIRE, STRIKE, DIG)

@@ -1,0 +1,202 @@
+"""Kinds of events that somebody planned and celebrates once: a bridge, a ship, a railway, a wind farm."""
+
+from __future__ import annotations
+
+from diptych.synthetic.newsroom.kinds import Kind, QuantityKind
+
+BRIDGE = Kind(
+    name="bridge_opening",
+    repeats=False,
+    occasion="opening ceremony",
+    venues=("{word} Bridge", "{word} Crossing"),
+    works=(),
+    organisations=("{word} Engineering", "{word} Roads Agency", "{word} & Sons"),
+    in_charge="[designed and built|built] the crossing",
+    main_roles=("the transport minister", "the regional governor", "the roads commissioner"),
+    second_roles=("the chief engineer", "the site manager"),
+    noun="the opening of the {venue}",
+    clauses=(
+        "the {venue} [opened to traffic|was opened to traffic]",
+        "the first cars [rolled|drove] across the new {venue}",
+    ),
+    acts=("cut the ribbon", "was the first to walk across", "opened the gates to the waiting crowd"),
+    quantities=(
+        QuantityKind(
+            "cost",
+            18,
+            240,
+            1,
+            (
+                "the [work|project] cost {n} million {currency}",
+                "{n} million {currency} were spent on [it|the structure]",
+            ),
+        ),
+        QuantityKind(
+            "length",
+            140,
+            980,
+            10,
+            ("the deck is {n} metres long", "the bridge spans {n} metres"),
+        ),
+        QuantityKind("workers", 90, 600, 10, ("{n} people worked on the site at the busiest time",)),
+    ),
+    reasons=(
+        "the old crossing could no longer carry lorries",
+        "the ferry that it replaces had broken down every winter since {year}",
+        "drivers had to make a detour of an hour around the estuary",
+        "the stone arches upstream were found to be sinking in {year}",
+        "ambulances were losing too much time at the level crossing",
+    ),
+    quotes=(
+        "Two shores have become one town today",
+        "We were told that the ground would never hold it",
+        "My daughter will not remember that there was a ferry",
+        "Nobody will miss the queue at the landing stage",
+    ),
+    asides=(
+        "The lamps along the railings switch themselves off after midnight.",
+        "Cyclists have a lane of their own, painted [dark red|pale green].",
+        "The last ferry will be [kept as a museum|sold to a breaker's yard], according to its captain.",
+        "A plan to charge a toll was dropped after a petition.",
+        "Swallows had nested under one of the piers and were left in peace until autumn.",
+        "The bearings were tested with forty lorries full of gravel.",
+    ),
+    titles=(
+        "New bridge [opens|is opened] in {city}",
+        "{city} crosses the {river} [at last|by road]",
+        "Ribbon cut on the {venue}",
+    ),
+)
+SHIP = Kind(
+    name="ship_launch",
+    repeats=False,
+    occasion="launch",
+    venues=("{word} Shipyard", "{word} Docks"),
+    works=("Morning Gannet", "Northern Lark", "Silver Petrel", "Evening Tern", "Blue Heron", "Amber Plover"),
+    organisations=("{word} Lines", "{word} Ferries", "{word} Shipping Company"),
+    in_charge="[ordered|paid for] the vessel",
+    main_roles=("the shipping minister", "the head of the shipyard", "the chair of the ferry company"),
+    second_roles=("the ship's first captain", "the master welder"),
+    noun="the launch of the ferry {work} at the {venue}",
+    clauses=("the ferry {work} [slid into the water|was launched] at the {venue}",),
+    acts=("named the ship", "broke a bottle against the bow", "pulled the lever that released the hull"),
+    quantities=(
+        QuantityKind("passengers", 240, 1900, 20, ("the ship [has room for|can carry] {n} passengers",)),
+        QuantityKind(
+            "delay",
+            3,
+            19,
+            1,
+            ("she came {n} months later than planned", "the launch was {n} months behind schedule"),
+        ),
+        QuantityKind("steel", 1200, 9000, 100, ("{n} tonnes of steel went into the hull",)),
+    ),
+    reasons=(
+        "the two ferries that serve the outer islands are worn out",
+        "the route has carried more freight every year since {year}",
+        "new rules on exhaust gases keep the old ships in port",
+        "the islands were cut off for weeks when an engine failed in {year}",
+    ),
+    quotes=(
+        "She is the quietest ship that this yard has made",
+        "For a moment I thought that she would not move",
+        "Every plate of her has been looked at twice",
+        "The islands have waited long enough",
+    ),
+    asides=(
+        "A choir of apprentices sang as the chocks were knocked away.",
+        "The old slipway had to be greased with soap, as in former days.",
+        "Gulls rose from the sheds when the horn sounded.",
+        "Sea trials will begin once the galley has been fitted.",
+        "The funnel will be painted last, for luck.",
+        "Two tugs waited in the basin to catch the hull.",
+    ),
+    titles=("{work} takes to the water", "{city} [launches|celebrates] its new ferry", "A ferry leaves the {venue}"),
+)
+RAILWAY = Kind(
+    name="railway_opening",
+    repeats=False,
+    occasion="first departure",
+    venues=("{word} Station", "{word} Central Station"),
+    works=(),
+    organisations=("{word} Rail", "{word} Transit Authority", "{word} Railways"),
+    in_charge="[laid the track and runs the trains|runs the new line]",
+    main_roles=("the rail minister", "the director of the line", "the head of the transit authority"),
+    second_roles=("the driver of the first train", "the stationmaster"),
+    noun="the departure of the first train on the new line from {venue}",
+    clauses=(
+        "the first train of the new line [left|pulled out of] {venue}",
+        "passenger service on the new line began at {venue}",
+    ),
+    acts=("blew the whistle", "waved the first train off", "rode in the front carriage"),
+    quantities=(
+        QuantityKind("track", 14, 180, 1, ("the line is {n} kilometres long", "{n} kilometres of track were laid")),
+        QuantityKind("saved", 12, 75, 1, ("the journey is now {n} minutes shorter",)),
+        QuantityKind("sleepers", 20000, 160000, 1000, ("{n} sleepers were delivered by barge",)),
+    ),
+    reasons=(
+        "the road through the valley is blocked by snow every winter",
+        "commuters had complained of crowded buses since {year}",
+        "the quarry trains needed the old single track for themselves",
+        "a landslide destroyed the former route in {year}",
+    ),
+    quotes=(
+        "I have dreamt of this stretch a hundred times",
+        "We are on time, and I intend to keep it so",
+        "People had stopped believing in the date on the posters",
+        "The valley is no longer a dead end",
+    ),
+    asides=(
+        "The clock over the platform was restored by a retired watchmaker.",
+        "Children were given paper caps and a slice of cake.",
+        "The seats are covered with wool from local sheep.",
+        "One tunnel had to be drilled twice, because of a spring.",
+        "The ticket machines refused coins for most of the morning.",
+        "The buses on the old route will run until the end of the school year.",
+    ),
+    titles=("First train leaves {venue}", "{city} is back on the rails", "New railway line [opens|starts] in {city}"),
+)
+WIND_FARM = Kind(
+    name="wind_farm",
+    repeats=False,
+    occasion="inauguration",
+    venues=("{word} Ridge", "{word} Moor", "{word} Heights"),
+    works=(),
+    organisations=("{word} Energy", "{word} Power Cooperative", "{word} Renewables"),
+    in_charge="[owns|put up] the turbines",
+    main_roles=("the energy minister", "the chair of the cooperative", "the environment commissioner"),
+    second_roles=("a sheep farmer who leases the land", "the chief technician"),
+    noun="the inauguration of the wind farm on {venue}",
+    clauses=(
+        "the wind farm on {venue} [was switched on|went into service]",
+        "the turbines on {venue} [began to turn|delivered their first power]",
+    ),
+    acts=("pressed the button", "threw the switch", "unveiled a plaque at the foot of a mast"),
+    quantities=(
+        QuantityKind("homes", 4000, 90000, 500, ("the turbines will supply {n} homes", "{n} homes will be supplied")),
+        QuantityKind("height", 82, 190, 1, ("each mast is {n} metres high", "the masts rise to {n} metres")),
+        QuantityKind("objections", 40, 900, 1, ("{n} objections were filed during the hearings",)),
+    ),
+    reasons=(
+        "the coal plant down the valley closed in {year}",
+        "the price of imported gas had doubled",
+        "the region has promised to do without oil",
+        "the mills of the district were paying more for power than for wages",
+    ),
+    quotes=(
+        "The sheep looked up once and went on eating",
+        "This hill has always belonged to the wind",
+        "We would rather sell power than buy it",
+        "It hums, that is all",
+    ),
+    asides=(
+        "An ornithologist will count the birds of prey for three years.",
+        "The blades were brought up the pass at night, one to a lorry.",
+        "A footpath around the site is to be reopened at Easter.",
+        "The access road was paved with stone from the foundations.",
+        "Ramblers complained about the fence.",
+        "The substation is hidden behind a row of larches.",
+    ),
+    titles=("Turbines turn above {city}", "{city} [gets|receives] power from {venue}", "Wind farm opens near {city}"),
+)
+OPENINGS = (BRIDGE, SHIP, RAILWAY, WIND_FARM)

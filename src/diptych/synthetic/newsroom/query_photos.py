@@ -1,0 +1,63 @@
+"""Query photos: what becomes of an archive photo on its way through other hands: cut, tilted, scaled, recompressed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from diptych.synthetic.rooms.canvas import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Rework:
+    """How a query photo differs from the archive photo that it comes from.
+
+    Attributes:
+        corners: The four corners of the part that is kept, clockwise from the top left, as shares of width and height.
+        width: Of the result, in pixels; its height follows from the corners.
+        brightness: A factor.
+        quality: Of the JPEG, before the one that is written.
+    """
+
+    corners: tuple[tuple[float, float], ...]
+    width: int
+    brightness: float
+    quality: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields."""
+        return asdict(self)
+
+
+def sample_rework(rng: np.random.Generator) -> Rework:
+    """At least 70 % of each side stays, tilted by a few degrees and a little out of parallel."""
+    left, top = rng.uniform(0.02, 0.13, 2)
+    right, bottom = 1 - rng.uniform(0.02, 0.13, 2)
+    angle = np.deg2rad(rng.uniform(-3, 3))
+    shares = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    shares = (shares - 0.5) @ turn.T + 0.5 + rng.uniform(-0.015, 0.015, (4, 2))
+    return Rework(
+        corners=tuple((round(float(x), 4), round(float(y), 4)) for x, y in shares.clip(0, 1)),
+        width=int(rng.integers(280, 401)),
+        brightness=round(float(rng.uniform(0.85, 1.15)), 3),
+        quality=int(rng.integers(45, 80)),
+    )
+
+
+def rework_photo(photo: Array, rework: Rework) -> Array:
+    """The query photo (H, W, 3) uint8 RGB made of an archive photo; the same arguments give the same pixels."""
+    height, width = photo.shape[:2]
+    corners = np.float32(rework.corners) * np.float32([width, height])
+    across = float(np.linalg.norm(corners[1] - corners[0]))
+    down = float(np.linalg.norm(corners[3] - corners[0]))
+    size = (rework.width, round(rework.width * down / across))
+    target = np.float32([[0, 0], [size[0], 0], size, [0, size[1]]])
+    matrix = cv2.getPerspectiveTransform(corners, target)
+    picture = cv2.warpPerspective(photo, matrix, size, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT)
+    picture = np.clip(picture.astype(np.float32) * rework.brightness, 0, 255).astype(np.uint8)
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, rework.quality])
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)

@@ -1,0 +1,81 @@
+"""Named entities of texts, found by a spaCy pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from diptych.storage.model_files import locate_model
+
+# What finds no entities; a tok2vec or transformer stays where the entity recogniser listens to it.
+_NOT_NEEDED = (
+    "tagger", "parser", "senter", "sentencizer", "morphologizer", "attribute_ruler", "lemmatizer",
+    "trainable_lemmatizer", "textcat", "textcat_multilabel",
+)  # fmt: skip
+_FINDS_ENTITIES = ("ner", "entity_ruler", "beam_ner")
+_UPSTREAM = ("tok2vec", "transformer", "curated_transformer")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedEntity:
+    """One mention: `text` is [start:end] of the text it was found in, `label` the pipeline's, such as PERSON or GPE."""
+
+    text: str
+    label: str
+    start: int
+    end: int
+
+
+class EntityRecognizer:
+    """A spaCy pipeline reduced to what finds entities, loaded when it is first used.
+
+    `model` is an installed pipeline's name, a folder, or `package:NAME/PATH`. Objects can be pickled: the model is then
+    loaded again.
+    """
+
+    def __init__(self, model: str = "en_core_web_sm", batch_size: int = 64) -> None:
+        self.model = model
+        self.batch_size = batch_size
+        self._pipeline: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pipeline": None}
+
+    def entities(self, texts: Sequence[str]) -> list[tuple[NamedEntity, ...]]:
+        """The entities of each text, in the order of the texts and of their places; equal texts are read once.
+
+        Raises:
+            ValueError: the model is not there, finds no entities, or a text has more than a million characters.
+        """
+        if self._pipeline is None:
+            self._pipeline = _load(self.model)
+        unique = list(dict.fromkeys(texts))
+        docs = self._pipeline.pipe(unique, batch_size=self.batch_size)
+        found = {
+            text: tuple(NamedEntity(span.text, span.label_, span.start_char, span.end_char) for span in doc.ents)
+            for text, doc in zip(unique, docs, strict=True)
+        }
+        return [found[text] for text in texts]
+
+
+@cache  # two metrics and the report ask the same model
+def _load(model: str) -> Any:
+    try:
+        import spacy
+    except ImportError:
+        raise ValueError("named entities need spaCy: pip install spacy") from None
+    try:
+        pipeline = spacy.load(locate_model(model), exclude=list(_NOT_NEEDED))
+    except OSError as error:
+        raise ValueError(
+            f"the spaCy model {model!r} cannot be loaded ({error}); install it with python -m spacy download"
+            f" {model if model.isidentifier() else 'en_core_web_sm'}, or name a folder or package:NAME/PATH"
+        ) from None
+    if not set(_FINDS_ENTITIES) & set(pipeline.pipe_names):
+        raise ValueError(f"the spaCy model {model!r} finds no entities: its parts are {', '.join(pipeline.pipe_names)}")
+    for name in set(_UPSTREAM) & set(pipeline.pipe_names):
+        if not getattr(pipeline.get_pipe(name), "listening_components", True):
+            pipeline.remove_pipe(name)  # the entity recogniser has its own
+    return pipeline

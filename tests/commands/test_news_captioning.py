@@ -1,0 +1,177 @@
+"""From query photos to captions and a submission: a tiny fuser behind the stages of retrieval, on the tiny newsroom."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from transformers import Qwen3ForCausalLM
+
+from diptych.commands.news_captioning import fuser_data, without_blanks
+from diptych.commands.pipeline import prepare_config, stage_runs
+from diptych.parallel import checkpoints
+from diptych.submission.eventa import check_eventa
+from diptych.synthetic.newsroom.generate import generate_newsroom
+from diptych.synthetic.newsroom.source import Newsroom
+from tiny_runs import (
+    TINY_NEWS,
+    TINY_NEWS_SIZES,
+    TINY_RETRIEVAL,
+    WITHOUT_ENTITIES,
+    compose_pipeline,
+    run_pipeline_with,
+    run_train,
+    tiny_captions,
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with the set under `data`; runs go under `runs`."""
+    folder = tmp_path_factory.mktemp("captioning")
+    generate_newsroom(folder / "data/newsroom", TINY_NEWS, num_workers=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIPTYCH_DATA", str(folder / "data"))
+        patch.setenv("DIPTYCH_RUNS", str(folder / "runs"))
+        patch.setattr(sys, "argv", ["train.py"])
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def fuser(place, tiny_chat_model, tiny_sentence_model):
+    """A run of train.py: one step, a random model."""
+    tiny = tiny_captions(place / "data", tiny_chat_model, tiny_sentence_model)
+    words = [*tiny, *TINY_NEWS_SIZES, *WITHOUT_ENTITIES, "prompt@data.preparation.prompt=event"]
+    run_train(place / "runs/fuser", "experiment=fuser_newsroom", *words, "evaluate_at_end=false", "trainer.max_steps=1")
+    return place / "runs/fuser"
+
+
+@pytest.fixture(scope="module")
+def words(fuser):
+    return ["pipeline=caption_news", "data=newsroom", f"ckpt={fuser}", *TINY_NEWS_SIZES, *TINY_RETRIEVAL]
+
+
+@pytest.fixture(scope="module")
+def work(place, words):
+    """The folder of the whole pipeline, which has run once."""
+    run_pipeline_with(*words)
+    return place / "runs/caption_news/newsroom_test"
+
+
+def content(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_captions_their_scores_and_a_submission(place, fuser, work):
+    source = Newsroom(place / "data/newsroom", TINY_NEWS)
+    queries = [query.query_id for query in source.queries("test")]
+    records = [json.loads(line) for line in (work / "caption/predictions.jsonl").read_text().splitlines()]
+    assert [record["query_id"] for record in records] == queries
+    retrieved = json.loads((work / "articles/retrieval.json").read_text())
+    first = {record["query_id"]: record["results"][0]["article_id"] for record in retrieved}
+    assert {record["query_id"]: record["article_id"] for record in records} == first
+    found = json.loads((work / "caption/metrics.json").read_text())
+    assert (found["experiment"], found["data"], found["split"]) == ("fuser_newsroom", ["newsroom"], "test")
+    assert found["queries"] == {"scored": 4, "expected": 4} and str(fuser) in found["checkpoint"]
+    metrics = found["metrics"]
+    assert {"cider", "bleu_4", "rouge_l", "base_caption/cider"} <= set(metrics)
+    of_retrieval = json.loads((work / "articles/metrics.json").read_text())["metrics"]["articles"]
+    assert {name: metrics[name] for name in ("recall_at_1", "recall_at_10", "average_precision")} == of_retrieval
+    assert (work / "caption/report/index.html").is_file()
+    verdict = check_eventa(work / "submission/submission.zip", source, "test")
+    assert (verdict.violations, verdict.unchecked) == ((), ())
+
+
+def test_the_same_command_again_generates_nothing(work, words, monkeypatch):
+    before = content(work / "caption") | content(work / "submission") | content(work / "describe")
+
+    def forward(self, *arguments, **settings):
+        pytest.fail("the language model was asked again")
+
+    monkeypatch.setattr(Qwen3ForCausalLM, "forward", forward)
+    run_pipeline_with(*words)
+    assert content(work / "caption") | content(work / "submission") | content(work / "describe") == before
+
+
+@pytest.fixture
+def data_of(fuser, words):
+    """The data section that the fuser gets with further words on the command line."""
+    trained = OmegaConf.create(checkpoints.config_text(checkpoints.load(fuser / "checkpoints/last.ckpt")))
+
+    def compose(*further):
+        config = prepare_config(compose_pipeline(*words, *further))
+        return OmegaConf.to_container(fuser_data(trained, config, HydraConfig.get().overrides.task), resolve=False)
+
+    return compose
+
+
+def changed(first, second, path=""):
+    """The dotted names of all leaves that differ."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        found = {
+            key: changed(first.get(key), second.get(key), f"{path}.{key}".lstrip(".")) for key in {**first, **second}
+        }
+        return {name for names in found.values() for name in names}
+    return set() if first == second else {path}
+
+
+def test_the_fusers_own_settings_hold(data_of, tiny_sentence_model):
+    data = data_of()
+    assert data["preparation"]["selector"]["top_k"] == 16  # the experiment's, where the pipeline's data says 5
+    assert data["preparation"]["selector"]["encoder"]["encoder"]["name"] == str(tiny_sentence_model)
+    assert data["preparation"]["max_prompt_tokens"] == 2600
+
+
+@pytest.mark.parametrize("number", [3, 5, 7])
+def test_the_number_of_chunks_is_one_word(data_of, number):
+    data = data_of(f"data.preparation.selector.top_k={number}")
+    assert data["preparation"]["selector"]["top_k"] == number
+    assert changed(data_of(), data) == {"preparation.selector.top_k"}
+
+
+@pytest.mark.parametrize("prompt", ["no_ratio", "no_example", "no_five_ws"])
+def test_the_prompt_is_one_word(data_of, prompt):
+    before, after = data_of(), data_of(f"prompt@data.preparation.prompt={prompt}")
+    names = changed(before, after)
+    assert names and all(name.startswith("preparation.prompt.") for name in names)
+    if prompt == "no_ratio":
+        assert names == {"preparation.prompt.instructions.ratio"}
+        assert after["preparation"]["prompt"]["instructions"]["ratio"] is None
+
+
+def test_verification_off_is_one_word_and_leaves_the_fuser_alone(data_of, words):
+    assert data_of("policy=off") == data_of()
+    off = {run.name: run.stage for run in stage_runs(prepare_config(compose_pipeline(*words, "policy=off")))}
+    assert off["verify_geometry"].policy is None
+
+
+def test_another_place_of_the_set_reaches_the_fuser(data_of, tmp_path):
+    data = data_of(f"data.sources.newsroom.root={tmp_path}")
+    assert data["sources"]["newsroom"]["root"] == str(tmp_path)
+
+
+def test_other_chunks_are_captioned_anew_and_the_stages_kept(work, words):
+    before = {name: content(work / name) for name in ("articles", "describe", "verify_geometry")}
+    first = content(work / "caption")
+    run_pipeline_with(*words, "data.preparation.selector.top_k=1", "data.preparation.selector.first_sentences=1")
+    assert {name: content(work / name) for name in before} == before
+    other = content(work / "caption")
+    assert other["predictions.jsonl"] != first["predictions.jsonl"]
+    (aside,) = (path for path in work.glob("caption.*") if path.is_dir())
+    assert content(aside) == first
+    run_pipeline_with(*words)  # back again
+    assert content(work / "caption")["predictions.jsonl"] == first["predictions.jsonl"]
+
+
+def test_blank_captions_are_replaced_and_counted(caplog):
+    captions = without_blanks({"a": "A man.", "b": " \n"}, {"a": "x", "b": "a photo"})
+    assert captions == {"a": "A man.", "b": "a photo"}
+    assert "1 captions are blank" in caplog.text and ": b" in caplog.text
+
+
+def test_a_checkpoint_that_is_not_there_is_named(words, tmp_path):
+    with pytest.raises(ValueError, match=r"gone"):
+        run_pipeline_with(*words, f"ckpt={tmp_path}/gone")

@@ -1,0 +1,183 @@
+"""Every captioning experiment trains two steps on a tiny model and small data, and is evaluated from its checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+
+import pytest
+import torch
+
+from diptych.config import folder
+from diptych.parallel import checkpoints
+from tiny_runs import TINY_NEWS, WITHOUT_ENTITIES, make_data, run_evaluate, run_train, tiny_captions
+
+EXPERIMENTS = sorted(path.stem for path in (folder.CONFIG_FOLDER / "experiment").glob("fuser_*.yaml"))
+SIZES = [
+    f"++data.sources.newsroom.settings.{name}={getattr(TINY_NEWS, name)}"
+    for name in ("num_train_families", "num_val_families", "num_test_families")
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(autouse=True)
+def command_line(monkeypatch, data):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setenv("DIPTYCH_DATA", str(data))
+
+
+@pytest.fixture(scope="module")
+def overrides(data, tiny_chat_model, tiny_sentence_model):
+    def build(experiment):
+        own = (
+            [*SIZES, *WITHOUT_ENTITIES] if experiment == "fuser_newsroom" else ["data.sources.openevents.val_share=0.6"]
+        )
+        return [f"experiment={experiment}", *tiny_captions(data, tiny_chat_model, tiny_sentence_model), *own]
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def newsroom_run(overrides, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "fuser_newsroom" / "first"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.py"])
+        run_train(run, *overrides("fuser_newsroom"))
+    return run
+
+
+def evaluated(run, folder, *words):
+    return run_evaluate(folder, f"ckpt={run}", "trainer=cpu", "trainer.precision=32-true", *words)
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "fuser_newsroom"])
+def test_every_experiment_trains_and_is_evaluated_from_its_checkpoint(experiment, overrides, tmp_path):
+    run_train(tmp_path / "run", *overrides(experiment))
+    validated = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert validated["experiment"] == experiment and validated["data"] == ["openevents"]
+    assert validated["queries"]["scored"] == validated["queries"]["expected"] > 0
+    assert evaluated(tmp_path / "run", tmp_path / "eval", "split=val")["metrics"] == validated["metrics"]
+
+
+@pytest.mark.parametrize("experiment", ["fuser_openevents", "fuser_openevents_nf4"])
+def test_the_published_recipe_runs_on_a_small_model_of_its_architecture(experiment, data, tmp_path, request):
+    """As the experiment says, quantised, rank 256, packed rows, 8-bit AdamW, checkpointing and accumulation included;
+    only the model's size, the files, the number of steps and what needs spaCy's or CLIP's weights are changed.
+    """
+    chat, sentences = (request.getfixturevalue(name) for name in ("tiny_chat_model", "tiny_sentence_model"))
+    run_train(
+        tmp_path / "run",
+        f"experiment={experiment}",
+        f"data_dir={data}",
+        f"system.model.name={chat}",
+        f"data.preparation.selector.encoder.encoder.name={sentences}",
+        "data/facts@data.preparation.facts=none",
+        "system/metrics=[cider,bleu,rouge_l,length]",
+        "data.sources.openevents.val_share=0.6",
+        "trainer=cpu",
+        "trainer.max_steps=1",
+        "trainer.log_every_n_steps=1",
+        "trainer.enable_progress_bar=false",
+        "evaluate_at_end=false",
+    )
+    rows = list(csv.DictReader((tmp_path / "run/metrics.csv").open()))
+    losses = [float(row["train/loss"]) for row in rows if row.get("train/loss")]
+    assert losses and all(0 < loss < 10 for loss in losses)
+    state = checkpoints.load(tmp_path / "run/checkpoints/last.ckpt")
+    adapter = state["state_dict"]
+    assert {tensor.shape[0] for name, tensor in adapter.items() if "lora_A" in name} == {256}
+    assert all(tensor.any() for name, tensor in adapter.items() if "lora_B" in name)  # every one has been trained
+    assert state["global_step"] == 1
+
+
+def test_a_run_leaves_a_loss_a_report_and_an_adapter_alone(newsroom_run):
+    record = json.loads((newsroom_run / "metrics.json").read_text())
+    assert record["experiment"] == "fuser_newsroom" and record["split"] == "val"
+    assert record["queries"] == {"scored": 4, "expected": 4} and record["world_size"] == 1
+    assert {"cider", "bleu_4", "rouge_l", "base_caption/cider", "article_lead/rouge_l", "recall_at_1"} <= set(
+        record["metrics"]
+    )
+    assert record["metrics"]["recall_at_10"] == 1.0
+    outcomes = {name: count for name, count in record["counts"].items() if name.startswith("stopped_by_")}
+    assert sum(outcomes.values()) == 4
+    assert "document frequencies" in record["lines"]["cider"]
+    assert (newsroom_run / "report/index.html").stat().st_size > 10_000
+    lines = [json.loads(line) for line in (newsroom_run / "predictions.jsonl").read_text().splitlines()]
+    assert all(
+        {"query_id", "caption", "evidence", "article_id", "chunks", "stop_reason"} <= set(line) for line in lines
+    )
+    state = checkpoints.load(newsroom_run / "checkpoints/last.ckpt")["state_dict"]
+    assert state and all("lora_" in name for name in state)
+    header = (newsroom_run / "metrics.csv").read_text().splitlines()[0]
+    assert "train/padding_share" in header and "val/loss" in header and "train/tokens_per_second" in header
+
+
+def test_an_ablation_says_where_points_are_lost(newsroom_run, tmp_path):
+    record = evaluated(
+        newsroom_run, tmp_path, "ablation=[evidence,untuned]", "post_processing=[append_base_caption_words]"
+    )
+    prefixes = {name.split("/")[0] for name in record["metrics"] if "/" in name}
+    assert prefixes == {
+        "annotated_article",
+        "whole_article",
+        "untuned",
+        "append_base_caption_words",
+        "base_caption",
+        "article_lead",
+    }
+    assert (tmp_path / "untuned/predictions.jsonl").is_file()
+    with pytest.raises(ValueError, match="ablation=everything is not one of evidence, untuned"):
+        evaluated(newsroom_run, tmp_path / "b", "ablation=everything")
+    with pytest.raises(ValueError, match="post_processing=polish is not one of repair_prompt_echo"):
+        evaluated(newsroom_run, tmp_path / "c", "post_processing=[polish]")
+
+
+def test_a_stopped_evaluation_goes_on_with_resume(newsroom_run, tmp_path):
+    whole = evaluated(newsroom_run, tmp_path / "whole")
+    file = tmp_path / "half/predictions.jsonl"
+    evaluated(newsroom_run, tmp_path / "half")
+    kept = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(kept[0] + kept[1][:40])  # killed in the middle of a line
+    (tmp_path / "half/metrics.json").unlink()
+    resumed = evaluated(newsroom_run, tmp_path / "half", f"resume={tmp_path / 'half'}")
+    assert resumed["metrics"] == whole["metrics"]
+    assert file.read_bytes() == (tmp_path / "whole/predictions.jsonl").read_bytes()
+
+
+def test_a_hidden_split_is_captioned_and_not_scored(overrides, data, tmp_path, newsroom_run, monkeypatch):
+    from diptych.data.news.openevents import OpenEvents
+
+    record = evaluated(newsroom_run, tmp_path, *_openevents(data, overrides), "split=test")
+    assert record["metrics"] == {} and record["queries"] == {"scored": 0, "expected": 4}
+    source = OpenEvents(data / "openevents")
+    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    assert [line["query_id"] for line in lines] == [query.query_id for query in source.queries("test")]
+
+
+def _openevents(data, overrides):
+    prepared = [word for word in overrides("fuser_openevents") if word.startswith(("data.", "data/"))]
+    return ["data=openevents", f"data_dir={data}", *(word for word in prepared if "retrieval" not in word)]
+
+
+def test_a_resumed_run_is_the_undisturbed_one(overrides, tmp_path):
+    run_train(tmp_path / "whole", *overrides("fuser_newsroom"), "evaluate_at_end=false")
+    run_train(tmp_path / "cut", *overrides("fuser_newsroom"), "evaluate_at_end=false", "trainer.max_steps=1")
+    config = tmp_path / "cut/config.yaml"
+    config.write_text(config.read_text().replace("max_steps: 1\n", "max_steps: 2\n"))
+    run_train(tmp_path / "cut", f"resume={tmp_path / 'cut'}")
+    first, second = (checkpoints.load(tmp_path / name / "checkpoints/last.ckpt") for name in ("whole", "cut"))
+    assert first["global_step"] == second["global_step"] == 2
+    for name, tensor in first["state_dict"].items():
+        assert torch.equal(tensor, second["state_dict"][name]), name
+
+
+def test_triplets_and_captions_do_not_mix(overrides, data, tmp_path, newsroom_run):
+    with pytest.raises(ValueError, match="system=caption_fuser"):
+        run_train(tmp_path / "a", "experiment=cir_rooms", "data=newsroom", f"data_dir={data}")
+    with pytest.raises(ValueError, match="data=newsroom or data=openevents"):
+        evaluated(newsroom_run, tmp_path / "b", "data=rooms", f"data_dir={data}")

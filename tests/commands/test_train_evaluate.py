@@ -1,0 +1,229 @@
+"""Every experiment trains two steps on tiny data and is evaluated from its checkpoint alone."""
+
+import csv
+import json
+import sys
+
+import pytest
+import torch
+
+from diptych.config import folder
+from diptych.parallel import checkpoints
+from tiny_runs import TINY_MODEL, TINY_RUN, make_data, run_evaluate, run_train
+
+EXPERIMENTS = sorted(path.stem for path in (folder.CONFIG_FOLDER / "experiment").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(autouse=True)
+def command_line(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+
+
+@pytest.fixture(scope="module")
+def rooms_run(data, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "cir_rooms" / "first"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.py"])
+        run_train(run, "experiment=cir_rooms", *tiny_rooms(data), *TINY_MODEL, *TINY_RUN)
+    return run
+
+
+def tiny_rooms(data):
+    sizes = {"num_train_hotels": 6, "num_val_hotels": 28, "num_test_hotels": 28}
+    return [f"data_dir={data}", *(f"data.sources.rooms.settings.{key}={value}" for key, value in sizes.items())]
+
+
+@pytest.mark.parametrize(
+    "experiment", [name for name in EXPERIMENTS if name.startswith("cir_") and name != "cir_rooms"]
+)
+def test_every_experiment_trains_and_is_evaluated_from_its_checkpoint(experiment, data, tmp_path):
+    run_train(tmp_path / "run", f"experiment={experiment}", f"data_dir={data}", *TINY_MODEL, *TINY_RUN)
+    validated = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert validated["experiment"] == experiment
+    assert validated["queries"]["scored"] == validated["queries"]["expected"] > 0
+    scored = run_evaluate(
+        tmp_path / "eval",
+        f"ckpt={tmp_path / 'run'}",
+        "split=val",
+        f"data_dir={data}",
+        "trainer=cpu",
+        "trainer.precision=32-true",
+    )
+    assert scored["metrics"] == validated["metrics"]
+
+
+def test_a_run_leaves_what_the_design_promises(rooms_run):
+    present = {str(path.relative_to(rooms_run)) for path in rooms_run.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml",
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+        "metrics.csv",
+        "metrics.json",
+        "predictions.jsonl",
+        "scores.jsonl",
+        "report/index.html",
+        "report/sheet.png",
+    } <= present
+    assert (rooms_run.parent / "latest").resolve() == rooms_run.resolve()
+    record = json.loads((rooms_run / "metrics.json").read_text())
+    assert {
+        "experiment",
+        "data",
+        "split",
+        "protocol",
+        "checkpoint",
+        "seed",
+        "world_size",
+        "queries",
+        "gallery",
+        "versions",
+        "metrics",
+        "intervals",
+    } <= set(record)
+    assert {
+        "recall_at_1",
+        "image_only/recall_at_1",
+        "text_only/recall_at_1",
+        "sum/recall_at_1",
+        "recall_at_1/changes_1",
+        "median_rank",
+    } <= set(record["metrics"])
+    assert set(record["intervals"]["recall_at_1"]) <= {0.0, 1.0} or len(record["intervals"]["recall_at_1"]) == 2
+    lines = [json.loads(line) for line in (rooms_run / "predictions.jsonl").read_text().splitlines()]
+    assert len(lines) == record["queries"]["expected"]
+    assert all(len(set(line["ranked_ids"])) == 50 for line in lines)
+
+
+def test_the_log_has_a_row_per_step_with_what_one_watches(rooms_run):
+    rows = list(csv.DictReader((rooms_run / "metrics.csv").open()))
+    train_rows = [row for row in rows if row.get("train/loss")]
+    assert [int(row["step"]) for row in train_rows] == [0, 1]
+    for name in (
+        "train/lr",
+        "train/gradient_norm",
+        "train/samples_per_second",
+        "train/memory_gib",
+        "train/negatives_per_query",
+        "train/epoch",
+        "train/temperature",
+    ):
+        assert all(float(row[name]) > 0 for row in train_rows), name
+    assert any(row.get("val/recall_at_1") for row in rows)
+
+
+def test_checkpoints_load_without_running_code_and_describe_themselves(rooms_run):
+    for name in ("last", "best"):
+        checkpoint = torch.load(rooms_run / f"checkpoints/{name}.ckpt", weights_only=True)
+        text = checkpoints.config_text(checkpoint)
+        assert text == (rooms_run / "config.yaml").read_text()
+        assert "${system.model.backbone.preprocessing}" in text  # unresolved
+
+
+def test_other_data_replaces_the_checkpoints(rooms_run, data, tmp_path):
+    record = run_evaluate(
+        tmp_path / "e", f"ckpt={rooms_run}", "data=cirr", "split=val", f"data_dir={data}", "data.num_workers=0"
+    )
+    assert record["data"] == ["cirr"]
+    assert "recall_subset_at_1" in record["metrics"] and "average" in record["metrics"]
+
+
+def test_a_hidden_split_writes_both_submission_files_that_the_validator_accepts(rooms_run, data, tmp_path):
+    from diptych.data.triplets.cirr import CIRR
+    from diptych.submission.servers import check
+
+    record = run_evaluate(
+        tmp_path / "e", f"ckpt={rooms_run}", "data=cirr", "split=test", f"data_dir={data}", "data.num_workers=0"
+    )
+    assert record["metrics"] == {}
+    files = sorted((tmp_path / "e/submission").iterdir())
+    assert len(files) == 2
+    for file in files:
+        assert check(file, CIRR(data / "cirr")).violations == ()
+
+
+def test_single_settings_of_the_checkpoints_data_can_change(rooms_run, data, tmp_path, monkeypatch):
+    record = run_evaluate(
+        tmp_path / "e", f"ckpt={rooms_run}", "++data.sources.rooms.exclude_reference=true", f"data_dir={data}"
+    )
+    assert record["protocol"]["exclude_reference"] is True
+    with pytest.raises(ValueError, match="unknown key 'data.batchsize'"):
+        run_evaluate(tmp_path / "f", f"ckpt={rooms_run}", "++data.batchsize=2", f"data_dir={data}")
+
+
+def test_a_prediction_file_is_scored_without_a_model(rooms_run, data, tmp_path):
+    lines = [json.loads(line) for line in (rooms_run / "predictions.jsonl").read_text().splitlines()]
+    (tmp_path / "p.json").write_text(json.dumps({line["query_id"]: line["ranked_ids"] for line in lines}))
+    record = run_evaluate(
+        tmp_path / "e", f"predictions={tmp_path / 'p.json'}", "data=hotel_cir", "split=val", f"data_dir={data}"
+    )
+    original = json.loads((rooms_run / "metrics.json").read_text())
+    for k in (1, 5, 10, 50):
+        assert record["metrics"][f"recall_at_{k}"] == original["metrics"][f"recall_at_{k}"]
+
+
+def test_absent_data_is_an_error_before_any_weights_load(tmp_path, monkeypatch):
+    from diptych.models.backbones import clip
+
+    monkeypatch.setattr(clip, "_build", lambda *_: pytest.fail("the model was built before the data was looked at"))
+    with pytest.raises(ValueError) as caught:
+        run_train(tmp_path / "run", "experiment=cir_hotel", f"data_dir={tmp_path / 'nothing'}")
+    for word in (str(tmp_path / "nothing/hotel_cir"), "docs/hotel_cir.md", "experiment=cir_rooms"):
+        assert word in str(caught.value)
+
+
+def test_a_missing_image_stops_the_run_and_drop_marks_it_partial(data, tmp_path):
+    make_data(tmp_path / "data")
+    root = tmp_path / "data/cirr/img_raw/dev"
+    (root / "dev-50-0-img0.png").unlink()
+    (root / "dev-51-0-img1.png").write_bytes(b"")
+    arguments = ["experiment=cir_cirr", f"data_dir={tmp_path / 'data'}", *TINY_MODEL, *TINY_RUN]
+    with pytest.raises(ValueError, match=r"58 of 60 images.*data=cirr.*on_missing=drop"):
+        run_train(tmp_path / "run", *arguments)
+    run_train(tmp_path / "run", *arguments, "data.on_missing=drop")
+    record = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert record["protocol"]["partial"] == "58/60"
+    assert "@partial(58/60)" in record["protocol"]["line"]
+
+
+def test_a_non_finite_loss_names_the_queries(data, tmp_path):
+    with pytest.raises(ValueError, match=r"the loss is nan at step \d; queries of the batch: hotel-\d+"):
+        run_train(
+            tmp_path / "run",
+            "experiment=cir_rooms",
+            *tiny_rooms(data),
+            *TINY_MODEL,
+            *TINY_RUN,
+            "trainer.max_steps=5",
+            "system.optimizer.lr=1e38",
+            "system.scheduler.warmup_steps=0",
+        )
+
+
+def test_resuming_refuses_what_would_be_another_run(rooms_run, data):
+    with pytest.raises(ValueError, match=r"system.optimizer.lr=1 would be another run.*init_from="):
+        run_train(rooms_run, f"resume={rooms_run}", "system.optimizer.lr=1")
+
+
+def test_a_truncated_or_foreign_checkpoint_is_refused(rooms_run, tmp_path, data):
+    whole = (rooms_run / "checkpoints/last.ckpt").read_bytes()
+    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cut\.ckpt"):
+        run_evaluate(tmp_path / "e", f"ckpt={tmp_path / 'cut.ckpt'}", f"data_dir={data}")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match=r"other\.ckpt.*not written by Diptych"):
+        run_evaluate(tmp_path / "e", f"ckpt={tmp_path / 'other.ckpt'}", f"data_dir={data}")
+
+
+def test_a_hostile_config_in_a_checkpoint_builds_nothing(rooms_run, tmp_path, data):
+    checkpoint = torch.load(rooms_run / "checkpoints/last.ckpt", weights_only=True)
+    bad = checkpoint["diptych"]["config"].replace("diptych.losses.info_nce.InfoNCE", "os.system")
+    checkpoint["diptych"]["config"] = bad
+    torch.save(checkpoint, tmp_path / "bad.ckpt")
+    with pytest.raises(ValueError, match="os.system is not allowed in a checkpoint's config"):
+        run_evaluate(tmp_path / "e", f"ckpt={tmp_path / 'bad.ckpt'}", f"data_dir={data}")

@@ -1,0 +1,138 @@
+"""The datamodule: mixes, missing images, and the settings that it refuses."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from diptych.contracts.retrieval import QueryBatch
+from diptych.data.triplets.augmentation import ColorJitter
+from diptych.data.triplets.cir_datamodule import CIRDataModule
+from diptych.data.triplets.cirr import CIRR
+from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
+from diptych.synthetic.rooms.source import Rooms
+from tiny_runs import make_data
+
+SETTINGS = RoomsSettings(num_train_hotels=6, num_val_hotels=28, num_test_hotels=28)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def make(data, tiny_preprocessing):
+    def build(*names, **settings):
+        sources = {"rooms": Rooms(data / "rooms", SETTINGS), "cirr": CIRR(data / "cirr")}
+        chosen = {name: sources[name] for name in names or ("rooms",)}
+        module = CIRDataModule(chosen, tiny_preprocessing, **{"num_workers": 0, "batch_size": 4} | settings)
+        module.trainer = SimpleNamespace(max_steps=6, accumulate_grad_batches=1)
+        return module
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"on_missing": "ignore"}, r"data\.on_missing='ignore'"),
+        ({"feature_dtype": "bfloat16"}, r"data\.feature_dtype"),
+        ({"feature_cache": "x", "augmentation": ColorJitter()}, r"data\.augmentation would change"),
+        ({"weights": {"hotel": 1.0}}, r"data\.weights names \['hotel'\]"),
+        ({"train_on": ["hotel"]}, r"data\.train_on=\['hotel'\]"),
+        ({"evaluate_on": []}, r"data\.evaluate_on=\[\]"),
+        ({"group_size": 0}, r"data\.group_size=0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(make, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make(**settings)
+
+
+def test_one_root_for_two_sources_is_refused(make):
+    with pytest.raises(ValueError, match=r"data\.sources\.<name>\.root"):
+        make("rooms", "cirr", root="somewhere")
+
+
+def test_a_mix_draws_by_weight(make):
+    module = make("rooms", "cirr", weights={"rooms": 0.0, "cirr": 1.0})
+    batches = list(module.train_dataloader())
+    assert len(batches) == 6
+    ids = {query_id for batch in batches for query_id in batch.query_ids}
+    assert ids <= {triplet.query_id for triplet in module.sources["cirr"].triplets("train")}
+
+
+def test_a_resumed_module_goes_on_with_the_next_batch(make):
+    whole = list(make(augmentation=ColorJitter()).train_dataloader())
+    resumed = make(augmentation=ColorJitter())
+    resumed.load_state_dict({"batches": 4})
+    for one, other in zip(whole[4:], resumed.train_dataloader(), strict=True):
+        assert one.query_ids == other.query_ids and torch.equal(one.reference, other.reference)
+
+
+def test_equal_keys_are_equal_pixels_under_augmentation(make):
+    for batch in make(augmentation=ColorJitter(), group_size=4, batch_size=12).train_dataloader():
+        seen = {}
+        for keys, images in ((batch.reference_keys, batch.reference), (batch.target_keys, batch.target)):
+            for key, pixels in zip(keys.tolist(), images, strict=True):
+                assert torch.equal(pixels, seen.setdefault(key, pixels))
+        assert len(seen) < 24  # rooms of one hotel do occur twice
+
+
+def test_another_folder_is_trained_on_in_the_same_way(make, data, tiny_preprocessing, tmp_path):
+    (tmp_path / "elsewhere").symlink_to(data / "rooms", target_is_directory=True)
+    moved = make(augmentation=ColorJitter())
+    moved.sources = {"rooms": Rooms(tmp_path / "elsewhere", SETTINGS)}
+    for one, other in zip(make(augmentation=ColorJitter()).train_dataloader(), moved.train_dataloader(), strict=True):
+        assert torch.equal(one.reference, other.reference) and torch.equal(one.target, other.target)
+
+
+def test_groups_come_side_by_side(make):
+    module = make(group_size=4, batch_size=4)
+    triplets = {triplet.query_id: triplet.group for triplet in module.sources["rooms"].triplets("train")}
+    for batch in module.train_dataloader():
+        assert len({triplets[query_id] for query_id in batch.query_ids}) == 1
+
+
+def test_every_set_has_a_query_and_a_gallery_loader(make):
+    module = make("rooms", "cirr")
+    loaders = module.val_dataloader()
+    assert len(loaders) == 4
+    assert [isinstance(next(iter(loader)), QueryBatch) for loader in loaders] == [True, False] * 2
+    assert [evaluation.name for evaluation in module.evaluation_sets("val")] == [
+        s.name for s in module.sources.values()
+    ]
+
+
+@pytest.fixture
+def torn(tmp_path):
+    """CIRR without one of its validation images, and the folder of the images."""
+    root = make_data(tmp_path / "torn") / "cirr"
+    name = "dev-1-0-img1"
+    (root / f"img_raw/dev/{name}.png").unlink()
+    return root, name
+
+
+def test_a_missing_image_is_refused_or_leaves_with_everything_that_needs_it(torn, tiny_preprocessing):
+    root, name = torn
+    with pytest.raises(ValueError, match=r"59 of 60 images.*on_missing=drop"):
+        CIRDataModule({"cirr": CIRR(root)}, tiny_preprocessing).evaluation_sets("val")
+    module = CIRDataModule({"cirr": CIRR(root)}, tiny_preprocessing, on_missing="drop")
+    (evaluation,) = module.evaluation_sets("val")
+    assert evaluation.protocol.partial == "59/60"
+    for query in evaluation.queries:
+        assert name not in {query.reference_image, query.target_image, *query.relevant_ids, *query.group_member_ids}
+
+
+def test_training_without_one_complete_triplet_is_refused(data, tmp_path, tiny_preprocessing):
+    root = tmp_path / "rooms"
+    generate_rooms(root, RoomsSettings(num_train_hotels=1, num_val_hotels=1, num_test_hotels=1), num_workers=1)
+    for image in (root / "images/train").rglob("*.jpg"):
+        image.unlink()
+    settings = RoomsSettings(num_train_hotels=1, num_val_hotels=1, num_test_hotels=1)
+    module = CIRDataModule({"rooms": Rooms(root, settings)}, tiny_preprocessing, on_missing="drop")
+    with pytest.raises(ValueError, match="no training triplet"):
+        module.training_dataset()

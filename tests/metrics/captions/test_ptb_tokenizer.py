@@ -1,0 +1,81 @@
+"""What the rules give, case by case; all expected tokens were read off Stanford CoreNLP 3.4.1."""
+
+import pytest
+
+from diptych.metrics.captions.ptb_tokenizer import tokenize
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("A man, a plan: a canal!", "a man a plan a canal"),
+        ("", ""),
+        (" \n\t ?!\n", "?!"),
+        ("... -- - \"'` ; :", ""),
+        ("line\nbreak\r\nhere", "line break here"),
+        # abbreviations and numbers
+        ("The U.S. economy grew 3.5 percent. He left the U.S.", "the u.s. economy grew 3.5 percent he left the u.s."),
+        ("$1,000 and US$5, £3.20, €4.5bn, 5¢", "$ 1,000 and us$ 5 # 3.20 $ 4.5 bn 5 cents"),
+        (
+            "Mr. Smith of Acme Inc. met Dr. Jones on Feb. 27, 2022",
+            "mr. smith of acme inc. met dr. jones on feb. 27 2022",
+        ),
+        ("At 5 p.m. No. 5 said no. One left.", "at 5 p.m. no. 5 said no one left"),
+        ("It is I. The man. J. Smith", "it is i the man j. smith"),
+        ("Plan B. But J.R.R. Tolkien", "plan b but j.r.r. tolkien"),
+        ("In Wash. they wash. In Ill. he is ill.", "in wash. they wash in ill. he is ill"),
+        ("these shelves., here", "these shelves. here"),
+        ("-5 +3 50% 5:30pm 1990s 5th 10-year-old 3.5-year", "-5 +3 50 % 5:30 pm 1990s 5th 10-year-old 3.5-year"),
+        ("2022-02-27 27/02/2022 24/7 1/2-mile 1.5-2.5", "2022-02-27 27/02/2022 24/7 1/2-mile 1.5-2 .5"),
+        ("1½ cups, ⅔", "1 1/2 cups 2/3"),
+        # contractions and other apostrophes
+        ("don't can't won’t I'm it’s they've she'd", "do n't ca n't wo n't i 'm it 's they 've she 'd"),
+        ("gonna cannot Gotta lemme wanna-be cannots", "gon na can not got ta lem me wanna-be cannots"),
+        ("'tis 'twas 'em ’em rock 'n' roll ol' y'all", "'t is 't was 'em ’em rock 'n' roll ol' y' all"),
+        ("James' 'single' John's dogs' it's.", "james single john 's dogs it 's"),
+        ("O'Brien o'clock Shi'ite N'Djamena Qur'an l'hasard", "o'brien o'clock shi'ite n'djamena qur an l'hasard"),
+        ("the '80s, 1980's, '08 ’90s", "the '80s 1980 's '08 ’90s"),
+        # quotes, dashes, ellipses, brackets
+        ("“double” ‘single’ «guillemets» ``tex'' \"plain\"", "double single guillemets tex plain"),
+        ("a – b — c—d 1990–1995 x--y ---- -----", "a b c d 1990 1995 x y -----"),
+        ("wait... stop…. no . . . end", "wait stop no end"),
+        ("(AP) [sic] {x} (500)", "-lrb- ap -rrb- -lsb- sic -rsb- -lcb- x -rcb- -lrb- 500 -rrb-"),
+        ("What?!? No!! ¿Que?", "what ?!? no !! ¿ que"),
+        # joined words, addresses, signs
+        ("and/or he/she, a/b/c/d U.S.-led pro-U.S. AT&T", "and/or he/she a/b/c / d u.s.-led pro-u.s. at&t"),
+        ("REUTERS/John AP Photo/Ann F-16 Covid-19 a_b", "reuters/john ap photo/ann f-16 covid-19 a_b"),
+        ("http://t.co/AbC1, www.bbc.co.uk. example.com/x", "http://t.co/abc1 www.bbc.co.uk example.com / x"),
+        ("me@x.org @user #Tag #1 C++", "me@x.org @user #tag # 1 c++"),
+        ("end.Then stop", "end.then stop"),
+        ("R&amp;D &lt;b&gt; &quot;q&quot; a&nbsp;b", "r&d < b > q a b"),
+        ("<b>bold</b> 5 < 6 <br/>", "<b> bold </b> 5 < 6 <br/>"),
+        ("5°C ™ § • 3 × 4 =", "5 ° c ™ § • 3 × 4 ="),
+        # letters of all kinds; emoji and control characters vanish
+        ("Café Zürich Київ’s 東京 naïve Łódź", "café zürich київ 's 東京 naïve łódź"),
+        ("a😀b 👍🏽 so\xadft c\x08d e\u200bf", "a b soft c d e f"),
+        (":) :-( ;D", ":-rrb- :--lrb- ;d"),
+    ],
+)
+def test_tokens(text, tokens):
+    assert " ".join(tokenize(text)) == tokens
+
+
+def test_numbers_written_with_blanks_are_one_token():
+    assert tokenize("2 1/2 cups") == ["2\xa01/2", "cups"]
+    assert tokenize("(212) 555-1234 or 020 7946 0958") == ["-lrb-212-rrb-\xa0555-1234", "or", "020\xa07946\xa00958"]
+
+
+def test_a_word_has_the_same_tokens_wherever_it_was_met_before():
+    assert tokenize("no. 5") == ["no.", "5"]
+    assert tokenize("said no. five") == ["said", "no", "five"]
+    assert tokenize("no. 5") == ["no.", "5"]
+
+
+def test_golden_texts(golden):
+    content = golden("tokens.json")
+    assert [" ".join(tokenize(text)) for text in content["texts"]] == content["text_tokens"]
+
+
+def test_golden_captions(golden):
+    content = golden("scores.json")
+    assert [" ".join(tokenize(text)) for text in content["predictions"]] == content["prediction_tokens"]

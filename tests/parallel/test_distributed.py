@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.multiprocessing import start_processes
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
+from diptych.losses.info_nce import InfoNCE
+from diptych.parallel.distributed import any_rank, gather, gather_rows, gather_with_gradient, rank, world_size
+
+RANKS = 2
+
+
+class Trained(nn.Module):
+    """Towers and loss in one module, as the Trainer wraps them. The towers are plain: what is tested is the gathering,
+    and processes that need not import CLIP start in half the time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.image = nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 8))
+        self.text = nn.Linear(5, 8)
+        self.loss = InfoNCE(learned=True, reference_negatives=True)
+        self.double()
+
+    def forward(self, batch: TripletBatch) -> dict[str, Tensor]:
+        reference, target = self.image(batch.reference), self.image(batch.target)
+        query = reference + self.text(batch.text)
+        return self.loss(
+            ContrastiveEmbeddings(*(F.normalize(rows, dim=-1) for rows in (query, target, reference))), batch
+        )
+
+
+def triplets(rows: slice = slice(None)) -> TripletBatch:
+    """Rows of eight triplets; targets 100 and 101 occur in both halves, and one is also a reference."""
+    generator = torch.Generator().manual_seed(0)
+    reference, target, text = (torch.randn(8, width, dtype=torch.float64, generator=generator) for width in (12, 12, 5))
+    return TripletBatch(
+        query_ids=tuple("abcdefgh"[rows]),
+        reference=reference[rows],
+        target=target[rows],
+        text=text[rows],
+        reference_keys=torch.tensor([1, 2, 3, 4, 5, 6, 7, 100])[rows],
+        target_keys=torch.tensor([100, 101, 102, 103, 104, 101, 100, 105])[rows],
+    )
+
+
+def gradients(trained: nn.Module) -> dict[str, Tensor]:
+    return {name.removeprefix("module."): p.grad for name, p in trained.named_parameters() if p.requires_grad}
+
+
+def message_of(positions: list[int], rows: list[float], total: int) -> str:
+    try:
+        gather_rows(torch.tensor(positions, dtype=torch.long), {"value": torch.tensor(rows)}, total, "queries")
+    except ValueError as error:
+        return str(error)
+    return "no error"
+
+
+def work(number: int, folder: str) -> None:
+    """What each of the ranks does; what it saw is saved for the tests."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=number, world_size=RANKS)
+    seen: dict[str, object] = {"rank": rank(), "world_size": world_size()}
+
+    trained = DistributedDataParallel(Trained())
+    terms = trained(triplets(slice(4 * number, 4 * number + 4)))
+    terms["loss"].backward()
+    seen["terms"] = {name: value.detach() for name, value in terms.items()}
+    seen["gradients"] = gradients(trained)
+
+    rows = torch.arange(6.0).view(2, 3).T + 10 * number  # not contiguous
+    seen["gathered"] = gather(rows)
+    local = rows.clone().requires_grad_()
+    everything = gather_with_gradient(local)
+    incoming = torch.arange(12.0).view(6, 2) * (number + 1)
+    kept = incoming.clone()
+    everything.backward(incoming)
+    seen["gradient"], seen["incoming unchanged"] = local.grad, torch.equal(incoming, kept)
+
+    uneven = (
+        ([3, 0, 4], [[3.0, 30.0], [0.0, 0.0], [4.0, 40.0]]) if number == 0 else ([1, 2], [[1.0, 10.0], [2.0, 20.0]])
+    )
+    one_empty = (list(range(5)), [[i, 10.0 * i] for i in range(5)]) if number == 0 else ([], [])
+    repeated = (
+        ([0, 1, 2, 3], [[i, 10.0 * i] for i in range(4)]) if number == 0 else ([4, 3], [[4.0, 40.0], [3.0, 30.0]])
+    )
+    for name, (positions, values) in {"uneven": uneven, "one empty": one_empty, "repeated": repeated}.items():
+        mapping = {"value": torch.tensor(values, dtype=torch.float32)} if values else {}
+        seen[name] = gather_rows(torch.tensor(positions, dtype=torch.long), mapping, 5, "queries")["value"]
+    seen["missing"] = message_of([0, 1], [0.0, 1.0], 5) if number == 0 else message_of([4], [4.0], 5)
+    seen["contradiction"] = message_of([0, 1], [0.0, 1.0], 2) if number == 0 else message_of([1], [1.5], 2)
+
+    device = torch.device("cpu")
+    seen["any"] = [any_rank(flag, device) for flag in (False, number == 0, number == 1, True)]
+    torch.save(seen, Path(folder) / f"{number}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """What two processes saw."""
+    folder = tmp_path_factory.mktemp("ranks")
+    # Not forked from this process, whose autograd has run; from one that has imported torch and done nothing yet.
+    multiprocessing.set_forkserver_preload(["diptych.losses.info_nce"])
+    start_processes(work, (str(folder),), nprocs=RANKS, start_method="forkserver")
+    return [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(RANKS)]
+
+
+# ------------------------------------------------------------------------------------------- two processes
+
+
+def test_every_rank_knows_its_number(ranks):
+    assert [(seen["rank"], seen["world_size"]) for seen in ranks] == [(0, 2), (1, 2)]
+
+
+def test_two_processes_train_as_one(ranks):
+    trained = Trained()
+    terms = trained(triplets())
+    terms["loss"].backward()
+    for name in ("loss", "query_to_target", "target_to_query", "negatives_per_query"):
+        mean = torch.stack([seen["terms"][name] for seen in ranks]).mean()
+        torch.testing.assert_close(mean, terms[name].detach(), rtol=0, atol=1e-12)
+    for seen in ranks:
+        torch.testing.assert_close(seen["gradients"], gradients(trained), rtol=0, atol=1e-12)
+    assert all(gradient.any() for gradient in gradients(trained).values())
+
+
+def test_rows_are_gathered_in_rank_order(ranks):
+    local = torch.arange(6.0).view(2, 3).T
+    for seen in ranks:
+        assert torch.equal(seen["gathered"], torch.cat([local, local + 10]))
+
+
+def test_the_gradient_of_all_ranks_comes_back_to_the_owner(ranks):
+    total = torch.arange(12.0).view(6, 2) * (1 + 2)
+    assert torch.equal(ranks[0]["gradient"], total[:3]) and torch.equal(ranks[1]["gradient"], total[3:])
+    assert all(seen["incoming unchanged"] for seen in ranks)
+
+
+@pytest.mark.parametrize("case", ["uneven", "one empty", "repeated"])
+def test_rows_of_any_rank_come_in_order_to_every_rank(ranks, case):
+    expected = torch.tensor([[i, 10.0 * i] for i in range(5)])
+    assert all(torch.equal(seen[case], expected) for seen in ranks)
+
+
+def test_rows_that_nobody_computed_are_named_on_every_rank(ranks):
+    for seen in ranks:
+        assert seen["missing"] == "3 of 5 queries were computed; missing positions: [2, 3] (2 in all)"
+
+
+def test_rows_that_contradict_each_other_are_named_on_every_rank(ranks):
+    for seen in ranks:
+        assert seen["contradiction"] == "queries [1] were computed twice with different results"
+
+
+def test_a_flag_on_any_rank_is_a_flag_on_all(ranks):
+    assert [seen["any"] for seen in ranks] == [[False, True, True, True]] * 2
+
+
+# ------------------------------------------------------------------------------------------- one process
+
+
+def test_without_a_process_group_there_is_one_rank():
+    rows = torch.ones(2, 3)
+    assert (rank(), world_size()) == (0, 1)
+    assert gather(rows) is rows and gather_with_gradient(rows) is rows
+    assert any_rank(True, torch.device("cpu")) and not any_rank(False, torch.device("cpu"))
+
+
+def test_rows_of_one_process_are_put_in_order():
+    rows = {"a": torch.tensor([[2.0], [0.0], [1.0]]), "b": torch.tensor([2, 0, 1])}
+    merged = gather_rows(torch.tensor([2, 0, 1]), rows, 3, "queries")
+    assert merged["a"].tolist() == [[0], [1], [2]] and merged["b"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("positions", "values", "message"),
+    [
+        ([0, 2], [0.0, 2.0], r"2 of 3 images were computed; missing positions: \[1\] \(1 in all\)"),
+        ([], [], r"0 of 3 images were computed; missing positions: \[0, 1, 2\] \(3 in all\)"),
+        ([0, 1, 2, 1], [0.0, 1.0, 2.0, 1.5], r"images \[1, 1\] were computed twice with different results"),
+        ([0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0], r"images at position 3 were computed, but there are only 3"),
+    ],
+)
+def test_rows_that_do_not_make_the_whole_are_an_error(positions, values, message):
+    with pytest.raises(ValueError, match=message):
+        gather_rows(torch.tensor(positions, dtype=torch.long), {"value": torch.tensor(values)}, 3, "images")
+
+
+def test_the_same_row_twice_counts_once():
+    merged = gather_rows(torch.tensor([1, 0, 1]), {"value": torch.tensor([1.0, 0.0, 1.0])}, 2, "queries")
+    assert merged["value"].tolist() == [0, 1]

@@ -1,0 +1,133 @@
+"""From queries to ranked queries: FORMATS' worked example both ways, and what is refused."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+
+from diptych.contracts.retrieval import EvaluationProtocol, Query
+from diptych.ranking.ranked_queries import query_positions, rank_ids, rank_queries
+
+CIRR = EvaluationProtocol(
+    name="cirr_val",
+    version=1,
+    gallery="split file",
+    exclude_reference=True,
+    text_template="{}",
+    caption_joining="none",
+    recall_ks=(1, 5),
+    subset_ks=(1, 2),
+    average_of=("recall_at_5", "recall_subset_at_1"),
+)
+GALLERY = list("abcdefgh")
+GROUP = tuple("abcdef")
+QUERIES = [Query("q1", "a", "", "c", ("c",), GROUP), Query("q2", "b", "", "a", ("a",), GROUP, ("addition",))]
+ORDERS = {"q1": list("agbchdef"), "q2": list("bacdefgh")}
+
+
+def embeddings_for(orders: dict[str, list[str]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """One-hot gallery vectors; a query's vector holds the scores that give its order."""
+    queries = torch.zeros(len(orders), len(GALLERY))
+    for row, order in enumerate(orders.values()):
+        for place, image_id in enumerate(order):
+            queries[row, GALLERY.index(image_id)] = len(order) - place
+    return queries, torch.eye(len(GALLERY))
+
+
+def test_worked_example_from_embeddings():
+    first, second = rank_queries(*embeddings_for(ORDERS), QUERIES, GALLERY, CIRR)
+    assert first.ranked_ids == tuple("gbchdef")
+    assert (first.target_rank, first.relevant_ranks, first.num_relevant) == (3, (3,), 1)
+    assert (first.subset_ids, first.subset_rank) == (tuple("bcdef"), 2)
+    assert first.scores == (7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0)
+    assert second.ranked_ids == tuple("acdefgh")
+    assert (second.target_rank, second.subset_rank, second.aspects) == (1, 1, ("addition",))
+
+
+def test_prediction_lists_rank_as_the_embeddings_do():
+    for protocol in (CIRR, replace(CIRR, exclude_reference=False)):
+        ranked = rank_queries(*embeddings_for(ORDERS), QUERIES, GALLERY, protocol)
+        assert rank_ids(ORDERS, QUERIES, protocol) == [replace(one, scores=()) for one in ranked]
+
+
+def test_reference_kept_when_the_protocol_says_so():
+    ranked = rank_queries(*embeddings_for(ORDERS), QUERIES, GALLERY, replace(CIRR, exclude_reference=False))
+    assert [one.target_rank for one in ranked] == [4, 2]
+    assert [one.subset_rank for one in ranked] == [2, 1]
+    assert ranked[0].ranked_ids == tuple("agbchdef")
+
+
+def test_group_members_far_outside_the_results_are_ordered():
+    gallery_ids = [f"i{number}" for number in range(300)]
+    query = Query("q", "i299", "", "i290", ("i290",), ("i280", "i290", "i299", "i285", "i295", "i298"))
+    scores = torch.arange(300, 0, -1.0)
+    [ranked] = rank_queries(scores[None], torch.eye(300), [query], gallery_ids, CIRR)
+    assert len(ranked.ranked_ids) == 50
+    assert ranked.subset_ids == ("i280", "i285", "i290", "i295", "i298")
+    assert (ranked.target_rank, ranked.subset_rank) == (291, 3)
+
+
+def test_hidden_answers_leave_no_ranks():
+    hidden = Query("q1", "a", "", group_member_ids=GROUP)
+    [ranked] = rank_queries(torch.ones(1, 2), torch.ones(8, 2), [hidden], GALLERY, CIRR)
+    assert (ranked.target_rank, ranked.relevant_ranks, ranked.num_relevant) == (None, (), 0)
+    assert (ranked.subset_rank, ranked.subset_ids) == (None, tuple("bcdef"))
+    assert len(ranked.ranked_ids) == 7
+
+
+def test_several_relevant_images_with_the_reference_among_them():
+    query = Query("q", "b", "", "d", ("b", "d", "h"))
+    [ranked] = rank_queries(torch.ones(1, 2), torch.ones(8, 2), [query], GALLERY, CIRR)
+    assert (ranked.target_rank, ranked.relevant_ranks, ranked.num_relevant) == (3, (3, 7), 3)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (Query("q7", "a", "", "x", ("x",)), "query q7: relevant image x is not in the gallery"),
+        (Query("q7", "a", "", "b", ("b",), ("a", "b", "y")), "query q7: group member y is not in the gallery"),
+    ],
+)
+def test_images_outside_the_gallery_are_named(query, message):
+    with pytest.raises(ValueError, match=message):
+        query_positions([query], GALLERY, CIRR)
+
+
+def test_gallery_must_hold_k_images_once_each():
+    with pytest.raises(ValueError, match="gallery smaller than K: cirr_val v1 asks for K=10, the gallery has 8"):
+        query_positions(QUERIES, GALLERY, replace(CIRR, recall_ks=(1, 10)))
+    with pytest.raises(ValueError, match="9 given, 8 different"):
+        query_positions(QUERIES, [*GALLERY, "a"], CIRR)
+    with pytest.raises(ValueError, match="7 gallery embeddings for 8 gallery ids"):
+        rank_queries(torch.ones(2, 3), torch.ones(7, 3), QUERIES, GALLERY, CIRR)
+
+
+def test_targets_that_a_list_leaves_out_are_not_found(caplog):
+    with caplog.at_level(logging.WARNING):
+        first, second = rank_ids({"q1": ["g", "b"], "q2": ["a"]}, QUERIES, CIRR)
+    assert (first.target_rank, first.relevant_ranks, first.subset_rank, first.num_relevant) == (None, (), None, 1)
+    assert (second.target_rank, second.subset_rank) == (1, 1)
+    assert "2 lists hold fewer than K=5 images" in caplog.text
+
+
+def test_integer_and_string_ids_are_the_same():
+    query = Query("0", "9", "", "12", ("12", "3"))
+    protocol = replace(CIRR, recall_ks=(1,))
+    assert rank_ids({"0": [3, 12]}, [query], protocol) == rank_ids({"0": ["3", "12"]}, [query], protocol)
+    with pytest.raises(ValueError, match="query 0: image 3 stands twice"):
+        rank_ids({"0": [3, 12, "3"]}, [query], protocol)
+
+
+@pytest.mark.parametrize("given", ["abc", [["a"]], [1.0], [True], [None]])
+def test_predictions_must_be_lists_of_ids(given):
+    with pytest.raises(ValueError, match="query q1: the prediction must be a list of image ids"):
+        rank_ids(ORDERS | {"q1": given}, QUERIES, CIRR)
+
+
+def test_every_query_needs_its_list():
+    queries = [Query(f"q{number}", "a", "", "c") for number in range(12)]
+    with pytest.raises(ValueError, match=r"11 queries without a prediction \(of 12 queries\): q0, q2, .*q10, \.\.\.$"):
+        rank_ids({"q1": ["c"]}, queries, CIRR)
+    with pytest.raises(ValueError, match=r"1 predictions for unknown queries \(of 2 queries\): q9"):
+        rank_ids(ORDERS | {"q9": ["c"]}, QUERIES, CIRR)

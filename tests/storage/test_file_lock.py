@@ -1,0 +1,78 @@
+"""Locks between processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from diptych.storage.file_lock import locked
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from diptych.storage.file_lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """`holder(seconds)` is another process that holds `tmp_path/lock` for so long."""
+    processes = []
+
+    def start(seconds):
+        command = [sys.executable, "-c", HOLDER, str(tmp_path / "lock"), str(seconds)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "held\n"
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_patience_ends_in_the_words_given(holder, tmp_path):
+    holder(60)
+    with pytest.raises(ValueError, match="somebody is at work"), locked(tmp_path / "lock", 0, "somebody is at work"):
+        pytest.fail("two hold it")
+
+
+def test_another_holder_is_waited_for(holder, tmp_path):
+    process = holder(1)
+    with locked(tmp_path / "lock"):
+        assert process.wait(timeout=10) == 0
+
+
+def test_a_killed_holder_holds_nothing(holder, tmp_path):
+    process = holder(60)
+    process.kill()
+    process.wait()
+    since = time.monotonic()
+    with locked(tmp_path / "lock", 5):
+        assert time.monotonic() - since < 5
+
+
+def test_it_is_free_again_after_an_error(tmp_path):
+    with pytest.raises(KeyError), locked(tmp_path / "deep" / "lock"):
+        raise KeyError
+    with locked(tmp_path / "deep" / "lock", 0):
+        pass
+
+
+def test_a_folder_without_locks_only_warns(tmp_path, monkeypatch, caplog):
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path / "lock"):
+        pass
+    assert "cannot be locked" in caplog.text
