@@ -41,7 +41,7 @@ demo-retrieval: setup
 
 # Annotates pairs of rooms in three stages and in one, against a server on this machine with faults; trains on the result.
 demo-annotation: setup
-	$(BIN)/python tests/annotation_server/demo.py
+	$(BIN)/python -m diptych.synthetic.server.demo
 
 lint: setup
 	$(BIN)/ruff check .

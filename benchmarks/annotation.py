@@ -7,8 +7,8 @@ URL, about local ones (hard links to 200 JPEGs of 640 x 480, so that every name 
 200 questions), and about targets with a reference's description in each prompt. Each part runs in a fresh process;
 memory is its peak.
 
-The rate is that of the online asker, ledger and all, against tests/annotation_server in a process of its own. The ideal
-is concurrency / latency. CPU time is that of the asking process alone.
+The rate is that of the online asker, ledger and all, against `diptych.synthetic.server` in a process of its own. The
+ideal is concurrency / latency. CPU time is that of the asking process alone.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def show_rate(num_requests: int, concurrency: int, latency_s: float) -> None:
         Question(str(number), "rate", str(number), lambda: [{"role": "user", "content": text}], 1500, 1000)
         for number in range(num_requests)
     ]
-    command = [sys.executable, str(ROOT / "tests/annotation_server/server.py"), "--latency-s", str(latency_s)]
+    command = [sys.executable, "-m", "diptych.synthetic.server", "--latency-s", str(latency_s)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         url = next(found for line in server.stdout if (found := re.search(r"http://\S+", line))).group()

@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from annotation_server.server import AnnotationServer, ServerSettings
 from diptych.data.pairs.image_pairs import ImagePair
+from diptych.synthetic.server.server import AnnotationServer, ServerSettings
 from forked_commands import ForkedCommands
 
 STAGES = ("describe_reference", "describe_target", "write_modifications", "combine", "export")

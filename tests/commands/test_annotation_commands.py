@@ -31,9 +31,9 @@ from annotation_runs import (
     states,
     write_pairs,
 )
-from annotation_server.faults import BATCH, CONTENT, TRANSPORT
 from diptych.data.pairs.image_pairs import read_pairs
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
+from diptych.synthetic.server.faults import BATCH, CONTENT, TRANSPORT
 
 KILLS = int(os.environ.get("DIPTYCH_KILLS", "0"))
 NUM_PAIRS = 12

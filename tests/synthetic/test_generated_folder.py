@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from functools import partial
 
 import pytest
 
-from diptych.synthetic.generated_folder import generate_folder, run_tasks
+from diptych.synthetic.generated_folder import generate_folder
 
 MANIFEST = {"version": 1, "seed": 3}
 
@@ -68,13 +67,3 @@ def test_anything_else_is_refused_and_stays(tmp_path):
         with pytest.raises((ValueError, NotADirectoryError), match=r"has no set\.json"):
             generate(root, refuse)
     assert (tmp_path / "set/images/a.txt").is_file()
-
-
-@pytest.mark.parametrize("num_workers", [1, 2])
-def test_results_are_in_the_order_of_the_tasks(num_workers):
-    assert run_tasks(partial(pow, 2), list(range(9)), num_workers, 2, "counting", False) == [2**n for n in range(9)]
-
-
-def test_a_fault_of_a_task_comes_through():
-    with pytest.raises(ZeroDivisionError):
-        run_tasks(partial(pow, 0), [1, -1], 1, 1, "counting", False)

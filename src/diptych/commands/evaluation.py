@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from diptych.commands.caption_scoring import ablation_variants, caption_and_scor
 from diptych.config import building, checking
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.news import NewsSource
-from diptych.contracts.retrieval import TripletSource
+from diptych.contracts.retrieval import EvaluationSet, TripletSource
 from diptych.parallel import checkpoints
 from diptych.parallel.distributed import rank, world_size
 from diptych.ranking.ranked_queries import rank_ids
+from diptych.report.write import write_report
 from diptych.results.caption_evaluation import (
     caption_items,
     captions_record,
@@ -92,10 +93,27 @@ def score(trainer: L.Trainer, system: L.LightningModule, datamodule: Any, run_di
         about |= {"data": [evaluation.name for evaluation in sets], "split": datamodule.test_split}
         record = metrics_record(system.results, **about, world_size=world_size())
         curve = Path(about["checkpoint"]).resolve().parents[1] / "metrics.csv"
-        write_results(run_dir, record, system.results, sets, curve if curve.is_file() else None)
+        write_results(run_dir, record, system.results)
+        _write_reports(run_dir, record, system.results, sets, curve if curve.is_file() else None)
         sources = [datamodule.sources[evaluation.name] for evaluation in sets]
         _write_submissions(run_dir, system.results, sources, datamodule.test_split)
         print_results(record, run_dir)
+
+
+def _write_reports(
+    folder: Path,
+    record: Mapping[str, Any],
+    results: Sequence[SetResult],
+    sets: Sequence[EvaluationSet],
+    training_curve: Path | None,
+) -> None:
+    """A report per set, with the curves of the training's metrics.csv if given."""
+    about = {key: record[key] for key in ("experiment", "split", "checkpoint", "seed", "world_size")}
+    for result, evaluation in zip(results, sets, strict=True):
+        paths = {image.image_id: image.path for image in evaluation.gallery} | dict(evaluation.reference_paths)
+        own = metrics_record([result], **about, data=result.name)
+        place = folder / "report" if len(results) == 1 else folder / "report" / result.name
+        write_report(place, own, result.ranked, result.queries, paths, training_curve)
 
 
 def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:

@@ -14,9 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from diptych.contracts.retrieval import EvaluationSet
 from diptych.parallel import checkpoints
-from diptych.report.write import write_report
 from diptych.results.results_table import results_table
 from diptych.systems.retrieval_evaluation import SetResult, summary
 
@@ -57,11 +55,8 @@ def write_results(
     folder: Path,
     record: Mapping[str, Any],
     results: Sequence[SetResult],
-    sets: Sequence[EvaluationSet] = (),
-    training_curve: Path | None = None,
 ) -> None:
-    """Writes metrics.json, predictions.jsonl and, unless the answers are hidden, scores.jsonl into the folder; with the
-    sets' pictures also a report per set, with the curves of the training's metrics.csv if given.
+    """Writes metrics.json, predictions.jsonl and, unless the answers are hidden, scores.jsonl into the folder.
 
     scores.jsonl has a line per query with its value of each metric that applies to it, `average` included: what a
     paired comparison of two runs resamples. The rank of a target that was not found is null.
@@ -75,12 +70,6 @@ def write_results(
     lines = [line for result in results for line in _scores(result, None if len(results) == 1 else result.name)]
     if lines:
         (folder / "scores.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    for result, evaluation in zip(results, sets, strict=False):
-        paths = {image.image_id: image.path for image in evaluation.gallery} | dict(evaluation.reference_paths)
-        place = folder / "report" if len(results) == 1 else folder / "report" / result.name
-        about = {key: record[key] for key in ("experiment", "split", "checkpoint", "seed", "world_size")}
-        own = metrics_record([result], **about, data=result.name)
-        write_report(place, own, result.ranked, result.queries, paths, training_curve)
 
 
 def print_results(record: Mapping[str, Any], folder: Path) -> None:

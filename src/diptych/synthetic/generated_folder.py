@@ -1,25 +1,15 @@
-"""What the generated sets share: a folder that is there complete or not at all, and processes that fill it."""
+"""A generated set's folder: there complete, or not at all."""
 
 from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
-
-import cv2
-from rich.progress import track
+from typing import Any
 
 from diptych.storage.file_lock import locked
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -56,34 +46,6 @@ def _fill(root: Path, write: Callable[[Path], None]) -> None:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-def run_tasks(
-    function: Callable[[Task], Result],
-    tasks: Sequence[Task],
-    num_workers: int | None,
-    chunk_size: int,
-    description: str,
-    show_progress: bool,
-) -> list[Result]:
-    """The function's results in the order of the tasks, from `num_workers` processes (None: one a processor).
-
-    The processes have ended when this returns or raises, so that the folder that they write to can be removed.
-    """
-    with closing(_results(function, tasks, num_workers or os.cpu_count() or 1, chunk_size)) as results:
-        return list(track(results, description=description, total=len(tasks), disable=not show_progress))
-
-
-def _results(
-    function: Callable[[Task], Result], tasks: Sequence[Task], num_workers: int, chunk_size: int
-) -> Iterator[Result]:
-    if num_workers == 1:
-        yield from map(function, tasks)
-        return
-    # spawn: a fork of a process that already runs threads (torch, OpenCV) can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(function, tasks, chunksize=chunk_size)
 
 
 def _is_complete(root: Path, name: str, path: Path, manifest: Mapping[str, Any]) -> bool:

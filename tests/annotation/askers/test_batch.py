@@ -16,7 +16,6 @@ import pytest
 
 pytest.importorskip("openai")
 
-from annotation_server import server as annotation_server
 from diptych.annotation.askers.batch import BatchAsker
 from diptych.annotation.askers.batch_results import Unanswered, read_line
 from diptych.annotation.askers.batch_server import BatchServer
@@ -44,7 +43,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def serving(*options: str) -> Iterator[str]:
     """The server as a process of its own, so that a test may fork; its base URL."""
-    command = [sys.executable, annotation_server.__file__, "--port", "0", "--batch-s", "0.05", *options]
+    command = [sys.executable, "-m", "diptych.synthetic.server", "--port", "0", "--batch-s", "0.05", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process.stdout.readline().strip()

@@ -10,8 +10,6 @@ from typing import Any
 
 import lightning as L
 
-from annotation_server.rooms_language import describe_item
-from annotation_server.server import AnnotationServer, ServerSettings
 from diptych.annotation.askers.batch import BatchAsker
 from diptych.annotation.cost import Prices
 from diptych.annotation.images import PictureForm
@@ -22,6 +20,8 @@ from diptych.stages.annotation.write_modifications import WriteModifications
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
 from diptych.storage.record_log import RecordLog
 from diptych.synthetic.rooms.scene import KINDS, Item
+from diptych.synthetic.server.rooms_language import describe_item
+from diptych.synthetic.server.server import AnnotationServer, ServerSettings
 
 NUM_PAIRS = 2500
 CHANGED, KEPT = ("walls", "blanket", "curtains"), ("floor", "headboard", "pillows", "lamp", "chair")

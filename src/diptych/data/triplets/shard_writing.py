@@ -19,8 +19,8 @@ from diptych.data.triplets.sampling import MixingSampler
 from diptych.data.triplets.shards import CONVERSION, FORMAT, MANIFEST, ShardFolder
 from diptych.data.triplets.triplet_dataset import short_name
 from diptych.storage.file_lock import locked
+from diptych.storage.processes import run_tasks
 from diptych.storage.settings_key import key_of
-from diptych.synthetic.generated_folder import run_tasks
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Write the newsroom set to disk, in the layout in which OpenEvents V1 is published.
 
-    python -m diptych.synthetic.newsroom.generate OUT --seed 0   # the whole set: 432 events, article and a query each
+    python -m diptych.synthetic.newsroom.generate OUT --seed 0     # 432 events, an article and a query each
     python -m diptych.synthetic.newsroom.generate --sheet docs/images/newsroom.png     # a contact sheet instead
 
 Under OUT, beside what OpenEvents has (`Database/`, `Train Set/`, `Track 1 - Public Set/`):
@@ -29,7 +29,8 @@ import cv2
 import numpy as np
 from rich.logging import RichHandler
 
-from diptych.synthetic.generated_folder import generate_folder, run_tasks
+from diptych.storage.processes import run_tasks
+from diptych.synthetic.generated_folder import generate_folder
 from diptych.synthetic.newsroom import layout
 from diptych.synthetic.newsroom.captions import STYLES
 from diptych.synthetic.newsroom.casting import FAMILY_SIZE, SPLITS, sample_events

@@ -30,7 +30,8 @@ import cv2
 import numpy as np
 from rich.logging import RichHandler
 
-from diptych.synthetic.generated_folder import generate_folder, run_tasks
+from diptych.storage.processes import run_tasks
+from diptych.synthetic.generated_folder import generate_folder
 from diptych.synthetic.rooms.canvas import Array
 from diptych.synthetic.rooms.drawing import draw_room, encode_jpeg, sample_photograph
 from diptych.synthetic.rooms.language import describe_changes

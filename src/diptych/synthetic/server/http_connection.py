@@ -69,14 +69,17 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
         self._transport = transport  # type: ignore[assignment]
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
         self._connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
+        """Collects what comes until a request is there."""
         self._received += data
         if self._task is None:
             self._next()

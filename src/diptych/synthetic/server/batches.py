@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from annotation_server.faults import BATCH, Faults, chance
+from diptych.synthetic.server.faults import BATCH, Faults, chance
 
 MAX_LINES, MAX_BYTES = 50_000, 200_000_000
 ENDPOINT = "/v1/chat/completions"

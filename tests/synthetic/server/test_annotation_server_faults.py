@@ -7,9 +7,9 @@ import json
 
 import openai
 import pytest
+from asking import OBJECTS, ask, data_url
 
-from annotation_server.asking import OBJECTS, ask, data_url
-from annotation_server.faults import CONTENT, TRANSPORT, Faults
+from diptych.synthetic.server.faults import CONTENT, TRANSPORT, Faults
 
 
 def test_rate_limits_say_how_long_to_wait(serve):

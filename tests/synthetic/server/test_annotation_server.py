@@ -15,20 +15,20 @@ import numpy as np
 import openai
 import pytest
 import yaml
+from asking import HOLDS, OBJECTS, SENTENCES, answer_of, ask, data_url, items_of
 
-from annotation_server.asking import HOLDS, OBJECTS, SENTENCES, answer_of, ask, data_url, items_of
-from annotation_server.completions import image_tokens
-from annotation_server.rooms_answers import read_question
-from annotation_server.rooms_language import (
+from diptych.annotation.answers import ImageDescription, Modifications, parse, response_format
+from diptych.contracts.pipelines import Answer
+from diptych.synthetic.server.__main__ import main
+from diptych.synthetic.server.completions import image_tokens
+from diptych.synthetic.server.rooms_answers import Untruth, read_question
+from diptych.synthetic.server.rooms_language import (
     describe_item,
     is_true,
     read_items,
 )
-from annotation_server.server import Untruth, main
-from diptych.annotation.answers import ImageDescription, Modifications, parse, response_format
-from diptych.contracts.pipelines import Answer
 
-PROMPTS = Path(__file__).resolve().parents[2] / "conf" / "prompt" / "annotation"
+PROMPTS = Path(__file__).resolve().parents[3] / "conf" / "prompt" / "annotation"
 
 
 def test_three_stages_one_stage_and_verification(serve, folder, pairs, rooms):
@@ -197,7 +197,7 @@ def test_what_a_killed_client_asked_is_answered_and_counted(serve):
 
 
 def test_command_serves_until_it_is_stopped(folder):
-    command = [sys.executable, str(Path(__file__).with_name("server.py")), "--port", "0", "--scenes", str(folder)]
+    command = [sys.executable, "-m", "diptych.synthetic.server", "--port", "0", "--scenes", str(folder)]
     command += ["--hallucination", "0.1", "--faults", "server_error=0.5,cut=0.5", "--latency-s", "0.01"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from annotation_server.faults import chance
-from annotation_server.rooms_answers import Asked
+from diptych.synthetic.server.faults import chance
+from diptych.synthetic.server.rooms_answers import Asked
 
 _LETTERS_A_TOKEN = 4
 _TOKENS_A_MESSAGE = 4

@@ -1,8 +1,8 @@
 """A server like OpenAI's on loopback that answers questions about rooms, as well as asked and as badly as asked.
 
-    python tests/annotation_server/server.py --port 0 --scenes data/rooms --hallucination 0.1 --faults any=0.1
+    python -m diptych.synthetic.server --scenes data/rooms --hallucination 0.1 --faults any=0.1
 
-prints its base URL and serves until it is stopped. Tests start it in a thread:
+serves in a process of its own (see `__main__`). Tests start it in a thread:
 
     with AnnotationServer(ServerSettings(scenes=folder, faults={"cut": 1.0})) as server:
         client = openai.OpenAI(base_url=server.base_url, api_key="any")
@@ -13,27 +13,21 @@ Served: POST /v1/chat/completions; GET /v1/models; /v1/files and /v1/batches; GE
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import hashlib
 import json
-import signal
-import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-if not __package__:  # started as a command
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from annotation_server.batches import Batches, NotFound
-from annotation_server.completions import completion
-from annotation_server.count import Count
-from annotation_server.faults import CONTENT, TRANSPORT, Faults
-from annotation_server.file_routes import boundary, respond_about_files
-from annotation_server.http_connection import (
+from diptych.synthetic.server.batches import Batches, NotFound
+from diptych.synthetic.server.completions import completion
+from diptych.synthetic.server.count import Count
+from diptych.synthetic.server.faults import CONTENT, TRANSPORT, Faults
+from diptych.synthetic.server.file_routes import boundary, respond_about_files
+from diptych.synthetic.server.http_connection import (
     ConnectionBroken,
     HttpConnection,
     HttpRequest,
@@ -41,8 +35,8 @@ from annotation_server.http_connection import (
     error_response,
     json_response,
 )
-from annotation_server.rooms_answers import Asked, RoomsAnswers, Untruth, read_question
-from annotation_server.rooms_images import RoomsFolder
+from diptych.synthetic.server.rooms_answers import Asked, RoomsAnswers, Untruth, read_question
+from diptych.synthetic.server.rooms_images import RoomsFolder
 
 CHAT = "/v1/chat/completions"
 
@@ -223,52 +217,3 @@ def _content(request: HttpRequest) -> bytes:
         body = body.replace(separator, b"")
     head = f"{request.method} {request.path} {sorted(request.query.items())} ".encode()
     return hashlib.blake2b(head + body, digest_size=16).digest()
-
-
-# -------------------------------------------------------------------------------------------------------- command
-
-
-def _rates(text: str) -> dict[str, float]:
-    try:
-        return {name: float(rate) for name, rate in (item.split("=") for item in text.split(",") if item)}
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: want name=rate,name=rate") from error
-
-
-async def _serve_until_stopped(server: AnnotationServer) -> None:
-    stopped = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-    await server.serve()
-    print(server.base_url, flush=True)  # noqa: T201  whoever started this reads it
-    await stopped.wait()
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    defaults = ServerSettings()
-    parser = argparse.ArgumentParser(description="Serve answers about rooms, in OpenAI's form, on loopback.")
-    parser.add_argument("--port", type=int, default=0, help="0: any free one; the address is printed")
-    parser.add_argument("--scenes", type=Path, default=None, help="folder of a rooms set")
-    parser.add_argument("--hallucination", type=float, default=0.0, help="share of untrue sentences")
-    parser.add_argument("--one-stage-hallucination", type=float, default=None, help="default: twice --hallucination")
-    parser.add_argument("--misdescription", type=float, default=0.0, help="share of objects described wrongly")
-    parser.add_argument("--faults", type=_rates, default={}, help="name=rate,...; any=0.1: a tenth of the requests")
-    for name in ("latency_s", "retry_after_s", "hang_s", "batch_s", "batch_answered"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--no-structured", dest="structured", action="store_false", help="refuse response_format")
-    parser.add_argument("--api-key", default=None, help="refuse requests without it")
-    options = vars(parser.parse_args(arguments))
-    port, sentences, objects = options.pop("port"), options.pop("hallucination"), options.pop("misdescription")
-    one_stage = options.pop("one_stage_hallucination")
-    untruth = Untruth(sentences, min(1.0, 2 * sentences) if one_stage is None else one_stage, objects)
-    try:
-        server = AnnotationServer(ServerSettings(untruth=untruth, **options), port)
-    except ValueError as error:
-        parser.error(str(error))
-    asyncio.run(_serve_until_stopped(server))
-
-
-if __name__ == "__main__":
-    main()

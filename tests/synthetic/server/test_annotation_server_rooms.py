@@ -9,10 +9,10 @@ import random
 import numpy as np
 import openai
 import pytest
+from asking import OBJECTS, ask, data_url
 from PIL import Image
 
-from annotation_server.asking import OBJECTS, ask, data_url
-from annotation_server.rooms_language import (
+from diptych.synthetic.server.rooms_language import (
     changes_between,
     describe_item,
     is_true,

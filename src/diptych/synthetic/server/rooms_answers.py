@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from annotation_server.faults import chance
-from annotation_server.rooms_images import Picture, RoomsFolder
-from annotation_server.rooms_language import (
+from diptych.synthetic.server.faults import chance
+from diptych.synthetic.server.rooms_images import Picture, RoomsFolder
+from diptych.synthetic.server.rooms_language import (
     Items,
     changes_between,
     describe_item,

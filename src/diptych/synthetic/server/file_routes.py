@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from annotation_server.batches import Batches
-from annotation_server.http_connection import HttpRequest, HttpResponse, error_response, json_response
+from diptych.synthetic.server.batches import Batches
+from diptych.synthetic.server.http_connection import HttpRequest, HttpResponse, error_response, json_response
 
 MODEL = "rooms-vlm"
 

@@ -10,9 +10,9 @@ from typing import Any
 import openai
 import pytest
 
-from annotation_server.rooms_images import RoomsFolder
-from annotation_server.server import AnnotationServer, ServerSettings
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
+from diptych.synthetic.server.rooms_images import RoomsFolder
+from diptych.synthetic.server.server import AnnotationServer, ServerSettings
 
 Ask = Callable[..., Any]
 

@@ -11,8 +11,8 @@ from typing import Any
 import openai
 from PIL import Image
 
-from annotation_server.rooms_images import RoomsFolder
 from diptych.annotation.answers import ImageDescription, Modifications, response_format
+from diptych.synthetic.server.rooms_images import RoomsFolder
 
 HOLDS = {
     "type": "json_schema",

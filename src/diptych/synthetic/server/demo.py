@@ -1,6 +1,6 @@
 """Annotates pairs of generated rooms from end to end, against the loopback server, a tenth of whose answers are faulty.
 
-    python tests/annotation_server/demo.py [--pairs 200] [--out runs/annotation_demo] [--steps 100]
+    python -m diptych.synthetic.server.demo [--pairs 200] [--out runs/annotation_demo] [--steps 100]
 
 Three stages and one stage, the audit of both against the scenes, the review page, the data card, and a training on the
 triplets. Run again, it asks nothing that was answered.
@@ -60,7 +60,7 @@ def main() -> None:
     out, pairs = options.out, options.out / "pairs.jsonl"
     write_pairs(pairs, options.pairs)
     scenes = Path(os.environ.get("DIPTYCH_DATA", "data")) / "rooms"
-    server = [sys.executable, str(Path(__file__).with_name("server.py")), "--port", "0", "--scenes", str(scenes)]
+    server = [sys.executable, "-m", "diptych.synthetic.server", "--port", "0", "--scenes", str(scenes)]
     with subprocess.Popen([*server, *FAULTS], stdout=subprocess.PIPE, text=True) as process:
         address = process.stdout.readline().strip()
         try:
