@@ -83,6 +83,6 @@ bench-retrieval: setup
 bench-annotation: setup
 	$(BIN)/python benchmarks/annotation.py
 
-# After a change of requirements.txt: resolve again for Python 3.10 to 3.13.
+# After a change of pyproject.toml's dependencies: resolve again for Python 3.10 to 3.13; versions stay where they can.
 lock: setup
 	$(BIN)/uv pip compile --quiet requirements.txt --group dev --universal --python-version 3.10 --no-header -o requirements.lock

@@ -195,7 +195,7 @@ def test_settings_that_are_refused(arguments, message):
 
 def test_without_faiss(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ValueError, match=r"approximate search needs faiss .*pip install 'faiss-cpu>=1\.13,<2'"):
+    with pytest.raises(ValueError, match=r"needs faiss-cpu: pip install 'diptych\[search\]'; or choose index=exact"):
         FaissIndex().search(np.zeros((1, 8), np.float32), gallery(10, 8), 1)
 
 

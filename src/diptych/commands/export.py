@@ -20,14 +20,13 @@ import torch
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from peft import LoraConfig
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diptych.config import resolvers
 from diptych.config.trained import config_of
+from diptych.extras import require
 from diptych.models.fuser.chat_tokenizer import load_tokenizer
-from diptych.models.fuser.qlora_fuser import QLoRAFuser
 from diptych.parallel import checkpoints
 from diptych.storage.model_files import is_gguf, locate_model
 
@@ -44,8 +43,9 @@ def export(ckpt: str | Path, out: str | Path, merge: bool = False, dtype: str = 
 
     Raises:
         ValueError: the checkpoint is not one of the captioning system, the folder exists, or a merged model's logits
-            are not the adapter's.
+            are not the adapter's; or peft is not installed.
     """
+    require("peft")
     path, out = _checkpoint(Path(ckpt)), Path(out)
     if out.exists():
         raise ValueError(f"{out} exists; name a folder that does not")
@@ -78,6 +78,8 @@ def _fuser_settings(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]
 
 
 def _write_adapter(folder: Path, settings: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
+    from peft import LoraConfig
+
     # Not "all-linear", as it was trained: other programs want the layers by name.
     layers = sorted({name.split(".lora_")[0].rsplit(".", 1)[-1] for name in adapter})
     config = LoraConfig(
@@ -96,6 +98,8 @@ def _write_adapter(folder: Path, settings: Mapping[str, Any], adapter: Mapping[s
 
 
 def _write_merged(folder: Path, settings: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
+    from diptych.models.fuser.qlora_fuser import QLoRAFuser
+
     fuser = QLoRAFuser(**settings)
     fuser.load()
     fuser.load_adapter_state_dict(adapter)

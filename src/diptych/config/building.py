@@ -11,16 +11,21 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from diptych.extras import missing_extra
+
 log = logging.getLogger(__name__)
 
 
 def build(node: DictConfig, **arguments: Any) -> Any:
     """The object that a config describes, with its parts; the config path is the constructor path. `arguments` are
-    further ones, which no config can hold. A part's ValueError comes out as it is.
+    further ones, which no config can hold. A part's ValueError comes out as it is, and so does that of a missing extra.
     """
     try:
         return hydra.utils.instantiate(node, **arguments)
     except HydraException as error:
+        missing = missing_extra(error)
+        if missing is not None:
+            raise missing from error
         cause = error.__cause__
         if isinstance(cause, (ValueError, OSError)):
             raise cause from None

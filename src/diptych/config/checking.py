@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.folder import CONFIG_FOLDER
+from diptych.extras import MissingExtra, missing_extra
 from diptych.storage.moved_names import moved_target
 
 _GROUPS = {
@@ -110,6 +111,9 @@ def _locate(path: str, target: str) -> Callable[..., Any]:
     try:
         return getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
+        missing = missing_extra(error)
+        if missing is not None:
+            raise MissingExtra(f"{path}: {missing}") from error
         moved = moved_target(str(target))
         advice = f"it is {moved} now" if moved != target else str(error)
         raise ValueError(f"{path}._target_: there is no {target}: {advice}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -15,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from diptych.config.checking import leaves, suggest
 from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.resolvers import register_resolvers
+from diptych.extras import missing_extra
 
 
 def entry_point(
@@ -37,8 +39,9 @@ def entry_point(
     try:
         sys.argv[1:] = rewrite(sys.argv[1:])
         main()
-    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-        if os.environ.get("DIPTYCH_TRACEBACK"):
+    except (HydraException, OmegaConfBaseException, ValueError, OSError, ModuleNotFoundError) as error:
+        unexplained = isinstance(error, ModuleNotFoundError) and missing_extra(error) is None
+        if os.environ.get("DIPTYCH_TRACEBACK") or unexplained:
             raise
         sys.stderr.write(f"\nerror: {explain(error, config_name)}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
         sys.exit(1)
@@ -46,12 +49,15 @@ def entry_point(
 
 def explain(error: Exception, config_name: str) -> str:
     """The error in one message; for a key that no config has, the nearest ones that it has."""
+    missing = missing_extra(error)
+    if missing is not None:
+        return str(missing)
     message = str(error).strip()
     if "Missing mandatory value: name" in message and config_name == "pipeline":
-        known = sorted(path.stem for path in (CONFIG_FOLDER / "pipeline").glob("*.yaml"))
+        known = _names("pipeline")
         return f"no pipeline is named; choose one: pipeline={', pipeline='.join(known)}"
     if "Missing mandatory value: name" in message:
-        known = sorted(path.stem for path in (CONFIG_FOLDER / "experiment").glob("*.yaml"))
+        known = _names("experiment")
         return (
             f"no experiment is named; try experiment=cir_rooms, or one of {', '.join(known)} (the key 'name' is unset)"
         )
@@ -66,8 +72,27 @@ def explain(error: Exception, config_name: str) -> str:
 
 
 def _compose(config_name: str, overrides: list[str]) -> DictConfig:
+    own = user_config_folder(sys.argv[1:])
+    if own is not None:
+        overrides = [*overrides, f"hydra.searchpath=[file://{own}]"]
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         return hydra.compose(config_name, overrides=overrides)
+
+
+def user_config_folder(arguments: Sequence[str]) -> Path | None:
+    """The folder of a user's own configs that Hydra's flag `--config-dir` names on a command line."""
+    for number, argument in enumerate(arguments):
+        flag, separator, value = argument.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            value = value if separator else "".join(arguments[number + 1 : number + 2])
+            return Path(value).resolve() if value else None
+    return None
+
+
+def _names(group: str) -> list[str]:
+    """The configs of a group, the user's own included."""
+    folders = (CONFIG_FOLDER, user_config_folder(sys.argv[1:]))
+    return sorted({path.stem for folder in folders if folder for path in (folder / group).glob("*.yaml")})
 
 
 def _without(key: str) -> list[str]:

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-CONFIG_FOLDER = Path(__file__).resolve().parents[3] / "conf"
+import diptych
+
+CONFIG_FOLDER = Path(diptych.__file__).resolve().parent / "conf"

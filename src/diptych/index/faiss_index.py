@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diptych.extras import require
 from diptych.index.exact_index import ExactIndex
 
 log = logging.getLogger(__name__)
@@ -163,12 +164,11 @@ class FaissIndex:
 
 
 def _faiss() -> Any:
+    require("faiss", "choose index=exact")
     try:
         import faiss
     except ImportError as error:
-        raise ValueError(
-            f"approximate search needs faiss ({error}): pip install 'faiss-cpu>=1.13,<2'; or choose index=exact"
-        ) from None
+        raise ValueError(f"faiss is installed but cannot be used ({error}); choose index=exact") from None
     return faiss
 
 

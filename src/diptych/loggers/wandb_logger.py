@@ -12,6 +12,8 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from diptych.extras import require
+
 log = logging.getLogger(__name__)
 
 
@@ -22,6 +24,7 @@ class ForgivingWandbLogger(WandbLogger):
     """
 
     def __init__(self, folder: str, project: str = "diptych", name: str | None = None, offline: bool = True) -> None:
+        require("wandb", "choose logger=none")
         self.failed = False
         super().__init__(
             project=project, name=name, save_dir=folder, id=_stable_id(Path(folder)), resume="allow", offline=offline

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diptych.extras import require
 from diptych.storage.model_files import locate_model
 
 
@@ -56,10 +57,9 @@ class SentenceTransformerEncoder:
 
 def _load(name: str, device: str | None) -> Any:
     path = locate_model(name)
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError:
-        raise ValueError("sentence embeddings need sentence-transformers: pip install sentence-transformers") from None
+    require("sentence_transformers")
+    from sentence_transformers import SentenceTransformer
+
     try:
         return SentenceTransformer(path, device=device)
     except OSError as error:

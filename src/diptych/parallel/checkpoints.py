@@ -6,7 +6,8 @@ import logging
 import os
 import platform
 from collections.abc import Callable
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
+import diptych
 from diptych.parallel import sharded_checkpoints
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,6 @@ _PACKAGES = (
     "spacy",
     "sentencex",
     "hydra-core",
-    "diptych",
 )
 
 
@@ -158,5 +159,9 @@ def load_weights(module: torch.nn.Module, checkpoint: dict[str, Any], path: str 
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages that decide numbers."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    """Python's version, ours, and those of the packages that decide numbers; what is not installed is left out."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return {**found, "diptych": diptych.__version__}

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from diptych.extras import require
 from diptych.storage.run_status import change_status
 from diptych.sweeping.cluster import Run
 
@@ -52,6 +53,7 @@ class SlurmCluster:
                 f"cluster.tasks_per_node={tasks_per_node} with cluster.gpus_per_node={gpus_per_node}: one task drives "
                 "one GPU; leave tasks_per_node unset"
             )
+        require("submitit")
         self.at_once = None
         self.nodes, self.gpus_per_node = nodes, gpus_per_node
         self.tasks_per_node = tasks_per_node or gpus_per_node or 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from diptych.extras import require
 from diptych.storage.model_files import locate_model
 
 # What finds no entities; a tok2vec or transformer stays where the entity recogniser listens to it.
@@ -62,10 +63,9 @@ class EntityRecognizer:
 
 @cache  # two metrics and the report ask the same model
 def _load(model: str) -> Any:
-    try:
-        import spacy
-    except ImportError:
-        raise ValueError("named entities need spaCy: pip install spacy") from None
+    require("spacy")
+    import spacy
+
     try:
         pipeline = spacy.load(locate_model(model), exclude=list(_NOT_NEEDED))
     except OSError as error:

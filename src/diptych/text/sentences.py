@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-import sentencex
+from diptych.extras import require
 
 Span = tuple[int, int]
 
@@ -28,6 +28,9 @@ def split_sentences(text: str) -> list[Span]:
 
     The spans do not overlap, and together hold every character that is not blank. A quotation of several sentences
     stays whole with what introduces it, unless it is long; no span crosses an empty line.
+
+    Raises:
+        MissingExtra: sentencex is not installed.
     """
     spans: list[Span] = []
     start = 0
@@ -49,6 +52,9 @@ def _paragraph_sentences(text: str, start: int, end: int) -> list[Span]:
 
 
 def _split(paragraph: str, offset: int) -> list[Span]:
+    require("sentencex")
+    import sentencex
+
     boundaries = sentencex.get_sentence_boundaries("en", paragraph)
     return [(offset + boundary["start_index"], offset + boundary["end_index"]) for boundary in boundaries]
 

@@ -14,6 +14,7 @@ from diptych.annotation.askers.batch_run import BatchRun
 from diptych.annotation.askers.batch_server import BatchServer
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
+from diptych.extras import require
 
 _CLIENT_RETRIES = 5  # of the client itself, with growing waits
 
@@ -80,10 +81,9 @@ class BatchAsker:
         return body
 
     def _connect(self) -> Any:
-        try:
-            from openai import OpenAI
-        except ImportError:
-            raise ValueError("servers are asked through the package openai: pip install openai") from None
+        require("openai")
+        from openai import OpenAI
+
         key = "none" if self.api_key_env is None else os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise ValueError(

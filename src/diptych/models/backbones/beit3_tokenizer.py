@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from diptych.contracts.models import TextTokens
+from diptych.extras import require
 
 START, PAD, END, UNKNOWN = 0, 1, 2, 3
 _MAX_LENGTH = 64  # of the retrieval models, start and end included
@@ -27,10 +28,9 @@ class BEiT3Tokenizer:
     """
 
     def __init__(self, path: str | Path, vocabulary: int) -> None:
-        try:
-            from sentencepiece import SentencePieceProcessor
-        except ImportError:
-            raise ValueError("BEiT-3's tokenizer needs sentencepiece: pip install sentencepiece") from None
+        require("sentencepiece")
+        from sentencepiece import SentencePieceProcessor
+
         if not Path(path).is_file():
             raise ValueError(f"{path}: there is no such tokenizer file; it is published as beit3.spm")
         try:

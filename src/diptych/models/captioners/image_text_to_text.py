@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from diptych.extras import require
 from diptych.models.captioners.caption import Caption, DecodingSettings
 from diptych.models.fuser.generation import DTYPES, ending_tokens
 from diptych.photos.photo_file import read_photo
@@ -80,8 +80,8 @@ class ImageTextCaptioner(nn.Module):
         on_gpu = torch.cuda.is_available()
         if self.dtype == "float16" and not on_gpu:
             raise ValueError("captioner.dtype=float16 is for GPUs; on the CPU set captioner.dtype=float32 or bfloat16")
-        if self.quantization == "int8" and find_spec("bitsandbytes") is None:
-            raise ValueError("captioner.quantization=int8 needs the package bitsandbytes; or set quantization=none")
+        if self.quantization == "int8":
+            require("bitsandbytes", "set quantization=none")
         path, placed = locate_model(self.name), {}
         if self.quantization == "int8":
             device = f"cuda:{torch.cuda.current_device()}" if on_gpu else "cpu"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GgufConfig, PreTrainedModel
 
 from diptych.contracts.news import FusionBatch
+from diptych.extras import require
 from diptych.models.fuser.example_attention import EXAMPLE_ATTENTION, lengths_as_mask
 from diptych.models.fuser.generation import DTYPES
 from diptych.storage.model_files import is_gguf, loading_arguments
@@ -118,8 +119,8 @@ class QLoRAFuser(nn.Module):
             raise ValueError("model.dtype=float16 is for GPUs; on the CPU set model.dtype=bfloat16 or float32")
         if self.dtype == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
             raise ValueError("model.dtype=bfloat16: this GPU has no bfloat16; set model.dtype=float16")
-        if self.quantization != "none" and find_spec("bitsandbytes") is None:
-            raise ValueError(f"model.quantization={self.quantization} needs the package bitsandbytes")
+        if self.quantization != "none":
+            require("bitsandbytes", "set quantization=none")
 
     def _load_base(self, device: torch.device) -> PreTrainedModel:
         folder, file = loading_arguments(self.name)

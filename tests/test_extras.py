@@ -1,0 +1,239 @@
+"""What needs a package that is not installed says which extra brings it, and nothing else needs one."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diptych.extras import PACKAGES, MissingExtra, missing_extra, require
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # which pytest brings there
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Run before a test's script: the extras' packages are as good as not installed.
+WITHOUT_EXTRAS = """
+import os, sys
+from importlib.machinery import PathFinder
+from importlib.metadata import Prepared
+
+from diptych.extras import PACKAGES
+
+NAMES = {Prepared.normalize(package.name) for package in PACKAGES.values()}
+
+
+class WithoutExtras(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in PACKAGES else PathFinder.find_spec(name, path, target)
+
+    @classmethod
+    def find_distributions(cls, *arguments):
+        found = PathFinder.find_distributions(*arguments)
+        return (one for one in found if Prepared.normalize(one.metadata["Name"]) not in NAMES)
+
+
+sys.meta_path[:] = [WithoutExtras if finder is PathFinder else finder for finder in sys.meta_path]
+"""
+# The modules that cannot be imported without an extra: configs name them, or what is imported inside functions.
+BY_TARGET_ONLY = {
+    "pydantic": {
+        "annotation.answers",
+        "annotation.verification_question",
+        "stages.ask_stage",
+        "stages.describe_reference",
+        "stages.describe_target",
+        "stages.one_stage",
+        "stages.verify_sentences",
+        "stages.write_modifications",
+    },
+    "aiohttp": {"models.askers.online", "models.captioners.server", "models.chat_server", "models.vlm_client"},
+    "peft": {"models.qlora_fuser"},
+    "optuna": {"sweeping.optuna_search", "sweeping.search_space"},
+}
+
+
+def run_without_extras(script: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS + script], capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+def answers(script: str) -> dict[str, str]:
+    """The lines `name: text` that a script without extras prints, which must not fail."""
+    result = run_without_extras(script)
+    assert result.returncode == 0, result.stderr
+    lines = [line.removeprefix("> ") for line in result.stdout.splitlines() if line.startswith("> ")]
+    return dict(line.split(": ", 1) for line in lines)
+
+
+def test_every_package_of_an_extra_is_known_by_its_module():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    combined = extras.pop("all")
+    declared = {(re.split(r"[<>=! ]", each)[0], extra) for extra, needed in extras.items() for each in needed}
+    known = {(package.name, package.extra) for package in PACKAGES.values()}
+    assert known <= declared
+    assert {name for name, _ in declared} == {name for name, _ in known}
+    assert combined == [f"diptych[{','.join(name for name in extras if name != 'app')}]"], "app: see the comment there"
+
+
+def test_what_is_missing_is_said_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingExtra) as error:
+        require("faiss", "choose index=exact")
+    assert str(error.value) == (
+        "approximate search needs faiss-cpu: pip install 'diptych[search]'; or choose index=exact"
+    )
+
+
+def test_the_reason_is_found_in_what_an_error_came_from(monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(RuntimeError) as caught:
+        try:
+            import peft.tuners  # noqa: F401
+        except ImportError as error:
+            raise RuntimeError("building failed") from error
+    assert "pip install 'diptych[captioning]'" in str(missing_extra(caught.value))
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), ModuleNotFoundError("no zebra", name="zebra"), ImportError("no")])
+def test_other_errors_have_other_reasons(error):
+    assert missing_extra(error) is None
+
+
+def test_an_error_of_its_own_that_hides_a_missing_package_is_not_explained_by_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ValueError) as caught:
+        try:
+            import wandb  # noqa: F401
+        except ImportError:
+            raise ValueError("temperature must be above 0") from None
+    assert missing_extra(caught.value) is None
+
+
+def test_all_but_what_configs_name_is_imported_without_extras():
+    script = """
+import importlib, pkgutil
+import diptych
+for module in pkgutil.walk_packages(diptych.__path__, "diptych."):
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        print(f"> {module.name.removeprefix('diptych.')}: {error.name}")
+"""
+    assert answers(script) == {name: package for package, names in BY_TARGET_ONLY.items() for name in names}
+
+
+def test_retrieval_is_composed_checked_and_described_without_extras():
+    script = """
+import hydra
+from diptych import checkpoints, composition
+composition.register_resolvers()
+with hydra.initialize_config_dir(str(composition.CONFIG_FOLDER), version_base="1.3"):
+    config = hydra.compose("train", ["experiment=cir_rooms", "system/model/backbone=rooms_small"])
+composition.check_data_fits_system(config)
+composition.check(config, composition.root_keys("train"))
+system = composition.build(config.system)
+composition.build(config.data)
+composition.build_trainer(config.trainer)
+print("> system:", type(system).__name__)
+print("> versions:", *checkpoints.versions())
+"""
+    found = answers(script)
+    assert found["system"] == "CIRSystem"
+    versions = set(found["versions"].split())
+    assert {"diptych", "torch", "hydra-core"} <= versions
+    assert not versions & {package.name for package in PACKAGES.values()}
+
+
+def test_what_needs_an_extra_names_it():
+    script = """
+from diptych import composition
+from diptych.extras import MissingExtra
+from diptych.index.faiss_index import FaissIndex
+from diptych.annotation.askers.batch import BatchAsker
+from diptych.models.backbones.beit3_tokenizer import BEiT3Tokenizer
+from diptych.models.captioners.image_text_to_text import ImageTextCaptioner
+from diptych.models.sentence_encoder import SentenceTransformerEncoder
+from diptych.text.named_entities import EntityRecognizer
+from diptych.text.sentences import split_sentences
+from diptych import export
+import numpy as np
+
+vectors = np.eye(4, dtype=np.float32)
+attempts = {
+    "fuser": lambda: composition.build({"_target_": "diptych.models.fuser.qlora_fuser.QLoRAFuser"}),
+    "checked": lambda: composition.check_section(
+        "system", {"model": {"_target_": "diptych.models.fuser.qlora_fuser.QLoRAFuser"}}
+    ),
+    "export": lambda: export.export("any.ckpt", "nowhere"),
+    "captioner": lambda: ImageTextCaptioner("any", "What is there?", quantization="int8").load(),
+    "entities": lambda: EntityRecognizer().entities(["Ada"]),
+    "sentences": lambda: split_sentences("One. Two."),
+    "encoder": lambda: SentenceTransformerEncoder(".").encode(["One."]),
+    "batch": lambda: next(BatchAsker("any").ask([], None)),
+    "online": lambda: composition.build({"_target_": "diptych.annotation.askers.online.OnlineAsker"}),
+    "stage": lambda: composition.build({"_target_": "diptych.stages.annotation.one_stage.OneStage"}),
+    "faiss": lambda: FaissIndex().search(vectors, vectors, 2),
+    "tokenizer": lambda: BEiT3Tokenizer("any.spm", 10),
+    "slurm": lambda: composition.build({"_target_": "diptych.sweeping.slurm_cluster.SlurmCluster"}),
+    "optuna": lambda: composition.build({"_target_": "optuna.samplers.TPESampler"}),
+    "tracking": lambda: composition.build(
+        {"_target_": "diptych.loggers.wandb_logger.ForgivingWandbLogger", "folder": "nowhere"}
+    ),
+}
+for name, attempt in attempts.items():
+    try:
+        attempt()
+        print(f"> {name}: nothing was missing")
+    except MissingExtra as error:
+        print(f"> {name}: {error}")
+"""
+    install = {name: text.partition(": pip install ")[2].split(";")[0] for name, text in answers(script).items()}
+    extras = {
+        "captioning": ("fuser", "checked", "export", "captioner", "entities", "sentences", "encoder"),
+        "annotation": ("batch", "online", "stage"),
+        "search": ("faiss", "tokenizer"),
+        "sweeps": ("slurm", "optuna"),
+        "tracking": ("tracking",),
+    }
+    assert install == {name: f"'diptych[{extra}]'" for extra, names in extras.items() for name in names}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["experiment=fuser_newsroom"], "error: system.model: the adapter of a captioning model needs peft"),
+        (["-m", "experiment=cir_rooms", "sweep=optuna", "seed=choice(0,1)"], "error: sweep=optuna needs optuna"),
+    ],
+)
+def test_commands_say_what_to_install(tmp_path, words, said):
+    script = f"""
+os.chdir({str(tmp_path)!r})
+sys.argv = ["train.py", *{words!r}]
+from diptych.composition import entry_point
+from diptych.commands.training import train
+entry_point("train", train)
+"""
+    result = run_without_extras(script)
+    assert result.returncode == 1
+    assert f"{said}: pip install 'diptych[" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_importing_the_package_takes_no_time():
+    """It gives the version and imports nothing but itself: torch alone takes seconds."""
+    script = """
+import sys
+before = set(sys.modules)
+import diptych
+print(*sorted(set(sys.modules) - before), diptych.__version__)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=True)
+    assert re.fullmatch(r"diptych \d+\.\d+\.\d+", result.stdout.strip())
