@@ -1,4 +1,4 @@
-"""The report of a retrieval run, read back: of real stages on drawn pictures, and of cards made by hand."""
+"""The report of a retrieval run, read back: of real stages on drawn pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import pytest
 from diptych.contracts.news import Candidate, NewsQuery
 from diptych.data.news.retrieval_file import write_retrieval
 from diptych.metrics.captions.article_retrieval import ArticleRetrieval
-from diptych.report.retrieval_cards import RetrievalCard, choose_cards, rank_of
 from diptych.report.retrieval_report import write_retrieval_report
 from diptych.stages.news.articles import Articles
 from diptych.stages.news.verify_geometry import VerifyGeometry
@@ -178,36 +177,3 @@ def test_what_is_not_there_is_a_grey_tile_or_left_out(pictures, tmp_path):
     (folder / "manifest.json").write_text("{")
     with pytest.raises(ValueError, match=r"manifest.json is not JSON .*; remove its folder"):
         write_retrieval_report(tmp_path / "report", runs, source, "test")
-
-
-def card(number, moved=False, wrong=False, drawn=False, first_changed=False):
-    one, two, three = (Candidate(f"g{place}", f"a{place}", 1.0) for place in range(3))
-    after = (one, two, three)
-    before = (two, one, three) if first_changed else (one, three, two) if moved else after
-    matches = Path("matches.png") if drawn else None
-    return RetrievalCard(f"q{number:02}", "a1" if wrong else "a0", after, before, {}, matches)
-
-
-def test_groups_take_turns_and_every_card_comes_once():
-    cards = [card(number, moved=number % 2 == 0, wrong=number % 4 == 1) for number in range(40)]
-    chosen = choose_cards(cards, 9)
-    assert [len(group) for group in chosen.values()] == [3, 3, 3]
-    names = [card.query_id for group in chosen.values() for card in group]
-    assert len(set(names)) == 9 and all(group == sorted(group, key=lambda c: c.query_id) for group in chosen.values())
-    assert choose_cards(cards, 9) == chosen != choose_cards(cards, 9, seed=1)
-    assert [len(group) for group in choose_cards(cards, 24).values()] == [8, 8, 8]
-    assert [len(group) for group in choose_cards(cards, 90).values()] == [20, 10, 10]
-    assert [len(group) for group in choose_cards(cards[::2], 9).values()] == [9, 0, 0]
-
-
-def test_drawn_matches_and_new_first_candidates_come_first():
-    cards = [card(number, moved=True) for number in range(30)]
-    cards += [card(30, moved=True, first_changed=True), card(31, moved=True, drawn=True)]
-    assert [card.query_id for card in choose_cards(cards, 1)["moved"]] == ["q31"]
-    assert [card.query_id for card in choose_cards(cards, 2)["moved"]] == ["q30", "q31"]
-
-
-def test_ranks_count_articles():
-    candidates = [Candidate("g0", "a0", 1.0), Candidate("g1", "a0", 1.0), Candidate("g2", None, 1.0)]
-    candidates.append(Candidate("g3", "a3", 1.0))
-    assert rank_of("a0", candidates) == 1 and rank_of("a3", candidates) == 2 and rank_of("a4", candidates) is None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 from diptych.contracts.news import Article, Chunk, Evidence
+from diptych.report.rendering import Section
 
 CIDER = "cider"
 
@@ -66,6 +67,31 @@ class CaptionCard:
         """How many entities of the caption the evidence does not hold."""
         return sum(not entity.supported for entity in self.entities)
 
+    @property
+    def pieces(self) -> list[tuple[str, EntitySpan | None]]:
+        """The fused caption in order, cut at its entities: each piece with its entity, if it is one. None of a blank
+        caption.
+        """
+        if not self.fused_caption.strip():
+            return []
+        pieces: list[tuple[str, EntitySpan | None]] = []
+        position = 0
+        for entity in sorted(self.entities, key=lambda entity: entity.start):
+            pieces.append((self.fused_caption[position : entity.start], None))
+            pieces.append((self.fused_caption[entity.start : entity.end], entity))
+            position = entity.end
+        return [*pieces, (self.fused_caption[position:], None)]
+
+    @property
+    def passages(self) -> list[Passage]:
+        """The article's text; none without an article."""
+        return [] if self.article is None else list(split_passages(self.article.text, self.evidence.chunks))
+
+    @property
+    def key_facts(self) -> dict[str, tuple[str, ...]]:
+        """The evidence's facts by kind, without the kinds of which there are none."""
+        return {name: values for name, values in asdict(self.evidence.facts).items() if values}
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -96,17 +122,7 @@ def split_passages(text: str, chunks: Sequence[Chunk]) -> Iterator[Passage]:
         yield Passage(text[place:], chosen=False)
 
 
-@dataclass(frozen=True, slots=True)
-class CaptionSection:
-    """A heading, a sentence that says how its queries were chosen, and their cards."""
-
-    anchor: str
-    heading: str
-    explanation: str
-    cards: tuple[CaptionCard, ...]
-
-
-def choose_cards(cards: Sequence[CaptionCard], max_cards: int, seed: int = 0) -> list[CaptionSection]:
+def choose_cards(cards: Sequence[CaptionCard], max_cards: int, seed: int = 0) -> list[Section]:
     """Which cards are shown, each once: the worst, those with the most unsupported names, the best, a random draw.
 
     The worst has the lowest CIDEr; where a card has none, as on splits with hidden answers, unsupported names decide
@@ -116,9 +132,9 @@ def choose_cards(cards: Sequence[CaptionCard], max_cards: int, seed: int = 0) ->
     if len(cards) <= max_cards:
         order = sorted(cards, key=_cider if scored else lambda card: -card.num_unsupported)
         words = "those with the lowest CIDEr first" if scored else "those with the most unsupported names first"
-        return [CaptionSection("all", "All queries", f"All {len(cards):,} queries, {words}.", tuple(order))]
+        return [Section("all", "All queries", f"All {len(cards):,} queries, {words}.", tuple(order))]
     left = list(cards)
-    sections: list[CaptionSection] = []
+    sections: list[Section] = []
 
     def add(anchor: str, heading: str, order: Sequence[CaptionCard], number: int, words: str) -> None:
         chosen = tuple(order[:number])
@@ -126,7 +142,7 @@ def choose_cards(cards: Sequence[CaptionCard], max_cards: int, seed: int = 0) ->
             left.remove(card)
         of = "of the other queries" if sections else f"of {len(cards):,} queries"
         if chosen:
-            sections.append(CaptionSection(anchor, heading, f"{len(chosen)} {of}, {words}.", chosen))
+            sections.append(Section(anchor, heading, f"{len(chosen)} {of}, {words}.", chosen))
 
     if scored:
         add("worst", "Lowest CIDEr", sorted(left, key=_cider), max(1, max_cards // 3), "the lowest CIDEr first")

@@ -12,6 +12,14 @@ from diptych.contracts.retrieval import Query, RankedQuery
 
 Pair = tuple[RankedQuery, Query]
 
+# What the frames around pictures mean.
+_FRAMES = {
+    "reference": "reference image",
+    "target": "target image",
+    "relevant": "another accepted answer",
+    "was-reference": "the reference among the results",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -80,6 +88,11 @@ def choose_queries(
     worst, others = order[:num_worst], order[num_worst:]
     drawn = sorted(random.Random(seed).sample(sorted(others), min(num_random, len(others))))
     return [pairs[place] for place in worst], [pairs[place] for place in drawn]
+
+
+def shown_frames(answered: bool) -> dict[str, str]:
+    """The frames of a report and what they mean; where answers are hidden only the reference image has one."""
+    return {name: meaning for name, meaning in _FRAMES.items() if answered or name == "reference"}
 
 
 def build_card(pair: Pair, image_path: Callable[[str], Path | None], num_results: int) -> QueryCard:

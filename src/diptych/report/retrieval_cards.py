@@ -46,7 +46,22 @@ class RetrievalCard:
     @property
     def wrong(self) -> bool:
         """Whether the right article is known, and does not come first."""
-        return self.article_id is not None and rank_of(self.article_id, self.after) != 1
+        return self.article_id is not None and self.rank != 1
+
+    @property
+    def rank(self) -> int | None:
+        """The place of the right article; None if it was not found, or is not known."""
+        return None if self.article_id is None else rank_of(self.article_id, self.after)
+
+    @property
+    def rank_before(self) -> int | None:
+        """Its place before verification."""
+        return None if self.article_id is None else rank_of(self.article_id, self.before)
+
+    @property
+    def gained(self) -> bool:
+        """Whether verification brought the right article forward."""
+        return self.moved and self.rank is not None and (self.rank_before is None or self.rank < self.rank_before)
 
 
 def rank_of(article_id: str, candidates: Sequence[Candidate]) -> int | None:

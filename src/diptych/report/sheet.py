@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from diptych.report.cards import QueryCard, Tile
+from diptych.report.cards import QueryCard, Tile, shown_frames
 from diptych.report.pictures import Thumbnails
 from diptych.results.results_table import (
     format_interval,
@@ -27,14 +27,7 @@ _TILE, _FRAME, _GAP, _MARGIN, _TEXT_WIDTH, _CAPTION = 150, 5, 10, 24, 270, 20
 _ROW = _TILE + _CAPTION + 14
 _WIDTH = 2 * _MARGIN + (NUM_RESULTS + 2) * (_TILE + _GAP) + _TEXT_WIDTH + 3 * _GAP
 _INK, _SOFT, _PAPER, _EMPTY = "#1c2430", "#5b6675", "#ffffff", "#dfe3e9"
-_FRAMES = {"reference": "#2563eb", "target": "#15a34a", "relevant": "#8fd3a8", "was_reference": "#8b95a3"}
-
-_FRAME_NAMES = {
-    "reference": "reference image",
-    "target": "target image",
-    "relevant": "another accepted answer",
-    "was_reference": "the reference among the results",
-}
+_COLOURS = {"reference": "#2563eb", "target": "#15a34a", "relevant": "#8fd3a8", "was-reference": "#8b95a3"}
 
 
 def draw_sheet(
@@ -51,7 +44,7 @@ def draw_sheet(
     )
     draw.text((_MARGIN, 58), _fit(headline(result), _font(17), _WIDTH - 2 * _MARGIN), fill=_INK, font=_font(17))
     answered = any(card.target is not None for _, cards in groups for card in cards)
-    _legend(draw, 92, _FRAME_NAMES if answered else {"reference": _FRAME_NAMES["reference"]})
+    _legend(draw, 92, shown_frames(answered))
     y = 130
     for heading, cards in groups:
         draw.text((_MARGIN, y + 6), heading, fill=_INK, font=_font(17, bold=True))
@@ -85,7 +78,7 @@ def headline(result: Mapping[str, Any]) -> str:
 def _row(sheet: Image.Image, draw: ImageDraw.ImageDraw, card: QueryCard, y: int, thumbnails: Thumbnails) -> None:
     answered = card.target is not None
     x = _MARGIN
-    _tile(sheet, draw, card.reference, (x, y), _FRAMES["reference"], "reference", thumbnails)
+    _tile(sheet, draw, card.reference, (x, y), _COLOURS["reference"], "reference", thumbnails)
     x += _TILE + _GAP
     text_font, small = _font(15), _font(12)
     lines = wrap_text(card.text, text_font, _TEXT_WIDTH - 2 * _GAP, max_lines=7)
@@ -93,13 +86,13 @@ def _row(sheet: Image.Image, draw: ImageDraw.ImageDraw, card: QueryCard, y: int,
     draw.text((x + _GAP, y + _TILE - 16), _fit(card.rank_text, small, _TEXT_WIDTH - 2 * _GAP), fill=_SOFT, font=small)
     x += _TEXT_WIDTH + _GAP
     for tile in card.results[:NUM_RESULTS]:
-        role = {"reference": "was_reference"}.get(tile.role, tile.role)
-        _tile(sheet, draw, tile, (x, y), _FRAMES.get(role) if answered else None, str(tile.position), thumbnails)
+        role = {"reference": "was-reference"}.get(tile.role, tile.role)
+        _tile(sheet, draw, tile, (x, y), _COLOURS.get(role) if answered else None, str(tile.position), thumbnails)
         x += _TILE + _GAP
     if card.target is not None:
         x = _WIDTH - _MARGIN - _TILE
         draw.line((x - 2 * _GAP, y, x - 2 * _GAP, y + _TILE), fill=_EMPTY, width=2)
-        _tile(sheet, draw, card.target, (x, y), _FRAMES["target"], "target", thumbnails)
+        _tile(sheet, draw, card.target, (x, y), _COLOURS["target"], "target", thumbnails)
 
 
 def _tile(
@@ -135,7 +128,7 @@ def _tile(
 def _legend(draw: ImageDraw.ImageDraw, y: int, names: Mapping[str, str]) -> None:
     x = _MARGIN
     for role, name in names.items():
-        draw.rectangle((x, y, x + 18, y + 18), outline=_FRAMES[role], width=_FRAME)
+        draw.rectangle((x, y, x + 18, y + 18), outline=_COLOURS[role], width=_FRAME)
         draw.text((x + 26, y + 1), name, fill=_SOFT, font=_font(14))
         x += 26 + int(_font(14).getlength(name)) + 28
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from diptych.contracts.retrieval import Query, RankedQuery
-from diptych.report.cards import Pair, QueryCard, build_card, choose_queries, pair_with_queries
+from diptych.report.cards import Pair, QueryCard, build_card, choose_queries, pair_with_queries, shown_frames
 from diptych.report.charts import read_curves
-from diptych.report.page import CardSection, render_page
+from diptych.report.page import number_sections
 from diptych.report.pictures import Thumbnails
+from diptych.report.rendering import Section, write_page
 from diptych.report.sheet import NUM_RESULTS as SHEET_RESULTS
 from diptych.report.sheet import draw_sheet
+from diptych.results.results_table import aspect_label, protocol_line, title_line
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +60,22 @@ def write_report(
     hidden = all(query.target_image is None for _, query in pairs)
     num_worst = max_queries if len(pairs) <= max_queries else max(1, max_queries * 2 // 3)
     worst, drawn = choose_queries(pairs, num_worst, max_queries - num_worst)
-    sections = _sections(cards(worst, PAGE_RESULTS), cards(drawn, PAGE_RESULTS), hidden, len(pairs))
     curves = read_curves(training_curve, _curve_columns(result)) if training_curve is not None else {}
-    page = folder / "index.html"
     aspect_counts = Counter(aspect for _, query in pairs for aspect in query.aspects)
-    page.write_text(render_page(result, sections, thumbnails, curves, aspect_counts), encoding="utf-8")
+    sections, numbers = number_sections(result, aspect_counts, curves)
+    sections += _sections(cards(worst, PAGE_RESULTS), cards(drawn, PAGE_RESULTS), hidden, len(pairs))
+    page = folder / "index.html"
+    write_page(
+        page,
+        "evaluation.html.jinja",
+        title=title_line(result),
+        lead=f"Protocol {protocol_line(result)}",
+        sections=sections,
+        frames=shown_frames(answered=not hidden),
+        picture=thumbnails.data_uri,
+        aspect_label=aspect_label,
+        **numbers,
+    )
 
     worst, drawn = choose_queries(pairs, SHEET_WORST, SHEET_RANDOM)
     first = "First queries of the split (answers hidden)" if hidden else "Worst queries"
@@ -76,23 +89,21 @@ def write_report(
     return page
 
 
-def _sections(
-    worst: Sequence[QueryCard], drawn: Sequence[QueryCard], hidden: bool, num_queries: int
-) -> list[CardSection]:
+def _sections(worst: Sequence[QueryCard], drawn: Sequence[QueryCard], hidden: bool, num_queries: int) -> list[Section]:
     if hidden:
         explanation = (
             f"{len(worst)} of {num_queries:,} queries, in file order. The answers of this split are hidden: "
             "no result is framed."
         )
-        sections = [CardSection("queries", "Results", explanation, worst)]
+        sections = [Section("queries", "Results", explanation, worst)]
     else:
         explanation = f"{len(worst)} of {num_queries:,} queries, those first whose target stands last in the ranking."
-        sections = [CardSection("worst", "Worst queries first", explanation, worst)]
+        sections = [Section("worst", "Worst queries first", explanation, worst)]
     if drawn:
         explanation = (
             f"{len(drawn)} of the other queries, drawn with a fixed seed: how the model does on an ordinary one."
         )
-        sections.append(CardSection("random", "A random draw from the others", explanation, drawn))
+        sections.append(Section("random", "A random draw from the others", explanation, drawn))
     return sections
 
 

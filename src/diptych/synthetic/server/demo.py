@@ -89,7 +89,7 @@ def main() -> None:
         f"ways={{{ways}}}",
     )
     run("-m", "diptych.report.annotation_review", str(out / "three_stage"), "--pairs", str(pairs))
-    run("-m", "diptych.report.data_card", str(out / "three_stage"))
+    run("-m", "diptych.commands.data_card", str(out / "three_stage"))
     run(
         "train.py",
         "experiment=cir_rooms",

@@ -1,0 +1,73 @@
+"""Pages from the templates beside this file: what a template shows is escaped unless the template says otherwise.
+
+A page is one file, which needs no other file and no network.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from diptych.storage.record_log import write_file
+
+# Controls that a browser would swallow; texts of articles may hold them.
+_VISIBLE_CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127), "\N{REPLACEMENT CHARACTER}")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of a report: one of cards with a sentence that says how they were chosen, or without cards (None) one
+    of numbers, which the page's template shows under `anchor`.
+    """
+
+    anchor: str
+    heading: str
+    explanation: str = ""
+    cards: Sequence[Any] | None = None
+
+
+def write_page(path: Path, template: str, **content: Any) -> None:
+    """Writes what `templates/<template>` makes of `content` as a whole file; the same content gives the same bytes.
+
+    Raises:
+        jinja2.UndefinedError: the template shows something that `content` does not have.
+    """
+    text = environment().get_template(template).render(content)
+    write_file(path, text.encode(errors="replace"))  # a caption may hold half a surrogate pair
+
+
+@cache
+def environment() -> Environment:
+    """The templates, with `file(name)` and `hash_of(name)` for the style sheets and scripts among them."""
+    loader = PackageLoader("diptych.report")
+    made = Environment(
+        loader=loader,
+        autoescape=lambda name: name is None or not name.endswith(".md.jinja"),
+        undefined=StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.policies["json.dumps_kwargs"] = {}  # keys in the order that they were written in
+
+    def file(name: str) -> str:
+        return loader.get_source(made, name)[0]
+
+    made.globals["file"] = lambda name: Markup(file(name))  # ours, and no page of others is among them
+    made.globals["hash_of"] = lambda name: (
+        "sha256-" + base64.b64encode(hashlib.sha256(file(name).encode()).digest()).decode()
+    )
+    return made
+
+
+def _visible(value: Any) -> Any:
+    return value.translate(_VISIBLE_CONTROLS) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,0 +1,60 @@
+"""The data card, from the folder of a small run."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+
+import pytest
+
+from diptych.annotation.cost import Prices
+from diptych.annotation.ledger.ledger import Ledger
+from diptych.contracts.pipelines import Answer, Question
+from diptych.report.data_card import write_data_card
+
+
+def test_the_data_card_says_what_stands_behind_the_set(out):
+    with pytest.raises(ValueError, match=r"summary\.json is not there"):
+        write_data_card(out, Prices({}))
+    (out / "train.jsonl").write_text(
+        '{"query_id": "one", "reference_image": "images/a.png", "modification_texts": ["Make | it."],'
+        ' "target_image": "images/b.png"}\n'
+    )
+    summary = {"triplets": 1, "texts": 1, "images": 2, "pairs": 3, "duplicate_pairs": 1}
+    summary |= {"not_exported": {"no_texts": 2}, "dropped_texts": {}, "reviews": {"decisions": 4, "unknown": 0}}
+    (out / "summary.json").write_text(json.dumps(summary))
+    manifest = {"settings": {"asking": {"model": "m"}, "prompt": {"text": "See"}, "domain": "hotel"}, "done": 2}
+    manifest["failed"] = {"cut": 1}
+    (out / "work" / "write_modifications" / "manifest.json").write_text(json.dumps(manifest))
+    question = Question("k", "write_modifications", "one", list, 10, 1000)
+    with Ledger(out / "ledger.sqlite") as ledger:
+        ledger.plan([question], "m", 0.5)
+        ledger.claim("k")
+        ledger.answered("k", Answer("x", "stop", {"prompt_tokens": 1_000_000, "completion_tokens": 100_000}, 1.0))
+    card = write_data_card(out, Prices({"m": {"input": 2.0, "output": 10.0}})).read_text()
+    assert "1 triplets with 1 texts over 2 images" in card
+    assert re.search(r"\| write_modifications \| m \| [0-9a-f]{16} \| hotel \|", card)
+    assert "| write_modifications | 2 | cut 1 |" in card and "no_texts 2" in card
+    assert "| write_modifications | 1 | 1,000,000 | 100,000 | 1.50 |" in card and "In all 1.50 USD" in card
+    assert "`images/a.png` to `images/b.png`: Make | it." in card
+    assert "no price" in write_data_card(out, Prices({})).read_text()
+
+
+@pytest.mark.filterwarnings("ignore:'diptych:RuntimeWarning")
+@pytest.mark.parametrize("command", ["diptych.commands.data_card", "diptych.report.data_card"])
+def test_the_command_takes_the_prices_of_the_configuration(out, command, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["data_card", str(out)])
+    with pytest.raises(SystemExit):
+        runpy.run_module(command, run_name="__main__")
+    assert "summary.json is not there" in capsys.readouterr().err
+    summary = dict.fromkeys(("triplets", "texts", "images", "pairs", "duplicate_pairs"), 0)
+    summary |= {"not_exported": {}, "dropped_texts": {}, "reviews": {"decisions": 0}}
+    (out / "summary.json").write_text(json.dumps(summary))
+    with Ledger(out / "ledger.sqlite") as ledger:
+        ledger.plan([Question("k", "one_stage", "one", list, 10, 1000)], "gpt-4o", 1.0)
+        ledger.claim("k")
+        ledger.answered("k", Answer("x", "stop", {"prompt_tokens": 1_000_000, "completion_tokens": 100_000}, 1.0))
+    runpy.run_module(command, run_name="__main__")
+    assert capsys.readouterr().out.strip() == str(out / "DATA_CARD.md")
+    assert "In all 3.50 USD" in (out / "DATA_CARD.md").read_text()

@@ -1,0 +1,38 @@
+"""The numbers of the retrieval report, as its page shows them."""
+
+import re
+
+from ranked_rooms import IMAGE_IDS, make_query, make_ranking, make_result
+
+from diptych.report.page import number_sections
+from diptych.report.write import write_report
+
+
+def test_metrics_are_shown_in_percent_beside_the_baselines(tmp_path, image_paths):
+    path = write_report(tmp_path, make_result(), [make_ranking(0, IMAGE_IDS, 2)], [make_query(0)], image_paths)
+    text = path.read_text(encoding="utf-8")
+    row = re.search(r'<tr><th scope="row">recall_at_1</th>(.*?)</tr>', text).group(1)
+    assert re.findall(r"[\d.]+(?=<)", row) == ["72.34", "50.00", "25.00"]
+    assert "<small>[68.0, 76.1]</small>" in row
+    rank_row = re.search(r'<tr><th scope="row">median_rank</th>(.*?)</tr>', text).group(1)
+    assert re.findall(r">([^<]*)</td>", rank_row) == ["2.0", "", ""]
+    assert '<h2 id="aspects">Recall by number of changes</h2>' in text
+    assert re.search(r'<th scope="row">1 change</th><td>1</td><td class="model">80.00<small>\[70.0, 90.0\]', text)
+    assert re.search(r'<th scope="row">2 changes</th><td>0</td><td class="model">60.00</td>', text)
+
+
+def test_what_is_not_known_has_a_dash_and_no_bar():
+    metrics = {"recall_at_1/changes_1": None, "recall_at_1/changes_2": 0.5, "sum/recall_at_1/changes_2": 0.25}
+    intervals = {"recall_at_1/changes_2": [0.4, None]}
+    sections, numbers = number_sections(make_result(metrics=metrics, intervals=intervals), {"changes_2": 1200}, {})
+    assert [section.anchor for section in sections] == ["metrics", "aspects"] and numbers["metrics"] is None
+    (aspect,) = numbers["aspects"]
+    assert aspect["rows"] == [
+        ("1 change", ["0", ("–", ""), ("", "")]),
+        ("2 changes", ["1,200", ("50.00", ""), ("25.00", "")]),
+    ]
+    assert [(label, [bar.percent for bar in bars]) for label, bars in aspect["bars"]] == [
+        ("1 change", [None]),
+        ("2 changes", [50.0, 25.0]),
+    ]
+    assert aspect["bars"][1][1][0].interval is None
