@@ -1,7 +1,8 @@
 """Scores a checkpoint or a prediction file: `python evaluate.py ckpt=PATH`; see README.md."""
 
-from diptych.commands.evaluation import evaluate
-from diptych.config.command_line import entry_point
+import sys
+
+from diptych.commands.main import run
 
 if __name__ == "__main__":
-    entry_point("evaluate", evaluate, open_section="data")
+    sys.exit(run("evaluate", sys.argv[1:]))

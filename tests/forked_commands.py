@@ -33,8 +33,7 @@ def start(job):
         arm(*job["die"])
     code = 1
     try:
-        command_line.entry_point("pipeline", pipeline.run_pipeline)
-        code = 0
+        code = command_line.entry_point("pipeline", pipeline.run_pipeline)
     except SystemExit as end:
         code = end.code
     finally:

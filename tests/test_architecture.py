@@ -34,11 +34,11 @@ ROOMS = (
     "results",
     "submission",
     "report",
-    "commands",
     "sweeping",
+    "commands",
     "doors",
 )
-DOORS = ("pipeline", "doctor", "export", "shards", "sweep")  # python -m diptych.<door>
+DOORS = ("__main__", "pipeline", "doctor", "export", "shards", "sweep")  # python -m diptych.<door>
 CONCRETE = ("data", "models", "losses")  # what systems get from Hydra, never by import
 CONFIG_ROOMS = ("config", "commands", "sweeping", "doors")
 LIBRARIES = {

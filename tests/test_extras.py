@@ -45,15 +45,20 @@ BY_TARGET_ONLY = {
     "pydantic": {
         "annotation.answers",
         "annotation.verification_question",
-        "stages.ask_stage",
-        "stages.describe_reference",
-        "stages.describe_target",
-        "stages.one_stage",
-        "stages.verify_sentences",
-        "stages.write_modifications",
+        "stages.annotation.ask_stage",
+        "stages.annotation.describe_reference",
+        "stages.annotation.describe_target",
+        "stages.annotation.one_stage",
+        "stages.annotation.verify_sentences",
+        "stages.annotation.write_modifications",
     },
-    "aiohttp": {"models.askers.online", "models.captioners.server", "models.chat_server", "models.vlm_client"},
-    "peft": {"models.qlora_fuser"},
+    "aiohttp": {
+        "annotation.askers.online",
+        "models.captioners.server",
+        "models.server.chat_server",
+        "models.server.vlm_client",
+    },
+    "peft": {"models.fuser.qlora_fuser"},
     "optuna": {"sweeping.optuna_search", "sweeping.search_space"},
 }
 
@@ -133,15 +138,16 @@ for module in pkgutil.walk_packages(diptych.__path__, "diptych."):
 def test_retrieval_is_composed_checked_and_described_without_extras():
     script = """
 import hydra
-from diptych import checkpoints, composition
-composition.register_resolvers()
-with hydra.initialize_config_dir(str(composition.CONFIG_FOLDER), version_base="1.3"):
+from diptych.config import building, checking, folder, resolvers
+from diptych.parallel import checkpoints
+resolvers.register_resolvers()
+with hydra.initialize_config_dir(str(folder.CONFIG_FOLDER), version_base="1.3"):
     config = hydra.compose("train", ["experiment=cir_rooms", "system/model/backbone=rooms_small"])
-composition.check_data_fits_system(config)
-composition.check(config, composition.root_keys("train"))
-system = composition.build(config.system)
-composition.build(config.data)
-composition.build_trainer(config.trainer)
+checking.check_data_fits_system(config)
+checking.check(config, checking.root_keys("train"))
+system = building.build(config.system)
+building.build(config.data)
+building.build_trainer(config.trainer)
 print("> system:", type(system).__name__)
 print("> versions:", *checkpoints.versions())
 """
@@ -154,7 +160,7 @@ print("> versions:", *checkpoints.versions())
 
 def test_what_needs_an_extra_names_it():
     script = """
-from diptych import composition
+from diptych.config import building, checking
 from diptych.extras import MissingExtra
 from diptych.index.faiss_index import FaissIndex
 from diptych.annotation.askers.batch import BatchAsker
@@ -163,13 +169,13 @@ from diptych.models.captioners.image_text_to_text import ImageTextCaptioner
 from diptych.models.sentence_encoder import SentenceTransformerEncoder
 from diptych.text.named_entities import EntityRecognizer
 from diptych.text.sentences import split_sentences
-from diptych import export
+from diptych.commands import export
 import numpy as np
 
 vectors = np.eye(4, dtype=np.float32)
 attempts = {
-    "fuser": lambda: composition.build({"_target_": "diptych.models.fuser.qlora_fuser.QLoRAFuser"}),
-    "checked": lambda: composition.check_section(
+    "fuser": lambda: building.build({"_target_": "diptych.models.fuser.qlora_fuser.QLoRAFuser"}),
+    "checked": lambda: checking.check_section(
         "system", {"model": {"_target_": "diptych.models.fuser.qlora_fuser.QLoRAFuser"}}
     ),
     "export": lambda: export.export("any.ckpt", "nowhere"),
@@ -178,13 +184,13 @@ attempts = {
     "sentences": lambda: split_sentences("One. Two."),
     "encoder": lambda: SentenceTransformerEncoder(".").encode(["One."]),
     "batch": lambda: next(BatchAsker("any").ask([], None)),
-    "online": lambda: composition.build({"_target_": "diptych.annotation.askers.online.OnlineAsker"}),
-    "stage": lambda: composition.build({"_target_": "diptych.stages.annotation.one_stage.OneStage"}),
+    "online": lambda: building.build({"_target_": "diptych.annotation.askers.online.OnlineAsker"}),
+    "stage": lambda: building.build({"_target_": "diptych.stages.annotation.one_stage.OneStage"}),
     "faiss": lambda: FaissIndex().search(vectors, vectors, 2),
     "tokenizer": lambda: BEiT3Tokenizer("any.spm", 10),
-    "slurm": lambda: composition.build({"_target_": "diptych.sweeping.slurm_cluster.SlurmCluster"}),
-    "optuna": lambda: composition.build({"_target_": "optuna.samplers.TPESampler"}),
-    "tracking": lambda: composition.build(
+    "slurm": lambda: building.build({"_target_": "diptych.sweeping.slurm_cluster.SlurmCluster"}),
+    "optuna": lambda: building.build({"_target_": "optuna.samplers.TPESampler"}),
+    "tracking": lambda: building.build(
         {"_target_": "diptych.loggers.wandb_logger.ForgivingWandbLogger", "folder": "nowhere"}
     ),
 }
@@ -217,9 +223,8 @@ def test_commands_say_what_to_install(tmp_path, words, said):
     script = f"""
 os.chdir({str(tmp_path)!r})
 sys.argv = ["train.py", *{words!r}]
-from diptych.composition import entry_point
-from diptych.commands.training import train
-entry_point("train", train)
+from diptych.commands.main import run
+sys.exit(run("train", sys.argv[1:]))
 """
     result = run_without_extras(script)
     assert result.returncode == 1

@@ -30,7 +30,8 @@ def train(tmp_path, monkeypatch):
         quiet = ("hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")
         monkeypatch.setattr(sys, "argv", ["train.py", *words, *quiet])
         composed = []
-        command_line.entry_point("train", composed.append)
+        if status := command_line.entry_point("train", composed.append):
+            raise SystemExit(status)
         return composed[0]
 
     yield run

@@ -2,7 +2,7 @@
 
 import sys
 
-from diptych.commands.doctor import main
+from diptych.commands.main import run
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run("doctor", sys.argv[1:]))

@@ -1,7 +1,8 @@
 """The door to `python -m diptych.pipeline`."""
 
-from diptych.commands.pipeline import run_pipeline
-from diptych.config.command_line import entry_point
+import sys
+
+from diptych.commands.main import run
 
 if __name__ == "__main__":
-    entry_point("pipeline", run_pipeline)
+    sys.exit(run("pipeline", sys.argv[1:]))

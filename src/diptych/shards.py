@@ -2,7 +2,7 @@
 
 import sys
 
-from diptych.commands.shards import main
+from diptych.commands.main import run
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run("shards", sys.argv[1:]))

@@ -2,7 +2,7 @@
 
 import sys
 
-from diptych.sweeping.__main__ import main
+from diptych.commands.main import run
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run("sweep", sys.argv[1:]))

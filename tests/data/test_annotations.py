@@ -9,11 +9,11 @@ from diptych.data.annotations import (
     load_json,
     load_json_lines,
     load_records,
-    require_folder,
     resolve_inside,
     safe_relative,
     unique_queries,
 )
+from diptych.storage.presence import require_folder
 
 PAGE = "docs/x.md"
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from diptych.commands.training import train
 from diptych.config import command_line
 from diptych.storage.run_status import read_status
+from diptych.sweeping.resuming import of_resumed_sweep
 from launched_runs import InstantCluster
 
 FAKE = "cluster._target_=launched_runs.InstantCluster"
@@ -27,7 +28,7 @@ def sweep(tmp_path, monkeypatch):
     def run(*words, folder=tmp_path / "sweep"):
         here = [] if any(word.startswith("sweep.resume=") for word in words) else [f"hydra.sweep.dir={folder}"]
         monkeypatch.setattr(sys, "argv", ["train.py", *words, *here])
-        command_line.entry_point("train", train)
+        command_line.entry_point("train", train, rewrite=of_resumed_sweep)
         return folder
 
     return run

@@ -128,12 +128,13 @@ def test_a_task_becomes_the_training_command(monkeypatch):
     from diptych.config import command_line
 
     seen = []
-    monkeypatch.setattr(command_line, "entry_point", lambda name, function: seen.append((name, function.__name__)))
+    monkeypatch.setattr(command_line, "entry_point", lambda *given: seen.append(given))
     monkeypatch.setenv("SLURM_PROCID", "3")
     monkeypatch.setattr("sys.argv", ["submitit"])
-    JobOfRun(("python", "train.py", "resume=x"))()
+    with pytest.raises(SystemExit):
+        JobOfRun(("python", "train.py", "resume=x"))()
     import sys
 
-    assert seen == [("train", "train")]
+    assert seen == [("train", "diptych.commands.training:train", ["resume=x", "hydra.job.name=train_task_3"])]
     assert sys.argv == ["train.py", "resume=x", "hydra.job.name=train_task_3"]
     assert JobOfRun(("python",)).checkpoint().function.command == ("python",)

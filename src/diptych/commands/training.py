@@ -20,6 +20,7 @@ from diptych.callbacks.stop_on_signal import StopOnSignal, StoppedBySignal
 from diptych.commands.evaluation import evaluate_system, quiet_lightning
 from diptych.commands.feature_preparation import check_cacheable, prepare_features
 from diptych.config import building, checking
+from diptych.config.command_line import called_as, shown_command
 from diptych.config.earlier_configs import upgraded
 from diptych.data.triplets.cir_datamodule import CIRDataModule
 from diptych.loggers.metrics_csv import MetricsCSV
@@ -108,7 +109,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
             csv.resume_from(step if goes_on else 0)
         _report_size(system, config)
         # Lightning starts the other ranks with this command line: not a sweep's, not a new run's.
-        sys.argv = [sys.argv[0], f"join_run={run_dir}", *([f"resume={run_dir}"] if goes_on else [])]
+        sys.argv = [*called_as(), f"join_run={run_dir}", *([f"resume={run_dir}"] if goes_on else [])]
     if caches_features:
         device = trainer.strategy.root_device
         datamodule.read_features(prepare_features(system.model.backbone, datamodule, datamodule.feature_cache, device))
@@ -117,7 +118,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     stops = [callback for callback in callbacks if isinstance(callback, StopOnSignal) and callback.stopped]
     if stops:
         status.note(state="stopped")
-        print(f"stopped at step {trainer.global_step}; continue with: python train.py resume={run_dir}")  # noqa: T201
+        print(f"stopped at step {trainer.global_step}; continue with: {shown_command()} resume={run_dir}")  # noqa: T201
         stops[0].hand_over()  # may end the process: the last act
         return
     if rank() == 0:

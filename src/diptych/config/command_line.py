@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,36 +16,72 @@ from omegaconf.errors import OmegaConfBaseException
 
 from diptych.config.checking import leaves, suggest
 from diptych.config.folder import CONFIG_FOLDER
+from diptych.config.light_imports import import_lightly
+from diptych.config.presence import require_data
 from diptych.config.resolvers import register_resolvers
 from diptych.extras import missing_extra
+
+Task = Callable[[DictConfig], Any]
+_called_as = [sys.argv[0]]  # the program and its words before the settings, as the user typed them
 
 
 def entry_point(
     config_name: str,
-    run: Callable[[DictConfig], Any],
+    task: Task | str,
+    arguments: Sequence[str] | None = None,
     open_section: str | None = None,
     rewrite: Callable[[Sequence[str]], list[str]] = list,
-) -> None:
-    """Runs `run(config)` under Hydra; a user's mistake ends in one clear message and exit status 1, no traceback.
+) -> int:
+    """Composes a primary config under Hydra and calls `task(config)`; returns the exit status. A user's mistake ends
+    in one clear message and 1, no traceback. `arguments` are those of the command line unless given.
 
-    Keys of `open_section` may be set on the command line although no config names them, unless a config is chosen for
-    it: `evaluate.py data.root=...` changes the data section that lies in the checkpoint. `rewrite` turns the arguments
-    of the command line into others before Hydra reads them.
+    A task that is named, `module:function`, is imported once the config stands, and its data was found: mistakes are
+    answered before torch is imported. Keys of `open_section` may be set although no config names them, unless a config
+    is chosen for it: `evaluate.py data.root=...` changes the data section that lies in the checkpoint. `rewrite` turns
+    the arguments into others before anything else.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.argv[1:][-len(words) :] == words:
+        _called_as[:] = sys.argv[: len(sys.argv) - len(words)]
     register_resolvers()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us, not Hydra's printer
-    if open_section and not any(word.startswith(f"{open_section}=") for word in sys.argv[1:]):
-        sys.argv[1:] = [f"++{word}" if word.startswith(f"{open_section}.") else word for word in sys.argv[1:]]
+
+    def run(config: DictConfig) -> Any:
+        return (_imported(task, config) if isinstance(task, str) else task)(config)
+
     main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
     try:
-        sys.argv[1:] = rewrite(sys.argv[1:])
+        words = rewrite(words)
+        if open_section and not any(word.startswith(f"{open_section}=") for word in words):
+            words = [f"++{word}" if word.startswith(f"{open_section}.") else word for word in words]
+        sys.argv = [sys.argv[0], *words]  # where Hydra reads them
         main()
     except (HydraException, OmegaConfBaseException, ValueError, OSError, ModuleNotFoundError) as error:
         unexplained = isinstance(error, ModuleNotFoundError) and missing_extra(error) is None
         if os.environ.get("DIPTYCH_TRACEBACK") or unexplained:
             raise
         sys.stderr.write(f"\nerror: {explain(error, config_name)}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
-        sys.exit(1)
+        return 1
+    return 0
+
+
+def called_as() -> list[str]:
+    """What starts this program again, before its settings: `["train.py"]`, or `["/.../bin/diptych", "train"]`."""
+    return list(_called_as)
+
+
+def shown_command() -> str:
+    """How a person calls this program again: `python train.py`, `diptych train`."""
+    script, *words = _called_as
+    name = Path(script).name
+    return " ".join(["python", name] if name.endswith(".py") else [name, *words])
+
+
+def _imported(task: str, config: DictConfig) -> Task:
+    require_data(config)
+    import_lightly()
+    module, _, function = task.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def explain(error: Exception, config_name: str) -> str:

@@ -16,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config import building, checking
+from diptych.config.command_line import called_as, shown_command
 from diptych.storage.record_log import write_file
 from diptych.storage.run_status import RunStatus, change_status, read_status, same_overrides
 from diptych.sweeping.cluster import Cluster, Run
@@ -78,7 +79,7 @@ class RunLauncher(Launcher):
         reasons = [f"  {number}: {_reason(read_status(self.folder / str(number)))}" for number in unfinished]
         return (
             f"{len(unfinished)} runs of {self.folder} are not done:\n" + "\n".join(reasons) + "\n"
-            f"Go on with them: python {Path(sys.argv[0]).name} -m sweep.resume={self.folder}"
+            f"Resume them: {shown_command()} -m sweep.resume={self.folder}"
         )
 
     def _keep_command(self) -> None:
@@ -100,8 +101,9 @@ class RunLauncher(Launcher):
             config = self._composed(words)
             change_status(folder, overrides=tuple(own))
             write_file(folder / "config.yaml", OmegaConf.to_yaml(config).encode())
-        script = str(Path(sys.argv[0]).resolve())
-        return Run(folder, (sys.executable, script, f"resume={folder}", "hydra.output_subdir=null"))
+        script, *words = called_as()
+        start = (sys.executable, str(Path(script).resolve()), *words)
+        return Run(folder, (*start, f"resume={folder}", "hydra.output_subdir=null"))
 
     def _composed(self, words: Sequence[str]) -> DictConfig:
         """The run's own config, checked as the run itself will check it."""

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from diptych.contracts.news import NewsQuery
 from diptych.contracts.retrieval import GalleryImage
-from diptych.data.annotations import Record, check_split, require_folder, resolve_inside
+from diptych.data.annotations import Record, check_split, resolve_inside
 from diptych.data.csv_rows import load_rows
 from diptych.data.news.article_store import ArticleStore
 from diptych.data.news.news_database import NO_ARTICLE
+from diptych.storage.presence import require_folder
 
 # Where the files are, below the root; the test set is one of two.
 FILES = {"database": "Database/database.json", "train": "Train Set/gt_train.csv"}

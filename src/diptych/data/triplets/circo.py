@@ -14,10 +14,10 @@ from diptych.data.annotations import (
     check_split,
     load_json,
     load_records,
-    require_folder,
     resolve_inside,
     unique_queries,
 )
+from diptych.storage.presence import require_folder
 
 _TEXT_KEYS = ("relative_caption", "shared_concept")
 

@@ -15,11 +15,11 @@ from diptych.data.annotations import (
     in_order,
     load_json,
     load_records,
-    require_folder,
     resolve_inside,
     safe_relative,
     unique_queries,
 )
+from diptych.storage.presence import require_folder
 
 # The test split is called test1 in every file name, the val split dev in image names.
 FILE_SPLITS = {"train": "train", "val": "val", "test": "test1"}

@@ -17,9 +17,9 @@ from diptych.data.annotations import (
     in_order,
     load_json,
     load_records,
-    require_folder,
     resolve_inside,
 )
+from diptych.storage.presence import require_folder
 
 _CATEGORIES = ("dress", "shirt", "toptee")
 _COVR_WORDS = 30

@@ -15,10 +15,10 @@ from diptych.data.annotations import (
     check_split,
     in_order,
     load_records,
-    require_folder,
     resolve_inside,
     safe_relative,
 )
+from diptych.storage.presence import require_folder
 
 log = logging.getLogger(__name__)
 

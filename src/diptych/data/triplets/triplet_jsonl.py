@@ -17,11 +17,11 @@ from diptych.data.annotations import (
     in_order,
     load_json_lines,
     load_records,
-    require_folder,
     resolve_inside,
     safe_relative,
     unique_queries,
 )
+from diptych.storage.presence import require_folder
 
 log = logging.getLogger(__name__)
 

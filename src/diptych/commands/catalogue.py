@@ -1,0 +1,37 @@
+"""The commands of `diptych`, by name."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """`target` is `module:function`. With `config` Hydra composes that primary config for it, and keys of
+    `open_section` may be set freely; else the function's signature is the command line.
+    """
+
+    summary: str
+    target: str
+    config: str | None = None
+    open_section: str | None = None
+
+
+COMMANDS = {
+    "train": Command("train an experiment, resume a run, or sweep", "diptych.commands.training:train", "train"),
+    "evaluate": Command(
+        "score a checkpoint, or a file of predictions", "diptych.commands.evaluation:evaluate", "evaluate", "data"
+    ),
+    "pipeline": Command(
+        "run stages: retrieve articles, caption, annotate", "diptych.commands.pipeline:run_pipeline", "pipeline"
+    ),
+    "doctor": Command("is everything that a run needs there and readable?", "diptych.commands.entries:doctor"),
+    "export": Command("a trained adapter for peft, vLLM and others", "diptych.commands.entries:export"),
+    "shards": Command("training triplets as tar files", "diptych.commands.entries:shards"),
+    "sweep": Command("table and plot of a sweep; compare two runs", "diptych.commands.entries:sweep"),
+    "submission check": Command("does a file keep a test server's rules?", "diptych.commands.entries:check_submission"),
+    "submission write": Command("EVENTA's submission.zip", "diptych.commands.entries:write_submission"),
+    "review": Command("a page to accept and reject annotated pairs", "diptych.commands.entries:review"),
+    "report": Command("the data card of an annotated set", "diptych.commands.entries:report"),
+    "generate rooms": Command("draw the rooms set", "diptych.commands.entries:generate_rooms"),
+    "generate newsroom": Command("draw and write the newsroom set", "diptych.commands.entries:generate_newsroom"),
+}

@@ -1,0 +1,80 @@
+"""`diptych`: every command by its name. What a command imports is imported when it is called, not before."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from diptych.commands.catalogue import COMMANDS
+from diptych.commands.completion import script
+from diptych.config.arguments import run as run_function
+from diptych.sweeping.resuming import of_resumed_sweep
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the first words name; without one, lists them all. Returns the exit status: 0 done, 1 the
+    command found or met something wrong, 2 it could not be called like this.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(listing())
+        return 0
+    if words[0] == "--version":
+        from diptych import __version__
+
+        sys.stdout.write(f"diptych {__version__}\n")
+        return 0
+    if words[0] == "completion":
+        return script(words[1:])
+    name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
+    if name is None:
+        sys.stderr.write(f"error: {unknown(words[0])}\n")
+        return 2
+    return run(name, words[len(name.split()) :])
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Runs one command; returns its exit status."""
+    command = COMMANDS[name]
+    if command.config is None:
+        module, _, function = command.target.partition(":")
+        return run_function(getattr(importlib.import_module(module), function), f"diptych {name}", arguments)
+    if {"-h", "--help"}.intersection(arguments):
+        from diptych.config.hydra_help import help_of
+
+        sys.stdout.write(help_of(f"diptych {name}", command.config, command.summary))
+        return 0
+    from diptych.config.command_line import entry_point
+
+    rewrite = of_resumed_sweep if name == "train" else list
+    return entry_point(command.config, command.target, arguments, command.open_section, rewrite)
+
+
+def listing() -> str:
+    """All commands, a line each."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:<{width}}{command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: diptych COMMAND [key=value ...]        diptych COMMAND --help",
+            "",
+            *lines,
+            "",
+            'Tab completion, in bash or zsh:  eval "$(diptych completion bash)"',
+            "",
+        ]
+    )
+
+
+def unknown(word: str) -> str:
+    """What to say of a first word that is no command."""
+    import difflib
+
+    family = [name for name in COMMANDS if name.split()[0] == word]
+    if family:
+        return f"diptych {word}: say which: {', '.join(family)}"
+    near = difflib.get_close_matches(word, [name.split()[0] for name in COMMANDS], n=2)
+    return f"there is no command {word!r}. " + (
+        f"Did you mean {' or '.join(dict.fromkeys(near))}?" if near else "diptych --help lists them"
+    )
