@@ -13,8 +13,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (
     "extras",
     "contracts",
-    "loggers",
     "storage",
+    "loggers",
     "parallel",
     "ranking",
     "photos",

@@ -21,17 +21,17 @@ PAGE = "docs/x.md"
 def test_json_error_names_file_line_and_column(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('[{"a": 1},\n {"a": }]')
-    with pytest.raises(ValueError, match=r"a\.json, line 2, column 8: not valid JSON"):
+    with pytest.raises(ValueError, match=r"a\.json:2: not JSON .*column 8"):
         load_json(path, PAGE)
 
 
 def test_json_lines_error_names_the_line_of_the_file(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"a": 1}\n\n{"a": 2\n')
-    with pytest.raises(ValueError, match=r"a\.jsonl, line 3, column \d+: not valid JSON"):
+    with pytest.raises(ValueError, match=r"a\.jsonl:3: not JSON .*column \d+"):
         load_json_lines(path, PAGE)
     path.write_text('{"a": 1}\n\n{"b": "line\u2028separator"}\n')
-    assert [record.where.rsplit(", ", 1)[1] for record in load_json_lines(path, PAGE)] == ["line 1", "line 3"]
+    assert [record.where for record in load_json_lines(path, PAGE)] == [f"{path}:1", f"{path}:3"]
 
 
 def test_byte_order_mark_is_accepted_and_other_encodings_are_named(tmp_path):
@@ -39,7 +39,7 @@ def test_byte_order_mark_is_accepted_and_other_encodings_are_named(tmp_path):
     path.write_bytes(b'\xef\xbb\xbf[{"a": 1}]')
     assert load_records(path, PAGE)[0].integer("a") == 1
     path.write_bytes('[{"a": "é"}]'.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"a\.json: not a UTF-8 text file"):
+    with pytest.raises(ValueError, match=r"a\.json:1: not JSON \(not UTF-8 text"):
         load_json(path, PAGE)
 
 

@@ -173,7 +173,7 @@ def test_full_disk_is_logged_once_and_does_not_stop_the_run(cache, tmp_path, mon
         plain_open = Path.open
 
         def open_full(path, mode="r", *args, **kwargs):
-            if mode != "xb":
+            if mode != "wb":
                 return plain_open(path, mode, *args, **kwargs)
             plain_open(path, mode).close()  # the name is taken, the bytes do not fit
             return FullFile()

@@ -175,5 +175,5 @@ def test_what_is_not_there_is_a_grey_tile_or_left_out(pictures, tmp_path):
     page = write_retrieval_report(tmp_path / "report", [], source, "test").read_text()
     assert "No query has candidates" in page
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match=r"manifest.json is not JSON .*; remove its folder"):
+    with pytest.raises(ValueError, match=r"manifest.json:1: not JSON .*; remove its folder"):
         write_retrieval_report(tmp_path / "report", runs, source, "test")

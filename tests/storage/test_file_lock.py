@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from diptych.storage.file_lock import locked
+from diptych.storage.file_lock import lock_file, locked, try_lock
 
 HOLDER = """
 import sys, time
@@ -76,3 +76,44 @@ def test_a_folder_without_locks_only_warns(tmp_path, monkeypatch, caplog):
     with locked(tmp_path / "lock"):
         pass
     assert "cannot be locked" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path):
+    (tmp_path / "file").touch()
+    refused = pytest.raises(ValueError, match=r"file cannot be written to \(.*\); name another$")
+    with refused, locked(tmp_path / "file" / "lock", advice="name another"):
+        pytest.fail("held")
+    with pytest.raises(ValueError, match=r"file cannot be written to \([^;]*$"):
+        try_lock(tmp_path / "file" / "lock")
+
+
+def test_errors_of_the_block_are_its_own(tmp_path):
+    with pytest.raises(OSError, match="^mine$"), locked(tmp_path / "lock", advice="name another"):
+        raise OSError("mine")
+
+
+def test_without_waiting_one_gets_it_or_not(holder, tmp_path):
+    process = holder(60)
+    assert try_lock(tmp_path / "lock") is None
+    process.kill()
+    process.wait()
+    held = try_lock(tmp_path / "lock")
+    assert held is not None and try_lock(tmp_path / "lock") is None
+    held.close()
+    with locked(tmp_path / "lock", 0):
+        assert try_lock(tmp_path / "lock") is None
+
+
+def test_without_locks_one_that_does_not_wait_is_refused(tmp_path, monkeypatch):
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ValueError, match=r"file system without locks \(.*not implemented\); set the folder"):
+        try_lock(tmp_path / "lock", "set the folder")
+
+
+def test_the_lock_of_a_folder_lies_beside_it(tmp_path):
+    assert lock_file(tmp_path / "set") == tmp_path / ".set.lock"

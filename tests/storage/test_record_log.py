@@ -70,7 +70,7 @@ def test_other_settings_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"settings.temperature \(was 1.0, is 0.7\).*delete .*predictions.jsonl"):
         claim(path, {**made_with, "settings": {"temperature": 0.7, "stop": (1, 2)}}, [records])
     path.write_text("{")
-    with pytest.raises(ValueError, match="is not JSON"):
+    with pytest.raises(ValueError, match=r"settings\.json:1: not JSON .*delete"):
         claim(path, made_with, [records])
     path.unlink()
     with pytest.raises(ValueError, match="which says what they were made with, is gone"):

@@ -8,7 +8,8 @@ from diptych.data.news.key_facts import NoFacts
 from diptych.data.news.prompt import PromptTemplate
 from diptych.models.fuser.chat_tokenizer import ChatTokenizer
 from diptych.models.sentence_encoder import SentenceTransformerEncoder
-from diptych.storage.settings_key import key_of, settings_of
+from diptych.storage.key import key_of
+from diptych.storage.settings_key import settings_of
 
 
 def preparation(**changes):

@@ -70,7 +70,7 @@ def test_cirr_files_are_what_the_server_takes(cirr, tmp_path):
     }
     for path in (recall, subset):
         assert check(path, cirr).violations == ()
-    assert list((tmp_path / "out").glob("*.partial")) == []
+    assert list((tmp_path / "out").glob("*.tmp")) == []
 
 
 def test_circo_file_holds_integers(circo, tmp_path):
@@ -191,10 +191,10 @@ def test_without_cocos_list_the_rule_is_named_as_not_checked(circo, tmp_path):
 
 def test_unreadable_files(cirr, tmp_path):
     path = tmp_path / "x.json"
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="is not there"):
         check(path, cirr)
     path.write_text('{"version": ')
-    with pytest.raises(ValueError, match=r"x\.json, line 1, column 13: not valid JSON"):
+    with pytest.raises(ValueError, match=r"x\.json:1: not JSON .*column 13"):
         check(path, cirr)
     path.write_text("[]")
     with pytest.raises(ValueError, match="expected a JSON object"):

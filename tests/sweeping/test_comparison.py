@@ -161,13 +161,13 @@ def test_other_queries_and_missing_or_damaged_values_are_refused(pair):
     with pytest.raises(ValueError, match="4 queries of .*0 were not scored in .*1: 'q0', 'q1', 'q2', ..."):
         compare_runs(first, second)
     (second / "scores.jsonl").write_text('{"query_id": "q0", "recall_at_1": 1}\nno\n')
-    with pytest.raises(ValueError, match=r"scores.jsonl:2: expected an object"):
+    with pytest.raises(ValueError, match=r"scores.jsonl:2: not JSON"):
         compare_runs(first, second)
     write("1", [1, 1, 1, 0], lines([1, 1, 1, 0]) * 2)
     with pytest.raises(ValueError, match="scores.jsonl:5: query 'q0' occurs twice"):
         compare_runs(first, second)
     (second / "scores.jsonl").unlink()
-    with pytest.raises(ValueError, match="scores.jsonl is missing.*evaluate.py ckpt=best.ckpt split=val"):
+    with pytest.raises(ValueError, match="scores.jsonl is not there.*evaluate.py ckpt=best.ckpt split=val"):
         compare_runs(first, second)
     (second / "metrics.json").unlink()
     with pytest.raises(ValueError, match="no metrics.json yet, the run is: done"):

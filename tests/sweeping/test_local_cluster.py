@@ -68,7 +68,6 @@ def test_settings_that_cannot_be_are_refused(monkeypatch):
 SWEEP = """
 import sys
 from pathlib import Path
-from diptych.sweeping.cluster import Run
 from diptych.sweeping.local_cluster import LocalCluster
 child = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 LocalCluster(jobs=2).execute(Run(Path(sys.argv[1]), (sys.executable, "-c", child)))

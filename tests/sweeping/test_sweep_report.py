@@ -200,7 +200,9 @@ def test_the_plot_runs_along_the_only_number_that_varies(settings, parameter):
 def drawn(monkeypatch):
     """The figures that were written."""
     figures, save = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kwargs: (figures.append(self), save(self, *args))[1])
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *args, **kwargs: (figures.append(self), save(self, *args, **kwargs))[1]
+    )
     return figures
 
 

@@ -59,7 +59,7 @@ def test_anything_else_is_refused_and_stays(tmp_path):
     with pytest.raises(ValueError, match=r"set\.json describes another toy set \(.*3.*than the one asked for \(.*4"):
         generate(tmp_path / "set", refuse, {**MANIFEST, "seed": 4})
     (tmp_path / "set/set.json").write_text("{")
-    with pytest.raises(ValueError, match=r"set\.json is not JSON .* generate again"):
+    with pytest.raises(ValueError, match=r"set\.json:1: not JSON .* generate again"):
         generate(tmp_path / "set", refuse)
     (tmp_path / "set/set.json").unlink()
     for root in (tmp_path / "set", tmp_path / "file"):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
-import secrets
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from diptych.photos.photo_file import read_photo
+from diptych.storage.whole import whole_file
 
 _AT_A_TIME = 8
 _MOST_BYTES = 64 * 2**20
@@ -110,21 +108,12 @@ class ImageFetcher:
         return bytes(data)
 
     def _keep(self, path: Path, data: bytes, url: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        with whole_file(path) as temporary:
+            temporary.write_bytes(data)
             try:
                 read_photo(temporary)
             except ValueError as error:
                 raise FetchFailure("no_image", f"{url} is no readable image: {error.__cause__ or error}") from None
-            temporary.replace(path)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
 
 
 def _of_status(url: str, status: int) -> FetchFailure:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
+
+from diptych.storage.key import key_of
 
 SLOTS = ("max_objects", "domain", "reference", "target")
 _SLOT = re.compile(r"\{([a-z_]+)\}")
@@ -33,8 +33,7 @@ class AnnotationPrompt:
     @property
     def fingerprint(self) -> str:
         """16 hex digits that stand for all of the prompt's words."""
-        content = json.dumps([self.text, self.domains], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        return key_of([self.text, self.domains])
 
     def render(self, **values: str | int) -> str:
         """The prompt with its slots filled; what a value holds in braces is not filled again.

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from diptych.storage.json_files import each_json_line
+
 
 @dataclass(frozen=True)
 class Reviews:
@@ -25,24 +27,13 @@ def read_reviews(path: str | Path) -> Reviews:
     Raises:
         ValueError: the file cannot be read, or a line has another form; names file and line.
     """
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"reviews {path} cannot be read: {error}") from None
     decisions: dict[tuple[str, str | None], bool] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
+    for where, record in each_json_line(Path(path)):
         values = [record.get(key) for key in ("pair_id", "sentence", "accepted")] if isinstance(record, dict) else []
         if not values or [type(value) for value in values] not in ([str, str, bool], [str, type(None), bool]):
             raise ValueError(
-                f'{path}, line {number}: expected {{"pair_id": text, "sentence": text or null, "accepted": true or'
-                f" false}}, found {line[:100]}"
+                f'{where}: expected {{"pair_id": text, "sentence": text or null, "accepted": true or false}}, found'
+                f" {json.dumps(record):.100}"
             )
         decisions[values[0], values[1]] = values[2]
     return Reviews(decisions)

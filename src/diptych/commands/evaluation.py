@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from diptych.config import building, checking
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import EvaluationSet, TripletSource
+from diptych.data.news.captions_file import read_captions
 from diptych.parallel import checkpoints
 from diptych.parallel.distributed import rank, world_size
 from diptych.ranking.ranked_queries import rank_ids
@@ -26,11 +26,11 @@ from diptych.results.caption_evaluation import (
     caption_items,
     captions_record,
     print_caption_results,
-    read_captions,
     score_captions,
     write_caption_results,
 )
 from diptych.results.results import metrics_record, print_results, write_results
+from diptych.storage.json_files import read_json
 from diptych.systems.caption_fuser import CaptionFuserSystem
 from diptych.systems.retrieval_evaluation import SetResult, measure
 
@@ -169,12 +169,7 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
 
 
 def _read_predictions(path: Path) -> dict[str, list]:
-    try:
-        predictions = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such prediction file") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
+    predictions = read_json(path)
     if not isinstance(predictions, dict) or not all(isinstance(ids, list) for ids in predictions.values()):
         raise ValueError(f'{path}: expected one JSON object {{"query id": [ranked ids], ...}}')
     return predictions

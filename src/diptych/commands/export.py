@@ -10,7 +10,6 @@ logits with the adapter's before the folder gets its name.
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from diptych.extras import require
 from diptych.models.fuser.chat_tokenizer import load_tokenizer
 from diptych.parallel import checkpoints
 from diptych.storage.model_files import is_gguf, locate_model
+from diptych.storage.whole import remove_unfinished, whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +52,12 @@ def export(ckpt: str | Path, out: str | Path, merge: bool = False, dtype: str = 
     checkpoint = checkpoints.load(path)
     settings = _fuser_settings(checkpoint, path)
     adapter = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
-    temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    if merge:
-        _write_merged(temporary, {**settings, "quantization": "none", "dtype": dtype}, adapter)
-    else:
-        _write_adapter(temporary, settings, adapter)
-    temporary.replace(out)
+    remove_unfinished(out.parent, out.name)
+    with whole_folder(out) as temporary:
+        if merge:
+            _write_merged(temporary, {**settings, "quantization": "none", "dtype": dtype}, adapter)
+        else:
+            _write_adapter(temporary, settings, adapter)
     return out
 
 

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from diptych.contracts.models import ImageFeatures, TextFeatures
 from diptych.data.triplets.cir_datamodule import CIRDataModule
-from diptych.data.triplets.feature_cache import FeatureCache, Features, Stamp
+from diptych.data.triplets.feature_cache import BackboneFeatures, Features, Stamp
 from diptych.models.backbones.clip import CLIPBackbone
 from diptych.photos.images import ImageReader
 
@@ -40,7 +40,7 @@ def check_cacheable(backbone: CLIPBackbone) -> None:
 
 def prepare_features(
     backbone: CLIPBackbone, datamodule: CIRDataModule, folder: str | Path, device: torch.device | str
-) -> FeatureCache:
+) -> BackboneFeatures:
     """The features of every image and wording of the training triplets, those that are missing computed on `device`.
 
     They are computed in float32, whatever precision the training has, and stored as `data.feature_dtype`. An
@@ -48,7 +48,7 @@ def prepare_features(
     be read, and features that are too large for float16.
     """
     check_cacheable(backbone)
-    cache = FeatureCache(folder, feature_settings(backbone, datamodule))
+    cache = BackboneFeatures(folder, feature_settings(backbone, datamodule))
     dataset = datamodule.training_dataset()
     paths, texts = dataset.image_paths(), dataset.texts()
     if cache.missing_images(paths) or cache.missing_texts(texts):

@@ -13,9 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from diptych.commands.caption_scoring import caption_and_score
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.data.news.base_captions import read_base_captions
+from diptych.data.news.captions_file import read_captions
 from diptych.data.news.retrieval_file import article_ids, read_retrieval
 from diptych.parallel import checkpoints
-from diptych.results.caption_evaluation import read_captions
 from diptych.stages.running.manifest import open_folder
 from diptych.stages.running.record_stage import RecordStage
 from diptych.stages.running.runner import PipelineRunner

@@ -29,7 +29,7 @@ from diptych.parallel.checkpoints import AtomicCheckpointIO
 from diptych.parallel.distributed import rank
 from diptych.parallel.sharding import check_shardable
 from diptych.storage.file_lock import locked
-from diptych.storage.record_log import write_file
+from diptych.storage.whole import write_file, write_link
 
 log = logging.getLogger(__name__)
 
@@ -194,11 +194,7 @@ def _slurm() -> list[SLURMEnvironment]:
 def _claim(run_dir: Path, config: DictConfig) -> None:
     """Writes the composed config, unresolved, and points `latest` at the run."""
     write_file(run_dir / "config.yaml", OmegaConf.to_yaml(config).encode())  # other ranks may be reading it
-    latest = run_dir.parent / "latest"
-    temporary = run_dir.parent / f".latest.{run_dir.name}"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(run_dir.name)
-    temporary.replace(latest)
+    write_link(run_dir.parent / "latest", run_dir.name)
 
 
 def _report_size(system: L.LightningModule, config: DictConfig) -> None:

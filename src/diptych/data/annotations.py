@@ -6,7 +6,6 @@ a path, `resolve_inside` also the links it would follow.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.contracts.retrieval import Query, Triplet
+from diptych.storage.json_files import each_json_line, read_json
 
 # ---------------------------------------------------------------------------------------------------- files
 
@@ -25,8 +25,7 @@ def load_json(path: Path, docs_page: str) -> Any:
     Raises:
         ValueError: the file is absent, is not UTF-8, or is not JSON (with line and column).
     """
-    text = _read_text(path, docs_page)
-    return _parse(text, path)
+    return read_json(path, _shown_in(docs_page))
 
 
 def load_records(path: Path, docs_page: str, identified_by: str | None = None) -> list[Record]:
@@ -50,37 +49,12 @@ def load_json_lines(path: Path, docs_page: str, identified_by: str | None = None
     Raises:
         ValueError: as `load_records`.
     """
-    # Not splitlines(): it also breaks at U+2028 and the like, which JSON strings may hold.
-    lines = _read_text(path, docs_page).split("\n")
-    records = [
-        _record(_parse(line, path, number), f"{path}, line {number}", identified_by)
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
-    return _not_empty(records, path)
+    lines = each_json_line(path, _shown_in(docs_page))
+    return _not_empty([_record(item, where, identified_by) for where, item in lines], path)
 
 
-def _read_text(path: Path, docs_page: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ValueError(f"{path} is not there; {docs_page} shows the files that are needed and where") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a UTF-8 text file (byte {error.start})") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _parse(text: str, path: Path, line: int | None = None) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"line {line or error.lineno}, column {error.colno}"
-        raise ValueError(f"{path}, {where}: not valid JSON ({error.msg})") from None
-    except (RecursionError, ValueError):
-        # Thousands of nested brackets, or a number of thousands of digits: no dataset looks like that.
-        where = f", line {line}" if line else ""
-        raise ValueError(f"{path}{where}: not an annotation file (nested too deeply, or a number too long)") from None
+def _shown_in(docs_page: str) -> str:
+    return f"{docs_page} shows the files that are needed and where"
 
 
 def _record(item: Any, where: str, identified_by: str | None) -> Record:

@@ -17,6 +17,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from diptych.storage.whole import sync_file, sync_folder
+
 log = logging.getLogger(__name__)
 
 SUFFIX = ".ids.jsonl"
@@ -127,15 +129,6 @@ def parse_id_lines(encoded: bytes) -> list[str]:
     return json.loads(b"[" + encoded.rstrip(b"\n").replace(b"\n", b",") + b"]")
 
 
-def sync_folder(folder: Path) -> None:
-    """Puts the names of a folder's files on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _parse(encoded: bytes, file: Path) -> tuple[str, int, list[str], int]:
     """dtype, width, ids, and how many bytes hold them in whole lines."""
     end = encoded.rfind(b"\n") + 1
@@ -168,5 +161,4 @@ def _size(file: BinaryIO) -> int:
 
 def _write(file: BinaryIO, content: bytes) -> None:
     file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
+    sync_file(file)

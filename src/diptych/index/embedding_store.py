@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +28,9 @@ from diptych.index.embedding_part import (
     parse_id_lines,
     read_part,
     require_equal,
-    sync_folder,
 )
+from diptych.storage.json_files import read_json
+from diptych.storage.whole import move, remove_unfinished, whole_folder
 
 VECTORS, IDS, FACTS = "embeddings.npy", "ids.jsonl", "embeddings.json"
 DTYPES = ("float16", "float32")
@@ -59,7 +59,7 @@ def open_embeddings(folder: str | Path) -> StoredEmbeddings:
     if not (folder / FACTS).is_file():
         raise ValueError(f"{folder} holds no finished embeddings: {FACTS} is not there; run the stage that makes them")
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = read_json(folder / FACTS)
         encoded = (folder / IDS).read_bytes()
         if not facts["count"]:
             vectors = np.zeros((0, facts["width"]), facts["dtype"])  # an empty file cannot be mapped
@@ -184,23 +184,15 @@ class EmbeddingStore:
 
     def _write(self, ids: Sequence[str], places: Sequence[tuple[int, int]], sources: Sequence[EmbeddingRows]) -> None:
         """The merged files, which appear in one step."""
-        temporary = self.folder / f"{_MERGED}.tmp"
-        if temporary.exists():
-            shutil.rmtree(temporary)
-        temporary.mkdir(parents=True)
+        remove_unfinished(self.folder, _MERGED)
         width = max((source.rows.shape[1] for source in sources), default=0)
-        vectors_digest = _write_vectors(temporary / VECTORS, self.dtype, width, places, sources)
         encoded = id_lines(ids).encode()
         facts = {"dtype": self.dtype, "width": width, "count": len(ids)}
-        facts |= {"ids_sha256": hashlib.sha256(encoded).hexdigest(), "vectors_sha256": vectors_digest}
-        for name, content in ((IDS, encoded), (FACTS, f"{json.dumps(facts, indent=1)}\n".encode())):
-            with (temporary / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        sync_folder(temporary)
-        temporary.rename(self.folder / _MERGED)
-        sync_folder(self.folder)
+        with whole_folder(self.folder / _MERGED) as temporary:
+            vectors_digest = _write_vectors(temporary / VECTORS, self.dtype, width, places, sources)
+            facts |= {"ids_sha256": hashlib.sha256(encoded).hexdigest(), "vectors_sha256": vectors_digest}
+            (temporary / IDS).write_bytes(encoded)
+            (temporary / FACTS).write_text(f"{json.dumps(facts, indent=1)}\n")
 
     def _complete_merge(self) -> None:
         """Puts merged files in their places and removes the parts: also where a killed process had no time for it."""
@@ -209,8 +201,7 @@ class EmbeddingStore:
             return
         for name in (VECTORS, IDS, FACTS):
             if (merged / name).exists():
-                (merged / name).replace(self.folder / name)
-        sync_folder(self.folder)
+                move(merged / name, self.folder / name)
         if (self.folder / _PARTS).exists():
             shutil.rmtree(self.folder / _PARTS)
         merged.rmdir()
@@ -250,6 +241,4 @@ def _write_vectors(
                 block[numbers == number] = sources[number].rows[rows[numbers == number]]
             digest.update(block)
             file.write(block)
-        file.flush()
-        os.fsync(file.fileno())
     return digest.hexdigest()

@@ -7,13 +7,10 @@ an index"): then take `ExactIndex`. Shape letters: Q queries, G gallery, K cut-o
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,8 @@ from torch import Tensor
 
 from diptych.extras import require
 from diptych.index.exact_index import ExactIndex
+from diptych.storage.key import key_of
+from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -128,8 +127,7 @@ class FaissIndex:
 
     def _prefix(self, version: str) -> str:
         constants = [_FORMAT, version, _LINKS, _BUILD_EFFORT, _LISTS_PER_ROOT, _TRAINED_PER_LIST, _CODED_TOGETHER]
-        digest = hashlib.sha256(json.dumps([*constants, self.build_threads]).encode()).hexdigest()
-        return f"{self.kind}-{digest[:8]}-"
+        return f"{self.kind}-{key_of([*constants, self.build_threads], length=8)}-"
 
     def _build(self, faiss: Any, vectors: np.ndarray) -> Any:
         log.info("FAISS %s: building the index of %d vectors, once", self.kind, len(vectors))
@@ -149,18 +147,16 @@ class FaissIndex:
 
     def _keep(self, faiss: Any, index: Any, path: Path) -> None:
         """Writes the index in one step, and removes those of earlier vectors. Without room the search goes on."""
-        temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        prefix = self._prefix(faiss.__version__)
         try:
-            faiss.write_index(index, str(temporary))
-            temporary.replace(path)
-            for other in path.parent.glob(f"{self._prefix(faiss.__version__)}*"):  # unfinished ones too
+            with whole_file(path) as temporary:
+                faiss.write_index(index, str(temporary))
+            remove_unfinished(path.parent, f"{prefix}*")
+            for other in path.parent.glob(f"{prefix}*"):
                 if other != path:
                     other.unlink()
         except (OSError, RuntimeError) as error:
             log.warning("FAISS' index is not kept as %s, the next search builds it again: %s", path, error)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
 
 
 def _faiss() -> Any:

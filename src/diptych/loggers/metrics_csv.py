@@ -10,6 +10,8 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from diptych.storage.whole import remove_unfinished, whole_file
+
 
 class MetricsCSV(Logger):
     """Writes `folder/metrics.csv`: a row per logged step, `step` first, a column per metric.
@@ -71,11 +73,9 @@ class MetricsCSV(Logger):
             return list(reader.fieldnames or []), rows
 
     def _write(self, columns: list[str], rows: list[dict[str, str]]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("w", newline="") as file:
+        remove_unfinished(self.path.parent, self.path.name, self.path.stem)
+        with whole_file(self.path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
-        temporary.replace(self.path)
         self._columns = columns

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from diptych.extras import require
+from diptych.storage.whole import write_file
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,5 @@ def _stable_id(folder: Path) -> str | None:
     """The id in the folder, made by rank 0, the only one that sends; another rank may find none yet."""
     path = folder / "wandb_id"
     if not path.exists() and rank_zero_only.rank == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(secrets.token_hex(4))
+        write_file(path, secrets.token_hex(4).encode())
     return path.read_text().strip() if path.exists() else None

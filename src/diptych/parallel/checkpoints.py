@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from torch import Tensor
 
 import diptych
 from diptych.parallel import sharded_checkpoints
+from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -47,21 +47,14 @@ class AtomicCheckpointIO(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Writes the checkpoint to `path`; raises OSError, naming the file, when the disk is full."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")  # one name: what a kill leaves is overwritten, not collected
+        remove_unfinished(path.parent, path.name)  # it is large, and would be there as often as runs were killed
         try:
-            with temporary.open("wb") as file:
+            with whole_file(path) as temporary, temporary.open("wb") as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
         except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
             raise OSError(
                 f"could not save the checkpoint {path}: {error}. The previous one, if any, is untouched"
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-        sharded_checkpoints.sync_folder(path.parent)
         sharded_checkpoints.remove_shards(path)  # of the checkpoint in pieces that was there before
 
     def load_checkpoint(

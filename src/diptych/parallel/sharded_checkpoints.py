@@ -9,7 +9,6 @@ the places of the sharded ones, and these in the files of torch.distributed.chec
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 import shutil
 import warnings
@@ -25,6 +24,8 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+from diptych.storage.whole import move, remove_unfinished, sync_folder, whole_file, write_link
 
 SKELETON = "skeleton.pt"
 _METADATA_CLASSES = {  # all that the file of torch.distributed.checkpoint that describes the shards may name
@@ -93,41 +94,27 @@ def _prepare_folder(path: Path, skeleton: dict[str, Any]) -> str:
     first, second = _folders(path)
     if path.is_dir() and not path.is_symlink():  # copied by a program that follows links
         shutil.rmtree(first, ignore_errors=True)
-        path.rename(first)
+        move(path, first)
         path.symlink_to(first.name)
     folder = second if path.is_symlink() and path.readlink().name == first.name else first
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with (folder / SKELETON).open("wb") as file:
-        try:
+    try:
+        with whole_file(folder / SKELETON) as temporary, temporary.open("wb") as file:
             torch.save(skeleton, file)
-        except RuntimeError as error:  # so torch reports a short write
-            raise OSError(str(error)) from error
-        file.flush()
-        os.fsync(file.fileno())
+    except RuntimeError as error:  # so torch reports a short write
+        raise OSError(str(error)) from error
     return str(folder)
 
 
 def _point(path: Path, folder: Path) -> None:
     """Makes `path` a link to the folder, in one step, and deletes the folder that it pointed to."""
     sync_folder(folder)
-    temporary = path.with_name(f".{path.name}.link")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(folder.name)
-    temporary.replace(path)
-    sync_folder(path.parent)
+    remove_unfinished(path.parent, path.name)
+    write_link(path, folder.name)
     for other in _folders(path):
         if other.name != folder.name:
             shutil.rmtree(other, ignore_errors=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _on_first_rank(action: Callable[[], Any]) -> Any:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import torch
 from rich.console import Console
 from rich.progress import track
 
 from diptych.photos.images import read_image
+from diptych.storage.json_files import json_lines, parse_json
+
+log = logging.getLogger(__name__)
 
 MISSING, EMPTY, UNREADABLE = "missing", "zero bytes", "unreadable"
 # Below this many files, starting processes takes longer than decoding.
@@ -33,27 +36,28 @@ class Fault:
 class KeptVerdicts:
     """Verdicts on files, kept in a JSON Lines file: path, size, time of change, and what was wrong (null: nothing).
 
-    Lines are appended as verdicts come, the last one about a path counts, and half a line from a crash is skipped.
+    Lines are appended as verdicts come, the last one about a path counts. What a crash has left of a line is passed
+    over with a warning.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._verdicts: dict[tuple[str, int, int], str | None] = {}
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
 
     def __enter__(self) -> KeptVerdicts:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("a+", encoding="utf-8")
+        self._file = self.path.open("a+b")
         self._file.seek(0)
-        line = "\n"
-        for line in self._file:
+        line = b"\n"
+        for number, line in enumerate(self._file, start=1):
             try:
-                path, size, time, reason = json.loads(line)
-            except (ValueError, TypeError):
-                continue
-            self._verdicts[path, size, time] = reason
-        if not line.endswith("\n"):
-            self._file.write("\n")
+                path, size, time, reason = parse_json(line.rstrip(), self.path, line=number)
+                self._verdicts[path, size, time] = reason
+            except (ValueError, TypeError) as error:
+                log.warning("%s:%d: passed over, its picture is decoded again: %s", self.path, number, error)
+        if not line.endswith(b"\n"):
+            self._file.write(b"\n")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,7 +74,7 @@ class KeptVerdicts:
         """Remember a verdict, here and on disk."""
         self._verdicts[key] = reason
         if self._file is not None:
-            self._file.write(json.dumps([*key, reason]) + "\n")
+            self._file.write(json_lines([[*key, reason]], ascii_only=True))
 
 
 def find_faults(paths: Iterable[Path], kept: KeptVerdicts, workers: int, title: str = "decoding") -> list[Fault]:

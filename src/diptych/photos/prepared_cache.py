@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from diptych.contracts.models import ImageSpec
+from diptych.storage.whole import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -92,15 +91,9 @@ class PreparedCache:
         data = pixels.numpy().tobytes()
         # `source` was read before the picture: should the file change meanwhile, the entry is stale, never wrong.
         header = _HEADER.pack(source.st_size, source.st_mtime_ns, zlib.crc32(data))
-        # A name that no other writer has; opened plainly, so that the umask decides who may read a shared folder.
-        temporary = entry.with_name(f"{entry.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         try:
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
-                file.write(header + data)
-            temporary.replace(entry)
+            with whole_file(entry, durable=False) as temporary:  # the checksum tells what a crash has damaged
+                temporary.write_bytes(header + data)
         except OSError as error:
             self._writable = False
-            with suppress(OSError):
-                temporary.unlink()
             logger.warning("prepared images are no longer written to %s: %s", self.folder, error.strerror or error)

@@ -10,8 +10,6 @@ shows them again.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from diptych.stages.annotation.describe_target import DescribeTarget
 from diptych.stages.annotation.one_stage import OneStage
 from diptych.stages.annotation.verify_sentences import VerifySentences
 from diptych.stages.annotation.write_modifications import WriteModifications
+from diptych.storage.key import key_of
 from diptych.storage.record_log import RecordLog
 
 log = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ def write_review(
     reviews = read_reviews(out / REVIEWS) if (out / REVIEWS).exists() else Reviews({})
     lead = f"Pairs {first:,} to {first - 1 + len(shown):,} of {len(annotated):,}. Decisions stay in this browser; the"
     lead += f" button saves them as {REVIEWS}. Put it into {out.name}, and the export leaves out what is rejected."
-    content = json.dumps([[pair.pair_id, sentences[pair.pair_id]["sentences"]] for pair in shown])
+    content = [[pair.pair_id, sentences[pair.pair_id]["sentences"]] for pair in shown]
     pictures = Thumbnails(PICTURE_SIZE)
     path = out / PAGE
     write_page(
@@ -98,7 +97,7 @@ def write_review(
         "review.html.jinja",
         title="Review of annotated pairs",
         lead=lead,
-        key="diptych-review-" + hashlib.sha256(content.encode()).hexdigest()[:16],
+        key="diptych-review-" + key_of(content),
         pairs=_reviewed(shown, records, sentences),
         decisions=reviews.decisions,
         others=_decided_elsewhere(reviews, {pair.pair_id: sentences[pair.pair_id]["sentences"] for pair in shown}),

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import runpy
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from diptych.annotation.cost import Prices
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.report.rendering import write_page
+from diptych.storage.json_files import read_json
+from diptych.storage.key import key_of
 from diptych.storage.record_log import RecordLog
 
 CARD = "DATA_CARD.md"
 _NUM_EXAMPLES = 5
+_read_json = partial(read_json, advice="run the pipeline again", missing_ok=True)
 
 
 def write_data_card(out: Path, prices: Prices) -> Path:
@@ -53,7 +55,7 @@ def _models(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]
     for name, manifest in manifests.items():
         settings = manifest.get("settings", {})
         if "prompt" in settings:
-            prompt = hashlib.sha256(json.dumps(settings["prompt"], sort_keys=True).encode()).hexdigest()[:16]
+            prompt = key_of(settings["prompt"])
             rows.append((name, settings.get("asking", {}).get("model", ""), prompt, settings.get("domain", "")))
     return rows
 
@@ -112,15 +114,6 @@ def _examples(path: Path) -> list[dict[str, Any]]:
     """A few of the triplets, spread over the file."""
     records = list(RecordLog(path).read().values())
     return records[:: max(1, len(records) // _NUM_EXAMPLES)][:_NUM_EXAMPLES]
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); run the pipeline again") from None
 
 
 if __name__ == "__main__":

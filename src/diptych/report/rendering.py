@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from diptych.storage.record_log import write_file
+from diptych.storage.whole import write_file
 
 # Controls that a browser would swallow; texts of articles may hold them.
 _VISIBLE_CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127), "\N{REPLACEMENT CHARACTER}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from diptych.report.pictures import Thumbnails
 from diptych.report.rendering import Section, write_page
 from diptych.report.retrieval_cards import ARTICLES, VERIFICATION, choose_cards, read_cards
 from diptych.stages.running.runner import StageRun
+from diptych.storage.json_files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,4 @@ def _read_json(folders: Mapping[str, Path], stage: str, name: str) -> dict[str, 
     path = folders.get(stage, Path()) / name
     if stage not in folders or not path.is_file():
         return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); remove its folder, and run the pipeline again") from None
+    return read_json(path, "remove its folder, and run the pipeline again")

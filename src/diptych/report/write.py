@@ -17,6 +17,7 @@ from diptych.report.rendering import Section, write_page
 from diptych.report.sheet import NUM_RESULTS as SHEET_RESULTS
 from diptych.report.sheet import draw_sheet
 from diptych.results.results_table import aspect_label, protocol_line, title_line
+from diptych.storage.whole import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ def write_report(
     worst, drawn = choose_queries(pairs, SHEET_WORST, SHEET_RANDOM)
     first = "First queries of the split (answers hidden)" if hidden else "Worst queries"
     groups = [(first, cards(worst, SHEET_RESULTS)), ("A random draw from the others", cards(drawn, SHEET_RESULTS))]
-    draw_sheet(result, groups, thumbnails).save(folder / "sheet.png", optimize=True)
+    with whole_file(folder / "sheet.png") as temporary:
+        draw_sheet(result, groups, thumbnails).save(temporary, "PNG", optimize=True)
     missing = [*map(str, thumbnails.unreadable), *dict.fromkeys(unknown)]
     if missing:
         logger.warning(

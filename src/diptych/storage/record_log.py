@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from diptych.storage.json_files import json_lines, read_json, read_json_lines, write_json, write_json_lines
+from diptych.storage.whole import sync_file
 
 Record = Mapping[str, Any]
 
@@ -31,39 +32,22 @@ class RecordLog:
         Raises:
             ValueError: a line is no JSON object with the key, or an id occurs twice; names file and line.
         """
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
-            return {}
-        records: dict[str, dict[str, Any]] = {}
-        for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{self.path}:{number}: not JSON ({error}); delete the line, or the file") from None
-            name = record.get(self._key) if isinstance(record, dict) else None
-            if not isinstance(name, str):
-                raise ValueError(f"{self.path}:{number}: expected an object with the text {self._key!r}")
-            if name in records:
-                raise ValueError(f"{self.path}:{number}: {self._key} {name!r} occurs twice; delete one of the lines")
-            records[name] = record
-        return records
+        return read_json_lines(self.path, self._key, "delete the line, or the file", growing=True, missing_ok=True)
 
     def append(self, records: Iterable[Record]) -> None:
         """Adds records; when it returns they are on the disk."""
-        data = _lines(records)
+        data = json_lines(records)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self._cut:
             self._cut_off_half_line()
             self._cut = True
         with self.path.open("ab") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            sync_file(file)
 
     def write(self, records: Iterable[Record]) -> None:
         """Replaces the file by these records, in one step."""
-        write_file(self.path, _lines(records))
+        write_json_lines(self.path, records)
 
     def _cut_off_half_line(self) -> None:
         with suppress(FileNotFoundError), self.path.open("r+b") as file:
@@ -164,11 +148,7 @@ def claim(path: Path, settings: Mapping[str, Any], records: Sequence[Path]) -> N
     """
     advice = f"delete {', '.join(map(str, (*records, path)))} to start anew, or write into another folder"
     if path.exists():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON ({error}); {advice}") from None
-        there, here = _flat(found), _flat(json.loads(json.dumps(settings)))
+        there, here = _flat(read_json(path, advice)), _flat(json.loads(json.dumps(settings)))
         if there != here:
             changed = [key for key in here | there if there.get(key) != here.get(key)]
             listed = ", ".join(f"{key} (was {there.get(key)!r:.40}, is {here.get(key)!r:.40})" for key in changed)
@@ -178,29 +158,10 @@ def claim(path: Path, settings: Mapping[str, Any], records: Sequence[Path]) -> N
             f"{records[0]} has records, but {path}, which says what they were made with, is gone; {advice}"
         )
     else:
-        write_file(path, (json.dumps(settings, indent=2) + "\n").encode())
+        write_json(path, settings)
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {name: value}
     return {key: leaf for part in value for key, leaf in _flat(value[part], f"{name}.{part}".lstrip(".")).items()}
-
-
-def _lines(records: Iterable[Record]) -> bytes:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Writes the file in one step: it is there whole, or as it was. Makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diptych.storage.record_log import write_file
+from diptych.storage.json_files import read_json, write_json
 
 FILE = "status.json"
 STATES = ("waiting", "running", "stopped", "done", "failed")
@@ -52,19 +51,18 @@ def read_status(run_dir: Path) -> RunStatus | None:
     """The run's status; None when the folder has none. ValueError, naming the file, when it is no status."""
     path = run_dir / FILE
     try:
-        record = json.loads(path.read_text())
+        if (record := read_json(path, missing_ok=True)) is None:
+            return None
         objective = record.pop("objective", None)
         overrides = tuple(record.pop("overrides", ()))
         return RunStatus(**record, overrides=overrides, objective=objective and Objective(**objective))
-    except FileNotFoundError:
-        return None
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: not the status of a run: {error}") from error
 
 
 def write_status(run_dir: Path, status: RunStatus) -> None:
     """Writes the status, whole or not at all; the folder is made if needed."""
-    write_file(run_dir / FILE, (json.dumps(asdict(status), indent=2) + "\n").encode())
+    write_json(run_dir / FILE, asdict(status))
 
 
 def change_status(run_dir: Path, **changes: Any) -> RunStatus:

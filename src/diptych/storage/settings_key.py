@@ -1,10 +1,8 @@
-"""The settings of an object as plain data, and a short key of them: what a cache on disk belongs to."""
+"""The settings of an object as plain data: what a key of a cache on disk is made of."""
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
@@ -41,8 +39,3 @@ def settings_of(part: Any) -> Any:
             raise ValueError(f"{type(part).__name__} does not keep its argument {name!r}, which a cache's key needs")
         settings[name] = settings_of(getattr(part, name))
     return settings
-
-
-def key_of(settings: Any) -> str:
-    """16 hexadecimal characters that are the same for the same settings."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

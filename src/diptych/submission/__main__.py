@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from diptych.data.news.captions_file import read_captions
 from diptych.data.news.openevents import OpenEvents
 from diptych.data.news.retrieval_file import article_ids, read_retrieval
 from diptych.data.triplets.circo import CIRCO
@@ -56,7 +57,6 @@ def _write(values: Mapping[str, str], source: CIRR | CIRCO | OpenEvents, split: 
     """EVENTA's file from a prediction file and a retrieval file."""
     if not isinstance(source, OpenEvents):
         raise ValueError(f"evaluate.py ... split=test writes the files of data={source.name}; here: data=openevents")
-    from diptych.results.caption_evaluation import read_captions  # here: checking need not wait for all that it imports
 
     for key in _WRITE_KEYS:
         if key not in values:

@@ -8,7 +8,7 @@ from typing import Any
 
 from diptych.contracts.retrieval import RankedQuery
 from diptych.data.triplets.circo import CIRCO
-from diptych.submission.json_answers import AnswerReport, read_pairs, repeated_keys, write_json, wrong_keys
+from diptych.submission.json_answers import AnswerReport, read_pairs, repeated_keys, write_answers, wrong_keys
 from diptych.submission.verdict import Verdict
 
 LENGTH = 50
@@ -17,7 +17,7 @@ LENGTH = 50
 def write_circo(ranked: Iterable[RankedQuery], folder: Path, name: str = "circo_test") -> Path:
     """Write the file of CIRCO's server, `<name>.json`: query id to 50 integer image ids."""
     ordered = sorted(ranked, key=lambda query: int(query.query_id))
-    return write_json(
+    return write_answers(
         folder / f"{name}.json",
         {query.query_id: [int(image) for image in query.ranked_ids[:LENGTH]] for query in ordered},
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from diptych.contracts.retrieval import Query, RankedQuery
 from diptych.data.triplets.cirr import CIRR
-from diptych.submission.json_answers import AnswerReport, read_pairs, repeated_keys, write_json, wrong_keys
+from diptych.submission.json_answers import AnswerReport, read_pairs, repeated_keys, write_answers, wrong_keys
 from diptych.submission.verdict import Verdict
 
 VERSION = "rc2"
@@ -27,7 +27,9 @@ def write_cirr(ranked: Iterable[RankedQuery], folder: Path, name: str = "cirr_te
     for query in ordered:
         recall[query.query_id] = list(query.ranked_ids[: LENGTHS["recall"]])
         subset[query.query_id] = list(query.subset_ids[: LENGTHS["recall_subset"]])
-    return write_json(folder / f"{name}.recall.json", recall), write_json(folder / f"{name}.recall_subset.json", subset)
+    return write_answers(folder / f"{name}.recall.json", recall), write_answers(
+        folder / f"{name}.recall_subset.json", subset
+    )
 
 
 def check_cirr(path: Path, source: CIRR, split: str) -> Verdict:

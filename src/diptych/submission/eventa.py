@@ -7,19 +7,17 @@ caption. The rules are those of the challenge's site (CodaBench 7964).
 from __future__ import annotations
 
 import csv
-import os
 import re
-import secrets
 import zipfile
 import zlib
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 from diptych.data.annotations import first_repeated
 from diptych.data.news.news_database import NO_ARTICLE
 from diptych.data.news.openevents import OpenEvents
+from diptych.storage.whole import write_file
 from diptych.submission.verdict import Verdict
 
 ZIP_NAME, CSV_NAME = "submission.zip", "submission.csv"
@@ -64,14 +62,8 @@ def write_eventa(
         entry.external_attr, entry.create_system = 0o644 << 16, 3  # the same on every system
         entry.compress_type = zipfile.ZIP_DEFLATED
         archive.writestr(entry, "\n".join(lines) + "\n")
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{ZIP_NAME}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        return temporary.replace(folder / ZIP_NAME)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    write_file(folder / ZIP_NAME, buffer.getvalue())
+    return folder / ZIP_NAME
 
 
 def _one_line(query_id: str, captions: Mapping[str, str]) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from diptych.contracts.retrieval import Query
+from diptych.storage.json_files import read_json
+from diptych.storage.whole import write_file
 
 
 class Pairs(tuple[tuple[str, Any], ...]):
@@ -24,23 +26,16 @@ def read_pairs(path: Path) -> Pairs:
     Raises:
         ValueError: the file cannot be read, or is not one JSON object; names the line.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=Pairs)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+    content = read_json(path, pairs=Pairs)
     if not isinstance(content, Pairs):
         raise ValueError(f"{path}: expected a JSON object of query id to ranked image ids")
     return content
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write beside and rename, so that an interrupted run leaves no half file under the final name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
-    return partial.replace(path)
+def write_answers(path: Path, content: Mapping[str, Any]) -> Path:
+    """Writes the file in one step, as compact as servers' own examples, and returns its path."""
+    write_file(path, json.dumps(content, separators=(",", ":")).encode())
+    return path
 
 
 def repeated_keys(pairs: Pairs) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from diptych.metrics.retrieval.bootstrap import percentiles, resampled_counts, weighted_median
 from diptych.metrics.retrieval.median_rank import median_rank
+from diptych.storage.json_files import each_json_line
 from diptych.sweeping.run_records import RESULT, RunRecord, find_runs
 from diptych.sweeping.table import format_metric, heading, legend, screen
 
@@ -174,23 +174,19 @@ _Scores = dict[tuple[str | None, str], dict[str, float | None]]
 def _read_scores(run: RunRecord) -> _Scores:
     """Values by metric, of every query by (set, id)."""
     path = run.folder / SCORES
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise ValueError(
-            f"{path} is missing: this run was scored without values per query; score it again and compare the new "
-            f"folder: python evaluate.py ckpt={run.result.get('checkpoint')} split={run.result['split']}"
-        ) from None
+    advice = (
+        "values per query come from evaluating: score the run again and compare the new folder: "
+        f"python evaluate.py ckpt={run.result.get('checkpoint')} split={run.result['split']}"
+    )
     scores: _Scores = {}
-    for number, line in enumerate(lines, start=1):
+    for where, record in each_json_line(path, advice):
         try:
-            record = json.loads(line)
             place = record.pop("set", None), record.pop("query_id")
             values = {name: None if value is None else float(value) for name, value in record.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}:{number}: expected an object of query_id and values: {error!r}") from error
+            raise ValueError(f"{where}: expected an object of query_id and values: {error!r}") from error
         if place in scores:
-            raise ValueError(f"{path}:{number}: query {place[1]!r} occurs twice")
+            raise ValueError(f"{where}: query {place[1]!r} occurs twice")
         scores[place] = values
     return scores
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import threading
@@ -17,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.config import building, checking
 from diptych.config.command_line import called_as, shown_command
-from diptych.storage.record_log import write_file
+from diptych.storage.json_files import write_json
 from diptych.storage.run_status import RunStatus, change_status, read_status, same_overrides
+from diptych.storage.whole import write_file
 from diptych.sweeping.cluster import Cluster, Run
 from diptych.sweeping.plot import write_plot
 from diptych.sweeping.resuming import COMMAND
@@ -85,7 +85,7 @@ class RunLauncher(Launcher):
     def _keep_command(self) -> None:
         path = self.folder / COMMAND
         if not path.exists():
-            write_file(path, (json.dumps({"words": sys.argv[1:]}, indent=2) + "\n").encode())
+            write_json(path, {"words": sys.argv[1:]})
 
     def _prepare(self, number: int, words: Sequence[str]) -> Run:
         """The run's folder with its config and status."""

@@ -7,7 +7,6 @@ the folder of a run while it lasts; a trial that runs in the study and is locked
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import logging
 import math
@@ -21,7 +20,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from diptych.storage.file_lock import locked
+from diptych.storage.file_lock import locked, try_lock
 from diptych.storage.run_status import RunStatus, read_status
 from diptych.sweeping.search_space import SearchSpace
 
@@ -148,7 +147,7 @@ class OptunaSearch:
     def _adopt(self, trial: FrozenTrial) -> Claim | None:
         """The trial, if its worker is gone. What needs no run any more is told to the study instead."""
         folder = self.folder / str(trial.number)
-        lock = None if trial.number in self._held else _try_lock(folder)
+        lock = None if trial.number in self._held else _lock_run(folder)
         if lock is None:
             return None
         status = read_status(folder)
@@ -191,7 +190,7 @@ class OptunaSearch:
         return self._study.ask(self.question.space.distributions)
 
     def _locked(self, trial: optuna.Trial) -> Claim:
-        lock = _try_lock(self.folder / str(trial.number))
+        lock = _lock_run(self.folder / str(trial.number))
         if lock is None:
             raise ValueError(f"{self.folder / str(trial.number)} is in use, but not by the study: is it another one's?")
         return self._claimed(trial, lock)
@@ -231,19 +230,9 @@ class OptunaSearch:
                 raise
 
 
-def _try_lock(folder: Path) -> IO[str] | None:
-    """The lock of a run's worker, until closed or the process is gone; None when another worker has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / ".worker.lock").open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    except OSError as error:
-        file.close()
-        raise ValueError(f"{folder}: a search needs a file system with locks ({error}); set hydra.sweep.dir") from error
-    return file
+def _lock_run(folder: Path) -> IO[str] | None:
+    """The lock of a run's worker; None when another worker has it."""
+    return try_lock(folder / ".worker.lock", "a search needs locks: set hydra.sweep.dir")
 
 
 def _check_same(study: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

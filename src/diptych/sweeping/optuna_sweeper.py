@@ -16,8 +16,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from diptych.storage.record_log import write_file
 from diptych.storage.run_status import RunStatus
+from diptych.storage.whole import write_file
 
 if TYPE_CHECKING:  # Optuna takes a second to import, and every command line imports this file
     from optuna.samplers import BaseSampler

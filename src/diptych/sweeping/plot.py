@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diptych.results.results_table import Cell
+from diptych.storage.whole import whole_file
 from diptych.sweeping.run_records import RunRecord, differing_overrides, group_names, short_names
 from diptych.sweeping.table import format_metric, heading, legend, primary_of, shown_scale
 
@@ -64,7 +65,8 @@ def write_plot(folder: Path, records: Sequence[RunRecord]) -> Path | None:
     notes = [*legend(records, groups), *([f"without a value: {', '.join(missing)}"] if missing else [])]
     text = "\n".join(textwrap.fill(line, 160, subsequent_indent="    ") for line in notes)
     figure.supxlabel(text, x=0.01, ha="left", fontsize=7, color="#444444")
-    figure.savefig(folder / FILE)
+    with whole_file(folder / FILE) as temporary:
+        figure.savefig(temporary, format="png")
     return folder / FILE
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+
+from diptych.storage.json_files import read_json
 
 COMMAND = "command.json"  # in the sweep's folder: the overrides that started it
 _RESUME = "sweep.resume="
@@ -25,7 +26,7 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
     path = folder / COMMAND
     if not path.is_file():
         raise ValueError(f"{folder}: there is no sweep to go on with here (no {COMMAND})")
-    started = json.loads(path.read_text())["words"]
+    started = read_json(path)["words"]
     further = [word for word in words if word not in named and word not in ("-m", "--multirun")]
     refused = [word for word in further if not word.startswith(_MAY_CHANGE)]
     if refused:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 
 from diptych.results.results_table import Cell, protocol_facts
+from diptych.storage.json_files import read_json
 from diptych.storage.run_status import FILE, RunStatus, read_status
 
 log = logging.getLogger(__name__)
@@ -183,17 +183,15 @@ def _read_run(top: Path, folder: Path) -> RunRecord | None:
     except ValueError as error:
         problems.append(f"unreadable: {error}")
     try:
-        result = json.loads((folder / RESULT).read_text())
-        if not _is_evaluation(result):
+        result = read_json(folder / RESULT, missing_ok=True)
+        if result is not None and not _is_evaluation(result):
             if status is None and not problems:
                 log.warning("%s: not the result of an evaluation; left out", folder / RESULT)
                 return None
-            raise ValueError("not the result of an evaluation")
-    except FileNotFoundError:
-        pass
+            raise ValueError(f"{folder / RESULT}: not the result of an evaluation")
     except ValueError as error:
         result = None
-        problems.append(f"unreadable: {folder / RESULT}: {error}")
+        problems.append(f"unreadable: {error}")
     words = list(status.overrides) if status else _hydra_overrides(folder)
     name = str(folder.relative_to(top)) if folder != top else folder.name
     return RunRecord(name, folder, status, _by_key(words), result, "; ".join(problems) or None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from diptych.extras import require
+from diptych.storage.json_files import read_json, write_json
 from diptych.storage.run_status import change_status
 from diptych.sweeping.cluster import Run
 
@@ -91,14 +91,14 @@ class SlurmCluster:
             raise ValueError("cluster=slurm: there is no sbatch on this machine; start the sweep on a login node")
         path, name = run.folder / JOB, _job_name(run.folder)
         # By name too: the sweep may have been killed between the submission and its note.
-        job_id = (json.loads(path.read_text())["job_id"] if path.is_file() else None) or self._queue.id_of(name)
+        job_id = (read_json(path, missing_ok=True) or {}).get("job_id") or self._queue.id_of(name)
         if job_id is not None and self._queue.job(job_id):
             log.info("run %s: its job %s is still there", run.folder.name, job_id)
         else:
             change_status(run.folder, state="waiting", error=None)
             job_id = self._submit(run, name)
             log.info("run %s: job %s; it writes to %s", run.folder.name, job_id, run.folder / "slurm")
-        path.write_text(json.dumps({"job_id": job_id}) + "\n")
+        write_json(path, {"job_id": job_id}, indent=None)
         time.sleep(_POLL_SECONDS)  # an answer of the queue is used for so long: it may be older than the job
         told = ""
         while job := self._queue.job(job_id):

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diptych.results.results_table import NO_VALUE, Cell
+from diptych.storage.whole import whole_file
 from diptych.sweeping.run_records import USUAL, RunRecord, differing_overrides, find_runs, group_names, short_names
 
 FILE = "sweep.csv"
@@ -46,7 +47,7 @@ def write_csv(path: Path, records: Sequence[RunRecord], price: float | None = No
     groups = group_names(records)
     rows = [_csv_row(record, groups, price) for record in records]
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)

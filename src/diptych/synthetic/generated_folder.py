@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from diptych.storage.file_lock import locked
+from diptych.storage.file_lock import lock_file, locked
+from diptych.storage.json_files import read_json
+from diptych.storage.whole import remove_unfinished, whole_folder
 
 logger = logging.getLogger(__name__)
 
@@ -30,22 +30,12 @@ def generate_folder(
     if _is_complete(root, name, root / manifest_name, manifest):
         logger.info("%s holds this %s set already", root, name)
         return root
-    with locked(root.with_name(f".{root.name}.lock")):
+    with locked(lock_file(root)):
         if not _is_complete(root, name, root / manifest_name, manifest):  # another process's, meanwhile
-            _fill(root, write)
+            remove_unfinished(root.parent, root.name)
+            with whole_folder(root, durable=False) as partial:
+                write(partial)
     return root
-
-
-def _fill(root: Path, write: Callable[[Path], None]) -> None:
-    partial = root.with_name(f".{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run has left
-    partial.mkdir(parents=True)
-    try:
-        write(partial)
-        partial.rename(root)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _is_complete(root: Path, name: str, path: Path, manifest: Mapping[str, Any]) -> bool:
@@ -54,10 +44,7 @@ def _is_complete(root: Path, name: str, path: Path, manifest: Mapping[str, Any])
         return False
     if not path.is_file():
         raise ValueError(f"{root} is not empty and has no {path.name}: choose another folder, or remove this one")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}): remove {root} and generate again") from error
+    found = read_json(path, f"remove {root} and generate again")
     if found != manifest:
         raise ValueError(
             f"{path} describes another {name} set ({found}) than the one asked for ({dict(manifest)}): "

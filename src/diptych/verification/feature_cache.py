@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import secrets
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from diptych.storage.whole import whole_file
 from diptych.verification.features import UnreadablePicture, read_picture
 from diptych.verification.policy import Description, Policy
 
@@ -22,7 +21,7 @@ _FORMAT = 1  # raise it when the same recipe and picture begin to give another d
 _SOURCE = "source"
 
 
-class FeatureCache:
+class KeypointCache:
     """Keeps what `policy.describe` gives under `folder`, an uncompressed .npz for each picture and recipe.
 
     - An entry belongs to a path, a recipe and OpenCV's version; it holds the file's size and modification time, and is
@@ -75,16 +74,12 @@ class FeatureCache:
         return description
 
     def _store(self, entry: Path, arrays: Description) -> None:
-        temporary = entry.with_name(f"{entry.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         try:
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
+            # Checksums tell what a crash of the machine has damaged.
+            with whole_file(entry, durable=False) as temporary, temporary.open("wb") as file:
                 np.savez(file, **arrays)
-            temporary.replace(entry)
         except OSError as error:
             self._writable = False
-            with suppress(OSError):
-                temporary.unlink()
             logger.warning("features are no longer written to %s: %s", self.folder, error.strerror or error)
 
 

@@ -138,7 +138,7 @@ def test_absent_source_and_folder_that_cannot_be_written(source, tmp_path):
     with pytest.raises(ValueError, match=r"x\.json cannot be read .*docs/openevents\.md"):
         opened(tmp_path / "x.json")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"cannot be made .*name a folder: `prepared`"):
+    with pytest.raises(ValueError, match=r"cannot be written to .*name a folder: `prepared`"):
         opened(source, folder=tmp_path / "file" / "prepared")
 
 

@@ -1,11 +1,13 @@
+import json
 import multiprocessing
 import pickle
+from dataclasses import asdict
 
 import pytest
 
 from diptych.contracts.news import Chunk, Evidence, FusionExample, KeyFacts
-from diptych.data.news.fusion_cache import PreparedQuery, from_json, open_or_prepare, to_json
-from diptych.storage.settings_key import key_of
+from diptych.data.news.fusion_cache import PreparedQuery, from_record, open_or_prepare
+from diptych.storage.key import key_of
 
 EVIDENCE = Evidence("a1", "Bridge\nopens", "2020", "It opened.", (Chunk(0, 10, 0.5), Chunk(12, 20)), KeyFacts(("Ada",)))
 QUERIES = [
@@ -30,7 +32,7 @@ def content(data):
 
 def test_a_line_gives_the_same_photo_again():
     for query in QUERIES:
-        assert from_json(to_json(query)) == query
+        assert from_record(json.loads(json.dumps(asdict(query)))) == query
 
 
 def test_every_reference_caption_is_an_example_and_hidden_answers_give_one_without(tmp_path):

@@ -75,8 +75,8 @@ def test_the_same_images_written_otherwise_are_a_duplicate(folder):
 @pytest.mark.parametrize("name", ["pairs.json", "pairs.jsonl"])
 def test_errors_name_file_and_record(folder, name, record, words):
     path = write(folder / name, [pair("images/a.jpg", "images/b.jpg", pair_id="1"), record])
-    where = "line 2" if name.endswith("l") else "record 1"
-    with pytest.raises(ValueError, match=f"{name}, {where}.*{words}"):
+    where = ":2" if name.endswith("l") else ", record 1"
+    with pytest.raises(ValueError, match=f"{name}{where}.*{words}"):
         read_pairs(path)
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import torch
 
 from diptych.contracts.models import ImageFeatures, TextFeatures
 from diptych.data.triplets import feature_cache
-from diptych.data.triplets.feature_cache import FeatureCache
+from diptych.data.triplets.feature_cache import BackboneFeatures
 
 SETTINGS = {"weights": "abc", "dtype": "float32"}
 
@@ -44,11 +45,11 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(feature_cache, "_ROWS_PER_SHARD", 3)
 
 
-def opened(tmp_path: Path, **settings) -> FeatureCache:
-    return FeatureCache(tmp_path / "cache", SETTINGS | settings)
+def opened(tmp_path: Path, **settings) -> BackboneFeatures:
+    return BackboneFeatures(tmp_path / "cache", SETTINGS | settings)
 
 
-def fill(cache: FeatureCache, paths: list[Path], texts: list[str] = ()) -> None:
+def fill(cache: BackboneFeatures, paths: list[Path], texts: list[str] = ()) -> None:
     with cache.writing():
         images, words = cache.missing_images(paths), cache.missing_texts(texts)
         cache.images.extend(
@@ -57,7 +58,7 @@ def fill(cache: FeatureCache, paths: list[Path], texts: list[str] = ()) -> None:
         cache.texts.extend((name, stamp, text_features(n)) for n, (name, stamp) in enumerate(words.items()))
 
 
-def shards(cache: FeatureCache, kind: str = "images") -> list[str]:
+def shards(cache: BackboneFeatures, kind: str = "images") -> list[str]:
     return sorted(path.name for path in (cache.folder / kind).iterdir())
 
 
@@ -154,7 +155,7 @@ def test_a_full_disk_leaves_no_half_shard(tmp_path, paths, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(feature_cache.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         fill(cache, paths)
     assert shards(cache) == before

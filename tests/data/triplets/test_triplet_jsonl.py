@@ -69,7 +69,7 @@ def test_paths_are_relative_to_the_file(tmp_path):
         ({"query_id": None}, "key 'query_id' is missing"),
         ({"query_id": ["a"]}, "key 'query_id' must be a string"),
         ({"query_id": "t1"}, "query id 't1' occurs twice"),
-        ({"reference_image": None}, r"train\.jsonl, line 2 \(query_id 2\): key 'reference_image' is missing"),
+        ({"reference_image": None}, r"train\.jsonl:2 \(query_id 2\): key 'reference_image' is missing"),
         ({"modification_texts": []}, "key 'modification_texts' holds no text"),
         ({"modification_texts": [" "]}, "key 'modification_texts' holds no text"),
         ({"modification_texts": {"a": 1}}, "'modification_texts' must be a list of strings, found an object"),

@@ -7,8 +7,8 @@ from pathlib import Path
 import lightning as L
 import pytest
 
-from diptych.stages.running.manifest import locked
 from diptych.stages.running.runner import PipelineRunner, StageRun
+from diptych.storage.file_lock import lock_file, locked
 from stage_examples import ModelSquares, Squares
 
 
@@ -156,7 +156,7 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(tmp_path, numbers, 
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path, numbers):
     with (
-        locked(tmp_path / "work/squares_0"),
+        locked(lock_file(tmp_path / "work/squares_0")),
         pytest.raises(ValueError, match="squares_0 is being written by another process"),
     ):
         run(tmp_path, of(numbers))

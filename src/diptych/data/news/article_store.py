@@ -6,12 +6,11 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,12 @@ from rich.progress import Progress
 from diptych.contracts.news import Article
 from diptych.data.news.news_database import NO_ARTICLE, stream_articles
 from diptych.storage.file_lock import locked
+from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
 
 DOCS_PAGE = "docs/openevents.md"
+_ROOM = "it takes about the room of the articles' file; to have it elsewhere, name a folder: `prepared`"
 _FORMAT = 1  # raise it when the same source begins to give another store
 _TABLES = (
     "CREATE TABLE article (position INTEGER PRIMARY KEY, article_id TEXT NOT NULL UNIQUE, url TEXT NOT NULL,"
@@ -68,7 +69,8 @@ class ArticleStore:
         file = _store_file(source, folder)
         facts = _current_facts(file, stamp)
         if facts is None:
-            with _only_writer(file):
+            with locked(file.with_name(f"{file.name}.lock"), advice=_ROOM):
+                remove_unfinished(file.parent, file.name)
                 facts = _current_facts(file, stamp)  # another process may have made it meanwhile
                 if facts is None:
                     _make(source, file, stamp, show_progress)
@@ -209,50 +211,27 @@ def _current_facts(file: Path, stamp: dict[str, int]) -> dict[str, Any] | None:
     return None
 
 
-@contextmanager
-def _only_writer(file: Path) -> Iterator[None]:
-    """Lets one process at a time make the store, and removes what killed ones have left."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(file.with_name(f"{file.name}.lock")))
-        except OSError as error:
-            raise _cannot_make(file, error.strerror) from None
-        for left_behind in file.parent.glob(f"{file.name}.*.tmp"):
-            left_behind.unlink(missing_ok=True)
-        yield
-
-
-def _cannot_make(file: Path, reason: object) -> ValueError:
-    return ValueError(
-        f"{file} cannot be made ({reason}); it needs about the room of the articles' file. To have it elsewhere, name a"
-        " folder: `prepared`"
-    )
-
-
 # ---------------------------------------------------------------------------------------------------- making
 
 
 def _make(source: Path, file: Path, stamp: dict[str, int], show_progress: bool) -> None:
-    """Write the store beside its place and move it there once it is complete and on the disk."""
-    temporary = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    """Write the store, which is there once it is complete and on the disk."""
     log.info("articles of %s are put into %s, once", source, file)
     gaps: Counter[str] = Counter()
     bar = Progress(console=Console(stderr=True), disable=not show_progress)
     try:
-        with closing(sqlite3.connect(temporary, isolation_level=None)) as connection, bar:
+        with (
+            whole_file(file) as temporary,
+            closing(sqlite3.connect(temporary, isolation_level=None)) as connection,
+            bar,
+        ):
             with bar.open(source, "rb", description=f"reading {source.name}") as database:
                 _fill(connection, stream_articles(database, source, gaps))
             if _stamp(source) != stamp:
                 raise ValueError(f"{source} changed while it was read; run this again")
             _finish(connection, stamp, gaps)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(file)
     except (OSError, sqlite3.OperationalError) as error:
-        raise _cannot_make(file, error) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        raise ValueError(f"{file} cannot be made ({error}); {_ROOM}") from None
     if gaps:
         log.warning("%s: articles that lack something: %s", source, ", ".join(f"{key} {gaps[key]:,}" for key in gaps))
 

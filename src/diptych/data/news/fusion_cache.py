@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,9 @@ from torch.utils.data import Dataset
 
 from diptych.contracts.news import Chunk, Evidence, FusionExample, KeyFacts
 from diptych.storage.file_lock import locked
-from diptych.storage.settings_key import key_of
+from diptych.storage.json_files import each_json_line, read_json, write_json_lines
+from diptych.storage.key import key_of
+from diptych.storage.whole import remove_unfinished, whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -66,27 +67,23 @@ class FusionData(Dataset):
         ids = self._tokens[start : start + num_prompt + num_completion].tolist()
         return FusionExample(self.query_ids[photo], tuple(ids[:num_prompt]), tuple(ids[num_prompt:]))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["folder"])
+    def __reduce__(self) -> tuple:
+        return type(self), (self.folder,)
 
     @cached_property
     def query_ids(self) -> list[str]:
         """The photos' ids, in the order of the split."""
-        return json.loads((self.folder / "query_ids.json").read_text())
+        return read_json(self.folder / "query_ids.json")
 
     @property
     def gaps(self) -> dict[str, int]:
         """How many photos lack something, by what they lack."""
-        return json.loads((self.folder / "gaps.json").read_text())
+        return read_json(self.folder / "gaps.json")
 
     def queries(self) -> Iterator[PreparedQuery]:
         """Everything about each photo, in the order of the split, one at a time."""
-        with (self.folder / "queries.jsonl").open(encoding="utf-8") as file:
-            for line in file:
-                yield from_json(line)
+        for _, record in each_json_line(self.folder / "queries.jsonl"):
+            yield from_record(record)
 
 
 def open_or_prepare(
@@ -107,21 +104,15 @@ def open_or_prepare(
     final = folder / key_of(settings)
     if (final / "settings.json").is_file():
         return FusionData(final)
-    with _only_writer(final):
+    with locked(final.with_suffix(".lock"), advice="name another folder: data.cache"):
         if not (final / "settings.json").is_file():
             blocks = _prepare_blocks(final.with_suffix(".partial"), num_queries, prepare, block, title)
             _finish(final, blocks, settings)
     return FusionData(final)
 
 
-def to_json(query: PreparedQuery) -> str:
-    """A line that `from_json` reads."""
-    return json.dumps(asdict(query), ensure_ascii=False)
-
-
-def from_json(line: str) -> PreparedQuery:
-    """The photo of a line."""
-    data = json.loads(line)
+def from_record(data: Mapping[str, Any]) -> PreparedQuery:
+    """The photo that a record of its fields, as JSON holds them, describes."""
     evidence = data["evidence"]
     return PreparedQuery(
         query_id=data["query_id"],
@@ -152,7 +143,7 @@ def _prepare_blocks(
             stop = min(start + block, num_queries)
             path = partial / f"{start:08d}-{stop:08d}.jsonl"
             if not path.is_file():
-                _write(path, "".join(f"{to_json(query)}\n" for query in prepare(start, stop)))
+                write_json_lines(path, map(asdict, prepare(start, stop)))
             paths.append(path)
             progress.update(task, completed=stop)
     return paths
@@ -160,50 +151,25 @@ def _prepare_blocks(
 
 def _finish(final: Path, blocks: Sequence[Path], settings: dict[str, Any]) -> None:
     """One folder of all blocks, and the blocks away."""
-    temporary = final.with_suffix(".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    spans, query_ids, gaps, position = [], [], {}, 0
-    with (temporary / "queries.jsonl").open("w", encoding="utf-8") as lines, (temporary / "ids").open("wb") as tokens:
-        for path in blocks:
-            for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-                query = from_json(line)
-                for completion in query.completion_ids or ((),):
-                    spans.append((len(query_ids), position, len(query.prompt_ids), len(completion)))
-                    tokens.write(np.asarray(query.prompt_ids + completion, dtype=np.int32).tobytes())
-                    position += len(query.prompt_ids) + len(completion)
-                query_ids.append(query.query_id)
-                for gap in query.gaps:
-                    gaps[gap] = gaps.get(gap, 0) + 1
-                lines.write(f"{line}\n")
-    np.save(temporary / "tokens.npy", np.fromfile(temporary / "ids", dtype=np.int32))
-    (temporary / "ids").unlink()
-    np.save(temporary / "examples.npy", np.asarray(spans, dtype=np.int64))
-    _write(temporary / "query_ids.json", json.dumps(query_ids))
-    _write(temporary / "gaps.json", json.dumps(gaps))
-    _write(temporary / "settings.json", json.dumps(settings, indent=2, sort_keys=True))
-    temporary.replace(final)
+    remove_unfinished(final.parent, final.name)
+    spans, query_ids, gaps, position = [], [], Counter(), 0
+    with whole_folder(final) as temporary:
+        with (temporary / "queries.jsonl").open("wb") as lines, (temporary / "ids").open("wb") as tokens:
+            for path in blocks:
+                lines.write(path.read_bytes())
+                for query in (from_record(record) for _, record in each_json_line(path)):
+                    for completion in query.completion_ids or ((),):
+                        spans.append((len(query_ids), position, len(query.prompt_ids), len(completion)))
+                        tokens.write(np.asarray(query.prompt_ids + completion, dtype=np.int32).tobytes())
+                        position += len(query.prompt_ids) + len(completion)
+                    query_ids.append(query.query_id)
+                    gaps.update(query.gaps)
+        np.save(temporary / "tokens.npy", np.fromfile(temporary / "ids", dtype=np.int32))
+        (temporary / "ids").unlink()
+        np.save(temporary / "examples.npy", np.asarray(spans, dtype=np.int64))
+        (temporary / "query_ids.json").write_text(json.dumps(query_ids))
+        (temporary / "gaps.json").write_text(json.dumps(gaps))
+        (temporary / "settings.json").write_text(json.dumps(settings, indent=2, sort_keys=True))
     shutil.rmtree(final.with_suffix(".partial"))
     if gaps:
         log.warning("%s: of %d photos, %s", final, len(query_ids), ", ".join(f"{n} {gap}" for gap, n in gaps.items()))
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-@contextmanager
-def _only_writer(final: Path) -> Iterator[None]:
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(final.with_suffix(".lock")))
-        except OSError as error:
-            raise ValueError(
-                f"{final.parent} cannot be written to ({error.strerror}); name another folder: data.cache"
-            ) from None
-        yield

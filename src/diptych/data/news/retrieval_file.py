@@ -12,7 +12,7 @@ from pathlib import Path
 
 from diptych.contracts.news import Candidate
 from diptych.data.annotations import Record, first_repeated, load_records
-from diptych.storage.record_log import write_file
+from diptych.storage.whole import write_file
 
 DOCS_PAGE = "docs/openevents.md"
 _NOT_KNOWN = ("unknown", "#")  # what other programs write where a photo has no article

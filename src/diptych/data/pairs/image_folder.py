@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from diptych.contracts.retrieval import GalleryImage
+from diptych.storage.json_files import read_json
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm")
 
@@ -50,12 +50,7 @@ class ImageFolder:
             return dict.fromkeys(image_ids, "")
         if self.groups == "folder":
             return {image: image.rpartition("/")[0] or "." for image in image_ids}
-        try:
-            labels = json.loads(Path(self.groups).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"groups={self.groups} is neither `folder` nor a JSON file that can be read: {error}"
-            ) from None
+        labels = read_json(Path(self.groups), "`groups` is `folder`, or names a JSON file of image ids and labels")
         if not isinstance(labels, dict) or not all(isinstance(label, str) and label for label in labels.values()):
             raise ValueError(f"{self.groups} must hold a JSON object from image ids to labels, which are texts")
         unlabelled = [image for image in image_ids if image not in labels]

@@ -15,7 +15,7 @@ from diptych.contracts.models import Preprocessing
 from diptych.contracts.retrieval import EvaluationSet, Query, TripletSource
 from diptych.data.triplets.captions import expand
 from diptych.data.triplets.evaluation_data import evaluation_loaders
-from diptych.data.triplets.feature_cache import FeatureCache
+from diptych.data.triplets.feature_cache import BackboneFeatures
 from diptych.data.triplets.loader_workers import leave_signals_to_main
 from diptych.data.triplets.presence import absent_files, complain_about
 from diptych.data.triplets.sampling import MixingSampler
@@ -145,7 +145,7 @@ class CIRDataModule(L.LightningDataModule):
             self._sizes = [len(triplets) for _, triplets in parts]
         return self._dataset
 
-    def read_features(self, features: FeatureCache) -> None:
+    def read_features(self, features: BackboneFeatures) -> None:
         """Trains on these features instead of images and texts."""
         self.training_dataset().features = features
 

@@ -6,12 +6,9 @@ E embedding width.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -24,6 +21,9 @@ import torch
 
 from diptych.contracts.models import ImageFeatures, TextFeatures
 from diptych.storage.file_lock import locked
+from diptych.storage.json_files import read_json
+from diptych.storage.key import key_of
+from diptych.storage.whole import remove_unfinished, whole_folder, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +33,9 @@ Stamp = tuple[int, int]  # size and modification time (ns) of an image file; zer
 # A killed build loses at most the shard it was at: 20 MB of ViT-B/32 features in float16.
 _ROWS_PER_SHARD = 256
 _PER_TOKEN = ("tokens", "mask")  # these lie end to end, (T, ...), with `starts` (N + 1,); the others are (N, ...)
-_UNFINISHED = ".unfinished-"
 
 
-class FeatureCache:
+class BackboneFeatures:
     """Features of image files and of texts, computed under `settings`, in a folder of their own below `root`.
 
     - Other settings are another folder, named by their hash; `manifest.json` in it holds them.
@@ -49,9 +48,7 @@ class FeatureCache:
 
     def __init__(self, root: str | Path, settings: Mapping[str, Any]) -> None:
         self._arguments = root, settings
-        manifest = json.dumps(settings, indent=2, sort_keys=True)
-        self.folder = Path(root) / hashlib.sha256(manifest.encode()).hexdigest()[:16]
-        self._manifest = manifest
+        self.folder = Path(root) / key_of(settings, indent=2)
         self.images = FeatureShards(self.folder / "images", ImageFeatures)
         self.texts = FeatureShards(self.folder / "texts", TextFeatures)
 
@@ -78,10 +75,10 @@ class FeatureCache:
     def writing(self) -> Iterator[None]:
         """Lets one process at a time add features; within, what others have added before is there."""
         with locked(self.folder / "lock"):
-            (self.folder / "manifest.json").write_text(self._manifest)
+            manifest = json.dumps(self._arguments[1], indent=2, sort_keys=True)
+            write_file(self.folder / "manifest.json", manifest.encode())
             for shards in (self.images, self.texts):
-                for left_behind in shards.folder.glob(f"{_UNFINISHED}*"):
-                    shutil.rmtree(left_behind)
+                remove_unfinished(shards.folder, "[0-9]*")
                 shards.open()
             yield
 
@@ -128,7 +125,7 @@ class FeatureShards:
 
     def _open_shard(self, shard: Path) -> None:
         try:
-            index = json.loads((shard / "index.json").read_text())
+            index = read_json(shard / "index.json")
             names = ["starts", *(field.name for field in fields(self.kind))]
             arrays = {name: np.asarray(np.load(shard / f"{name}.npy", mmap_mode="r")) for name in names}
         except (OSError, ValueError) as error:
@@ -139,20 +136,14 @@ class FeatureShards:
 
     def _write_shard(self, names: Sequence[str], stamps: Sequence[Stamp], rows: Sequence[Features]) -> None:
         name = f"{len(self._shards):06d}-{secrets.token_hex(4)}"  # unique even where the lock does not work
-        unfinished = self.folder / f"{_UNFINISHED}{name}"
-        unfinished.mkdir(parents=True)
-        try:
-            lengths = [len(row.tokens) for row in rows]
-            _save(unfinished / "starts.npy", np.cumsum([0, *lengths]))
+        with whole_folder(self.folder / name) as unfinished:
+            np.save(unfinished / "starts.npy", np.cumsum([0, *(len(row.tokens) for row in rows)]))
             for field in fields(self.kind):
                 parts = [getattr(row, field.name) for row in rows]
                 together = torch.cat(parts) if field.name in _PER_TOKEN else torch.stack(parts)
-                _save(unfinished / f"{field.name}.npy", together.numpy())
+                np.save(unfinished / f"{field.name}.npy", together.numpy())
             index = [(name, *stamp) for name, stamp in zip(names, stamps, strict=True)]
             (unfinished / "index.json").write_text(json.dumps(index))
-            unfinished.rename(self.folder / name)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)  # only there when something went wrong
         self._open_shard(self.folder / name)
 
 
@@ -167,11 +158,3 @@ def _stamp(path: Path) -> Stamp:
     except OSError as error:
         raise ValueError(f"image {path} cannot be read: {error.strerror or error}") from error
     return status.st_size, status.st_mtime_ns
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    """Writes the array and waits until it is on the disk: the rename must not overtake it."""
-    with path.open("wb") as file:
-        np.save(file, array)
-        file.flush()
-        os.fsync(file.fileno())

@@ -16,11 +16,13 @@ from webdataset import TarWriter
 
 from diptych.contracts.retrieval import Triplet, TripletSource
 from diptych.data.triplets.sampling import MixingSampler
-from diptych.data.triplets.shards import CONVERSION, FORMAT, MANIFEST, ShardFolder
+from diptych.data.triplets.shards import CONVERSION, FORMAT, MANIFEST, WRITE_AGAIN, ShardFolder
 from diptych.data.triplets.triplet_dataset import short_name
-from diptych.storage.file_lock import locked
+from diptych.storage.file_lock import lock_file, locked
+from diptych.storage.json_files import read_json, write_json
+from diptych.storage.key import key_of
 from diptych.storage.processes import run_tasks
-from diptych.storage.settings_key import key_of
+from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,8 @@ def write_shards(
         "records": _digest(records),
     }
     busy = f"another process is writing shards into {folder}; wait for it, or stop it"
-    with locked(folder.with_name(f".{folder.name}.lock"), patience=0, busy=busy):
+    with locked(lock_file(folder), patience=0, busy=busy):
+        remove_unfinished(folder, CONVERSION, MANIFEST, "[0-9]*.tar")
         _claim(folder, settings)
         tasks = _tasks(records, folder, settings)
         known = _sizes_in_manifest(folder)
@@ -98,7 +101,7 @@ def write_shards(
                 for task in tasks
             ]
             manifest = {"format": FORMAT, "key": key_of(settings), "settings": settings, "shards": shards}
-            _write_whole(folder / MANIFEST, manifest)
+            write_json(folder / MANIFEST, manifest, indent=1)
     return ShardFolder(folder)
 
 
@@ -114,13 +117,12 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     """Makes the folder this conversion's; ValueError when it is another's or holds anything else."""
     path = folder / CONVERSION
     if not path.is_file():
-        # A kill at the very beginning leaves that file's unfinished form.
-        if folder.exists() and any(other.name != _unfinished(path).name for other in folder.iterdir()):
+        if folder.exists() and any(folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no shards ({CONVERSION}): choose another output")
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, {"format": FORMAT, "settings": settings})
+        write_json(path, {"format": FORMAT, "settings": settings}, indent=1)
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_json(path, "choose another output")
     if found.get("format") != FORMAT:
         raise ValueError(f"{path} has format {found.get('format')}, this version writes {FORMAT}: another output")
     different = {name: (found["settings"].get(name), value) for name, value in settings.items()}
@@ -168,7 +170,7 @@ def _sizes_in_manifest(folder: Path) -> dict[str, int]:
     """Bytes by file name; empty while the conversion is not finished."""
     if not (folder / MANIFEST).is_file():
         return {}
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest = read_json(folder / MANIFEST, WRITE_AGAIN)
     return {shard["file"]: shard["bytes"] for shard in manifest["shards"]}
 
 
@@ -180,15 +182,13 @@ def _is_there(path: Path, known: dict[str, int]) -> bool:
 
 
 def _write_shard(task: _Task) -> None:
-    """Writes the shard beside its place and moves it there."""
-    temporary = _unfinished(task.path)
-    with temporary.open("wb") as file:
-        with TarWriter(file, encoder=False, user=_OWNER, group=_OWNER, mtime=0) as writer:
-            for number, record in enumerate(task.records, task.first):
-                writer.write({"__key__": f"{number:010d}", **_members(record, task.common)})
-        file.flush()
-        os.fsync(file.fileno())
-    _rename(temporary, task.path)
+    with (
+        whole_file(task.path) as temporary,
+        temporary.open("wb") as file,
+        TarWriter(file, encoder=False, user=_OWNER, group=_OWNER, mtime=0) as writer,
+    ):
+        for number, record in enumerate(task.records, task.first):
+            writer.write({"__key__": f"{number:010d}", **_members(record, task.common)})
 
 
 def _members(record: _Record, common: str) -> dict[str, bytes]:
@@ -223,25 +223,3 @@ def _bytes_of(path: Path, record: _Record) -> bytes:
     if not data:
         raise ValueError(f"image {path} is empty (0 bytes); fetch it again {where}")
     return data
-
-
-def _write_whole(path: Path, value: dict[str, Any]) -> None:
-    temporary = _unfinished(path)
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    _rename(temporary, path)
-
-
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")  # one name: what a kill leaves is overwritten
-
-
-def _rename(temporary: Path, path: Path) -> None:
-    temporary.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # the rename itself
-    finally:
-        os.close(descriptor)

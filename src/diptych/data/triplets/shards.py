@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expander
 
 from diptych.contracts.retrieval import Triplet
+from diptych.storage.json_files import read_json
 
 FORMAT = 1  # of the folder and the records
 MANIFEST = "shards.json"
@@ -134,10 +135,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         state = "its conversion is not finished: run" if (folder / CONVERSION).is_file() else "write shards with"
         raise ValueError(f"{folder} has no {MANIFEST}; {state} python -m diptych.shards ... output={folder}")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); {WRITE_AGAIN}") from error
+    manifest = read_json(path, WRITE_AGAIN)
     if manifest.get("format") != FORMAT:
         raise ValueError(f"{path} has format {manifest.get('format')}, this version reads {FORMAT}; write it again")
     return manifest

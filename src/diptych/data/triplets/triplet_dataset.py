@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from diptych.contracts.models import ImageFeatures, Preprocessing, TextFeatures, TextTokens
 from diptych.contracts.retrieval import Triplet, TripletBatch, TripletSource
 from diptych.data.triplets.captions import choose_text
-from diptych.data.triplets.feature_cache import FeatureCache
+from diptych.data.triplets.feature_cache import BackboneFeatures
 from diptych.data.triplets.presence import absent_files, complain_about
 from diptych.data.triplets.sampling import random_generator
 from diptych.photos.images import ImageReader
@@ -65,7 +65,7 @@ class TripletDataset(Dataset[TripletExample]):
         self.split, self.reader, self.augmentation = split, reader, augmentation
         self.with_distractors, self.seed = with_distractors, seed
         self.draws_per_batch = 1
-        self.features: FeatureCache | None = None
+        self.features: BackboneFeatures | None = None
 
     def image_paths(self) -> list[Path]:
         """The files of all images, each once."""

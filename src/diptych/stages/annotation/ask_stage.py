@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +23,7 @@ from diptych.data.pairs.image_pairs import Pairs, read_pairs
 from diptych.stages.annotation.ask_estimate import estimate
 from diptych.stages.annotation.asking import Asking
 from diptych.stages.running.record_stage import RecordStage
+from diptych.storage.key import key_of
 
 _CHUNK = 2000  # questions planned and looked up together
 _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0  # between looks at what other processes are asking
@@ -217,7 +216,7 @@ class AskStage(RecordStage):
                 num_tokens += asking.prices.num_image_tokens(asking.model, image, form)
         except ValueError as error:
             return Failure(inquiry.record_id, "unreadable", str(error))
-        key = _hash([self.name, asking.model, text, images, self._format])
+        key = _question_key([self.name, asking.model, text, images, self._format])
         messages = partial(self._messages, inquiry)
         question = Question(key, self.name, inquiry.record_id, messages, asking.max_tokens, num_tokens, self._format)
         return _Try(inquiry, 1, question)
@@ -227,7 +226,7 @@ class AskStage(RecordStage):
         answered to that stands in the ledger.
         """
         question = Question(
-            _hash([last.question.key, "again"]),
+            _question_key([last.question.key, "again"]),
             self.name,
             last.inquiry.record_id,
             partial(self._messages, last.inquiry, answer.text, complaint),
@@ -253,5 +252,5 @@ class AskStage(RecordStage):
         return Tokens(self.asking.model, self.asking.asker.price_factor, question.num_input_tokens, question.max_tokens)
 
 
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+def _question_key(content: Any) -> str:
+    return key_of(content, length=64, ascii_only=False)

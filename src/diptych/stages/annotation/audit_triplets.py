@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -14,7 +13,8 @@ from diptych.contracts.pipelines import Failure
 from diptych.data.pairs.image_pairs import ImagePair, read_pairs
 from diptych.photos.image_urls import is_remote
 from diptych.stages.running.record_stage import RecordStage
-from diptych.storage.record_log import RecordFile, RecordLog, write_file
+from diptych.storage.json_files import read_json, write_json
+from diptych.storage.record_log import RecordFile, RecordLog
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class AuditTriplets(RecordStage):
         records = list(RecordFile(folder, self.record_key).records().values())
         summaries = {name: summarise([record["ways"][name]["counts"] for record in records]) for name in self.ways}
         content = {"pairs": len(records), "not_audited": len(failures), "ways": summaries}
-        write_file(folder / AUDIT, (json.dumps(content, indent=1) + "\n").encode())
+        write_json(folder / AUDIT, content, indent=1)
         log.info("true of %d pairs (95 %% intervals):\n%s", len(records), audit_table(summaries))
 
 
@@ -101,10 +101,8 @@ def _scene(image: str) -> Mapping[str, Any]:
         raise ValueError(f"{image} is no file of a rooms set; only of these are the scenes known")
     parts = [*path.parts[: places[-1]], "scenes", *path.parts[places[-1] + 1 :]]
     scene = Path(*parts).with_suffix(".json")
+    content = read_json(scene, "generate the set again")
     try:
-        content = json.loads(scene.read_text(encoding="utf-8"))["scene"]
-        return {"objects": content["objects"], "style": content["style"]}
-    except OSError as error:
-        raise ValueError(f"{scene} cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError) as error:
+        return {key: content["scene"][key] for key in ("objects", "style")}
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{scene} is no scene of the rooms set ({error!r}); generate the set again") from None

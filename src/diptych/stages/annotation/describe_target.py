@@ -12,6 +12,9 @@ from diptych.annotation.prompt import AnnotationPrompt
 from diptych.contracts.pipelines import Answer, Failure
 from diptych.stages.annotation.ask_stage import AskStage, Inquiry
 from diptych.stages.annotation.asking import Asking
+from diptych.storage.json_files import each_json_line
+
+_ADVICE = "delete its folder, and it is made again"
 
 STAND_IN = "x" * 3 * AskStage.expected_tokens  # as long as a description usually is
 
@@ -75,15 +78,11 @@ def read_descriptions(path: Path, key: str) -> dict[str, str]:
         ValueError: a line is no record; names file and line.
     """
     descriptions: dict[str, str] = {}
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line)
-                descriptions[record[key]] = shown(record["objects"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{path}:{number}: no record ({error!r}); delete its folder, and it is made again"
-                ) from None
+    for where, record in each_json_line(path, _ADVICE):
+        try:
+            descriptions[record[key]] = shown(record["objects"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{where}: no record ({error!r}); {_ADVICE}") from None
     return descriptions
 
 

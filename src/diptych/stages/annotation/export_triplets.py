@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -22,7 +21,9 @@ from diptych.photos.image_urls import is_remote
 from diptych.stages.annotation.fetch_images import FETCHED
 from diptych.stages.running.manifest import FILE as MANIFEST
 from diptych.stages.running.record_stage import RecordStage
-from diptych.storage.record_log import RecordFile, RecordLog, write_file
+from diptych.storage.json_files import read_json, write_json
+from diptych.storage.record_log import RecordFile, RecordLog
+from diptych.storage.whole import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +122,7 @@ class ExportTriplets(RecordStage):
                 image = getattr(pairs[name], key)
                 _link(fetcher.path(image) if is_remote(image) else Path(image), self.out / record[key])
         RecordLog(self.out / TRIPLETS).write(records.values())
-        summary = json.dumps(self._summary(records, failures), indent=1, ensure_ascii=False)
-        write_file(self.out / SUMMARY, f"{summary}\n".encode())
+        write_json(self.out / SUMMARY, self._summary(records, failures), indent=1, ascii_only=False)
         log.info("%s: %d triplets with %s", self.out / TRIPLETS, len(records), self.out / IMAGES)
 
     def _triplet(
@@ -198,7 +198,7 @@ def _images(pair: ImagePair) -> tuple[str, str]:
 
 
 def _counts(manifest: Path) -> dict[str, Any]:
-    content = json.loads(manifest.read_text(encoding="utf-8"))
+    content = read_json(manifest)
     return {"done": content.get("done", 0), "failed": content.get("failed", {})}
 
 
@@ -220,6 +220,5 @@ def _link(source: Path, destination: Path) -> None:
     except FileNotFoundError:
         raise ValueError(f"{source} has gone since it was exported; put it back, or remove its pairs") from None
     except OSError:  # another disk, or one without links
-        temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
-        shutil.copyfile(source, temporary)
-        temporary.replace(destination)
+        with whole_file(destination) as temporary:
+            shutil.copyfile(source, temporary)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,8 @@ from diptych.contracts.pipelines import Failure
 from diptych.data.pairs.image_folder import ImageFolder
 from diptych.index.embedding_store import FACTS, IDS, StoredEmbeddings, open_embeddings
 from diptych.stages.running.record_stage import RecordStage
-from diptych.storage.record_log import RecordFile, RecordLog, write_file
+from diptych.storage.json_files import write_json
+from diptych.storage.record_log import RecordFile, RecordLog
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class ProposePairs(RecordStage):
             )
         output = self.output or folder / "pairs.jsonl"
         RecordLog(output, "pair_id").write(self._pair(*pair, output.parent.resolve()) for pair in chosen)
-        write_file(folder / SUMMARY, f"{json.dumps(counts, indent=1)}\n".encode())
+        write_json(folder / SUMMARY, counts, indent=1)
         log.info("%s: %s", output, ", ".join(f"{name.replace('_', '-')} {count:,}" for name, count in counts.items()))
 
     def _neighbours(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -14,7 +13,8 @@ from diptych.annotation.verification_question import Verdict, VerificationPrompt
 from diptych.contracts.pipelines import Answer, Failure
 from diptych.stages.annotation.ask_stage import AskStage, Inquiry
 from diptych.stages.annotation.asking import Asking
-from diptych.storage.record_log import RecordFile, RecordLog, write_file
+from diptych.storage.json_files import write_json
+from diptych.storage.record_log import RecordFile, RecordLog
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class VerifySentences(AskStage):
             "unverified": len(failures),
             "pairs": by_pair,
         }
-        write_file(folder / AGREEMENT, (json.dumps(content, indent=1) + "\n").encode())
+        write_json(folder / AGREEMENT, content, indent=1)
         if interval is not None:
             words = f"{100 * holds / verified:.1f} % [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
             log.info("%s agrees with %s of %d sentences", self.asking.model, words, verified)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -14,7 +13,8 @@ from diptych.contracts.pipelines import Failure
 from diptych.data.news.retrieval_file import first_of_each_article, read_retrieval
 from diptych.stages.news.retrieval_output import candidates_of, retrieval_record, write_records
 from diptych.stages.running.record_stage import RecordStage
-from diptych.storage.record_log import RecordLog, write_file
+from diptych.storage.json_files import write_json
+from diptych.storage.record_log import RecordLog
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Articles(RecordStage):
         for name, values in metrics.items():
             log.info("%s: %s", name, ", ".join(f"{key} {value:.4f}" for key, value in values.items()))
         record = {"split": self.split, "queries": len(answers), "no_candidates": without, "metrics": metrics}
-        write_file(folder / "metrics.json", (json.dumps(record, indent=2) + "\n").encode())
+        write_json(folder / "metrics.json", record)
 
     def _measure(self, ranked: Mapping[str, Sequence[Candidate]], answers: Mapping[str, str]) -> dict[str, float]:
         assert self.metric is not None

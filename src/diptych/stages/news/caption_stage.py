@@ -14,7 +14,8 @@ from diptych.contracts.news import Candidate, NewsSource
 from diptych.contracts.pipelines import Failure
 from diptych.data.news.retrieval_file import read_retrieval
 from diptych.stages.running.record_stage import RecordStage
-from diptych.storage.record_log import RecordFile, write_file
+from diptych.storage.record_log import RecordFile
+from diptych.storage.whole import write_file
 
 COLUMNS = ("query_id", "matched_image_id", "caption")
 IMAGES = ("query", "matched")

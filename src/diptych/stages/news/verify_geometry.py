@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 import os
@@ -23,9 +22,11 @@ from diptych.contracts.pipelines import Failure
 from diptych.data.news.retrieval_file import read_retrieval, write_retrieval
 from diptych.stages.news.retrieval_output import result_of, retrieval_record
 from diptych.stages.running.record_stage import RecordStage
+from diptych.storage.json_files import write_json
 from diptych.storage.record_log import RecordFile
+from diptych.storage.whole import write_file
 from diptych.verification.drawing import draw_matches
-from diptych.verification.feature_cache import FeatureCache
+from diptych.verification.feature_cache import KeypointCache
 from diptych.verification.policy import OUTCOMES, Policy
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class VerifyGeometry(RecordStage):
         gallery_images: The folder of the candidates' pictures, `<image_id>.jpg`, likewise.
         source: News data that says where pictures lie, where folders are None.
         split: Of the source's queries.
-        feature_cache: A folder that keeps what is known of each picture (see `FeatureCache`); None to keep nothing.
+        feature_cache: A folder that keeps what is known of each picture (see `KeypointCache`); None to keep nothing.
         num_workers: Processes; None for one a processor. Records are the same for any number.
         output: None, or where `retrieval.json` is written too.
 
@@ -134,7 +135,7 @@ class VerifyGeometry(RecordStage):
                 tasks.append(self._task(query_id, self.policy.depth))
             except ValueError as error:
                 yield Failure(query_id, "bad_id", str(error))
-        yield from _verify_all(FeatureCache(self.feature_cache, self.policy), tasks, self.num_workers)
+        yield from _verify_all(KeypointCache(self.feature_cache, self.policy), tasks, self.num_workers)
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """`retrieval.json` (and `output`), `verification.json` with the counts, and pictures of matches in `matches/`.
@@ -146,7 +147,7 @@ class VerifyGeometry(RecordStage):
         for path in (folder / "retrieval.json", *self.output_files):
             write_retrieval(path, retrieval)
         counts = _counts(records)
-        (folder / "verification.json").write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "verification.json", counts, indent=1)
         logger.info("verification: %s of %s queries have another order", counts["moved"], counts["queries"])
         if unreadable := counts["outcomes"]["unreadable"]:
             logger.warning("verification: %s candidates could not be compared: a picture is unreadable", unreadable)
@@ -189,7 +190,7 @@ class VerifyGeometry(RecordStage):
                 drawing = draw_matches(self._query_path(query_id), self._gallery_path(image_id))
                 if drawing is not None:
                     _, data = cv2.imencode(".png", drawing)
-                    (folder / f"{group}_{query_id}_{image_id}.png").write_bytes(data.tobytes())
+                    write_file(folder / f"{group}_{query_id}_{image_id}.png", data.tobytes())
 
 
 def _find_picture(folder: Path, name: str) -> Path:
@@ -200,7 +201,7 @@ def _find_picture(folder: Path, name: str) -> Path:
     return next((path for path in paths if path.is_file()), paths[0])
 
 
-def _verify_all(cache: FeatureCache, tasks: Sequence[_Task], num_workers: int | None) -> Iterator[dict[str, Any]]:
+def _verify_all(cache: KeypointCache, tasks: Sequence[_Task], num_workers: int | None) -> Iterator[dict[str, Any]]:
     num_workers = min(num_workers or os.cpu_count() or 1, len(tasks))
     if num_workers <= 1:
         yield from (_verify(cache, task) for task in tasks)
@@ -220,7 +221,7 @@ def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _verify(cache: FeatureCache, task: _Task) -> dict[str, Any]:
+def _verify(cache: KeypointCache, task: _Task) -> dict[str, Any]:
     query = cache.describe(task.query_path)
     # Without the query there is nothing to compare: the candidates' pictures are not even read.
     seen = [None if query is None else cache.describe(path) for path in task.paths]

@@ -6,7 +6,6 @@ process group.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import uuid
@@ -17,7 +16,7 @@ from typing import Any
 
 import lightning as L
 
-from diptych.storage.record_log import write_file
+from diptych.storage.json_files import read_json, write_json
 
 _LAUNCH = "DIPTYCH_LAUNCH"  # handed to the processes that Lightning starts
 _POLL_SECONDS = (0.05, 2.0)
@@ -91,15 +90,12 @@ class Lockstep:
 
     def _say(self, **content: Any) -> None:
         if not self._alone:
-            write_file(self._path, json.dumps({"launch": self._launch, **content}).encode())
+            write_json(self._path, {"launch": self._launch, **content}, indent=None)
 
     def _read(self) -> dict[str, Any]:
         """What the main process of this launch has said last; nothing if it has not yet."""
-        try:
-            said = json.loads(self._path.read_text())
-        except FileNotFoundError:
-            return {}
-        return said if said["launch"] == self._launch else {}
+        said = read_json(self._path, missing_ok=True)
+        return said if said and said["launch"] == self._launch else {}
 
 
 def _launch(is_main: bool) -> str:

@@ -1,4 +1,4 @@
-"""What a stage's folder was made with: `manifest.json`, and the lock that keeps a second process out.
+"""What a stage's folder was made with: `manifest.json`.
 
 The key of a folder is a hash of the stage's settings and the content of its input files (with the key of the folder
 that these lie in). Which ids are asked for is no part of it: new ones are added, others are kept. A folder with another
@@ -8,16 +8,15 @@ key is set aside as `NAME.<its key>`, never deleted, and comes back when the set
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diptych.stages.running.record_stage import RecordStage
-from diptych.storage import file_lock
-from diptych.storage.record_log import write_file
+from diptych.storage.json_files import read_json, write_json
+from diptych.storage.key import key_of
+from diptych.storage.whole import move, remove_unfinished
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class Manifest:
 
     def _write(self, content: Mapping[str, Any]) -> None:
         self._content = dict(content)
-        write_file(self.path, (json.dumps(content, indent=1) + "\n").encode())
+        write_json(self.path, content, indent=1)
 
 
 def open_folder(folder: Path, name: str, settings: Mapping[str, Any], stage: RecordStage) -> Manifest:
@@ -57,41 +56,28 @@ def open_folder(folder: Path, name: str, settings: Mapping[str, Any], stage: Rec
     """
     own = _without(settings, stage.runtime_settings)
     inputs = [_fingerprint(path, name) for path in stage.input_files]
-    key = hashlib.sha256(json.dumps([own, inputs], sort_keys=True).encode()).hexdigest()[:16]
+    key = key_of([own, inputs])
     content = {"stage": name, "key": key, "settings": own, "inputs": inputs}
     found = _read(folder)
     if found is not None and found["key"] == key:
         return Manifest(folder, found)
     if found is not None:
         aside = _aside(folder, found["key"])
-        folder.rename(aside)
+        move(folder, aside)
         log.info("%s: %s; what was made before is kept in %s", name, _changes(found, content), aside)
-    for half in folder.glob(f"{FILE}.*.tmp"):  # of a process that was killed while it began
-        half.unlink()
+    remove_unfinished(folder, FILE)  # of a process that was killed while it began
     if found is None and folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds files, but no {FILE}: it is no stage's folder; name another, or remove it")
     if (earlier := _aside(folder, key)).exists():
         if folder.exists():
             folder.rmdir()
-        earlier.rename(folder)
+        move(earlier, folder)
         log.info("%s: back to settings that %s was made with", name, folder)
         return Manifest(folder, _read(folder) or content)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(folder, content)
     manifest.begin()
     return manifest
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps the stage's folder for this process; the lock goes when the process does.
-
-    Raises:
-        ValueError: another process has it.
-    """
-    busy = f"{folder} is being written by another process; wait, or name another folder"
-    with file_lock.locked(folder.with_name(f".{folder.name}.lock"), patience=0, busy=busy):
-        yield
 
 
 def _without(settings: Any, names: Sequence[str]) -> Any:
@@ -110,12 +96,7 @@ def _aside(folder: Path, key: str) -> Path:
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ValueError(f"{folder / FILE} is not JSON ({error}); remove the folder, and it is made again") from None
+    return read_json(folder / FILE, "remove the folder, and it is made again", missing_ok=True)
 
 
 def _fingerprint(path: Path, name: str) -> str:

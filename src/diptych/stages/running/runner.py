@@ -18,10 +18,11 @@ import lightning as L
 
 from diptych.contracts.pipelines import Failure, ModelStage
 from diptych.stages.running.lockstep import Lockstep
-from diptych.stages.running.manifest import locked, open_folder
+from diptych.stages.running.manifest import open_folder
 from diptych.stages.running.prediction import predict
 from diptych.stages.running.progress import StageProgress
 from diptych.stages.running.record_stage import RecordStage
+from diptych.storage.file_lock import lock_file, locked
 from diptych.storage.record_log import RecordFile
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,8 @@ class PipelineRunner:
 
     def _run(self, run: StageRun) -> StageCounts:
         ids = _unique(run)
-        with locked(run.folder):
+        busy = f"{run.folder} is being written by another process; wait, or name another folder"
+        with locked(lock_file(run.folder), patience=0, busy=busy):
             manifest = open_folder(run.folder, run.name, run.settings, run.stage)
             sink, failed = run.stage.open_sink(run.folder, None), _failures(run)
             earlier, failures = sink.done(), {} if self.retry_failures else failed.records()

@@ -1,0 +1,46 @@
+"""Files of captions by query id: what a captioner wrote, or somebody's predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from diptych.data.annotations import first_repeated, load_json_lines
+from diptych.data.csv_rows import load_rows
+from diptych.storage.json_files import read_json
+
+DOCS_PAGE = "docs/openevents.md"
+
+
+def read_captions(path: str | Path) -> dict[str, str]:
+    """Captions by query id, in file order, as they are written; they may be blank.
+
+    The file is CSV (`.csv`) with the columns `query_id` and `caption`, JSON lines (`.jsonl`) with these keys, or else
+    one JSON object `{"query id": "caption"}`. Other columns and keys are not looked at.
+
+    Raises:
+        ValueError: the file is absent, breaks its form, or has a query twice; with the line where there are lines.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".jsonl"):
+        return _read_object(path)
+    load = load_rows if path.suffix == ".csv" else load_json_lines
+    captions: dict[str, str] = {}
+    for record in load(path, DOCS_PAGE):
+        query_id = record.name("query_id")
+        if query_id in captions:
+            raise record.error(f"query {query_id!r} occurs twice; every query has one caption")
+        captions[query_id] = record.text("caption")
+    return captions
+
+
+def _read_object(path: Path) -> dict[str, str]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if (repeated := first_repeated(name for name, _ in pairs)) is not None:
+            raise ValueError(f"{path}: query {repeated!r} occurs twice; every query has one caption")
+        return dict(pairs)
+
+    captions = read_json(path, pairs=unique)
+    if not isinstance(captions, dict) or not all(isinstance(caption, str) for caption in captions.values()):
+        raise ValueError(f'{path}: expected one JSON object {{"query id": "caption", ...}}')
+    return captions

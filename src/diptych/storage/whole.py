@@ -1,0 +1,137 @@
+"""Files and folders that are there whole, or as they were: whatever kills the writer, or the machine.
+
+All is written under a temporary name beside its place (`.NAME.PID-RANDOM.tmp`, which no other writer has), put on the
+disk, renamed, and the rename put on the disk too. What a killed writer leaves behind is never read; whoever is a
+folder's only writer deletes it with `remove_unfinished`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import IO
+
+_UNFINISHED = re.compile(
+    r"\.?(.+?)(?:\.\d+(?:-[0-9a-f]+)?)?\.tmp"
+    r"|\.(.+)\.(?:link|partial)|\.unfinished-(.+)"  # names that earlier versions used, as those without PID or dot
+)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes the file in one step, and makes its folder if needed.
+
+    Raises:
+        OSError: the disk does not take it; what was there before is untouched.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Gives the name of a file to write, which becomes `path` when the block ends, and is deleted when it raises.
+
+    The folder is made if needed. With `durable` false nothing waits for the disk: after a crash of the machine (not of
+    the process) the file may be damaged, so its reader must notice that, by a checksum.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path)
+    try:
+        yield temporary
+        if durable:
+            _sync_path(temporary)
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    if durable:
+        sync_folder(path.parent)
+
+
+@contextmanager
+def whole_folder(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Gives an empty folder to fill, which becomes `path` when the block ends, and is deleted when it raises.
+
+    With `durable` false nothing waits for the disk (5 ms and more a file), for what can be made again.
+
+    Raises:
+        OSError: the disk does not take it, or `path` is a file or a folder with anything in it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if durable:
+            for folder, _, names in os.walk(temporary, topdown=False):
+                for name in (*names, ""):
+                    _sync_path(Path(folder, name))
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if durable:
+        sync_folder(path.parent)
+
+
+def write_link(path: Path, target: str) -> None:
+    """Makes `path` a symbolic link to `target`, in one step, also where it was another link."""
+    temporary = _beside(path)
+    try:
+        temporary.symlink_to(target)
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    sync_folder(path.parent)
+
+
+def move(path: Path, destination: Path) -> None:
+    """Renames a file or folder, and waits until that is on the disk. A file that is at `destination` is replaced."""
+    path.replace(destination)
+    for folder in {path.parent, destination.parent}:
+        sync_folder(folder)
+
+
+def sync_file(file: IO) -> None:
+    """Waits until what was written to the open file is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the names of the folder's files are on the disk."""
+    _sync_path(folder)
+
+
+def remove_unfinished(folder: Path, *names: str) -> None:
+    """Deletes what killed writers of files or folders with these names (`*` stands for anything) left in the folder.
+
+    Only for who is the one writer of those: another one's unfinished file would go too.
+    """
+    if not folder.is_dir():
+        return
+    for entry in list(folder.iterdir()):
+        found = _UNFINISHED.fullmatch(entry.name)
+        if found and any(fnmatchcase(found[found.lastindex or 0], name) for name in names):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _sync_path(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
