@@ -136,7 +136,7 @@ def show_rate(num_requests: int, concurrency: int, latency_s: float) -> None:
         Question(str(number), "rate", str(number), lambda: [{"role": "user", "content": text}], 1500, 1000)
         for number in range(num_requests)
     ]
-    command = [sys.executable, "-m", "diptych.synthetic.server", "--latency-s", str(latency_s)]
+    command = [sys.executable, "-m", "diptych.synthetic.server", f"latency_s={latency_s}"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         url = next(found for line in server.stdout if (found := re.search(r"http://\S+", line))).group()

@@ -1,4 +1,4 @@
-"""Sentences are read as what they claim, and claims are judged by the scenes."""
+"""What sentences claim is judged by the scenes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from diptych.annotation.audit import (
 )
 from diptych.annotation.verification_question import VerificationPrompt, wilson_interval
 from diptych.synthetic.rooms import scene as rooms
-from diptych.synthetic.rooms.change_reading import Claim, read_claims
-from diptych.synthetic.rooms.language import NOUNS, PATTERN_WORDS, describe_changes
+from diptych.synthetic.rooms.change_reading import Claim
+from diptych.synthetic.rooms.language import describe_changes
 
 BEFORE = {
     "rug": {"colour": "red", "pattern": "striped"},
@@ -62,49 +62,6 @@ def test_the_sets_own_sentences_are_read_right(every_change_as_likely):
             assert back.verdicts != (RIGHT,), text
             num_texts += 1
     assert num_texts == 750
-
-
-def test_every_word_of_the_set_is_known():
-    for name, nouns in NOUNS.items():
-        for noun in nouns:
-            assert [claim.object for claim in read_claims(f"Remove the {noun}.")] == [name]
-    for name, kind in rooms.KINDS.items():
-        words = [*kind.colours, *(word for pattern in kind.patterns for word in PATTERN_WORDS[pattern])]
-        for word in words:
-            (claim,) = read_claims(f"Make the {NOUNS[name][0]} {word}.")
-            assert next(iter(claim.after.values())) in (*kind.colours, *kind.patterns)
-
-
-@pytest.mark.parametrize(
-    ("sentence", "claims"),
-    [
-        (
-            "Replace the lamp with a plant on the left.",
-            [("lamp", "remove", {}, {}), ("plant", "add", {}, {"place": "left"})],
-        ),
-        (
-            "The walls and the floor should be blue.",
-            [("walls", "change", {}, {"colour": "blue"}), ("floor", "change", {}, {"colour": "blue"})],
-        ),
-        ("The blue rug replaces the red one.", [("rug", "change", {"colour": "red"}, {"colour": "blue"})]),
-        ("The rug is no longer red but green.", [("rug", "change", {"colour": "red"}, {"colour": "green"})]),
-        (
-            "Make the armchair green, and shift it to the right.",
-            [("chair", "change", {}, {"colour": "green"}), ("chair", "change", {}, {"place": "right"})],
-        ),
-        ("Add another pillow to the bed.", [("pillows", "add", {}, {"count": "more"})]),
-        ("Change the number of pillows to one.", [("pillows", "change", {}, {"count": 1})]),
-        ("The suitcase has been removed.", [("suitcase", "remove", {}, {})]),
-        ("Hang one picture above the headboard.", [("pictures", "add", {}, {"count": 1})]),
-        (
-            "The lamp moves from the left side to the right side.",
-            [("lamp", "change", {"place": "left"}, {"place": "right"})],
-        ),
-        ("Upgrade the spotlight to a chrome finish.", []),
-    ],
-)  # fmt: skip
-def test_how_models_write(sentence, claims):
-    assert [(c.object, c.verb, c.before, c.after) for c in read_claims(sentence)] == claims
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
+
+from diptych.text.change_words import ADD_VERBS, CHANGE_VERBS, COLOURS, REMOVE_VERBS, REPLACE_VERBS
 
 CONTRADICTION, REPETITION = "contradiction", "repetition"
 
@@ -18,14 +21,10 @@ def _words(text: str) -> frozenset[str]:
 
 _SAME_WORDS = 0.8  # share of the words of both (Jaccard) from which two sentences say the same
 
-_ADD = _words("add introduce include insert install")
-_REMOVE = _words("remove delete eliminate omit discard")
-_CHANGE = _words(
-    "make turn change paint repaint recolor recolour convert update move shift switch transform alter enlarge shrink"
-    " widen narrow lengthen shorten brighten darken raise lower reposition relocate"
-)
-_REPLACE = _words("replace swap exchange substitute")
-_VERBS = _ADD | _REMOVE | _CHANGE | _REPLACE
+_ADD = frozenset(ADD_VERBS) | _words("insert")
+_REMOVE = frozenset(REMOVE_VERBS)
+_CHANGE = frozenset(CHANGE_VERBS) | _words("widen narrow lengthen shorten brighten darken raise lower reposition")
+_VERBS = _ADD | _REMOVE | _CHANGE | frozenset(REPLACE_VERBS)
 _LINKS = _words("should is are be becomes become must")
 _STOPS = _words(
     "to with from into in on at beside near next above below under over behind along across against so by for instead"
@@ -34,10 +33,8 @@ _STOPS = _words(
 _TOWARDS = _words("to with into from for in by so instead rather")
 _GONE = _REMOVE | _words("removed gone deleted absent")
 _FILLERS = _words("the a an some its their all more new now also then and please there")
-_COLOURS = _words(
-    "black white grey gray silver gold golden red crimson scarlet burgundy maroon pink rose magenta orange peach coral"
-    " yellow mustard cream ivory beige tan brown green olive emerald mint teal turquoise cyan blue navy azure purple"
-    " violet lilac lavender"
+_COLOURS = frozenset(chain(*COLOURS.values())) | _words(
+    "silver gold maroon rose magenta peach coral cream mint turquoise cyan"
 )
 _OPPOSITES = (
     ("larger bigger large big taller enlarge", "smaller small tiny shrink"),

@@ -43,7 +43,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def serving(*options: str) -> Iterator[str]:
     """The server as a process of its own, so that a test may fork; its base URL."""
-    command = [sys.executable, "-m", "diptych.synthetic.server", "--port", "0", "--batch-s", "0.05", *options]
+    command = [sys.executable, "-m", "diptych.synthetic.server", "batch_s=0.05", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process.stdout.readline().strip()
@@ -163,7 +163,7 @@ def test_settled_questions_and_those_of_others_are_left_out(base_url, tmp_path):
 @pytest.mark.parametrize("end", ["batch_expired", "batch_cancelled", "batch_partly_failed"])
 def test_partial_batches_are_collected_and_the_rest_is_sent_again(tmp_path, end):
     with (
-        serving("--faults", f"{end}=1.0", "--batch-answered", "0.5") as base_url,
+        serving(f"faults={end}=1.0", "batch_answered=0.5") as base_url,
         Ledger(tmp_path / "ledger.sqlite") as ledger,
     ):
         results = ask(base_url, ledger, questions(100), max_tries=3)
@@ -182,7 +182,7 @@ def test_partial_batches_are_collected_and_the_rest_is_sent_again(tmp_path, end)
 def test_batches_without_any_answer_come_to_an_end(tmp_path, end, reason):
     """Such a batch has no output file."""
     with (
-        serving("--faults", f"{end}=1.0", "--batch-answered", "0") as base_url,
+        serving(f"faults={end}=1.0", "batch_answered=0") as base_url,
         Ledger(tmp_path / "ledger.sqlite") as ledger,
     ):
         results = ask(base_url, ledger, questions(7), max_requests=3, max_tries=2)
@@ -208,7 +208,7 @@ def test_requests_that_the_server_refuses_are_not_sent_again(base_url, tmp_path)
 def test_a_batch_that_never_ends_is_cancelled_and_sent_again(tmp_path):
     slow = asker("", max_tries=2)
     slow.longest_wait_s = 0.2
-    with serving("--batch-s", "5") as base_url, Ledger(tmp_path / "ledger.sqlite") as ledger:
+    with serving("batch_s=5") as base_url, Ledger(tmp_path / "ledger.sqlite") as ledger:
         slow.base_url = base_url
         asked = questions(2)
         ledger.plan(asked, "tiny")
@@ -380,7 +380,7 @@ def test_killed_at_every_step_nothing_is_asked_twice(base_url, tmp_path):
 
 def test_interrupted_in_one_process_the_next_call_collects(tmp_path):
     asked = questions(30)
-    with serving("--batch-s", "0.3") as base_url, Ledger(tmp_path / "ledger.sqlite") as ledger:
+    with serving("batch_s=0.3") as base_url, Ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger.plan(asked, "tiny")
         one = asker(base_url, max_requests=10)
         results = one.ask(asked, ledger)
@@ -394,7 +394,7 @@ def test_interrupted_in_one_process_the_next_call_collects(tmp_path):
 def test_a_batch_whose_creation_broke_off_is_not_created_twice(tmp_path):
     """More than half of all replies are lost: of uploads, creations and looks."""
     asked = questions(5)
-    with serving("--faults", "lost_reply=0.6") as base_url, Ledger(tmp_path / "ledger.sqlite") as ledger:
+    with serving("faults=lost_reply=0.6") as base_url, Ledger(tmp_path / "ledger.sqlite") as ledger:
         assert len(ask(base_url, ledger, asked)) == 5
         assert num_started(base_url) == 5
 
@@ -418,7 +418,7 @@ def test_the_second_of_two_batches_of_one_token_is_cancelled():
 
 
 def test_the_key_is_in_no_error(tmp_path, monkeypatch):
-    with serving("--api-key", "another") as base_url, Ledger(tmp_path / "ledger.sqlite") as ledger:
+    with serving("api_key=another") as base_url, Ledger(tmp_path / "ledger.sqlite") as ledger:
         with pytest.raises(ServerFailure, match="refuses the key") as caught:
             ask(base_url, ledger, questions(2))
         assert "sk-secret" not in str(caught.value) + repr(caught.value.__context__)

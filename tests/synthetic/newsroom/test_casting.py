@@ -3,7 +3,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from diptych.synthetic.newsroom.casting import FAMILY_SIZE, SPLITS, sample_events
-from diptych.synthetic.newsroom.events import KINDS
+from diptych.synthetic.newsroom.kinds import KINDS
 
 FAMILIES = {"train": 24, "val": 12, "test": 12}
 

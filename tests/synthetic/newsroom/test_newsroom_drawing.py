@@ -6,7 +6,7 @@ import pytest
 
 from diptych.synthetic.newsroom.casting import sample_events
 from diptych.synthetic.newsroom.drawing import DRAWERS, HEIGHT, WIDTH, draw_photo, sample_shot
-from diptych.synthetic.newsroom.events import KINDS
+from diptych.synthetic.newsroom.kinds import KINDS
 from diptych.synthetic.newsroom.query_photos import rework_photo, sample_rework
 from diptych.synthetic.newsroom.scene import COLOURS, sample_scene
 

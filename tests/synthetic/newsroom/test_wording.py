@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from diptych.synthetic.newsroom.events import KINDS
-from diptych.synthetic.newsroom.kinds import Kind
+from diptych.synthetic.newsroom.kinds import KINDS, Kind
 from diptych.synthetic.newsroom.wording import fill, sentence
 
 

@@ -141,7 +141,7 @@ def test_failed_generation_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_killed_generation_leaves_no_set_and_the_next_one_succeeds(root, tmp_path):
-    command = [sys.executable, "-m", "diptych.synthetic.rooms.generate", str(tmp_path / "set"), "--workers", "1"]
+    command = [sys.executable, "-m", "diptych.synthetic.rooms.generate", f"out={tmp_path / 'set'}", "workers=1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not any(tmp_path.rglob("*.jpg")):
         assert process.poll() is None
@@ -189,9 +189,7 @@ def test_sheet_shows_the_rooms_of_the_set():
 
 
 def test_command_line(tmp_path):
-    few_hotels = [f"--num-{split}-hotels=1" for split in SPLITS]
-    main([str(tmp_path / "set"), "--seed=4", "--workers=1", *few_hotels])
+    few = [f"num_{split}_hotels=1" for split in SPLITS]
+    assert main([f"out={tmp_path / 'set'}", "seed=4", "workers=1", *few]) == 0
     manifest = json.loads((tmp_path / "set" / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["seed"] == 4 and manifest["num_train_hotels"] == 1
-    with pytest.raises(SystemExit):
-        main([])

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -197,8 +198,8 @@ def test_what_a_killed_client_asked_is_answered_and_counted(serve):
 
 
 def test_command_serves_until_it_is_stopped(folder):
-    command = [sys.executable, "-m", "diptych.synthetic.server", "--port", "0", "--scenes", str(folder)]
-    command += ["--hallucination", "0.1", "--faults", "server_error=0.5,cut=0.5", "--latency-s", "0.01"]
+    command = [sys.executable, "-m", "diptych.synthetic.server", "port=0", f"scenes={folder}"]
+    command += ["hallucination=0.1", "faults=server_error=0.5,cut=0.5", "latency_s=0.01"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             address = process.stdout.readline().strip()
@@ -215,8 +216,26 @@ def test_command_serves_until_it_is_stopped(folder):
     assert process.returncode == 0
 
 
-def test_command_refuses_what_makes_no_sense(capsys):
-    for options, message in ((["--scenes", "nowhere"], "rooms set"), (["--faults", "cut:1"], "name=rate")):
-        with pytest.raises(SystemExit):
-            main(options)
-        assert message in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("scenes=nowhere", "rooms set"),
+        ("faults=cut:1", "faults=cut:1: expected name=rate"),
+        ("faults=cuts=1", "no such fault: cuts"),
+        ("structured=no", "expected true or false"),
+    ],
+)
+def test_command_refuses_what_makes_no_sense(setting, message, capsys):
+    assert main([setting]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_other_requests_are_refused_in_openai_s_form(serve):
+    server, client = serve()
+    with pytest.raises(openai.NotFoundError, match=r"POST /v1/embeddings"):
+        client.embeddings.create(model="m", input="a")
+    with pytest.raises(openai.BadRequestError, match="'purpose' and 'file'"):
+        client.post("/files", cast_to=object, files={"file": ("a.jsonl", b"{}")})
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(server.base_url.removesuffix("/v1") + "/images/../rooms.json")
+    assert client.models.list().data  # the connection lives

@@ -138,3 +138,19 @@ def test_faults_in_the_lines_of_a_batch(serve):
     _, client = serve()
     batch, _ = finish(client, start_batch(client, upload(client, ["a"], stream=True).id))
     assert lines_of(client, batch.error_file_id)["a"]["response"]["status_code"] == 400
+
+
+def test_a_fault_hits_an_upload_by_what_it_says_and_not_by_how_its_form_is_divided(serve):
+    def outcomes(ids: list[str]) -> list[str]:
+        _, client = serve(faults={"server_error": 0.5})
+        seen = []
+        for _ in range(12):
+            try:
+                upload(client, ids)
+                seen.append("stored")
+            except openai.InternalServerError:
+                seen.append("error")
+        return seen
+
+    assert outcomes(["a"]) == outcomes(["a"])  # the client draws a new boundary each time
+    assert set(outcomes(["a"])) == {"stored", "error"} and outcomes(["a"]) != outcomes(["b"])

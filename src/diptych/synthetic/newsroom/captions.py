@@ -6,34 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from diptych.synthetic.newsroom.events import KINDS, Event
+from diptych.synthetic.newsroom.events import Event
+from diptych.synthetic.newsroom.kinds import KINDS
 from diptych.synthetic.newsroom.scene import Scene, visible_phrase
+from diptych.synthetic.newsroom.texts import read_texts
 from diptych.synthetic.newsroom.wording import fill, pick
 
-# Sentences are separated by a blank here; `explained` breaks its line, as some published captions do.
-STYLES: Mapping[str, str] = {
-    "descriptive": (
-        "The image shows {visible} [during|at] {noun} in {city}, {country}, on {date}. "
-        "{main}, {main_role}, {act}. {Number}. It [happened|came about] because {reason}."
-    ),
-    "report": (
-        "On {date}, {clause} in {city}, {country}. {Number}, and {main}, {main_role}, {act}. "
-        "The photo shows {visible}. The reason: {reason}."
-    ),
-    "explained": (
-        "Because {reason}, {clause} in {city}, {country}, on {date}. {Number}.\n"
-        "{main}, {main_role}, {act}; the picture shows {visible}."
-    ),
-    "person": (
-        "{main}, {main_role}, {act} when {clause} in {city}, {country}, on {date}. "
-        "The photograph shows {visible}. {Number}. {Organisation}, which {in_charge}, [was involved|played its part]. "
-        "[All this|It all] [happened|came about] because {reason}."
-    ),
-    "figures": (
-        "{Number}: a scene from {noun} in {city}, {country}, on {date}, with {visible}. "
-        "{main}, {main_role}, {act}. {Second}. The [reason|cause] is that {reason}."
-    ),
-}
+STYLES: Mapping[str, str] = read_texts("captions")["styles"]
 
 
 def reference_captions(event: Event, scene: Scene, rng: np.random.Generator) -> dict[str, str]:

@@ -13,34 +13,16 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from diptych.synthetic.newsroom.events import KINDS, Event, Person, Quantity, Town
-from diptych.synthetic.newsroom.kinds import Kind
-from diptych.synthetic.newsroom.names import CULTURES, Country, NamePool, split_words
+from diptych.synthetic.newsroom.events import Event, Person, Quantity, Town
+from diptych.synthetic.newsroom.kinds import KINDS, Kind
+from diptych.synthetic.newsroom.names import CULTURES, Country, NamePool
+from diptych.synthetic.newsroom.texts import read_texts
 from diptych.synthetic.newsroom.wording import fill, pick
 
 SPLITS = ("train", "val", "test")
 FAMILY_SIZE = 4
 _FIRST_DAY, _LAST_DAY = date(2011, 1, 10), date(2022, 12, 20)
-_VENUE_WORDS = split_words(
-    "Anchor Arden Barley Beacon Bellfounder Birchwood Capstan Chandler Clover Cooper Crane Elder Falcon Foundry "
-    "Fuller Granary Greystone Halyard Harrow Heather Heron Juniper Kestrel Lantern Larch Lime Linden Mariner Mason "
-    "Meridian Millrace Orchard Otter Pilot Quarry Rowan Saddler Saltmarsh Sexton Spindle Tanner Thistle Tidewater "
-    "Turnstone Vineyard Wagoner Weaver Willow Windlass Yeoman"
-)
-_RIVERS = split_words("Alve Brenna Corva Dorne Elda Farra Gimel Hosta Irva Jolda Kerra Lomme Morva Nidra Orle Pesca")
-_KNOWN_FOR = (
-    "its smoked trout", "a crooked clock tower", "glass beads", "an annual kite fair", "its chess club",
-    "rope and sailcloth", "a botanical garden", "black cherries", "its mosquitoes", "a school for violin makers",
-    "plum brandy", "hand-printed wallpaper", "its steep lanes", "a covered market", "salted almonds",
-)  # fmt: skip
-_EARLIER_JOBS = (
-    "a geography teacher", "a dentist", "a radio announcer", "a postal worker", "a pastry cook", "a tax inspector",
-    "a veterinary nurse", "a ballet dancer", "a lighthouse keeper", "a piano tuner", "a surveyor", "a bus driver",
-)  # fmt: skip
-_HOBBIES = (
-    "keeping bees", "repairing clocks", "long-distance swimming", "growing dahlias", "collecting old maps",
-    "playing the cello badly", "restoring motorcycles", "baking rye bread", "watching birds", "fencing",
-)  # fmt: skip
+_NAMES = read_texts("names")
 
 
 class _Cast:
@@ -58,12 +40,12 @@ class _Cast:
         return Town(
             name=name,
             country=country,
-            river=pick(rng, _RIVERS),
+            river=pick(rng, _NAMES["rivers"]),
             population=int(rng.integers(24, 2600)) * 100,
             founded=int(rng.integers(1080, 1880)),
-            newspaper=f"{name} {pick(rng, ('Courier', 'Gazette', 'Herald', 'Messenger'))}",
-            known_for=pick(rng, _KNOWN_FOR),
-            street=f"{pick(rng, _VENUE_WORDS)} Lane",
+            newspaper=f"{name} {pick(rng, _NAMES['newspapers'])}",
+            known_for=pick(rng, _NAMES["known_for"]),
+            street=f"{pick(rng, _NAMES['venue_words'])} Lane",
             look_seed=int(rng.integers(2**31)),
         )
 
@@ -76,14 +58,14 @@ class _Cast:
             role=pick(rng, roles),
             born=int(rng.integers(1944, 1988)),
             home_town=pick(rng, (town.name, *(f"{word}mouth" for word in ("Tarn", "Eller", "Wend")))),
-            earlier_job=pick(rng, _EARLIER_JOBS),
-            hobby=pick(rng, _HOBBIES),
+            earlier_job=pick(rng, _NAMES["earlier_jobs"]),
+            hobby=pick(rng, _NAMES["hobbies"]),
         )
 
     def name_one_of(self, templates: Sequence[str], town: Town, taken: Sequence[str] = ()) -> str:
         """An invented venue or organisation that is not among the taken ones."""
         while True:
-            word = {"word": pick(self.rng, _VENUE_WORDS), "city": town.name}
+            word = {"word": pick(self.rng, _NAMES["venue_words"]), "city": town.name}
             name = fill(pick(self.rng, templates), word, self.rng)
             if name not in taken:
                 return name

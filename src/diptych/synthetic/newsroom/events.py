@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
 import numpy as np
 
-from diptych.synthetic.newsroom.gatherings import GATHERINGS
-from diptych.synthetic.newsroom.incidents import INCIDENTS
-from diptych.synthetic.newsroom.kinds import Kind
+from diptych.synthetic.newsroom.kinds import KINDS
 from diptych.synthetic.newsroom.names import Country
-from diptych.synthetic.newsroom.openings import OPENINGS
 from diptych.synthetic.newsroom.wording import fill
-
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (*OPENINGS, *INCIDENTS, *GATHERINGS)}
 
 
 @dataclass(frozen=True, slots=True)

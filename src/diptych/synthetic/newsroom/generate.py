@@ -1,7 +1,7 @@
 """Write the newsroom set to disk, in the layout in which OpenEvents V1 is published.
 
-    python -m diptych.synthetic.newsroom.generate OUT --seed 0     # 432 events, an article and a query each
-    python -m diptych.synthetic.newsroom.generate --sheet docs/images/newsroom.png     # a contact sheet instead
+    python -m diptych.synthetic.newsroom.generate out=OUT seed=0     # 432 events, an article and a query each
+    python -m diptych.synthetic.newsroom.generate sheet=docs/images/newsroom.png     # a contact sheet instead
 
 Under OUT, beside what OpenEvents has (`Database/`, `Train Set/`, `Track 1 - Public Set/`):
 
@@ -18,18 +18,16 @@ with any number of processes.
 
 from __future__ import annotations
 
-import argparse
-import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from rich.logging import RichHandler
 
 from diptych.storage.processes import run_tasks
+from diptych.synthetic.command_line import run_generator
 from diptych.synthetic.generated_folder import generate_folder
 from diptych.synthetic.newsroom import layout
 from diptych.synthetic.newsroom.captions import STYLES
@@ -42,8 +40,6 @@ from diptych.synthetic.newsroom.story import Story, make_story
 from diptych.synthetic.rooms.canvas import Array
 
 VERSION = 1
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,32 +166,10 @@ def draw_sheet(seed: int, num_columns: int = 4) -> Array:
     return sheet
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m diptych.synthetic.newsroom.generate", description="Write the newsroom set."
-    )
-    parser.add_argument("out", nargs="?", type=Path, help="folder of the set; it must not exist or be empty")
-    parser.add_argument("--workers", type=int, default=None, help="processes that draw (default: one a processor)")
-    parser.add_argument("--sheet", type=Path, default=None, help="write a contact sheet (PNG) to this file")
-    for name, default in asdict(NewsroomSettings()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"default: {default}")
-    options = vars(parser.parse_args(arguments))
-    out, workers, sheet = options.pop("out"), options.pop("workers"), options.pop("sheet")
-    if out is None and sheet is None:
-        parser.error("name the folder of the set, or a file for --sheet")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
-    try:
-        settings = NewsroomSettings(**options)
-        if sheet is not None:
-            sheet.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(sheet), cv2.cvtColor(draw_sheet(settings.seed), cv2.COLOR_RGB2BGR))
-            logger.info("contact sheet in %s", sheet)
-        if out is not None:
-            logger.info("newsroom set in %s", generate_newsroom(out, settings, workers, show_progress=True))
-    except ValueError as error:
-        parser.error(str(error))
+def main(arguments: Sequence[str]) -> int:
+    """The command line; see `run_generator`."""
+    return run_generator(arguments, "newsroom", NewsroomSettings, generate_newsroom, draw_sheet)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,12 +1,17 @@
 """What a kind of news event is made of: where it can happen, who takes part, why, in which numbers, in which words.
 
-All texts are templates (see `wording`). Slots: `{venue}`, `{city}`, `{country}`, `{work}` (a ship, an exhibition, a
-cup), `{main}`, `{main_last}`, `{second}`, `{second_last}`, `{organisation}`, `{river}`, `{currency}`, `{year}`.
+The kinds stand in `openings.yaml`, `incidents.yaml` and `gatherings.yaml`. All texts are templates (see `wording`).
+Slots: `{venue}`, `{city}`, `{country}`, `{work}` (a ship, an exhibition, a cup), `{main}`, `{main_last}`, `{second}`,
+`{second_last}`, `{organisation}`, `{river}`, `{currency}`, `{year}`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from diptych.synthetic.newsroom.texts import read_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,19 @@ class QuantityKind:
     high: int
     step: int
     clauses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """The picture of an event in words: `phrase` in half a sentence, `caption` in one or two whole ones.
+
+    Between `fewest` and `most` of its things are counted; slots are `{count}`, `{colour}` and `{people}`.
+    """
+
+    fewest: int
+    most: int
+    phrase: str
+    caption: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +63,7 @@ class Kind:
         quotes: What the main or second person says.
         asides: True sentences of this kind of event that no caption needs.
         titles: Headlines.
+        visible: What a photograph shows.
     """
 
     name: str
@@ -64,3 +83,17 @@ class Kind:
     quotes: tuple[str, ...]
     asides: tuple[str, ...]
     titles: tuple[str, ...]
+    visible: Visible
+
+
+def _kind(name: str, entry: Mapping[str, Any]) -> Kind:
+    quantities = tuple(QuantityKind(**quantity) for quantity in entry["quantities"])
+    return Kind(name=name, **{**entry, "quantities": quantities, "visible": Visible(**entry["visible"])})
+
+
+# In this order: a family's number decides its kind.
+KINDS: Mapping[str, Kind] = {
+    name: _kind(name, entry)
+    for file in ("openings", "incidents", "gatherings")
+    for name, entry in read_texts(file).items()
+}

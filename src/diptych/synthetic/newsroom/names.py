@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.synthetic.newsroom.texts import read_texts
+
 
 @dataclass(frozen=True, slots=True)
 class Country:
@@ -31,74 +33,11 @@ class Culture:
     countries: tuple[Country, ...]
 
 
-def split_words(text: str) -> tuple[str, ...]:
-    """The words between blanks."""
-    return tuple(text.split())
-
-
-NORDIC = Culture(
-    given=split_words(
-        "Aksel Astrid Birger Dagny Eivind Embla Fredrik Gerda Gunnar Hedda Henning Ingrid Ivar Jorunn Kjell Liv "
-        "Magnus Maren Nils Oda Oskar Petra Ragnar Rakel Sigrid Sindre Solveig Tora Torsten Vilde"
-    ),
-    family=split_words(
-        "Aasland Bergvik Brandal Dahlgaard Ekelund Falkenberg Fossheim Granlid Haugstad Heimdal Hellevik Holmsen "
-        "Isaksen Kaldestad Kverneland Lindqvist Lundby Myhre Nordahl Oppegaard Ravnsborg Rustad Sandvold Selmer "
-        "Skarstein Solberget Stavnes Steinvik Sundgaard Tangerud Thorvald Tveitan Ulvestad Vestergren Vinje Ystad"
-    ),
-    town_starts=split_words(
-        "Aske Birke Brat Dals Elgs Fager Grims Hall Hes Kvern Lin Mar Nes Ors Rav Sels Skar Sol Stav Tors Ul Var"
-    ),
-    town_ends=split_words("berg bygda fjord havn holm lund nes vik strand sund"),
-    countries=(
-        Country("Norway", "Norwegian", "kroner"),
-        Country("Sweden", "Swedish", "kronor"),
-        Country("Denmark", "Danish", "kroner"),
-    ),
+# In this order: a family's number decides its culture.
+CULTURES = tuple(
+    Culture(**{**entry, "countries": tuple(Country(**country) for country in entry["countries"])})
+    for entry in read_texts("names")["cultures"].values()
 )
-ANGLO = Culture(
-    given=split_words(
-        "Adrian Alice Bridget Callum Clara Colin Declan Edith Esther Fergus Graham Hannah Harriet Hugh Imogen Joan "
-        "Keith Leonard Lorna Malcolm Maeve Nora Owen Phoebe Ronan Rosalind Stuart Tamsin Vernon Winifred"
-    ),
-    family=split_words(
-        "Abernall Ashdown Barrowby Blakemoor Calderwick Carrow Corrigan Dunmore Eastlake Fairburn Fenwick Garside "
-        "Gilroy Hartnell Hawkridge Inchmore Kellaway Kirkbride Langstaff Lorimer Marchbank Merriman Netherby Oakshott "
-        "Pemberley Quillan Rathbone Rooke Sallow Strachan Tarleton Thackley Underhill Wainscott Whitlock Yarrow"
-    ),
-    town_starts=split_words(
-        "Alder Ash Black Brack Coln Dun East Fern Glen Hazel Inver Kel Lang Mar Nor Pen Raven Stan Thorn Wes Whit Yar"
-    ),
-    town_ends=split_words("borough bridge bury combe field ford haven mouth stead wick"),
-    countries=(
-        Country("Ireland", "Irish", "euros"),
-        Country("Canada", "Canadian", "dollars"),
-        Country("New Zealand", "New Zealand", "dollars"),
-    ),
-)
-IBERIAN = Culture(
-    given=split_words(
-        "Alonso Amaia Anselmo Beatriz Benita Catarina Celso Damaso Elvira Esteban Fabiola Gonzalo Graciela Hilario "
-        "Ines Isidro Jacinta Joaquim Leandro Luciana Marcelo Marisol Nuno Otilia Paloma Ramiro Rosalba Severino "
-        "Teodora Valeria"
-    ),
-    family=split_words(
-        "Abrantes Alcaraz Almeria Azevedo Barrada Belmonte Caldeira Carvalhal Cienfuegos Cordovil Escudero Figueral "
-        "Fonseca Galindo Herrera Infante Jimeno Lacerda Ledesma Lobato Machuca Mendoza Montalvo Navarrete Olivares "
-        "Palmeiro Quintal Revilla Saavedra Salgado Sepulveda Tavares Urrutia Valdivia Villalobos Zambrano"
-    ),
-    town_starts=split_words(
-        "Alba Almo Alto Arco Bela Cala Casta Cerro Corta Espi Flore Guada Lago Monte Nava Pena Quinta Ribe Sala Torre "
-        "Valde Vila"
-    ),
-    town_ends=split_words("bar cal dera gosa jara mar mera nosa ral vedo"),
-    countries=(
-        Country("Portugal", "Portuguese", "euros"),
-        Country("Chile", "Chilean", "pesos"),
-        Country("Argentina", "Argentine", "pesos"),
-    ),
-)
-CULTURES = (NORDIC, ANGLO, IBERIAN)
 
 
 class NamePool:

@@ -1,7 +1,8 @@
 """Event to English: the article in which its facts are scattered, and the captions that gather them.
 
 An article has 8 to 60 sentences. Each fact that a caption needs stands in one of them, at another place in every
-article; the others are true and beside the point (`asides`). Some of them report an earlier event of the same town.
+article; the others are true and beside the point (`asides.yaml`). Some of them report an earlier event of the same
+town.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.synthetic.newsroom import asides
-from diptych.synthetic.newsroom.events import KINDS, Event
+from diptych.synthetic.newsroom.events import Event
+from diptych.synthetic.newsroom.kinds import KINDS
+from diptych.synthetic.newsroom.texts import read_texts
 from diptych.synthetic.newsroom.wording import fill, pick, sentence
 
 MIN_SENTENCES, MAX_SENTENCES = 8, 60
@@ -97,7 +99,7 @@ def _slots(event: Event, rng: np.random.Generator) -> dict[str, str]:
         "known_for": town.known_for,
         "street": town.street,
         "weekday": event.day.strftime("%A"),
-        "weather": pick(rng, asides.WEATHERS),
+        "weather": pick(rng, read_texts("asides")["weathers"]),
         "witness": event.witness.name,
         "some": "[" + "|".join(_SOME) + "]",
         "date": event.date_text,
@@ -178,17 +180,19 @@ def _filler_lines(
     event: Event, earlier: Sequence[Event], slots: Mapping[str, str], rng: np.random.Generator
 ) -> tuple[list[_Line], list[_Line]]:
     """All sentences beside the point, those of a group together, groups in random order; and the closing ones."""
-    groups = [*asides.MIDDLE_GROUPS, KINDS[event.kind].asides]
+    asides = read_texts("asides")
+    groups = [*asides["middle"].items(), ("kind", KINDS[event.kind].asides)]
     lines = []
     for index in rng.permutation(len(groups)).tolist():
-        group = groups[index]
+        name, group = groups[index]
         # A witness is introduced before being called by the family name; elsewhere the order does not matter.
-        order = range(len(group)) if group is asides.WITNESS else rng.permutation(len(group)).tolist()
+        order = range(len(group)) if name == "witness" else rng.permutation(len(group)).tolist()
         lines += [_Line(sentence(fill(group[i], slots, rng))) for i in order]
     for other in earlier:
         lines.insert(int(rng.integers(0, 8)), _Line(_mention(other, rng)))
-    order = rng.permutation(len(asides.OUTLOOK)).tolist()
-    return lines, [_Line(sentence(fill(asides.OUTLOOK[i], slots, rng))) for i in order]
+    outlook = asides["outlook"]
+    order = rng.permutation(len(outlook)).tolist()
+    return lines, [_Line(sentence(fill(outlook[i], slots, rng))) for i in order]
 
 
 def _mention(other: Event, rng: np.random.Generator) -> str:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from diptych.text.change_words import ADD_VERBS, CHANGE_VERBS, COLOURS, REMOVE_VERBS, REPLACE_VERBS
+
 MORE, FEWER, OTHER = "more", "fewer", "other"  # values that only say how: `another pillow`, `on the other side`
 
 _OBJECTS = {
@@ -39,14 +41,8 @@ _OBJECTS = {
     "vase": "vase",
 }
 _ATTRIBUTES = {
-    ("colour", "red"): "red crimson scarlet burgundy",
-    ("colour", "yellow"): "yellow golden mustard",
-    ("colour", "green"): "green olive emerald",
-    ("colour", "blue"): "blue navy azure",
-    ("colour", "purple"): "purple violet lilac lavender",
-    ("colour", "white"): "white ivory",
-    ("colour", "brown"): "brown tan chocolate",
-    **{("colour", name): name for name in ("black", "grey", "gray", "pink", "orange", "beige", "teal")},
+    **{("colour", name): " ".join(shades) for name, shades in COLOURS.items()},
+    ("colour", "brown"): "brown tan chocolate",  # which is a thing elsewhere
     ("pattern", "plain"): "plain solid unpatterned",
     ("pattern", "striped"): "striped stripes stripy",
     ("pattern", "checked"): "checked chequered checkered plaid tartan",
@@ -91,12 +87,9 @@ _PROPERTY = re.compile(
     r"\b(?:colou?rs?|patterns?|shade|number|size|positions?|design|look|placement) (?:of|on|for) (?=the |all )"
 )
 _JOINT = re.compile(r"\s*(?:[.;:]|,? then\b|,? while\b|,? and\b|,? but\b|,)\s*")
-_ADD = r"add|put (?:in|up)|bring in|hang|include|introduce|install|bring|set up"
-_REMOVE = r"remove|take|get rid of|do (?:away with|without)|leave out|eliminate|delete|drop|omit|discard"
-_CHANGE = (
-    r"make|turn|change|paint|repaint|recolou?r|switch|convert|update|move|shift|swap|replace|exchange|substitute|alter"
-    r"|relocate|transform|give|enlarge|shrink|reduce|increase|position"
-)
+_ADD = "|".join((*ADD_VERBS, "put (?:in|up)", "bring in", "hang", "bring", "set up"))
+_REMOVE = "|".join((*REMOVE_VERBS, "take", "get rid of", "do (?:away with|without)", "leave out", "drop"))
+_CHANGE = "|".join((*CHANGE_VERBS, *REPLACE_VERBS, "give", "reduce", "increase", "position"))
 _STATE = r"have|use|choose|feature|show|with|now with|put|place|stand|set"
 _BE = (
     r"should|is|are|has|have|become|becomes|turn|turns|changes?|stands?|appears?|disappears?|moves?|hangs?|lies|lie"

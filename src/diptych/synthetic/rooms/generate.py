@@ -1,7 +1,7 @@
 """Write the rooms set to disk, in the layout in which Hotel-CIR is published.
 
-    python -m diptych.synthetic.rooms.generate OUT --seed 0           # the whole set: about 6,000 + 500 + 500 triplets
-    python -m diptych.synthetic.rooms.generate --sheet docs/images/rooms.png    # a contact sheet instead
+    python -m diptych.synthetic.rooms.generate out=OUT seed=0     # the whole set: about 6,000 + 500 + 500 triplets
+    python -m diptych.synthetic.rooms.generate sheet=docs/images/rooms.png    # a contact sheet instead
 
 Under OUT:
 
@@ -18,19 +18,17 @@ same bytes with any number of processes.
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from rich.logging import RichHandler
 
 from diptych.storage.processes import run_tasks
+from diptych.synthetic.command_line import run_generator
 from diptych.synthetic.generated_folder import generate_folder
 from diptych.synthetic.rooms.canvas import Array
 from diptych.synthetic.rooms.drawing import draw_room, encode_jpeg, sample_photograph
@@ -43,8 +41,6 @@ IMAGE_SIZE = 128
 SPLITS = ("train", "val", "test")
 SHARE_BY_NUM_CHANGES = {1: 0.6, 2: 0.3, 3: 0.1}
 _HOTELS_PER_BLOCK = 50
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,32 +203,10 @@ def draw_sheet(seed: int, num_hotels: int = 4, num_rooms: int = 6) -> Array:
     return sheet
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m diptych.synthetic.rooms.generate", description="Write the rooms set."
-    )
-    parser.add_argument("out", nargs="?", type=Path, help="folder of the set; it must not exist or be empty")
-    parser.add_argument("--workers", type=int, default=None, help="processes that draw (default: one a processor)")
-    parser.add_argument("--sheet", type=Path, default=None, help="write a contact sheet (PNG) to this file")
-    for name, default in asdict(RoomsSettings()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"default: {default}")
-    options = vars(parser.parse_args(arguments))
-    out, workers, sheet = options.pop("out"), options.pop("workers"), options.pop("sheet")
-    if out is None and sheet is None:
-        parser.error("name the folder of the set, or a file for --sheet")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
-    try:
-        settings = RoomsSettings(**options)
-        if sheet is not None:
-            sheet.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(sheet), cv2.cvtColor(draw_sheet(settings.seed), cv2.COLOR_RGB2BGR))
-            logger.info("contact sheet in %s", sheet)
-        if out is not None:
-            logger.info("rooms set in %s", generate_rooms(out, settings, workers, show_progress=True))
-    except ValueError as error:
-        parser.error(str(error))
+def main(arguments: Sequence[str]) -> int:
+    """The command line; see `run_generator`."""
+    return run_generator(arguments, "rooms", RoomsSettings, generate_rooms, draw_sheet)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -29,10 +29,10 @@ PATTERN_WORDS: Mapping[str, tuple[str, ...]] = {
     "dotted": ("dotted", "spotted"),
 }
 NUMBER_WORDS = ("no", "one", "two", "three")
-_PLURAL = frozenset({"walls", "curtains", "drapes", "pillows", "pictures", "paintings"})
-_UNCOUNTABLE = frozenset({"wallpaper", "flooring"})
-_SINGULARS = {"pillows": "pillow", "pictures": "picture", "paintings": "painting"}
-_SIZE_WORDS = {"small": ("small", "little"), "large": ("large", "big")}
+PLURAL_NOUNS = frozenset({"walls", "curtains", "drapes", "pillows", "pictures", "paintings"})
+UNCOUNTABLE_NOUNS = frozenset({"wallpaper", "flooring"})
+SINGULARS = {"pillows": "pillow", "pictures": "picture", "paintings": "painting"}
+SIZE_WORDS: Mapping[str, tuple[str, ...]] = {"small": ("small", "little"), "large": ("large", "big")}
 
 _RECOLOUR = (
     "make the {noun} {new}",
@@ -87,7 +87,7 @@ _REMOVE = (
     "there should be no {noun}",
     "leave out the {noun}",
 )
-_WHERE = {"pillows": "on the bed", "pictures": "on the wall"}
+WHERE = {"pillows": "on the bed", "pictures": "on the wall"}
 _JOINTS = {2: (" and ", ", and ", "; ", ". ", ", then "), 3: (", ", "; ", ". ")}
 
 
@@ -102,14 +102,14 @@ def _article(phrase: str) -> str:
 def _with_article(adjective: str, noun: str) -> str:
     """`a blue rug`, but `blue curtains` and `blue wallpaper`."""
     phrase = f"{adjective} {noun}"
-    return phrase if noun in _PLURAL or noun in _UNCOUNTABLE else _article(phrase)
+    return phrase if noun in PLURAL_NOUNS or noun in UNCOUNTABLE_NOUNS else _article(phrase)
 
 
 def _swap_words(noun: str, old: str, new: str) -> dict[str, str]:
     """What the templates that exchange one adjective for another need."""
-    if noun in _UNCOUNTABLE:
+    if noun in UNCOUNTABLE_NOUNS:
         a_new, one = f"{new} {noun}", noun
-    elif noun in _PLURAL:
+    elif noun in PLURAL_NOUNS:
         a_new, one = f"{new} ones", "ones"
     else:
         a_new, one = f"{_article(new)} one", "one"
@@ -123,12 +123,12 @@ def _pattern_word(pattern: str, rng: np.random.Generator) -> str:
 def _describe_item(name: str, item: Item, rng: np.random.Generator) -> str:
     """An object that is new in the room, with everything that tells it from another of its kind."""
     noun = _pick(rng, NOUNS[name])
-    adjectives = [_pick(rng, _SIZE_WORDS[item.size])] if item.size else []
+    adjectives = [_pick(rng, SIZE_WORDS[item.size])] if item.size else []
     if item.pattern:
         adjectives.append(_pattern_word(item.pattern, rng))
     adjectives += [item.colour] if item.colour else []
     if item.count == 1:
-        phrase = f"one {' '.join(adjectives)} {_SINGULARS[noun]}"
+        phrase = f"one {' '.join(adjectives)} {SINGULARS[noun]}"
     elif item.count:
         phrase = f"{NUMBER_WORDS[item.count]} {' '.join(adjectives)} {noun}"
     else:
@@ -137,16 +137,16 @@ def _describe_item(name: str, item: Item, rng: np.random.Generator) -> str:
         phrase += _pick(
             rng, (f" on the {item.place}", f" on the {item.place} side", f" to the {item.place} of the bed")
         )
-    elif name in _WHERE:
-        phrase += f" {_WHERE[name]}"
+    elif name in WHERE:
+        phrase += f" {WHERE[name]}"
     return phrase
 
 
 def _count_clause(change: Change, noun: str, rng: np.random.Generator) -> str:
     old, new = int(change.before), int(change.after)  # type: ignore[arg-type]
-    counted = _SINGULARS[noun] if new == 1 else noun
+    counted = SINGULARS[noun] if new == 1 else noun
     words = {"noun": counted, "plural": noun, "old": NUMBER_WORDS[old], "new": NUMBER_WORDS[new]}
-    return _pick(rng, _RECOUNT).format(where=_WHERE[change.object], **words)
+    return _pick(rng, _RECOUNT).format(where=WHERE[change.object], **words)
 
 
 def describe_change(change: Change, before: Scene, rng: np.random.Generator) -> str:
@@ -162,7 +162,7 @@ def describe_change(change: Change, before: Scene, rng: np.random.Generator) -> 
     if change.attribute == "count":
         return _count_clause(change, noun, rng)
     if item is not None and item.count == 1:
-        noun = _SINGULARS[noun]
+        noun = SINGULARS[noun]
     if change.attribute == "presence":
         return _pick(rng, _REMOVE).format(noun=noun)
     old, new = str(change.before), str(change.after)
@@ -173,7 +173,7 @@ def describe_change(change: Change, before: Scene, rng: np.random.Generator) -> 
         words = _swap_words(noun, _pattern_word(old, rng), _pattern_word(new, rng))
         return _pick(rng, _REPATTERN).format(**words)
     if change.attribute == "size":
-        words = _swap_words(noun, _pick(rng, _SIZE_WORDS[old]), _pick(rng, _SIZE_WORDS[new]))
+        words = _swap_words(noun, _pick(rng, SIZE_WORDS[old]), _pick(rng, SIZE_WORDS[new]))
         return _pick(rng, _RESIZE).format(**words)
     return _pick(rng, _MOVE).format(noun=noun, old=old, new=new)
 

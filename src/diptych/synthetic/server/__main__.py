@@ -1,61 +1,86 @@
 """The annotation server as a command: prints its base URL, and serves until it is stopped.
 
-python -m diptych.synthetic.server --port 0 --scenes data/rooms --hallucination 0.1 --faults any=0.1
+python -m diptych.synthetic.server port=0 scenes=data/rooms hallucination=0.1 faults=any=0.1,cut=0.05
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from diptych.synthetic.command_line import read_settings
 from diptych.synthetic.server.rooms_answers import Untruth
 from diptych.synthetic.server.server import AnnotationServer, ServerSettings
+
+_USAGE = """\
+usage: python -m diptych.synthetic.server [key=value ...]    answers about rooms, in OpenAI's form, on loopback
+
+  port=0                       0: any free one; the address is printed
+  scenes=FOLDER                a rooms set; without one no picture is known
+  hallucination=0.1            share of untrue sentences
+  one_stage_hallucination=0.2  the same where both pictures are shown; by default twice as many
+  misdescription=0.1           share of objects described wrongly
+  faults=any=0.1,cut=0.05      rates by name; any=0.1: a tenth of the requests
+  latency_s=0 retry_after_s=1 hang_s=600 batch_s=0.2 batch_answered=0.5
+  structured=true              false: refuse response_format
+  seed=0                       of what is untrue and faulty
+  api_key=TEXT                 refuse requests without it
+"""
 
 
 def _rates(text: str) -> dict[str, float]:
     try:
         return {name: float(rate) for name, rate in (item.split("=") for item in text.split(",") if item)}
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: want name=rate,name=rate") from error
+    except ValueError:
+        raise ValueError("name=rate,name=rate") from None
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("true or false")
+    return text == "true"
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = {
+    "port": int,
+    "scenes": Path,
+    "faults": _rates,
+    "structured": _truth,
+    "seed": int,
+    "api_key": str,
+    **dict.fromkeys(("hallucination", "one_stage_hallucination", "misdescription"), float),
+    **dict.fromkeys(("latency_s", "retry_after_s", "hang_s", "batch_s", "batch_answered"), float),
+}
 
 
 async def _serve_until_stopped(server: AnnotationServer) -> None:
     stopped = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-    await server.serve()
+    await server.start()
     print(server.base_url, flush=True)  # noqa: T201  whoever started this reads it
     await stopped.wait()
+    await server.stop()
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    defaults = ServerSettings()
-    parser = argparse.ArgumentParser(description="Serve answers about rooms, in OpenAI's form, on loopback.")
-    parser.add_argument("--port", type=int, default=0, help="0: any free one; the address is printed")
-    parser.add_argument("--scenes", type=Path, default=None, help="folder of a rooms set")
-    parser.add_argument("--hallucination", type=float, default=0.0, help="share of untrue sentences")
-    parser.add_argument("--one-stage-hallucination", type=float, default=None, help="default: twice --hallucination")
-    parser.add_argument("--misdescription", type=float, default=0.0, help="share of objects described wrongly")
-    parser.add_argument("--faults", type=_rates, default={}, help="name=rate,...; any=0.1: a tenth of the requests")
-    for name in ("latency_s", "retry_after_s", "hang_s", "batch_s", "batch_answered"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--no-structured", dest="structured", action="store_false", help="refuse response_format")
-    parser.add_argument("--api-key", default=None, help="refuse requests without it")
-    options = vars(parser.parse_args(arguments))
-    port, sentences, objects = options.pop("port"), options.pop("hallucination"), options.pop("misdescription")
-    one_stage = options.pop("one_stage_hallucination")
-    untruth = Untruth(sentences, min(1.0, 2 * sentences) if one_stage is None else one_stage, objects)
+def main(arguments: Sequence[str]) -> int:
+    """Serve until SIGINT or SIGTERM; 2 where the settings make no sense."""
     try:
-        server = AnnotationServer(ServerSettings(untruth=untruth, **options), port)
+        settings = read_settings(arguments, _READERS, _USAGE)
+        sentences, objects = settings.pop("hallucination", 0.0), settings.pop("misdescription", 0.0)
+        untruth = Untruth(sentences, settings.pop("one_stage_hallucination", min(1.0, 2 * sentences)), objects)
+        port = settings.pop("port", 0)
+        server = AnnotationServer(ServerSettings(untruth=untruth, **settings), port)
     except ValueError as error:
-        parser.error(str(error))
+        sys.stderr.write(f"{error}\n")
+        return 2
     asyncio.run(_serve_until_stopped(server))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

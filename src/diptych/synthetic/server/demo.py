@@ -1,6 +1,6 @@
 """Annotates pairs of generated rooms from end to end, against the loopback server, a tenth of whose answers are faulty.
 
-    python -m diptych.synthetic.server.demo [--pairs 200] [--out runs/annotation_demo] [--steps 100]
+    python -m diptych.synthetic.server.demo [pairs=200] [out=runs/annotation_demo] [steps=100]
 
 Three stages and one stage, the audit of both against the scenes, the review page, the data card, and a training on the
 triplets. Run again, it asks nothing that was answered.
@@ -8,19 +8,21 @@ triplets. Run again, it asks nothing that was answered.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from diptych.storage.json_files import write_json_lines
+from diptych.synthetic.command_line import read_settings
 from diptych.synthetic.rooms.generate import RoomsSettings
 from diptych.synthetic.rooms.source import Rooms
 
 MODEL = "rooms"
-FAULTS = ["--hallucination", "0.1", "--misdescription", "0.02", "--faults", "any=0.1", "--hang-s", "2"]
+FAULTS = ["hallucination=0.1", "misdescription=0.02", "faults=any=0.1", "hang_s=2"]
+_USAGE = "usage: python -m diptych.synthetic.server.demo [pairs=200] [out=runs/annotation_demo] [steps=100]\n"
 
 
 def write_pairs(path: Path, number: int) -> None:
@@ -30,18 +32,15 @@ def write_pairs(path: Path, number: int) -> None:
     rooms.prepare()
     known = sorted({(t.reference_image, t.target_image, t.group) for t in rooms.triplets("train")})
     chosen = sorted(random.Random(0).sample(known, number))
-    lines = [
-        json.dumps(
-            {
-                "reference_image": str(rooms.image_path("train", reference).absolute()),
-                "target_image": str(rooms.image_path("train", target).absolute()),
-                "group": group,
-            }
-        )
+    pairs = (
+        {
+            "reference_image": str(rooms.image_path("train", reference).absolute()),
+            "target_image": str(rooms.image_path("train", target).absolute()),
+            "group": group,
+        }
         for reference, target, group in chosen
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    )
+    write_json_lines(path, pairs)
 
 
 def run(*words: str, **environment: str) -> None:
@@ -50,22 +49,28 @@ def run(*words: str, **environment: str) -> None:
     subprocess.run([sys.executable, *words], check=True, env={**os.environ, **environment})
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--pairs", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path("runs/annotation_demo"))
-    parser.add_argument("--steps", type=int, default=100)
-    options = parser.parse_args()
-    out, pairs = options.out, options.out / "pairs.jsonl"
-    write_pairs(pairs, options.pairs)
+    try:
+        settings = read_settings(arguments, {"pairs": int, "out": Path, "steps": int}, _USAGE)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    annotate_and_train(**settings)
+    return 0
+
+
+def annotate_and_train(pairs: int = 200, out: Path = Path("runs/annotation_demo"), steps: int = 100) -> None:
+    """Everything that the demo shows: so many pairs, results in the folder `out`, so many training steps."""
+    pairs_file = out / "pairs.jsonl"
+    write_pairs(pairs_file, pairs)
     scenes = Path(os.environ.get("DIPTYCH_DATA", "data")) / "rooms"
-    server = [sys.executable, "-m", "diptych.synthetic.server", "--port", "0", "--scenes", str(scenes)]
+    server = [sys.executable, "-m", "diptych.synthetic.server", f"scenes={scenes}"]
     with subprocess.Popen([*server, *FAULTS], stdout=subprocess.PIPE, text=True) as process:
         address = process.stdout.readline().strip()
         try:
             for pipeline, folder in (("annotate_triplets", "three_stage"), ("annotate_one_stage", "one_stage")):
-                common = [f"pairs={pairs}", f"out={out / folder}", f"model={MODEL}", f"base_url={address}"]
+                common = [f"pairs={pairs_file}", f"out={out / folder}", f"model={MODEL}", f"base_url={address}"]
                 run(
                     "-m",
                     "diptych.commands.pipeline",
@@ -84,11 +89,11 @@ def main() -> None:
         "-m",
         "diptych.commands.pipeline",
         "pipeline=audit_triplets",
-        f"pairs={pairs}",
+        f"pairs={pairs_file}",
         f"out={out / 'audit'}",
         f"ways={{{ways}}}",
     )
-    run("-m", "diptych.report.annotation_review", str(out / "three_stage"), "--pairs", str(pairs))
+    run("-m", "diptych.report.annotation_review", str(out / "three_stage"), "--pairs", str(pairs_file))
     run("-m", "diptych.commands.data_card", str(out / "three_stage"))
     run(
         "train.py",
@@ -96,9 +101,9 @@ def main() -> None:
         "data=triplets",
         f"data.root={out / 'three_stage'}",
         "name=annotation_demo_training",
-        f"trainer.max_steps={options.steps}",
+        f"trainer.max_steps={steps}",
     )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

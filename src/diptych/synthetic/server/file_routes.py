@@ -2,65 +2,78 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aiohttp import web
+
 from diptych.synthetic.server.batches import Batches
-from diptych.synthetic.server.http_connection import HttpRequest, HttpResponse, error_response, json_response
 
 MODEL = "rooms-vlm"
 
 
-def respond_about_files(request: HttpRequest, batches: Batches) -> HttpResponse:
-    """Models, files and batches. Raises NotFound, and ValueError for what a client did wrong."""
-    root, kind, *rest = [*request.path.strip("/").split("/"), ""]
-    route = (request.method, kind, *(part if part in ("content", "cancel") else "id" for part in rest if part))
-    known = rest[0] if rest else ""
-    if root != "v1":
-        route = ()
-    if route == ("GET", "models"):
-        return json_response({"object": "list", "data": [_model(MODEL)]})
-    if route == ("GET", "models", "id"):
-        return json_response(_model(known))
-    if route == ("POST", "files"):
-        return json_response(batches.add_file(*_upload(request)))
-    if route == ("GET", "files"):
-        return json_response(_page(batches.files(), request.query))
-    if route == ("GET", "files", "id"):
-        return json_response(batches.file(known)[0])
-    if route == ("GET", "files", "id", "content"):
-        return HttpResponse(200, batches.file(known)[1], "application/octet-stream")
-    if route == ("DELETE", "files", "id"):
-        return json_response(batches.delete_file(known))
-    if route == ("POST", "batches"):
-        return json_response(batches.create(json.loads(request.body)))
-    if route == ("GET", "batches"):
-        return json_response(_page(batches.batches(), request.query))
-    if route == ("GET", "batches", "id"):
-        return json_response(batches.batch(known))
-    if route == ("POST", "batches", "id", "cancel"):
-        return json_response(batches.cancel(known))
-    return error_response(404, f"Invalid URL ({request.method} {request.path})")
+class FileRoutes:
+    """Handlers for models, and for the files and batches of a server.
 
+    They raise NotFound for an unknown id, and ValueError for what a client did wrong.
+    """
 
-def boundary(request: HttpRequest) -> bytes:
-    """What separates the parts of a form; empty where the body is none."""
-    found = re.search(r'multipart/form-data;.*boundary="?([^";]+)', request.headers.get("content-type", ""))
-    return found[1].encode() if found else b""
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
 
+    def routes(self) -> list[web.RouteDef]:
+        """All of them, to be added to an application."""
+        return [
+            web.get("/v1/models", self._models),
+            web.get("/v1/models/{id}", self._model),
+            web.post("/v1/files", self._upload),
+            web.get("/v1/files", self._files),
+            web.get("/v1/files/{id}", self._file),
+            web.get("/v1/files/{id}/content", self._content),
+            web.delete("/v1/files/{id}", self._delete),
+            web.post("/v1/batches", self._create),
+            web.get("/v1/batches", self._list),
+            web.get("/v1/batches/{id}", self._batch),
+            web.post("/v1/batches/{id}/cancel", self._cancel),
+        ]
 
-def _upload(request: HttpRequest) -> tuple[str, str, bytes]:
-    """Name, purpose and content of an uploaded file. Raises ValueError."""
-    fields: dict[str, tuple[str, bytes]] = {}
-    for part in request.body.split(b"--" + (boundary(request) or b"\0"))[1:-1]:
-        head, _, content = part.partition(b"\r\n\r\n")
-        names = dict(re.findall(r'(\bname|filename)="([^"]*)"', head.decode("utf-8")))
-        fields[names.get("name", "")] = (names.get("filename", ""), content.removesuffix(b"\r\n"))
-    if not {"file", "purpose"} <= set(fields):
-        raise ValueError("an upload is a form with 'purpose' and 'file'")
-    return fields["file"][0], fields["purpose"][1].decode(), fields["file"][1]
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [_model(MODEL)]})
+
+    async def _model(self, request: web.Request) -> web.Response:
+        return web.json_response(_model(request.match_info["id"]))
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        file, purpose = form.get("file"), form.get("purpose")
+        if not isinstance(file, web.FileField) or not isinstance(purpose, str):
+            raise ValueError("an upload is a form with 'purpose' and 'file'")
+        return web.json_response(self._batches.add_file(file.filename, purpose, file.file.read()))
+
+    async def _files(self, request: web.Request) -> web.Response:
+        return web.json_response(_page(self._batches.files(), request.query))
+
+    async def _file(self, request: web.Request) -> web.Response:
+        return web.json_response(self._batches.file(request.match_info["id"])[0])
+
+    async def _content(self, request: web.Request) -> web.Response:
+        content = self._batches.file(request.match_info["id"])[1]
+        return web.Response(body=content, content_type="application/octet-stream")
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        return web.json_response(self._batches.delete_file(request.match_info["id"]))
+
+    async def _create(self, request: web.Request) -> web.Response:
+        return web.json_response(self._batches.create(await request.json()))
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return web.json_response(_page(self._batches.batches(), request.query))
+
+    async def _batch(self, request: web.Request) -> web.Response:
+        return web.json_response(self._batches.batch(request.match_info["id"]))
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        return web.json_response(self._batches.cancel(request.match_info["id"]))
 
 
 def _page(records: Sequence[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:

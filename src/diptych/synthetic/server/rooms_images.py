@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import io
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from diptych.storage.json_files import read_json
 from diptych.synthetic.rooms.generate import IMAGE_SIZE
 from diptych.synthetic.rooms.scene import KINDS, Item, Scene, scene_from_json
 
@@ -83,7 +83,7 @@ class RoomsFolder:
         scene = self._scenes.get(number)
         if scene is None:
             name = self._paths[number].relative_to(self.root / "images").with_suffix(".json")
-            scene = scene_from_json(json.loads((self.root / "scenes" / name).read_text(encoding="utf-8"))["scene"])
+            scene = scene_from_json(read_json(self.root / "scenes" / name, "generate the rooms again")["scene"])
             self._scenes[number] = scene
         return {kind: item for kind in KINDS if (item := scene.item(kind)) is not None}
 

@@ -8,25 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from diptych.synthetic.rooms.language import NOUNS, NUMBER_WORDS, PATTERN_WORDS
+from diptych.synthetic.rooms.language import (
+    NOUNS,
+    NUMBER_WORDS,
+    PATTERN_WORDS,
+    PLURAL_NOUNS,
+    SINGULARS,
+    SIZE_WORDS,
+    UNCOUNTABLE_NOUNS,
+    WHERE,
+)
 from diptych.synthetic.rooms.scene import ATTRIBUTES, KINDS, Change, Item
 
 Items = Mapping[str, Item]
 
-_PLURAL = frozenset({"walls", "curtains", "drapes", "pillows", "pictures", "paintings"})
-_MASS = frozenset({"wallpaper", "flooring"})
-_SINGULAR = {"pillows": "pillow", "pictures": "picture", "paintings": "painting"}
-_WHERE = {"pillows": "on the bed", "pictures": "on the wall"}
-_SIZES = {"small": ("small", "little"), "large": ("large", "big")}
 _COLOURS = tuple(dict.fromkeys(colour for kind in KINDS.values() for colour in kind.colours))
 
 _KIND_OF = {noun: kind for kind, nouns in NOUNS.items() for noun in (kind, *nouns)}
-_KIND_OF |= {_SINGULAR[noun]: _KIND_OF[noun] for noun in _SINGULAR} | {"wall": "walls", "curtain": "curtains"}
+_KIND_OF |= {SINGULARS[noun]: _KIND_OF[noun] for noun in SINGULARS} | {"wall": "walls", "curtain": "curtains"}
 # "floor lamp" before "floor"; pictures hang on the wall and pillows lie on the bed, which says nothing about these.
 _NOUN = re.compile(r"\b(?:on the (?:wall|bed)\b|(" + "|".join(sorted(_KIND_OF, key=len, reverse=True)) + r")\b)")
 _VALUE_OF: dict[str, tuple[str, Any]] = {colour: ("colour", colour) for colour in _COLOURS}
 _VALUE_OF |= {word: ("pattern", pattern) for pattern, words in PATTERN_WORDS.items() for word in words}
-_VALUE_OF |= {word: ("size", size) for size, words in _SIZES.items() for word in words}
+_VALUE_OF |= {word: ("size", size) for size, words in SIZE_WORDS.items() for word in words}
 _VALUE_OF |= {side: ("place", side) for side in ("left", "right")}
 _VALUE_OF |= {NUMBER_WORDS[count]: ("count", count) for count in (1, 2, 3)}
 _WORD = re.compile(r"[a-z]+")
@@ -114,32 +118,36 @@ def say_change(change: Change, item: Item | None, rng: random.Random, turn: int 
     if attribute == "added":
         return template.format(what=_whole(change.object, noun, change.after, rng))
     if item is not None and item.count == 1 and attribute != "count":
-        noun = _SINGULAR[noun]
-    words = {"noun": noun, "are": "are" if noun in _PLURAL else "is", "stand": "stand" if noun in _PLURAL else "stands"}
+        noun = SINGULARS[noun]
+    words = {
+        "noun": noun,
+        "are": "are" if noun in PLURAL_NOUNS else "is",
+        "stand": "stand" if noun in PLURAL_NOUNS else "stands",
+    }
     if attribute == "removed":
         return template.format(**words)
     old, new = (_word(attribute, value, rng) for value in (change.before, change.after))
-    words |= {"old": old, "new": new, "where": _WHERE.get(change.object, ""), "plural": noun}
+    words |= {"old": old, "new": new, "where": WHERE.get(change.object, ""), "plural": noun}
     words |= {"a_new_noun": _with_article(new, noun), "a_new_one": _one(new, noun), "a_old_one": _one(old, noun)}
     words |= {"old_one": f"{old} {_pronoun(noun)}"}
-    words |= {"counted": _SINGULAR.get(noun, noun) if change.after == 1 else noun}
+    words |= {"counted": SINGULARS.get(noun, noun) if change.after == 1 else noun}
     return template.format(are_new="is" if change.after == 1 else "are", **words)
 
 
 def _word(attribute: str, value: Any, rng: random.Random) -> str:
     if attribute == "count":
         return NUMBER_WORDS[value]
-    return rng.choice({"pattern": PATTERN_WORDS, "size": _SIZES}.get(attribute, {}).get(value, (value,)))
+    return rng.choice({"pattern": PATTERN_WORDS, "size": SIZE_WORDS}.get(attribute, {}).get(value, (value,)))
 
 
 def _with_article(adjective: str, noun: str) -> str:
-    if noun in _PLURAL or noun in _MASS:
+    if noun in PLURAL_NOUNS or noun in UNCOUNTABLE_NOUNS:
         return f"{adjective} {noun}"
     return f"a {adjective} {noun}"  # no adjective here begins with a vowel
 
 
 def _pronoun(noun: str) -> str:
-    return noun if noun in _MASS else "ones" if noun in _PLURAL else "one"
+    return noun if noun in UNCOUNTABLE_NOUNS else "ones" if noun in PLURAL_NOUNS else "one"
 
 
 def _one(adjective: str, noun: str) -> str:
@@ -151,8 +159,8 @@ def _whole(kind: str, noun: str, item: Item, rng: random.Random) -> str:
         _word(name, value, rng) for name in ("size", "pattern", "colour") if (value := getattr(item, name))
     )
     if item.count:
-        counted = _SINGULAR[noun] if item.count == 1 else noun
-        return f"{NUMBER_WORDS[item.count]} {adjectives} {counted} {_WHERE[kind]}"
+        counted = SINGULARS[noun] if item.count == 1 else noun
+        return f"{NUMBER_WORDS[item.count]} {adjectives} {counted} {WHERE[kind]}"
     return _with_article(adjectives, noun) + (f" on the {item.place}" if item.place else "")
 
 

@@ -16,29 +16,31 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diptych.synthetic.server.batches import Batches, NotFound
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from diptych.synthetic.server.batches import MAX_BYTES, Batches, NotFound
 from diptych.synthetic.server.completions import completion
 from diptych.synthetic.server.count import Count
 from diptych.synthetic.server.faults import CONTENT, TRANSPORT, Faults
-from diptych.synthetic.server.file_routes import boundary, respond_about_files
-from diptych.synthetic.server.http_connection import (
-    ConnectionBroken,
-    HttpConnection,
-    HttpRequest,
-    HttpResponse,
-    error_response,
-    json_response,
-)
+from diptych.synthetic.server.file_routes import FileRoutes
+from diptych.synthetic.server.responses import error_body, error_response, reset_connection
 from diptych.synthetic.server.rooms_answers import Asked, RoomsAnswers, Untruth, read_question
 from diptych.synthetic.server.rooms_images import RoomsFolder
 
 CHAT = "/v1/chat/completions"
+_OPEN = ("/count", "/images/")  # for everybody, and hit by no fault
+_MAX_REQUEST = MAX_BYTES + 2**20  # a file of the largest size, and the form around it
+_STOP_WITHIN_S = 0.05  # what is being answered when the server stops is not waited for
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +79,31 @@ class AnnotationServer:
         self._faults = Faults(self.settings.faults, self.settings.seed)
         self._count = Count()
         self._batches = Batches(self._answer_line, self._faults, self.settings.batch_s, self.settings.batch_answered)
-        self._connections: set[HttpConnection] = set()
+        self._runner: web.AppRunner | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self.base_url = ""
 
     # ------------------------------------------------------------------------------------------------- its life
 
-    async def serve(self) -> asyncio.Server:
+    async def start(self) -> None:
         """Listens, in the running loop; `base_url` is known from then on."""
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: HttpConnection(self._respond, self._connections), "127.0.0.1", self._port, backlog=1024
-        )
-        self._port = server.sockets[0].getsockname()[1]
-        self.base_url = f"http://127.0.0.1:{self._port}/v1"
-        return server
+        app = web.Application(middlewares=[self._guard], client_max_size=_MAX_REQUEST)
+        app.add_routes([web.get("/count", self._tell_count), web.get("/images/{name:.+}", self._image)])
+        app.add_routes([web.post(CHAT, self._chat), *FileRoutes(self._batches).routes()])
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_WITHIN_S)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port, backlog=1024).start()
+        self.base_url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+
+    async def stop(self) -> None:
+        """Closes all connections and ends what is being done for them."""
+        assert self._runner is not None
+        await self._runner.cleanup()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def count(self) -> dict[str, Any]:
         """What GET /count says."""
@@ -100,59 +111,56 @@ class AnnotationServer:
 
     def __enter__(self) -> AnnotationServer:
         self._loop = asyncio.new_event_loop()
-        self._listening = self._loop.run_until_complete(self.serve())
+        self._loop.run_until_complete(self.start())
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         assert self._loop is not None and self._thread is not None
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self.stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    async def _stop(self) -> None:
-        self._listening.close()
-        for connection in list(self._connections):
-            connection.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
     # --------------------------------------------------------------------------------------------------- routes
 
-    async def _respond(self, request: HttpRequest) -> HttpResponse:
-        if request.path == "/count":
-            return json_response(self.count())
-        if request.path.startswith("/images/"):
-            path = self._rooms.path(request.path[1:]) if self._rooms else None
-            return HttpResponse(200, path.read_bytes(), "image/jpeg") if path else error_response(404, "no such image")
-        key = self.settings.api_key
-        if key is not None and request.headers.get("authorization") != f"Bearer {key}":
-            return error_response(401, "Incorrect API key provided.", code="invalid_api_key")
-        if (request.method, request.path) == ("POST", CHAT):
-            self._count.enter(1)
-            try:
-                return await self._chat(request)
-            finally:
-                self._count.enter(-1)
-        fault = self._faults.draw(_content(request), TRANSPORT)
-        refused = await self._transport_fault(fault)
-        if refused is not None:
-            return refused
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Before a handler: the key, and, beside chat, a fault; around it: errors in OpenAI's form."""
         try:
-            response = respond_about_files(request, self._batches)
+            if request.path.startswith(_OPEN):
+                return await handler(request)
+            key = self.settings.api_key
+            if key is not None and request.headers.get("authorization") != f"Bearer {key}":
+                return error_response(401, "Incorrect API key provided.", code="invalid_api_key")
+            if request.path == CHAT:
+                return await handler(request)
+            fault = self._faults.draw(await _content(request), TRANSPORT)
+            refused = await self._transport_fault(fault, request)
+            if refused is not None:
+                return refused
+            response = await handler(request)
+            return reset_connection(request) if fault == "lost_reply" else response
         except NotFound as error:
             return error_response(404, str(error))
         except ValueError as error:
             return error_response(400, str(error))
-        if fault == "lost_reply":
-            raise ConnectionBroken
-        return response
+        except web.HTTPException as error:
+            return error_response(error.status, f"{error.reason} ({request.method} {request.path})")
+        except Exception as error:
+            log.exception("%s %s", request.method, request.path)
+            return error_response(500, f"a defect of this server: {error!r}", "server_error")
 
-    async def _transport_fault(self, fault: str) -> HttpResponse | None:
+    async def _tell_count(self, request: web.Request) -> web.Response:
+        return web.json_response(self.count())
+
+    async def _image(self, request: web.Request) -> web.StreamResponse:
+        path = self._rooms.path(request.path[1:]) if self._rooms else None
+        return web.FileResponse(path) if path else error_response(404, "no such image")
+
+    async def _transport_fault(self, fault: str, request: web.Request) -> web.Response | None:
+        """What answers a request that a fault keeps from its handler; None where it comes through."""
         if fault == "rate_limit":
             after = {"retry-after": f"{self.settings.retry_after_s:g}"}
             return error_response(429, "Rate limit reached.", "requests", after, code="rate_limit_exceeded")
@@ -160,31 +168,34 @@ class AnnotationServer:
             return error_response(500, "The server had an error while processing your request.", "server_error")
         if fault == "hang":
             await asyncio.sleep(self.settings.hang_s)
-        if fault in ("reset", "hang"):
-            raise ConnectionBroken
-        return None
+        return reset_connection(request) if fault in ("reset", "hang") else None
 
     # ----------------------------------------------------------------------------------------------------- chat
 
-    async def _chat(self, request: HttpRequest) -> HttpResponse:
-        digest = _content(request)
+    async def _chat(self, request: web.Request) -> web.Response:
+        self._count.enter(1)
         try:
-            body = json.loads(request.body)
+            return await self._answer(request)
+        finally:
+            self._count.enter(-1)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        digest = await _content(request)
+        try:
+            body = await request.json()
             asked = self._read(body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return error_response(400, f"{error}", param="response_format" if "response_format" in str(error) else None)
         self._count.start(asked.kind, digest)
         fault = self._faults.draw(digest, TRANSPORT + CONTENT)
-        refused = await self._transport_fault(fault)
+        refused = await self._transport_fault(fault, request)
         if refused is not None:
             return refused
         answer = completion(body, asked, self._answers.answer(asked), fault, digest.hex())
         if self.settings.latency_s:
             await asyncio.sleep(self.settings.latency_s)
         self._count.answer(asked.kind)
-        if fault == "lost_reply":
-            raise ConnectionBroken
-        return json_response(answer)
+        return reset_connection(request) if fault == "lost_reply" else web.json_response(answer)
 
     def _read(self, body: dict[str, Any]) -> Asked:
         if body.get("stream"):
@@ -201,19 +212,25 @@ class AnnotationServer:
         try:
             asked = self._read(body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return 400, json.loads(error_response(400, str(error)).body)
+            return 400, error_body(str(error))
         self._count.start(f"batch/{asked.kind}", digest)
         fault = self._faults.draw(digest, ("server_error", *CONTENT))
         if fault == "server_error":
-            return 500, json.loads(error_response(500, "The server had an error.", "server_error").body)
+            return 500, error_body("The server had an error.", "server_error")
         self._count.answer(f"batch/{asked.kind}")
         return 200, completion(body, asked, self._answers.answer(asked), fault, digest.hex())
 
 
-def _content(request: HttpRequest) -> bytes:
-    """A digest of what a request says; the boundary of a form, which clients draw anew each time, is none of it."""
-    body = request.body
-    if separator := boundary(request):
-        body = body.replace(separator, b"")
-    head = f"{request.method} {request.path} {sorted(request.query.items())} ".encode()
-    return hashlib.blake2b(head + body, digest_size=16).digest()
+async def _content(request: web.Request) -> bytes:
+    """A digest of what a request says; of a form its fields, because clients draw the boundary anew each time."""
+    head = f"{request.method} {request.path} {sorted(request.query.items())} "
+    digest = hashlib.blake2b(head.encode(), digest_size=16)
+    if not request.content_type.startswith("multipart/"):
+        digest.update(await request.read())
+        return digest.digest()
+    for name, value in (await request.post()).items():
+        content = value.file.read() if isinstance(value, web.FileField) else str(value).encode()
+        digest.update(name.encode() + b"=" + content)
+        if isinstance(value, web.FileField):
+            value.file.seek(0)  # a handler reads it again
+    return digest.digest()
