@@ -69,11 +69,11 @@ def memory(folder):
     return InMemoryStorage()
 
 
-def make_sweeper(folder, trials=6, end=None, seconds=0.0, mode="max", **settings):
+def make_sweeper(folder, trials=6, end=None, seconds=0.0, mode="max", more="", **settings):
     """A sweeper in `folder` on a config of a few keys, with a launcher of its own in `.launcher`."""
     folder = Path(folder)
     (folder / "conf").mkdir(parents=True, exist_ok=True)
-    (folder / "conf/c.yaml").write_text(CONFIG.replace("mode: max", f"mode: {mode}"))
+    (folder / "conf/c.yaml").write_text(CONFIG.replace("mode: max", f"mode: {mode}") + more)
     settings = {"study": "parabola", "sampler": TPE, "storage": memory(folder)} | settings
     sweeper = OptunaSweeper(trials=trials, **settings)
     GlobalHydra.instance().clear()

@@ -60,15 +60,26 @@ def test_best_is_saved_when_the_metric_improves_and_last_always(trainer, mode, v
     assert callback.state_dict() == {"best_value": values[1]}
 
 
+def test_without_a_mode_the_metric_is_asked(trainer):
+    """Once it is logged: before, nothing knows it."""
+    module = SimpleNamespace(mode_of={"val/mean_rank": "min"}.__getitem__)
+    callback = Checkpointing("val/mean_rank")
+    for step, value in enumerate((9.0, 12.0, 5.0)):
+        trainer.global_step, trainer.callback_metrics = step, {"val/mean_rank": value}
+        callback.on_validation_end(trainer, module)
+    assert callback.mode == "min" and callback.best_value == 5.0
+    assert [step for step, name in trainer.saved if name == "best"] == [0, 2]
+
+
 def test_the_best_value_survives_a_restart(trainer):
-    callback = Checkpointing("val/metric")
+    callback = Checkpointing("val/metric", "max")
     callback.load_state_dict({"best_value": 0.5})
     validate(callback, trainer, 3, metric=0.4)
     assert trainer.saved == [(3, "last")]
 
 
 def test_last_is_saved_every_so_many_optimizer_steps_and_once_at_the_end(trainer):
-    callback = Checkpointing("val/metric", every_n_steps=3)
+    callback = Checkpointing("val/metric", "max", every_n_steps=3)
     callback.on_train_start(trainer, None)
     for batch in (1, 2, 3, 4):
         train_to(callback, trainer, batch)
@@ -80,7 +91,7 @@ def test_last_is_saved_every_so_many_optimizer_steps_and_once_at_the_end(trainer
 @pytest.mark.parametrize("every_n_steps", [1, 100])
 def test_last_is_saved_before_the_step_that_a_validation_follows_and_not_after_it(trainer, every_n_steps):
     """Lightning would leave that validation out of a resumed run."""
-    callback = Checkpointing("val/metric", every_n_steps=every_n_steps)
+    callback = Checkpointing("val/metric", "max", every_n_steps=every_n_steps)
     trainer.val_check_batch = 5
     callback.on_train_start(trainer, None)
     for batch in (1, 2, 3, 4, 5):
@@ -92,7 +103,7 @@ def test_last_is_saved_before_the_step_that_a_validation_follows_and_not_after_i
 
 
 def test_nothing_is_saved_within_an_accumulated_step(trainer):
-    callback = Checkpointing("val/metric", every_n_steps=1)
+    callback = Checkpointing("val/metric", "max", every_n_steps=1)
     trainer.accumulate_grad_batches, trainer.val_check_batch = 4, 6
     callback.on_train_start(trainer, None)
     for batch in range(1, 7):
@@ -107,7 +118,7 @@ def test_nothing_is_saved_within_an_accumulated_step(trainer):
 
 def test_the_end_is_saved_once_and_by_the_end(trainer):
     """What Lightning counts is complete only then: the evaluation of a resumed run logs it."""
-    callback = Checkpointing("val/metric")
+    callback = Checkpointing("val/metric", "max")
     trainer.max_steps = trainer.val_check_batch = 2
     callback.on_train_start(trainer, None)
     train_to(callback, trainer, 1)
@@ -121,11 +132,11 @@ def test_the_end_is_saved_once_and_by_the_end(trainer):
 def test_validating_by_the_clock_is_refused(trainer):
     trainer.val_check_interval, trainer.val_check_batch = "00:01:00:00", None
     with pytest.raises(ValueError, match="trainer.val_check_interval='00:01:00:00'.*set a number of batches"):
-        Checkpointing("val/metric").on_train_start(trainer, None)
+        Checkpointing("val/metric", "max").on_train_start(trainer, None)
 
 
 def test_nothing_is_saved_while_testing_or_checking(trainer):
-    callback = Checkpointing("val/metric")
+    callback = Checkpointing("val/metric", "max")
     trainer.sanity_checking = True
     validate(callback, trainer, 1, metric=1.0)
     trainer.sanity_checking, trainer.state = False, SimpleNamespace(fn="validate")
@@ -135,7 +146,7 @@ def test_nothing_is_saved_while_testing_or_checking(trainer):
 
 def test_a_misspelt_monitor_lists_what_is_logged(trainer):
     with pytest.raises(ValueError, match=r"'val/recal' is not logged; there are: val/map_at_5, val/recall_at_1"):
-        validate(Checkpointing("val/recal"), trainer, 1, recall_at_1=0.1, map_at_5=0.2)
+        validate(Checkpointing("val/recal", "max"), trainer, 1, recall_at_1=0.1, map_at_5=0.2)
     with pytest.raises(ValueError, match="mode='maximum'"):
         Checkpointing("val/metric", "maximum")
 
@@ -143,5 +154,5 @@ def test_a_misspelt_monitor_lists_what_is_logged(trainer):
 def test_a_full_disk_is_an_error_in_the_log_and_not_the_end(trainer, caplog):
     trainer.full = True
     with caplog.at_level(logging.ERROR):
-        validate(Checkpointing("val/metric"), trainer, 1, metric=0.1)
+        validate(Checkpointing("val/metric", "max"), trainer, 1, metric=0.1)
     assert caplog.text.count("no space left") == 2

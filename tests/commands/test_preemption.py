@@ -29,7 +29,8 @@ SETTINGS = [
     f"trainer.max_steps={STEPS}",
     f"trainer.val_check_interval={INTERVAL}",
     "callbacks.checkpointing.every_n_steps=1",
-    "callbacks.checkpointing.monitor=val/median_rank",  # it grows: each validation saves a new best
+    "callbacks.checkpointing.monitor=val/median_rank",
+    "callbacks.checkpointing.mode=max",  # it grows: each validation saves a new best
     "data.evaluation_batch_size=25",
     *(f"data.sources.rooms.settings.{name}={getattr(TINY, name)}" for name in
       ("num_train_hotels", "num_val_hotels", "num_test_hotels")),

@@ -103,6 +103,9 @@ def test_a_run_leaves_a_loss_a_report_and_an_adapter_alone(newsroom_run):
         record["metrics"]
     )
     assert record["metrics"]["recall_at_10"] == 1.0
+    assert record["about"].keys() == {name for name in record["metrics"] if "/" not in name}
+    assert record["about"]["recall_at_10"] == {"unit": "fraction", "better": "higher"}
+    assert record["about"]["empty_captions"] == {"unit": "count", "better": "lower"}
     outcomes = {name: count for name, count in record["counts"].items() if name.startswith("stopped_by_")}
     assert sum(outcomes.values()) == 4
     assert "document frequencies" in record["lines"]["cider"]

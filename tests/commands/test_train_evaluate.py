@@ -9,6 +9,7 @@ import torch
 
 from diptych.config import folder
 from diptych.parallel import checkpoints
+from diptych.storage.run_status import read_status
 from tiny_runs import TINY_MODEL, TINY_RUN, make_data, run_evaluate, run_train
 
 EXPERIMENTS = sorted(path.stem for path in (folder.CONFIG_FOLDER / "experiment").glob("*.yaml"))
@@ -85,7 +86,10 @@ def test_a_run_leaves_what_the_design_promises(rooms_run):
         "versions",
         "metrics",
         "intervals",
+        "about",
     } <= set(record)
+    assert record["about"]["recall_at_1"] == {"unit": "fraction", "better": "higher"}
+    assert read_status(rooms_run).objective.mode == "max"  # as the metric said; the config leaves it open
     assert {
         "recall_at_1",
         "image_only/recall_at_1",

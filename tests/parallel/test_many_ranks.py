@@ -415,12 +415,10 @@ LOCK, UNIQUE = "lock: one process at a time", "unique: written beside its place 
 SHARED = "shared: SQLite's own locks"
 NO_RANKS = "alone: a command or launcher that is one process"
 WRITERS = {
-    "results/caption_evaluation.py": FIRST,
-    "commands/caption_scoring.py": FIRST,
     "parallel/checkpoints.py": FIRST,
     "loggers/metrics_csv.py": FIRST,
     "loggers/wandb_logger.py": FIRST,
-    "results/results.py": FIRST,
+    "results/": FIRST,
     "storage/run_status.py": FIRST,
     "commands/training.py": FIRST,
     "data/news/retrieval_file.py": FIRST,

@@ -71,7 +71,7 @@ def test_the_table_has_a_column_per_prefix(tmp_path):
     assert cells == [
         ["cider", "0.1235", "–", "0.5000"],
         ["mean_words", "43.2", "", ""],
-        ["empty_captions", "2", "0", ""],
+        ["empty_captions", "2.0", "0.0", ""],
     ]
     facts = dict(zip(words_in(page, "dt"), words_in(page, "dd"), strict=True))
     assert facts == {

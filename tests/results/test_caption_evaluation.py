@@ -12,13 +12,13 @@ from diptych.contracts.news import CaptionItem, NewsQuery
 from diptych.metrics.captions.cider import CIDEr, cider
 from diptych.metrics.captions.length import Length
 from diptych.metrics.captions.record_metric import CaptionScores
+from diptych.metrics.captions.rouge_l import RougeL
 from diptych.results.caption_evaluation import (
     caption_items,
     captions_record,
-    read_captions,
     score_captions,
-    write_caption_results,
 )
+from diptych.sweeping.comparison import compare_runs
 from diptych.synthetic.newsroom.generate import NewsroomSettings, generate_newsroom
 from diptych.synthetic.newsroom.source import Newsroom
 from tiny_runs import run_evaluate
@@ -64,6 +64,8 @@ def test_perfect_captions_score_highest_and_others_less(data, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "halves/run/predictions.jsonl").read_text().splitlines()]
     assert {line["query_id"]: line["caption"] for line in lines} == halves
     assert all({"cider", "rouge_l"} <= line.keys() for line in lines)
+    differences, left_out, _ = compare_runs(tmp_path / "halves/run", tmp_path / "perfect/run")
+    assert "rouge_l" in {row.metric for row in differences} and "bleu_4" in left_out
 
 
 def test_a_missing_or_unknown_query_is_named(data, tmp_path):
@@ -85,48 +87,57 @@ def test_scores_are_those_of_the_function():
 
 
 def test_what_does_not_apply_is_null(tmp_path):
+    items = [CaptionItem("b", ""), CaptionItem("a", "x y", ("x",))]
     scores = {
-        "length": score_captions([CaptionItem("a", "x y", ("x",)), CaptionItem("b", "")], {"l": Length()})["l"],
-        "other": CaptionScores({"none": float("nan")}, {"one": np.array([0.5, float("nan")])}, num_items=2),
+        "length": score_captions(items, {"l": Length()})["l"],
+        "other": CaptionScores(
+            {"none": float("nan")}, {"one": np.array([0.5, float("nan")])}, query_ids=("a", "b"), num_items=2
+        ),
     }
-    record = captions_record(scores, 2, split="val")
-    write_caption_results(tmp_path, record, [CaptionItem("b", ""), CaptionItem("a", "x y")], scores)
-    metrics = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)["metrics"]
+    captions_record(scores, items, split="val").write(tmp_path)
+    record = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)
+    metrics = record["metrics"]
     assert metrics["none"] is None and metrics["mean_words"] == 1 and metrics["length_ratio"] == 2
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    of_a, of_b = {"words": 2, "length_ratio": 2, "one": 0.5}, {"words": 0, "length_ratio": None, "one": None}
     assert [json.loads(line, parse_constant=pytest.fail) for line in lines] == [
-        {"query_id": "a", "caption": "x y", "words": 2, "length_ratio": 2, "one": 0.5},
-        {"query_id": "b", "caption": "", "words": 0, "length_ratio": None, "one": None},
+        {"query_id": "a", "caption": "x y", **of_a},
+        {"query_id": "b", "caption": "", **of_b},
     ]
+    lines = (tmp_path / "scores.jsonl").read_text().splitlines()  # in the order of the split
+    assert [json.loads(line) for line in lines] == [{"query_id": "b", **of_b}, {"query_id": "a", **of_a}]
+
+
+def test_metrics_say_what_they_mean():
+    items = [CaptionItem("a", "x y", ("x",))]
+    own = CaptionScores({"error_rate": 0.5, "own": 2.0}, {}, about={"error_rate": ("fraction", "lower")})
+    about = captions_record({**score_captions(items, {"l": Length()}), "own": own}, items).content()["about"]
+    assert about["error_rate"] == {"unit": "fraction", "better": "lower"}
+    assert about["own"] == {"unit": "score", "better": "higher"}
+    assert about["mean_words"] == {"unit": "count", "better": None}
+    assert about["empty_captions"] == {"unit": "count", "better": "lower"}
+
+
+def test_two_scored_files_are_compared(tmp_path):
+    """A file of captions leaves the values per query, as a checkpoint's captions do."""
+    for name, first in (("good", "a red bus in the rain"), ("bad", "a cat")):
+        items = caption_items({"a": first, "b": "two dogs on the beach"}, QUERIES, Path("photos").joinpath)
+        origin = {"experiment": "predictions", "data": ["newsroom"], "split": "val"}
+        captions_record(score_captions(items, {"rouge_l": RougeL()}), items, **origin).write(tmp_path / name)
+    (difference,), _, _ = compare_runs(tmp_path / "bad", tmp_path / "good")
+    assert difference.metric == "rouge_l" and difference.num_queries == 2
+    assert difference.second == 1.0 and difference.difference == 0.25
+
+
+def test_without_scores_nothing_was_scored(tmp_path):
+    items = [CaptionItem("a", "x"), CaptionItem("b", "y")]
+    captions_record({}, items, with_predictions=False, split="test").write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+    record = json.loads((tmp_path / "metrics.json").read_text())
+    assert record["queries"] == {"scored": 0, "expected": 2} and record["metrics"] == record["lines"] == {}
 
 
 def test_two_metrics_of_one_name_are_refused():
     scores = {"first": CaptionScores({"x": 1.0}, {}), "second": CaptionScores({"x": 2.0}, {})}
     with pytest.raises(ValueError, match="the metric second gives x"):
-        captions_record(scores, 2)
-
-
-def test_both_forms_of_file_are_read(tmp_path):
-    (tmp_path / "one.json").write_text('{"a": "x", "b": "y"}')
-    (tmp_path / "two.jsonl").write_text('{"query_id": "a", "caption": "x"}\n\n{"query_id": "b", "caption": "y"}\n')
-    assert read_captions(tmp_path / "one.json") == read_captions(tmp_path / "two.jsonl") == {"a": "x", "b": "y"}
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.json", '{"a": "x",\n oops}', r"a\.json:2: not JSON"),
-        ("a.json", '["a"]', "expected one JSON object"),
-        ("a.json", '{"a": 3}', "expected one JSON object"),
-        ("a.json", '{"a": "x", "a": "y"}', "'a' occurs twice"),
-        ("a.jsonl", '{"query_id": "a", "caption": "x"}\n{"query_id": "b"}\n', r"a\.jsonl:2: .*caption"),
-        ("a.jsonl", '{"query_id": "a", "caption": 3}\n', r"a\.jsonl:1: .* must be texts"),
-        ("a.jsonl", '{"query_id": "a", "caption": "x"}\n{"query_id": "a", "caption": "y"}\n', "'a' occurs twice"),
-    ],
-)
-def test_a_file_that_is_neither_is_refused(tmp_path, name, text, message):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError, match=message):
-        read_captions(tmp_path / name)
-    with pytest.raises(ValueError, match="cannot be read"):
-        read_captions(tmp_path / "absent.json")
+        captions_record(scores, [])

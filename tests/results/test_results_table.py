@@ -1,10 +1,11 @@
-"""The one place that turns stored fractions into printed percent."""
+"""The one place that turns stored fractions into printed percent, as each metric says what it is."""
 
 import math
 
 import pytest
 from rich.console import Console
 
+from diptych.contracts.retrieval import MetricMeaning
 from diptych.results.results_table import (
     aspect_label,
     format_interval,
@@ -14,6 +15,8 @@ from diptych.results.results_table import (
     results_table,
     variants,
 )
+
+FRACTION, COUNT, SCORE = MetricMeaning("fraction"), MetricMeaning("count", "lower"), MetricMeaning("score")
 
 
 def make_result(**changes):
@@ -57,24 +60,25 @@ def printed(result, width):
 
 
 @pytest.mark.parametrize(
-    ("metric", "value", "text"),
+    ("meaning", "value", "text"),
     [
-        ("recall_at_1", 0.62345, "62.34"),
-        ("map_at_10", 1.0, "100.00"),
-        ("average", 0.0, "0.00"),
-        ("median_rank", 3.0, "3.0"),
-        ("recall_at_1", math.nan, "–"),
+        (FRACTION, 0.62345, "62.34"),
+        (FRACTION, 1.0, "100.00"),
+        (FRACTION, 0.0, "0.00"),
+        (COUNT, 3.0, "3.0"),
+        (SCORE, 0.12345, "0.1235"),
+        (FRACTION, math.nan, "–"),
     ],
 )
-def test_fractions_are_shown_in_percent_and_ranks_as_they_are(metric, value, text):
-    assert format_value(metric, value) == text
+def test_fractions_are_shown_in_percent_and_counts_and_scores_as_they_are(meaning, value, text):
+    assert format_value(meaning, value) == text
 
 
 def test_intervals_have_the_unit_of_their_metric():
-    assert format_interval("recall_at_5", (0.58, 0.6649)) == "[58.0, 66.5]"
-    assert format_interval("median_rank", (2.0, 4.5)) == "[2.0, 4.5]"
-    assert format_interval("recall_at_5", None) == ""
-    assert format_interval("recall_at_5", (math.nan, math.nan)) == ""
+    assert format_interval(FRACTION, (0.58, 0.6649)) == "[58.0, 66.5]"
+    assert format_interval(COUNT, (2.0, 4.5)) == "[2.0, 4.5]"
+    assert format_interval(FRACTION, None) == ""
+    assert format_interval(FRACTION, (math.nan, math.nan)) == ""
 
 
 def test_rows_gather_baselines_and_put_aspects_last_in_natural_order():
@@ -114,7 +118,9 @@ def test_several_sets_have_rows_of_their_own():
     assert rows[1].cells["sum"].value == 9.0
     text = printed(make_result(data=["dress", "toptee"], metrics=metrics, protocol={"line": "a v1; b v1"}), width=150)
     assert "on dress, toptee test, protocol a v1; b v1" in text
-    assert "dress/median_rank (rank)" in text
+    line = next(line for line in text.splitlines() if "dress/median_rank" in line)
+    assert "(%)" not in line and " 3.0 " in line and " 9.0 " in line
+    assert "toptee/recall_at_1/changes_2 (%)" in text
 
 
 def test_an_aspect_named_like_nothing_else_is_kept_whole():
@@ -128,7 +134,7 @@ def test_a_new_metric_needs_no_entry_here():
     )
     assert [row.key for row in rows] == ["reciprocal_rank", "reciprocal_rank/x"]
     assert rows[0].cells["sum"].value == 0.25
-    assert format_value("reciprocal_rank", 0.5) == "50.00"
+    assert format_value(rows[0].meaning, rows[0].cells["model"].value) == "50.00"
 
 
 def test_a_key_without_a_metric_is_refused():
@@ -163,3 +169,38 @@ def test_a_narrow_terminal_cuts_no_digits():
     assert text.count("100.00") == 4
     assert "[99.5, 100.0]" in text
     assert "…" not in text
+
+
+@pytest.mark.parametrize("sets", ["", "dress/"])
+def test_a_metric_says_itself_how_it_is_shown(sets):
+    metrics = {f"{sets}{key}": value for key, value in (("mean_rank", 12.25), ("sum/mean_rank", 40.0))}
+    metrics |= {f"{sets}mean_rank/changes_2": 7.0, f"{sets}recall_at_1": 0.5, f"{sets}margin": 0.125}
+    about = {
+        "mean_rank": {"unit": "count", "better": "lower"},
+        "recall_at_1": {"unit": "fraction", "better": "higher"},
+        "margin": {"unit": "score", "better": "higher"},
+    }
+    result = make_result(metrics=metrics, about=about, intervals={f"{sets}mean_rank": [10.0, 14.5]})
+    rows = {row.key: row for row in metric_rows(result)}
+    assert list(rows) == [f"{sets}{key}" for key in ("mean_rank", "recall_at_1", "margin", "mean_rank/changes_2")]
+    assert rows[f"{sets}mean_rank"].cells["sum"].value == 40.0
+    assert rows[f"{sets}mean_rank"].meaning == rows[f"{sets}mean_rank/changes_2"].meaning == COUNT
+    text = printed(result, width=150)
+    assert "12.2 " in text and "40.0" in text and "[10.0, 14.5]" in text and "50.00" in text and "0.1250" in text
+    assert "1225" not in text and "mean_rank (%)" not in text and "recall_at_1 (%)" in text
+
+
+def test_captions_have_a_column_for_each_kind():
+    result = {
+        "experiment": "fuser",
+        "data": ["newsroom"],
+        "split": "val",
+        "queries": {"scored": 3, "expected": 4},
+        "lines": {"cider": "N=3"},
+        "metrics": {"cider": 3.35, "entity_f1": 0.745, "untuned/cider": 0.038, "untuned/entity_f1": None},
+    }
+    rows = metric_rows(result)
+    assert [row.key for row in rows] == ["cider", "entity_f1"] and variants(rows) == ["model", "untuned"]
+    text = printed(result, width=100)
+    assert "fuser on newsroom val" in text and "scored 3/4" in text and "interval" not in text
+    assert "3.3500" in text and "0.0380" in text and "entity_f1 (%)" in text and "74.50" in text and "–" in text

@@ -10,7 +10,8 @@ import pytest
 import torch
 from scipy import stats
 
-from diptych.sweeping.comparison import compare_runs, paired_bootstrap, print_comparison
+from diptych.contracts.retrieval import MetricMeaning
+from diptych.sweeping.comparison import better_run, compare_runs, paired_bootstrap, print_comparison
 from run_folders import captions_result, result, status, write_run
 
 GENERATOR = np.random.default_rng(0)
@@ -131,6 +132,38 @@ def test_captions_with_null_are_compared(tmp_path):
     differences, left_out, _ = compare_runs(tmp_path / "a", tmp_path / "b")
     assert [row.metric for row in differences] == ["cider"] and math.isclose(differences[0].difference, 0.075)
     assert left_out == {"entity_precision": "the two runs have values for different queries"}
+
+
+def test_a_metric_of_ones_own_is_compared_in_its_own_unit_and_direction(pair, capsys):
+    """`mean_rank` is better where it is lower, and `flips` is a median: the files say so, whatever the names are."""
+    first, second, write = pair
+    about = {
+        "mean_rank": {"unit": "count", "better": "lower"},
+        "flips": {"unit": "score", "better": "higher", "reduction": "median"},
+        "words": {"unit": "count", "better": None},
+    }
+    for name, ranks in (("0", [4, 6, 8, 22]), ("1", [1, 2, 3, 14])):
+        scores = lines([1, 0, 1, 0], mean_rank=ranks, flips=ranks, words=ranks)
+        metrics = {"mean_rank": sum(ranks) / 4, "flips": sum(ranks[1:3]) / 2, "words": sum(ranks) / 4}
+        write(name, [1, 0, 1, 0], scores, metrics=metrics, about=about)
+    differences, left_out, runs = compare_runs(first, second)
+    found = {row.metric: row for row in differences}
+    assert left_out == {} and found["flips"].difference == 2.5 - 7 and found["mean_rank"].difference == -5
+    better = {name: better_run(row, runs[0].meaning(name)) for name, row in found.items()}
+    assert better == {"mean_rank": 1, "flips": 0, "words": None}
+    assert better_run(found["mean_rank"], MetricMeaning("count", "higher")) == 0
+    print_comparison(differences, left_out, runs)
+    row = next(line for line in capsys.readouterr().out.splitlines() if "mean_rank" in line)
+    assert "%" not in row and "10.0" in row and "5.0" in row and "-5.0" in row and row.split()[-2:] == ["run", "2"]
+
+
+def test_a_target_that_was_not_found_has_no_rank(pair):
+    """Null is no query that is left out, also of a metric whose name says nothing of ranks."""
+    first, second, write = pair
+    for name in "01":
+        scores = lines([1, 0, 1, 0], mean_rank=[1, None, 2, 3])
+        write(name, [1, 0, 1, 0], scores, metrics={"recall_at_1": 0.5, "mean_rank": 2.0})
+    assert compare_runs(first, second)[1] == {"mean_rank": "targets that were not found have no rank"}
 
 
 @pytest.mark.parametrize(

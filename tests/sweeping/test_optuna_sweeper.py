@@ -136,6 +136,31 @@ def test_finds_the_best_in_the_direction_of_the_metric(tmp_path, mode, pick):
         assert result["best"]["value"] > 9.8
 
 
+OWN = """
+system:
+  metrics:
+    own: {_target_: own_metric.MeanRank}
+    recall: {_target_: diptych.metrics.retrieval.recall_at_k.RecallAtK}
+"""
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode"), [("val/mean_rank", "min"), ("val/dress/recall_at_7/x", "max"), ("val/loss", "min")]
+)
+def test_without_a_mode_the_metric_says_its_direction(tmp_path, metric, mode):
+    """`mean_rank` is a metric of a user's own, which nothing here knows."""
+    end = functools.partial(ended, metric=metric, mode=mode)
+    sweeper = make_sweeper(tmp_path, trials=8, end=end, mode="null", more=OWN)
+    result = sweeper.sweep([*WORDS, f"callbacks.checkpointing.monitor={metric}"])
+    values = [height(words) for _, words in sweeper.launcher.runs]
+    assert result["mode"] == mode and result["best"]["value"] == (min if mode == "min" else max)(values)
+
+
+def test_a_metric_without_a_direction_needs_a_mode(tmp_path):
+    with pytest.raises(ValueError, match="primary metric: .* mode .max or min. where the metric does not say it"):
+        make_sweeper(tmp_path, mode="null", more=OWN).sweep([*WORDS, "callbacks.checkpointing.monitor=val/other"])
+
+
 def test_the_same_command_again_goes_on_up_to_trials_and_as_an_undisturbed_one(tmp_path):
     whole = make_sweeper(tmp_path / "whole", trials=10)
     whole.sweep(list(WORDS))

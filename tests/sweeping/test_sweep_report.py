@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from diptych.storage.run_status import Objective
 from diptych.sweeping.plot import FILE as PLOT
 from diptych.sweeping.plot import Point, numeric_parameter, write_plot
 from diptych.sweeping.run_records import differing_overrides, find_runs, group_names, short_names
@@ -126,8 +127,6 @@ def test_a_run_is_a_folder_of_one_run(tmp_path):
 
 
 def test_captions_are_judged_by_a_loss_that_metrics_json_does_not_have(tmp_path, capsys):
-    from diptych.storage.run_status import Objective
-
     for name, loss, cider in (("0", 2.5, 0.1), ("1", 1.5, None)):
         objective = Objective("val/loss", "min", loss)
         write_run(tmp_path / name, status([f"seed={name}"], objective=objective), captions_result(cider=cider))
@@ -136,6 +135,35 @@ def test_captions_are_judged_by_a_loss_that_metrics_json_does_not_have(tmp_path,
     assert rows["1"]["val/loss"] == "1.5" and rows["1"]["cider"] == "" and rows["0"]["cider"] == "0.1"
     printed = capsys.readouterr().out
     assert "best val/loss: 1.5000, run 1 (seed=1)" in printed and "0.1000" in printed and "–" in printed
+
+
+def test_a_metric_of_ones_own_is_shown_and_judged_as_it_says(tmp_path, capsys, drawn):
+    """`mean_rank`: not in percent, and its lowest is the best, whether the run's status says so or not."""
+    about = {"mean_rank": {"unit": "count", "better": "lower"}, "words": {"unit": "count", "better": None}}
+    protocol = {"line": "own v1", "gallery": "all images", "primary_metric": "mean_rank"}
+    objectives = (None, Objective("val/mean_rank", None), Objective("val/mean_rank", "min", 2.5))
+    for number, (objective, rank) in enumerate(zip(objectives, (12.25, 30.0, 18.0), strict=True)):
+        record = result(metrics={"words": 9.0, "mean_rank": rank}, intervals={}, about=about, protocol=protocol)
+        write_run(tmp_path / str(number), status([f"seed={number}"], objective=objective), record)
+    records = write_table(tmp_path)
+    assert [record.primary for record in records] == [("mean_rank", "min")] * 3
+    assert [record.judged for record in records] == [["mean_rank"]] * 3
+    printed = capsys.readouterr().out
+    assert "best mean_rank: 12.2, run 0 (seed=0)" in printed and "30.0" in printed and "1225" not in printed
+    assert "(%)" not in printed and "words" not in printed
+    assert rows_of(tmp_path)["0"]["mean_rank"] == "12.25" and rows_of(tmp_path)["0"]["words"] == "9.0"
+    write_plot(tmp_path, records)
+    assert "mean_rank, lower is better" in drawn[0].axes[0].get_title("left")
+    del protocol["primary_metric"]
+    record = result(metrics={"words": 9.0, "mean_rank": 1.0}, about=about, protocol=protocol)
+    (alone,) = find_runs(write_run(tmp_path / "alone", None, record))
+    assert alone.primary == ("mean_rank", "min")
+
+
+def test_a_damaged_meaning_is_no_result(tmp_path):
+    record = result(about={"recall_at_1": {"unit": "percent", "better": "higher"}})
+    (run,) = find_runs(write_run(tmp_path / "0", status(), record))
+    assert run.result is None and "not the result of an evaluation" in run.problem
 
 
 def test_of_equal_runs_each_is_best(tmp_path, capsys):
@@ -234,8 +262,6 @@ def test_rows_are_sorted_and_a_group_has_its_own_panel(sweep, drawn):
 
 
 def test_a_lower_loss_is_better(tmp_path, drawn):
-    from diptych.storage.run_status import Objective
-
     for name, loss in (("0", 2.5), ("1", 1.5)):
         write_run(tmp_path / name, status([f"loss={name}x"], objective=Objective("val/loss", "min", loss)), result())
     write_plot(tmp_path, find_runs(tmp_path))

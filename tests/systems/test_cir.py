@@ -8,11 +8,14 @@ from functools import partial
 import pytest
 import torch
 
-from diptych.contracts.retrieval import GalleryBatch, QueryBatch
+from diptych.contracts.retrieval import EvaluationProtocol, GalleryBatch, QueryBatch, RankedQuery
 from diptych.losses.info_nce import InfoNCE
+from diptych.metrics.retrieval.measuring import measure
+from diptych.metrics.retrieval.recall_at_k import RecallAtK
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from diptych.systems.cir import CIRSystem
 from diptych.systems.schedules import WarmupCosine
+from own_metric import MeanRank
 
 
 @pytest.fixture
@@ -85,3 +88,15 @@ def test_rows_come_back_in_the_order_of_the_set_and_missing_ones_are_an_error(sy
     torch.testing.assert_close(gathered["queries/model"], whole)
     with pytest.raises(ValueError, match="4"):
         system._gathered(system._collected[0], 5, 4)
+
+
+def test_it_says_where_the_best_of_a_logged_metric_lies(system):
+    protocol = EvaluationProtocol("p", 1, "", False, "{text}", "", (1,), aspect_metrics=("mean_rank",))
+    ranked = [RankedQuery("q", ("a",), (1.0,), 1, (1,), 1, aspects=("x",))]
+    for name in ("dress", "shirt"):
+        metrics = {"own": MeanRank(), "recall": RecallAtK()}
+        system.results.append(measure(name, protocol, (), ranked, metrics, with_bounds=False))
+    keys = ("val/mean_rank", "val/shirt/mean_rank/x", "val/recall_at_1")
+    assert [system.mode_of(key) for key in keys] == ["min", "min", "max"]
+    with pytest.raises(ValueError, match=r"val/other does not say .*callbacks\.checkpointing\.mode"):
+        system.mode_of("val/other")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from diptych.contracts.retrieval import EvaluationProtocol, EvaluationSet, GalleryImage, Query
+from diptych.contracts.retrieval import BASELINES, EvaluationProtocol, EvaluationSet, GalleryImage, Query
 from diptych.metrics.retrieval.median_rank import MedianRank
 from diptych.metrics.retrieval.recall_at_k import RecallAtK
-from diptych.systems.retrieval_evaluation import BASELINES, SetResult, evaluate_set, summary
+from diptych.systems.retrieval_evaluation import evaluate_set
 
 PROTOCOL = EvaluationProtocol("tiny", 1, "four images", False, "{text}", "none", recall_ks=(1, 2))
 QUERIES = tuple(
@@ -63,15 +63,3 @@ def test_hidden_answers_are_ranked_and_not_measured(evaluation):
     result = evaluate_set(hidden, rows(), METRICS, baselines=True)
     assert [ranked.ranked_ids[0] for ranked in result.ranked] == ["b", "c", "a"]
     assert result.metrics == {} and result.bounds == {}
-
-
-def test_several_sets_are_averaged_over_what_they_share():
-    one = SetResult("one", PROTOCOL, (), (), [], {"recall_at_1": 0.2, "map_at_5": 0.1})
-    two = SetResult("two", PROTOCOL, (), (), [], {"recall_at_1": 0.6})
-    assert summary([one]) == {"recall_at_1": 0.2, "map_at_5": 0.1}
-    assert summary([one, two]) == {
-        "recall_at_1": pytest.approx(0.4),
-        "one/recall_at_1": 0.2,
-        "one/map_at_5": 0.1,
-        "two/recall_at_1": 0.6,
-    }

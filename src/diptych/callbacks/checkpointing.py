@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 
 class Checkpointing(L.Callback):
     """Saves `checkpoints/last.ckpt` every `every_n_steps` optimizer steps, before and after every validation, and
-    `checkpoints/best.ckpt` whenever `monitor`, a metric where higher is better unless `mode` is `min`, improves.
+    `checkpoints/best.ckpt` whenever the metric `monitor` improves. `mode` is `max` or `min`, where its best value lies;
+    None asks the system when the metric is logged for the first time (`mode_of`).
 
     A run that goes on from `last.ckpt`, whenever it was killed, ends as if it had not been: `last` is saved only where
     Lightning can go on exactly. That is neither within an accumulated step nor between a step and the validation due
@@ -27,8 +28,8 @@ class Checkpointing(L.Callback):
     logged as an error and the run goes on: the previous checkpoint is whole.
     """
 
-    def __init__(self, monitor: str, mode: str = "max", every_n_steps: int = 500) -> None:
-        if mode not in ("max", "min"):
+    def __init__(self, monitor: str, mode: str | None = None, every_n_steps: int = 500) -> None:
+        if mode not in ("max", "min", None):
             raise ValueError(f"callbacks.checkpointing.mode={mode!r} is not one of max, min")
         self.monitor, self.mode, self.every_n_steps = monitor, mode, every_n_steps
         self.best_value: float | None = None
@@ -64,6 +65,8 @@ class Checkpointing(L.Callback):
         if self.monitor not in trainer.callback_metrics:
             known = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
             raise ValueError(f"callbacks.checkpointing.monitor={self.monitor!r} is not logged; there are: {known}")
+        if self.mode is None:
+            self.mode = module.mode_of(self.monitor)
         value = float(trainer.callback_metrics[self.monitor])
         if self.best_value is None or (value > self.best_value if self.mode == "max" else value < self.best_value):
             self.best_value = value

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,19 @@ from typing import Any
 import lightning as L
 
 from diptych.contracts.news import ArticleLookup, CaptionItem, Evidence
+from diptych.contracts.retrieval import MetricMeaning
 from diptych.data.news.fusion_cache import FusionData, PreparedQuery
 from diptych.data.news.news_datamodule import NewsDataModule
 from diptych.data.news.prompt import evidence_text
-from diptych.metrics.captions.article_retrieval import article_retrieval
+from diptych.metrics.captions.article_retrieval import ABOUT, article_retrieval
+from diptych.metrics.captions.caption_metric import CaptionMetric
+from diptych.metrics.captions.entity_matching import Claim
 from diptych.metrics.captions.overall import overall
-from diptych.metrics.captions.record_metric import CaptionScores
-from diptych.metrics.captions.unsupported_entity_rate import check_claims
 from diptych.parallel.distributed import rank, world_size
 from diptych.report.caption_cards import CaptionCard, EntitySpan
 from diptych.report.caption_page import write_caption_report
-from diptych.results.caption_evaluation import captions_record, print_caption_results, score_captions
+from diptych.results.caption_evaluation import captions_record, score_captions
+from diptych.results.record import EvaluationRecord
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob
 from diptych.systems.caption_generation import count_outcomes
 from diptych.systems.post_processing import append_base_caption_words, repair_prompt_echo
@@ -36,9 +39,8 @@ from diptych.text.sentences import split_sentences
 
 log = logging.getLogger(__name__)
 
-ABLATIONS = {"evidence": ("annotated_article", "whole_article"), "untuned": ("untuned",)}
-STEPS = ("repair_prompt_echo", "append_base_caption_words")
 _LEAD_SENTENCES = 3
+Claims = Sequence[Sequence[tuple[Claim, bool]]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,46 @@ class CaptionSet:
     records: Sequence[Mapping[str, Any]] = ()
 
 
-def ablation_variants(ablation: str | Sequence[str] | None) -> list[str]:
+@dataclass(frozen=True)
+class Variant:
+    """Captions that the model, or without `tuned` its base model, writes from the `data` of a split."""
+
+    data: Callable[[NewsDataModule], FusionData]
+    tuned: bool = True
+
+
+def _retrieved(datamodule: NewsDataModule) -> FusionData:
+    return datamodule.split_data(datamodule.test_split, None)
+
+
+def _annotated_article(datamodule: NewsDataModule) -> FusionData:
+    return datamodule.split_data(datamodule.test_split, "annotated")
+
+
+def _whole_article(datamodule: NewsDataModule) -> FusionData:
+    return datamodule.split_data(datamodule.test_split, None, whole_article=True)
+
+
+def _append_base_words(caption: str, query: PreparedQuery) -> str:
+    return append_base_caption_words(caption, query.base_caption)
+
+
+def _without_prompt_echo(caption: str, query: PreparedQuery) -> str:
+    return repair_prompt_echo(caption)
+
+
+MODEL = Variant(_retrieved)
+ABLATIONS = {
+    "evidence": {"annotated_article": Variant(_annotated_article), "whole_article": Variant(_whole_article)},
+    "untuned": {"untuned": Variant(_retrieved, tuned=False)},
+}
+STEPS: dict[str, Callable[[str, PreparedQuery], str]] = {
+    "repair_prompt_echo": _without_prompt_echo,
+    "append_base_caption_words": _append_base_words,
+}
+
+
+def ablation_variants(ablation: str | Sequence[str] | None) -> dict[str, Variant]:
     """The captions that are written beside the model's own.
 
     Raises:
@@ -60,7 +101,7 @@ def ablation_variants(ablation: str | Sequence[str] | None) -> list[str]:
     unknown = [name for name in names if name not in ABLATIONS]
     if unknown:
         raise ValueError(f"ablation={unknown[0]} is not one of {', '.join(ABLATIONS)}")
-    return [variant for name in names for variant in ABLATIONS[name]]
+    return {name: variant for ablation in names for name, variant in ABLATIONS[ablation].items()}
 
 
 def caption_and_score(
@@ -78,9 +119,13 @@ def caption_and_score(
     unknown = [step for step in post_processing if step not in STEPS]
     if unknown:
         raise ValueError(f"post_processing={unknown[0]} is not one of {', '.join(STEPS)}")
-    data = {name: _data(datamodule, name) for name in ("", *ablation_variants(ablation))}
+    variants = {"": MODEL, **ablation_variants(ablation)}
+    data = {name: variant.data(datamodule) for name, variant in variants.items()}
     weights = _fingerprint(system)
-    system.jobs = [_job(name, of_name, run_dir, weights) for name, of_name in data.items()]
+    system.jobs = [
+        _job(data[name], run_dir / name / "predictions.jsonl", weights if variant.tuned else None)
+        for name, variant in variants.items()
+    ]
     if rank() == 0:
         run_dir.mkdir(parents=True, exist_ok=True)
         log.info("captions go to %s; if this is stopped, the same command with resume=%s goes on", run_dir, run_dir)
@@ -93,18 +138,12 @@ def caption_and_score(
 # ---------------------------------------------------------------------------------------------------- writing
 
 
-def _data(datamodule: NewsDataModule, variant: str) -> FusionData:
-    source = "annotated" if variant == "annotated_article" else None
-    return datamodule.split_data(datamodule.test_split, source, whole_article=variant == "whole_article")
-
-
-def _job(variant: str, data: FusionData, run_dir: Path, weights: str) -> CaptionJob:
-    output = run_dir / ("predictions.jsonl" if not variant else f"{variant}/predictions.jsonl")
+def _job(data: FusionData, output: Path, weights: str | None) -> CaptionJob:
+    """`weights` name the adapter's; None writes with the base model."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    tuned = variant != "untuned"
     described = {query.query_id: _described(query) for query in data.queries()}
     prompts = [replace(data[int(position)], completion_ids=()) for position in data.first_examples]
-    return CaptionJob(weights if tuned else "base model", prompts, output, described.__getitem__, tuned)
+    return CaptionJob(weights or "base model", prompts, output, described.__getitem__, tuned=weights is not None)
 
 
 def _described(query: PreparedQuery) -> dict[str, Any]:
@@ -137,28 +176,23 @@ def _score(
     articles = datamodule.source.articles()
     sets = [_written(job.output, name, data[name], datamodule) for job, name in zip(system.jobs, data, strict=True)]
     main = sets[0]
-    counts = {**data[""].gaps, **count_outcomes(main.records)}
-    if datamodule.source.answers_hidden(datamodule.test_split):
-        record = {**about, "queries": {"scored": 0, "expected": len(prepared)}, "counts": counts, "metrics": {}}
-        record["lines"], scores = {}, {}
-    else:
+    hidden = datamodule.source.answers_hidden(datamodule.test_split)
+    scores = {} if hidden else score_captions(main.items, system.metrics)
+    record = captions_record(scores, main.items, with_predictions=False, **about)
+    record.counts = {**data[""].gaps, **count_outcomes(main.records)}
+    if not hidden:
+        if record.num_scored != len(prepared):
+            raise ValueError(f"{record.num_scored} of {len(prepared)} captions were scored")
+        _add_retrieval(record, datamodule)
         sets += [_post_processed(main, step, prepared) for step in steps]
         sets += _baselines(main, prepared, articles)
-        scores = score_captions(main.items, system.metrics)
-        record = captions_record(scores, len(prepared), **about)
-        if record["queries"]["scored"] != len(prepared):
-            raise ValueError(f"{record['queries']['scored']} of {len(prepared)} captions were scored")
-        record["counts"] = counts
-        record["metrics"] |= _retrieval_metrics(datamodule, record["metrics"], len(prepared))
         for other in sets[1:]:
-            of_other = captions_record(score_captions(other.items, system.metrics), len(prepared))["metrics"]
-            record["metrics"] |= {f"{other.prefix}/{name}": value for name, value in of_other.items()}
-    (run_dir / "metrics.json").write_text(json.dumps(record, indent=2) + "\n")
-    own = _per_item(scores)
-    lines = [json.dumps({"query_id": query_id, **own.get(query_id, {})}) for query_id in prepared]
-    (run_dir / "scores.jsonl").write_text("\n".join(lines) + "\n")
-    write_caption_report(run_dir / "report", record, _cards(main, prepared, articles, own, system.metrics))
-    print_caption_results(record, run_dir)
+            of_other = captions_record(score_captions(other.items, system.metrics), other.items).metrics
+            record.metrics |= {f"{other.prefix}/{name}": value for name, value in of_other.items()}
+    record.write(run_dir)
+    cards = _cards(main, prepared, articles, record, checked_claims(system.metrics, main.items))
+    write_caption_report(run_dir / "report", record.content(), cards)
+    record.print(run_dir)
 
 
 def _written(path: Path, prefix: str, data: FusionData, datamodule: NewsDataModule) -> CaptionSet:
@@ -178,12 +212,9 @@ def _written(path: Path, prefix: str, data: FusionData, datamodule: NewsDataModu
 
 
 def _post_processed(main: CaptionSet, step: str, prepared: Mapping[str, PreparedQuery]) -> CaptionSet:
-    def changed(item: CaptionItem) -> str:
-        if step == "repair_prompt_echo":
-            return repair_prompt_echo(item.caption)
-        return append_base_caption_words(item.caption, prepared[item.query_id].base_caption)
-
-    return CaptionSet(step, [replace(item, caption=changed(item)) for item in main.items])
+    change = STEPS[step]
+    items = [replace(item, caption=change(item.caption, prepared[item.query_id])) for item in main.items]
+    return CaptionSet(step, items)
 
 
 def _baselines(main: CaptionSet, prepared: Mapping[str, PreparedQuery], articles: ArticleLookup) -> list[CaptionSet]:
@@ -200,50 +231,48 @@ def _lead(evidence: Evidence, articles: ArticleLookup) -> str:
     return " ".join(text[spans[0][0] : spans[-1][1]].split()) if spans else ""
 
 
-def _retrieval_metrics(
-    datamodule: NewsDataModule, metrics: Mapping[str, float | None], num_queries: int
-) -> dict[str, float]:
+def _add_retrieval(record: EvaluationRecord, datamodule: NewsDataModule) -> None:
     """How well the articles were found, where the split says which are right; EVENTA's overall with a CLIPScore."""
     annotated = {query.query_id: query.article_id for query in datamodule.source.queries(datamodule.test_split)}
     annotated = {query_id: article_id for query_id, article_id in annotated.items() if article_id is not None}
     if datamodule.evaluation_source != "retrieved" or not annotated:
-        return {}
+        return
     candidates = datamodule.inputs.candidates(datamodule.test_split)
     found, _ = article_retrieval([candidates[query_id] for query_id in annotated], list(annotated.values()))
-    if found and metrics.get("clip_score") is not None and metrics.get("cider") is not None:
-        values = (found[name] for name in ("average_precision", "recall_at_1", "recall_at_10"))
-        found["overall"] = overall(*values, metrics["clip_score"], metrics["cider"], num_queries, num_queries)
-    return found
+    record.meanings |= {name: MetricMeaning(*about) for name, about in ABOUT.items()}
+    written = [record.metrics.get(name, math.nan) for name in ("clip_score", "cider")]
+    if not any(map(math.isnan, written)):
+        parts = (*(found[name] for name in ("average_precision", "recall_at_1", "recall_at_10")), *written)
+        found["overall"] = overall(*parts, record.num_scored, record.num_scored)
+        record.meanings["overall"] = MetricMeaning("score")
+    record.metrics |= found
 
 
 # ---------------------------------------------------------------------------------------------------- report
 
 
-def _per_item(scores: Mapping[str, CaptionScores]) -> dict[str, dict[str, float | None]]:
-    found: dict[str, dict[str, float | None]] = {}
-    for of_metric in scores.values():
-        for name, values in of_metric.per_item.items():
-            for query_id, value in zip(of_metric.query_ids, values, strict=True):
-                found.setdefault(query_id, {})[name] = None if value != value else round(float(value), 6)
-    return found
+def checked_claims(metrics: Mapping[str, CaptionMetric], items: Sequence[CaptionItem]) -> Claims:
+    """The claims of each caption, each with whether its evidence states it, as the first metric that looks for claims
+    finds them; none without such a metric.
+    """
+    found = (metric.claims(items) for metric in metrics.values())
+    return next((claims for claims in found if claims is not None), [()] * len(items))
 
 
 def _cards(
     main: CaptionSet,
     prepared: Mapping[str, PreparedQuery],
     articles: ArticleLookup,
-    per_item: Mapping[str, Mapping[str, float | None]],
-    metrics: Mapping[str, Any],
+    record: EvaluationRecord,
+    claims: Claims,
 ) -> list[CaptionCard]:
-    judge = metrics.get("unsupported_entity_rate")
-    captions = [item.caption for item in main.items]
-    entities = judge.recognizer.entities(captions) if judge is not None else [()] * len(captions)
+    values = {line["query_id"]: line for line in record.values}
     records = {record["query_id"]: record for record in main.records}
     cards = []
-    for item, found in zip(main.items, entities, strict=True):
-        query, record = prepared[item.query_id], records[item.query_id]
+    for item, checked in zip(main.items, claims, strict=True):
+        query, written = prepared[item.query_id], records[item.query_id]
         article_id = query.evidence.article_id
-        checked = check_claims(item.caption, found, item.evidence_text or "") if judge is not None else []
+        own = {name: value for name, value in values.get(item.query_id, {}).items() if name != "query_id"}
         cards.append(
             CaptionCard(
                 query_id=item.query_id,
@@ -257,9 +286,9 @@ def _cards(
                     EntitySpan(claim.start, claim.end, "number" if claim.is_quantity else "name", supported)
                     for claim, supported in checked
                 ),
-                metrics={name: value for name, value in per_item.get(item.query_id, {}).items() if value is not None},
-                stop_reason=record.get("stop_reason") or "",
-                prompt_tokens=record.get("prompt_tokens"),
+                metrics={name: value for name, value in own.items() if not math.isnan(value)},
+                stop_reason=written.get("stop_reason") or "",
+                prompt_tokens=written.get("prompt_tokens"),
             )
         )
     return cards

@@ -18,6 +18,7 @@ from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import EvaluationSet, TripletSource
 from diptych.data.news.captions_file import read_captions
+from diptych.metrics.retrieval.measuring import SetResult, measure
 from diptych.parallel import checkpoints
 from diptych.parallel.distributed import rank, world_size
 from diptych.ranking.ranked_queries import rank_ids
@@ -25,14 +26,11 @@ from diptych.report.write import write_report
 from diptych.results.caption_evaluation import (
     caption_items,
     captions_record,
-    print_caption_results,
     score_captions,
-    write_caption_results,
 )
-from diptych.results.results import metrics_record, print_results, write_results
+from diptych.results.results import retrieval_record
 from diptych.storage.json_files import read_json
 from diptych.systems.caption_fuser import CaptionFuserSystem
-from diptych.systems.retrieval_evaluation import SetResult, measure
 
 log = logging.getLogger(__name__)
 
@@ -91,29 +89,25 @@ def score(trainer: L.Trainer, system: L.LightningModule, datamodule: Any, run_di
     if rank() == 0:
         sets = datamodule.evaluation_sets(datamodule.test_split)
         about |= {"data": [evaluation.name for evaluation in sets], "split": datamodule.test_split}
-        record = metrics_record(system.results, **about, world_size=world_size())
-        curve = Path(about["checkpoint"]).resolve().parents[1] / "metrics.csv"
-        write_results(run_dir, record, system.results)
-        _write_reports(run_dir, record, system.results, sets, curve if curve.is_file() else None)
+        about |= {"world_size": world_size()}
+        record = retrieval_record(system.results, **about)
+        record.write(run_dir)
+        _write_reports(run_dir / "report", system.results, sets, about)
         sources = [datamodule.sources[evaluation.name] for evaluation in sets]
         _write_submissions(run_dir, system.results, sources, datamodule.test_split)
-        print_results(record, run_dir)
+        record.print(run_dir)
 
 
 def _write_reports(
-    folder: Path,
-    record: Mapping[str, Any],
-    results: Sequence[SetResult],
-    sets: Sequence[EvaluationSet],
-    training_curve: Path | None,
+    folder: Path, results: Sequence[SetResult], sets: Sequence[EvaluationSet], about: Mapping[str, Any]
 ) -> None:
-    """A report per set, with the curves of the training's metrics.csv if given."""
-    about = {key: record[key] for key in ("experiment", "split", "checkpoint", "seed", "world_size")}
+    """A report of the set, or of each set, with the curves of the training's metrics.csv if it is there."""
+    curve = Path(about["checkpoint"]).resolve().parents[1] / "metrics.csv"
     for result, evaluation in zip(results, sets, strict=True):
         paths = {image.image_id: image.path for image in evaluation.gallery} | dict(evaluation.reference_paths)
-        own = metrics_record([result], **about, data=result.name)
-        place = folder / "report" if len(results) == 1 else folder / "report" / result.name
-        write_report(place, own, result.ranked, result.queries, paths, training_curve)
+        own = retrieval_record([result], **{**about, "data": result.name}).content()
+        place = folder if len(results) == 1 else folder / result.name
+        write_report(place, own, result.ranked, result.queries, paths, curve if curve.is_file() else None)
 
 
 def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
@@ -137,7 +131,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
         )
         ranked = rank_ids(own, queries, protocol)
         results.append(measure(name, protocol, queries, ranked, metrics, with_bounds=True))
-    record = metrics_record(
+    record = retrieval_record(
         results,
         experiment="predictions",
         data=list(names),
@@ -146,8 +140,8 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
         seed=config.seed,
         world_size=1,
     )
-    write_results(run_dir, record, results)
-    print_results(record, run_dir)
+    record.write(run_dir)
+    record.print(run_dir)
 
 
 def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Path) -> None:
@@ -163,9 +157,9 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     items = caption_items(predictions, queries, lambda query_id: source.image_path(config.split, query_id))
     scores = score_captions(items, metrics)
     about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}
-    record = captions_record(scores, len(queries), **about, seed=config.seed, world_size=1)
-    write_caption_results(run_dir, record, items, scores)
-    print_caption_results(record, run_dir)
+    record = captions_record(scores, items, **about, seed=config.seed, world_size=1)
+    record.write(run_dir)
+    record.print(run_dir)
 
 
 def _read_predictions(path: Path) -> dict[str, list]:

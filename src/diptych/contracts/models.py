@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from torch import Tensor
+if TYPE_CHECKING:  # records are read by programs that need no tensors, and torch takes seconds to import
+    import numpy as np
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Movable:
         return self._map("pin_memory")
 
     def _map(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        from torch import Tensor
+
         moved = {}
         for item in fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
-from torch import Tensor
-
+if TYPE_CHECKING:  # records are read by programs that need no tensors, and torch takes seconds to import
+    import numpy as np
+    from torch import Tensor
 from diptych.contracts.models import Movable
 from diptych.contracts.retrieval import GalleryImage
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from torch import Tensor
-
+if TYPE_CHECKING:  # records are read by programs that need no tensors, and torch takes seconds to import
+    from torch import Tensor
 from diptych.contracts.models import ImageFeatures, Movable, TextFeatures, TextTokens
+
+BASELINES = ("sum", "image_only", "text_only")  # what an evaluation's model is compared with: see `embed_queries`
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +193,59 @@ class ContrastiveEmbeddings(Movable):
     distractors: Tensor | None = None
 
 
+Unit = Literal["fraction", "count", "score"]
+
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricMeaning:
+    """How a metric's number is to be read.
+
+    `unit` is `fraction` (stored from 0 to 1, shown in percent), `count` (of ranks, words, claims: shown as it is, with
+    one decimal) or `score` (on a scale of its own: four decimals). `better` is `higher`, `lower`, or None for a number
+    that describes, such as the words of a caption. `reduction` says what of the values per query it is, if one of
+    `mean` and `median`.
+
+    Raises:
+        ValueError: one of them is another word.
+    """
+
+    unit: Unit = "fraction"
+    better: Better | None = "higher"
+    reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("unit", self.unit, ("fraction", "count", "score")),
+            ("better", self.better, ("higher", "lower", None)),
+            ("reduction", self.reduction, ("mean", "median")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} of a metric must be one of {', '.join(map(str, known))}, not {value!r}")
+
+    @property
+    def mode(self) -> str:
+        """`max` or `min`, as callbacks and searches say it: where the best value lies. `max` of what only describes."""
+        return "min" if self.better == "lower" else "max"
+
+
 @dataclass
 class MetricValues:
-    """One metric over the queries: `values` (Q,) per query, NaN where it does not apply, and how they are summed up.
+    """One metric over the queries: `values` (Q,) per query, NaN where it does not apply, how they are summed up, and
+    how the result is to be read.
 
-    `reduction` is `mean` or `median`, over the values that are not NaN.
+    `reduction` is `mean` or `median`, over the values that are not NaN. `unit` and `better` are as in `MetricMeaning`:
+    a rank is MetricValues(ranks, unit="count", better="lower").
     """
 
     values: Tensor
     reduction: str = field(default="mean")
+    unit: Unit = "fraction"
+    better: Better | None = "higher"
+
+    @property
+    def meaning(self) -> MetricMeaning:
+        """How the metric is to be read. Raises ValueError for a unit, direction or reduction that is none."""
+        return MetricMeaning(self.unit, self.better, self.reduction)

@@ -11,12 +11,20 @@ from typing import Any
 from diptych.report.caption_cards import CaptionCard, choose_cards
 from diptych.report.pictures import Thumbnails
 from diptych.report.rendering import Section, write_page
-from diptych.results.results_table import MODEL, NO_VALUE, title_line
+from diptych.results.results_table import (
+    NO_VALUE,
+    MetricRow,
+    format_value,
+    label,
+    metric_rows,
+    title_line,
+    variants,
+)
 
 logger = logging.getLogger(__name__)
 
 PHOTO_SIZE = 320
-_KNOWN_KEYS = ("experiment", "data", "split", "metrics", "queries", "references_per_item", "lines")
+_KNOWN_KEYS = ("experiment", "data", "split", "metrics", "queries", "references_per_item", "lines", "about")
 
 
 def write_caption_report(
@@ -56,27 +64,17 @@ def write_caption_report(
 
 def _metrics(record: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[str]]]] | None:
     """Columns and rows: a row for each metric, a column for each prefix."""
-    rows: dict[str, dict[str, float]] = {}
-    for key, value in record["metrics"].items():
-        prefix, _, name = key.rpartition("/")
-        rows.setdefault(name, {})[prefix or MODEL] = math.nan if value is None else float(value)
-    columns = list(dict.fromkeys([MODEL, *(column for row in rows.values() for column in row)]))
-    return (["metric", *columns], [(name, _cells(row, columns)) for name, row in rows.items()]) if rows else None
+    rows = metric_rows(record)
+    columns = variants(rows)
+    body = [(label(row.metric, row.meaning), _cells(row, columns)) for row in rows]
+    return (["metric", *columns], body) if rows else None
 
 
-def _cells(row: Mapping[str, float], columns: Sequence[str]) -> list[str]:
-    """A row's numbers: counts without decimals, everything else with four, or with one from ten on."""
-    known = [value for value in row.values() if not math.isnan(value)]
-    whole = bool(known) and all(value.is_integer() for value in known)
+def _cells(row: MetricRow, columns: Sequence[str]) -> list[str]:
+    """A row's numbers, in the metric's own unit."""
     cells = []
     for column in columns:
-        value = row.get(column)
-        if value is None:
-            cells.append("")
-        elif math.isnan(value):
-            cells.append(NO_VALUE)
-        else:
-            cells.append(f"{value:,.0f}" if whole else f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}")
+        cells.append(format_value(row.meaning, row.cells[column].value) if column in row.cells else "")
     return cells
 
 

@@ -14,7 +14,6 @@ from diptych.results.results_table import (
     aspect_label,
     format_interval,
     format_value,
-    is_fraction,
     metric_rows,
     protocol_facts,
     variants,
@@ -68,7 +67,7 @@ def _aspects(name: str, group: Sequence[MetricRow], counts: Mapping[str, int]) -
         "name": name,
         "columns": (name, "queries", *names),
         "rows": list(zip(labels, rows, strict=True)),
-        "bars": list(zip(labels, bars, strict=True)) if is_fraction(group[0].metric) else [],
+        "bars": list(zip(labels, bars, strict=True)) if group[0].meaning.unit == "fraction" else [],
         "variants": names,
     }
 
@@ -77,7 +76,7 @@ def _cells(row: MetricRow, names: Sequence[str]) -> list[tuple[str, str]]:
     """Value and interval of each variant, empty where there is none."""
     found = [row.cells.get(name) for name in names]
     return [
-        (format_value(row.metric, cell.value), format_interval(row.metric, cell.interval)) if cell else ("", "")
+        (format_value(row.meaning, cell.value), format_interval(row.meaning, cell.interval)) if cell else ("", "")
         for cell in found
     ]
 

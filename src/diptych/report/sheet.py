@@ -14,7 +14,6 @@ from diptych.report.pictures import Thumbnails
 from diptych.results.results_table import (
     format_interval,
     format_value,
-    is_fraction,
     metric_rows,
     protocol_line,
     title_line,
@@ -67,11 +66,11 @@ def headline(result: Mapping[str, Any]) -> str:
     for name in variants([row]):
         if name in row.cells:
             value, interval = (
-                format_value(row.metric, row.cells[name].value),
-                format_interval(row.metric, row.cells[name].interval),
+                format_value(row.meaning, row.cells[name].value),
+                format_interval(row.meaning, row.cells[name].interval),
             )
             numbers.append(f"{name.replace('_', ' ')} {value} {interval}".strip())
-    unit = " in %" if is_fraction(row.metric) else ""
+    unit = " in %" if row.meaning.unit == "fraction" else ""
     return f"{row.metric}{unit}: {', '.join(numbers)} · {gallery}"
 
 

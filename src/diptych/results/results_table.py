@@ -1,6 +1,7 @@
 """The numbers of a `metrics.json` as rows: for the terminal (`results_table`) and for the report.
 
-Recall and mAP are stored as fractions and shown in percent, a rank is shown as it is: this file does the conversion.
+Fractions are stored from 0 to 1 and shown in percent, counts and scores are shown as they are: this file does the
+conversion, as each metric asks for it.
 """
 
 from __future__ import annotations
@@ -14,16 +15,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-MODEL = "model"
-BASELINES = ("sum", "image_only", "text_only")
-NO_VALUE = "–"
+from diptych.contracts.retrieval import BASELINES, MetricMeaning
+from diptych.results.meanings import Meanings
 
-# A metric is known by its form, so that set names and aspects can be any words; another metric has no set name.
-_KEY = re.compile(
-    rf"(?:(?P<set>[^/]+)/)??(?:(?P<baseline>{'|'.join(BASELINES)})/)?"
-    r"(?P<metric>\w+_at_\d+|median_rank|average)(?:/(?P<aspect>.+))?"
-)
-_OTHER_KEY = re.compile(rf"(?P<set>)(?:(?P<baseline>{'|'.join(BASELINES)})/)?(?P<metric>[^/]+)(?:/(?P<aspect>.+))?")
+MODEL = "model"
+NO_VALUE = "–"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +32,14 @@ class Cell:
 
 @dataclass(slots=True)
 class MetricRow:
-    """One metric with a cell per variant (`model` and the baselines).
+    """One metric with a cell per variant: `model`, and the baselines or other captions beside it.
 
-    `set_name` is None, or one of several evaluation sets (FashionIQ's `dress`); `aspect` is None, or the group of
-    queries that the metric covers (`changes_2`).
+    `meaning` says how it is to be read. `set_name` is None, or one of several evaluation sets (FashionIQ's `dress`);
+    `aspect` is None, or the group of queries that the metric covers (`changes_2`).
     """
 
     metric: str
+    meaning: MetricMeaning
     set_name: str | None = None
     aspect: str | None = None
     cells: dict[str, Cell] = field(default_factory=dict)
@@ -56,18 +53,15 @@ class MetricRow:
 def metric_rows(result: Mapping[str, Any]) -> list[MetricRow]:
     """The metrics over all queries, in stored order; then those per aspect, `changes_2` before `changes_10`.
 
-    Keys are `[<set>/][<baseline>/]<metric>[/<aspect>]`; a key without a metric raises ValueError. A value that is None
-    (JSON has no NaN) becomes NaN.
+    Keys are split, and read, as `Meanings` does. A value that is None (JSON has no NaN) becomes NaN.
     """
     intervals = result.get("intervals") or {}
+    meanings = Meanings(result)
     rows: dict[tuple[str, str | None, str | None], MetricRow] = {}
     for key, value in result["metrics"].items():
-        match = _KEY.fullmatch(key) or _OTHER_KEY.fullmatch(key)
-        if match is None:
-            raise ValueError(f"metric {key!r} is not of the form [<set>/][<baseline>/]<metric>[/<aspect>]")
-        place = (match["metric"], match["set"] or None, match["aspect"])
-        row = rows.setdefault(place, MetricRow(*place))
-        row.cells[match["baseline"] or MODEL] = Cell(_number(value), _interval(intervals.get(key)))
+        set_name, baseline, metric, aspect = meanings.split(key)
+        row = rows.setdefault((metric, set_name, aspect), MetricRow(metric, meanings.of(key), set_name, aspect))
+        row.cells[baseline or MODEL] = Cell(_number(value), _interval(intervals.get(key)))
     overall = [row for row in rows.values() if row.aspect is None]
     per_aspect = [row for row in rows.values() if row.aspect is not None]
     groups = list(dict.fromkeys((row.set_name, row.metric) for row in per_aspect))
@@ -76,28 +70,38 @@ def metric_rows(result: Mapping[str, Any]) -> list[MetricRow]:
 
 
 def variants(rows: list[MetricRow]) -> list[str]:
-    """The columns that the rows fill: the model, then the baselines that were evaluated."""
-    return [MODEL, *(name for name in BASELINES if any(name in row.cells for row in rows))]
+    """The columns that the rows fill: the model, then the baselines, then other captions, that were evaluated."""
+    filled = dict.fromkeys(name for row in rows for name in row.cells)
+    baselines = [name for name in BASELINES if name in filled]
+    return [MODEL, *baselines, *(name for name in filled if name not in (MODEL, *BASELINES))]
 
 
-def is_fraction(metric: str) -> bool:
-    """Whether the metric is stored as a fraction and shown in percent: all but the median ranks."""
-    return not metric.startswith("median_rank")
+def shown_scale(meaning: MetricMeaning) -> float:
+    """What a stored value is multiplied by to be shown: 100 for fractions, which are shown in percent."""
+    return 100.0 if meaning.unit == "fraction" else 1.0
 
 
-def format_value(metric: str, value: float) -> str:
-    """`62.05` for the fraction 0.6205, `3.0` for a median rank of 3, a dash for NaN."""
+def format_value(meaning: MetricMeaning, value: float, digits: int | None = None) -> str:
+    """`62.05` for the fraction 0.6205, `3.0` for a count of 3, `0.1235` for a score; a dash for NaN. `digits` are the
+    decimals where others are wanted.
+    """
     if math.isnan(value):
         return NO_VALUE
-    return f"{100 * value:.2f}" if is_fraction(metric) else f"{value:.1f}"
+    usual = {"fraction": 2, "count": 1, "score": 4}[meaning.unit]
+    return f"{shown_scale(meaning) * value:.{usual if digits is None else digits}f}"
 
 
-def format_interval(metric: str, interval: tuple[float, float] | None) -> str:
+def format_interval(meaning: MetricMeaning, interval: tuple[float, float] | None) -> str:
     """`[58.1, 66.0]` in the unit of `format_value`; empty without an interval."""
     if interval is None or any(math.isnan(bound) for bound in interval):
         return ""
-    low, high = (100 * bound if is_fraction(metric) else bound for bound in interval)
-    return f"[{low:.1f}, {high:.1f}]"
+    digits = 1 if meaning.unit == "fraction" else None
+    return f"[{', '.join(format_value(meaning, bound, digits) for bound in interval)}]"
+
+
+def label(name: str, meaning: MetricMeaning) -> str:
+    """A metric's name with its unit if it has one: `recall_at_1 (%)`."""
+    return f"{name} (%)" if meaning.unit == "fraction" else name
 
 
 def aspect_label(aspect: str) -> str:
@@ -124,8 +128,8 @@ def protocol_line(result: Mapping[str, Any]) -> str:
 
 
 def protocol_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the numbers mean, as (name, value) pairs: two results compare only when all of these are equal."""
-    protocol, gallery, queries = result["protocol"], result["gallery"], result["queries"]
+    """What a retrieval's numbers rest on, as (name, value) pairs: two results compare only when all are equal."""
+    protocol, gallery = result["protocol"], result["gallery"]
     facts = [
         ("protocol", protocol_line(result)),
         (
@@ -135,38 +139,48 @@ def protocol_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("reference image", "left out of the ranking" if protocol.get("exclude_reference") else "stays in the ranking"),
         ("text", str(protocol.get("text_template", ""))),
         ("several captions", str(protocol.get("caption_joining", ""))),
-        ("queries", f"scored {queries['scored']:,}/{queries['expected']:,}"),
+        ("queries", coverage(result)),
     ]
     return [(name, value) for name, value in facts if value]
 
 
+def coverage(result: Mapping[str, Any]) -> str:
+    """How many of the split's queries were scored: `scored 548/550`."""
+    queries = result["queries"]
+    return f"scored {queries['scored']:,}/{queries['expected']:,}"
+
+
 def results_table(result: Mapping[str, Any]) -> Table:
-    """The table that `evaluate.py` prints: a row per metric, the model with its 95 % interval, then the baselines.
+    """The table that `evaluate.py` prints: a row per metric, the model with its 95 % interval if there are any, then
+    the baselines, or the captions beside the model's.
 
     The title names experiment, data, split and protocol; the caption the gallery, its fingerprint and the coverage.
     """
     rows = metric_rows(result)
-    columns = variants(rows)
+    has_intervals = bool(result.get("intervals"))
+    title, facts = title_line(result), [("queries", coverage(result))]
+    if "protocol" in result:
+        title, facts = f"{title}, protocol {protocol_line(result)}", protocol_facts(result)[1:]
     table = Table(
-        title=Text(f"{title_line(result)}, protocol {protocol_line(result)}"),
-        caption=Text("; ".join(f"{name}: {value}" for name, value in protocol_facts(result)[1:])),
+        title=Text(title),
+        caption=Text("; ".join(f"{name}: {value}" for name, value in facts)),
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("metric (%)", overflow="fold", ratio=1)  # a narrow terminal folds names, never cuts digits
+    table.add_column("metric", overflow="fold", ratio=1)  # a narrow terminal folds names, never cuts digits
+    columns = variants(rows)
     for name in columns:
         table.add_column(name.replace("_", "\n"), justify="right", min_width=6)
-        if name == MODEL:
+        if name == MODEL and has_intervals:
             table.add_column("95 %\ninterval", justify="right", min_width=13)
     for row in rows:
-        cells = [Text(row.key if is_fraction(row.metric) else f"{row.key} (rank)")]
+        cells = [Text(label(row.key, row.meaning))]
         for name in columns:
             cell = row.cells.get(name)
-            cells.append(
-                Text(format_value(row.metric, cell.value) if cell else "", style="bold" if name == MODEL else "")
-            )
-            if name == MODEL:
-                cells.append(Text(format_interval(row.metric, cell.interval) if cell else ""))
+            value = format_value(row.meaning, cell.value) if cell else ""
+            cells.append(Text(value, style="bold" if name == MODEL else ""))
+            if name == MODEL and has_intervals:
+                cells.append(Text(format_interval(row.meaning, cell.interval) if cell else ""))
         table.add_row(*cells)
     return table
 

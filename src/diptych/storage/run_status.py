@@ -15,10 +15,12 @@ STATES = ("waiting", "running", "stopped", "done", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """The experiment's primary metric: `callbacks.checkpointing.monitor`, its mode, and its best value so far."""
+    """The experiment's primary metric: `callbacks.checkpointing.monitor`, its mode (None until the metric has said it),
+    and its best value so far.
+    """
 
     metric: str
-    mode: str
+    mode: str | None
     value: float | None = None
 
 

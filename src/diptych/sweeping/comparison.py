@@ -14,11 +14,13 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.retrieval.bootstrap import percentiles, resampled_counts, weighted_median
 from diptych.metrics.retrieval.median_rank import median_rank
+from diptych.results.results_table import format_value
 from diptych.storage.json_files import each_json_line
 from diptych.sweeping.run_records import RESULT, RunRecord, find_runs
-from diptych.sweeping.table import format_metric, heading, legend, screen
+from diptych.sweeping.table import heading, legend, screen
 
 SCORES = "scores.jsonl"
 _ROUNDED = 2e-6  # captions' values per query are written with six decimals
@@ -103,7 +105,9 @@ def paired_bootstrap(
 def print_comparison(
     differences: Sequence[Difference], left_out: Mapping[str, str], runs: tuple[RunRecord, RunRecord]
 ) -> None:
-    """Prints a row per metric, and what was left out and why."""
+    """Prints a row per metric, with the run that is better where the interval leaves out 0, and what was left out and
+    why.
+    """
     console = screen()
     names = [str(run.folder) for run in runs]
     for number, name in enumerate(names, start=1):
@@ -115,19 +119,19 @@ def print_comparison(
         padding=(0, 1, 0, 0),
     )
     table.add_column("metric", overflow="fold", min_width=20)
-    for name in ("run 1", "run 2", "difference", "95 % interval", "p", "queries"):
+    for name in ("run 1", "run 2", "difference", "95 % interval", "p", "queries", "better"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in differences:
-        key, (low, high) = row.metric, row.interval
-        clear = low > 0 or high < 0
+        meaning, (low, high) = runs[0].meaning(row.metric), row.interval
         table.add_row(
-            Text(heading(key, "", {})),
-            format_metric(key, row.first),
-            format_metric(key, row.second),
-            Text(_signed(key, row.difference), style="bold" if clear else ""),
-            Text(f"[{_signed(key, low)}, {_signed(key, high)}]"),
+            Text(heading(row.metric, meaning, "", {})),
+            format_value(meaning, row.first),
+            format_value(meaning, row.second),
+            Text(_signed(meaning, row.difference), style="bold" if low > 0 or high < 0 else ""),
+            Text(f"[{_signed(meaning, low)}, {_signed(meaning, high)}]"),
             f"{row.p_value:.4f}",
             f"{row.num_queries:,}",
+            {None: "", 0: "run 1", 1: "run 2"}[better_run(row, meaning)],
         )
     console.print(table)
     for line in legend(runs, {run.name: "A" for run in runs}):
@@ -141,12 +145,20 @@ def print_comparison(
     console.print(Text("p-values are of one metric each: of twenty, one is below 0.05 by chance"), soft_wrap=True)
 
 
+def better_run(difference: Difference, meaning: MetricMeaning) -> int | None:
+    """0 or 1, which of the runs is better; None where the interval holds 0, or the metric is better neither way."""
+    low, high = difference.interval
+    if meaning.better is None or low <= 0 <= high:
+        return None
+    return int((low > 0) == (meaning.better == "higher"))
+
+
 class _NotComparable(Exception):
     """Why a metric is left out."""
 
 
-def _signed(key: str, value: float) -> str:
-    return ("+" if value >= 0 else "") + format_metric(key, value)
+def _signed(meaning: MetricMeaning, value: float) -> str:
+    return ("+" if value >= 0 else "") + format_value(meaning, value)
 
 
 def _evaluated(folder: Path) -> RunRecord:
@@ -222,10 +234,12 @@ def _paired_metric(
 ) -> _PairedMetric:
     own_set = next((set_name for set_name in queries if set_name and name.startswith(f"{set_name}/")), None)
     key = name.removeprefix(f"{own_set}/") if own_set else name
-    median = key.startswith("median_rank")
+    median = runs[0].meaning(name).reduction == "median"
+    # A query without a value of a metric is not in a retrieval's line; null stands for the rank of what was not found.
+    null = math.inf if "protocol" in runs[0].result else math.nan
     sets = {}
     for set_name in [own_set] if own_set else queries:
-        first, second = (_values(key, of_run, queries[set_name], median) for of_run in scores)
+        first, second = (_values(key, of_run, queries[set_name], null) for of_run in scores)
         if not torch.equal(first.isnan(), second.isnan()):
             raise _NotComparable("the two runs have values for different queries")
         if first.isnan().all():
@@ -279,8 +293,7 @@ def _difference(first: Tensor, second: Tensor, counts: Tensor, median: bool) -> 
     return counts @ difference.nan_to_num(0.0) / (counts @ (~difference.isnan()).double())
 
 
-def _values(key: str, scores: _Scores, queries: Sequence[tuple[str | None, str]], median: bool) -> Tensor:
-    """Values (Q,) float64; NaN where the metric does not apply, infinity for the rank of what was not found."""
-    unknown = math.inf if median else math.nan
+def _values(key: str, scores: _Scores, queries: Sequence[tuple[str | None, str]], null: float) -> Tensor:
+    """Values (Q,) float64; NaN where the metric does not apply, `null` for null."""
     values = [scores[query].get(key, math.nan) for query in queries]
-    return torch.tensor([unknown if value is None else value for value in values], dtype=torch.float64)
+    return torch.tensor([null if value is None else value for value in values], dtype=torch.float64)

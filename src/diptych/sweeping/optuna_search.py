@@ -211,7 +211,7 @@ class OptunaSearch:
         value = objective.value if objective else None
         if status.state != "done":
             reason = (status.error or f"it ended as {status.state}").strip().splitlines()[-1]
-        elif objective and (objective.metric, objective.mode) != (metric, self.question.mode):
+        elif objective and (objective.metric != metric or objective.mode not in (None, self.question.mode)):
             reason = (
                 f"its metric is {objective.metric} ({objective.mode}), the search's {metric} ({self.question.mode})"
             )

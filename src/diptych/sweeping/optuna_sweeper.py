@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -108,9 +109,12 @@ class OptunaSweeper(Sweeper):
         space, fixed = split(OverridesParser.create(config_loader=loader).parse_overrides(words))
         config = loader.load_sweep_config(self.config, [*fixed, *space.corner()])
         metric, mode = (OmegaConf.select(config, f"callbacks.checkpointing.{key}") for key in ("monitor", "mode"))
+        if metric is not None and mode is None:
+            mode = mode_of(metric, OmegaConf.select(config, "system.metrics") or {})
         if metric is None or mode not in ("max", "min"):
             raise ValueError(
-                "a search needs the experiment's primary metric: callbacks.checkpointing.monitor and mode (max or min)"
+                "a search needs the experiment's primary metric: callbacks.checkpointing.monitor, and mode (max or "
+                "min) where the metric does not say it"
             )
         return Question(metric, mode, space, tuple(fixed))
 
@@ -168,6 +172,25 @@ class OptunaSweeper(Sweeper):
         if failures:
             log.error(failed)
         return result
+
+
+def mode_of(metric: str, metrics: Mapping[str, DictConfig]) -> str | None:
+    """`max` or `min`: which values of a metric, as validations log it, are the best; None if nothing says so.
+
+    The metrics of the config are built and asked, so that a metric of a user's own is searched in its own direction.
+    """
+    from diptych.config.building import build
+    from diptych.contracts.retrieval import EvaluationProtocol, MetricMeaning
+    from diptych.results.meanings import known_meaning
+
+    numbers = tuple(map(int, re.findall(r"\d+", metric)))
+    protocol = EvaluationProtocol("search", 1, "", False, "{text}", "", numbers, numbers, numbers)
+    meanings: dict[str, MetricMeaning] = {}
+    for node in metrics.values():
+        meanings |= build(node).meanings(protocol)
+    found = (meanings.get(part) or known_meaning(part) for part in metric.split("/"))
+    meaning = next(filter(None, found), None)
+    return None if meaning is None or meaning.better is None else meaning.mode
 
 
 def _numbers(running: Mapping[Any, Claim]) -> set[int]:

@@ -13,10 +13,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from diptych.results.results_table import Cell
+from diptych.contracts.retrieval import MetricMeaning
+from diptych.results.results_table import Cell, format_value, shown_scale
 from diptych.storage.whole import whole_file
 from diptych.sweeping.run_records import RunRecord, differing_overrides, group_names, short_names
-from diptych.sweeping.table import format_metric, heading, legend, primary_of, shown_scale
+from diptych.sweeping.table import column_meaning, heading, legend, primary_of
 
 FILE = "sweep.png"
 _BEST, _OTHER = "#0b7a75", "#8a8f98"
@@ -58,8 +59,10 @@ def write_plot(folder: Path, records: Sequence[RunRecord]) -> Path | None:
     figure = Figure(figsize=(9, sum(heights) + 0.5), layout="constrained", dpi=120)
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for ax, (group, (key, mode), points) in zip(axes, panels, strict=True):
-        _draw_panel(ax, key, mode, points)
-        ax.set_title(f"{heading(key, group, groups)}, {'higher' if mode == 'max' else 'lower'} is better", loc="left")
+        meaning = column_meaning(records, groups, (group, key))
+        _draw_panel(ax, meaning, mode, points)
+        better = "higher" if mode == "max" else "lower"
+        ax.set_title(f"{heading(key, meaning, group, groups)}, {better} is better", loc="left")
     drawn = {point.name for _, _, points in panels for point in points}
     missing = [f"{record.name} ({record.state.split(':')[0]})" for record in records if record.name not in drawn]
     notes = [*legend(records, groups), *([f"without a value: {', '.join(missing)}"] if missing else [])]
@@ -85,7 +88,7 @@ def _points(records: Sequence[RunRecord], key: str, own: Mapping[str, Mapping[st
     for record in records:
         cell = record.cells.get(key, Cell(math.nan))
         if math.isfinite(cell.value):
-            scale = shown_scale(key)
+            scale = shown_scale(record.meaning(key))
             interval = cell.interval and (scale * cell.interval[0], scale * cell.interval[1])
             setting = tuple((name, value) for name, value in own[record.name].items() if name != "seed")
             seed = own[record.name].get("seed")
@@ -93,15 +96,15 @@ def _points(records: Sequence[RunRecord], key: str, own: Mapping[str, Mapping[st
     return found
 
 
-def _draw_panel(ax: Axes, key: str, mode: str, points: Sequence[Point]) -> None:
+def _draw_panel(ax: Axes, meaning: MetricMeaning, mode: str, points: Sequence[Point]) -> None:
     parameter = numeric_parameter(points)
     places = _by_place(points, parameter)
     means = {place: sum(point.value for point in of_place) / len(of_place) for place, of_place in places.items()}
     best = (max if mode == "max" else min)(means, key=lambda place: means[place])
     if parameter:
-        _draw_along(ax, parameter, places, means, best, key)
+        _draw_along(ax, parameter, places, means, best, meaning)
     else:
-        _draw_sorted(ax, places, means, best, key, mode)
+        _draw_sorted(ax, places, means, best, meaning, mode)
 
 
 def _by_place(points: Sequence[Point], parameter: str | None) -> dict[Any, list[Point]]:
@@ -117,7 +120,7 @@ def _by_place(points: Sequence[Point], parameter: str | None) -> dict[Any, list[
 
 
 def _draw_sorted(
-    ax: Axes, places: dict[Any, list[Point]], means: dict[Any, float], best: Any, key: str, mode: str
+    ax: Axes, places: dict[Any, list[Point]], means: dict[Any, float], best: Any, meaning: MetricMeaning, mode: str
 ) -> None:
     """Rows, the best on top; seeds of a row beneath one another."""
     rows = sorted(places, key=lambda place: means[place], reverse=mode == "max")
@@ -128,7 +131,7 @@ def _draw_sorted(
         if len(of_place) > 1:
             ax.plot([means[place]] * 2, [row - 0.35, row + 0.35], color=colour, lw=2.5)
     ax.axvline(means[best], color=_BEST, lw=0.8, ls=":", zorder=0)
-    ax.set_yticks(range(len(rows)), [_label(places[place], means[place], key) for place in rows])
+    ax.set_yticks(range(len(rows)), [_label(places[place], means[place], meaning) for place in rows])
     ax.get_yticklabels()[0].set(fontweight="bold", color=_BEST)
     ax.tick_params(axis="y", labelsize=8)
     ax.set_ylim(len(rows) - 0.5, -0.5)
@@ -136,7 +139,7 @@ def _draw_sorted(
 
 
 def _draw_along(
-    ax: Axes, parameter: str, places: dict[Any, list[Point]], means: dict[Any, float], best: Any, key: str
+    ax: Axes, parameter: str, places: dict[Any, list[Point]], means: dict[Any, float], best: Any, meaning: MetricMeaning
 ) -> None:
     """The metric over the parameter; seeds of a value beside one another, their means joined by a line."""
     values = sorted(places)
@@ -154,21 +157,21 @@ def _draw_along(
     ax.plot(values, [means[place] for place in values], color="#444444", lw=1, zorder=0)
     ax.set_xticks(values, [f"{value:g}" for value in values])
     ax.minorticks_off()
-    text = f"best: {parameter}={best:g}, {_mean_text(places[best], means[best], key)}"
+    text = f"best: {parameter}={best:g}, {_mean_text(places[best], means[best], meaning)}"
     ax.set_title(text, loc="right", color=_BEST, fontweight="bold", fontsize=10)
     ax.set_xlabel(parameter)
     ax.grid(alpha=0.3)
 
 
-def _label(of_place: Sequence[Point], mean: float, key: str) -> str:
+def _label(of_place: Sequence[Point], mean: float, meaning: MetricMeaning) -> str:
     names = ", ".join(point.name for point in of_place)
     setting = " ".join(f"{name}={value}" for name, value in of_place[0].setting)
     lines = [_shorten(f"run {names}" if len(of_place) == 1 else f"runs {names}", 44), _shorten(setting, 44)]
-    return "\n".join([line for line in lines if line] + [_mean_text(of_place, mean, key)])
+    return "\n".join([line for line in lines if line] + [_mean_text(of_place, mean, meaning)])
 
 
-def _mean_text(of_place: Sequence[Point], mean: float, key: str) -> str:
-    value = format_metric(key, mean / shown_scale(key))
+def _mean_text(of_place: Sequence[Point], mean: float, meaning: MetricMeaning) -> str:
+    value = format_value(meaning, mean / shown_scale(meaning))
     return value if len(of_place) == 1 else f"mean {value} of {len(of_place)} runs"
 
 

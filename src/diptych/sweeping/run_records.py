@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from diptych.contracts.retrieval import MetricMeaning
+from diptych.results.meanings import Meanings
 from diptych.results.results_table import Cell, protocol_facts
 from diptych.storage.json_files import read_json
 from diptych.storage.run_status import FILE, RunStatus, read_status
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 RESULT = "metrics.json"
 _RETRIEVAL = ("recall_at_1", "average", "recall_at_5", "map_at_5", "recall_at_10", "median_rank")
 _CAPTIONS = ("cider", "clip_score", "entity_f1", "rouge_l", "meteor", "bleu_4")
-USUAL = (*_CAPTIONS, *_RETRIEVAL)  # captions' results also say how well articles were found
+USUAL = (*_CAPTIONS, *_RETRIEVAL)  # the first to look at; captions' results also say how well articles were found
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,25 @@ class RunRecord:
         objective = self.status and self.status.objective
         if objective:
             plain = objective.metric.removeprefix("val/")
-            return (plain if plain in metrics else objective.metric), objective.mode
+            key = plain if plain in metrics else objective.metric
+            return key, objective.mode or self.meaning(key).mode
         declared = (self.result.get("protocol") or {}).get("primary_metric")
-        key = next((name for name in (declared, *USUAL) if name in metrics), None)
-        return key and (key, "min" if key.startswith("median_rank") else "max")
+        key = declared if declared in metrics else next(iter(self.judged), None)
+        return key and (key, self.meaning(key).mode)
+
+    @cached_property
+    def judged(self) -> list[str]:
+        """The metrics over all queries of which more, or less, is better, the usual ones first."""
+        keys = [] if self.result is None else [key for key in self.result["metrics"] if "/" not in key]
+        return usual_first(key for key in keys if self.meaning(key).better is not None)
+
+    def meaning(self, key: str) -> MetricMeaning:
+        """How the number under a key of `cells` is to be read, as the run's metrics.json says."""
+        return self._meanings.of(key)
+
+    @cached_property
+    def _meanings(self) -> Meanings:
+        return Meanings(self.result or {"metrics": {}})
 
     @cached_property
     def facts(self) -> dict[str, str]:
@@ -131,6 +148,11 @@ def group_names(records: Sequence[RunRecord]) -> dict[str, str]:
                 seen.append(record.facts)
             groups[record.name] = _letters(seen.index(record.facts))
     return groups
+
+
+def usual_first(keys: Iterable[str]) -> list[str]:
+    """Metrics in the order in which they are shown: the usual ones, then the others as they come, each once."""
+    return sorted(dict.fromkeys(keys), key=lambda key: USUAL.index(key) if key in USUAL else len(USUAL))
 
 
 def split_overrides(records: Sequence[RunRecord]) -> tuple[dict[str, str], list[dict[str, str]]]:
@@ -200,8 +222,9 @@ def _read_run(top: Path, folder: Path) -> RunRecord | None:
 def _is_evaluation(result: Any) -> bool:
     try:
         result_facts(result)
+        Meanings(result)
         return all(value is None or isinstance(value, int | float) for value in result["metrics"].values())
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError):
         return False
 
 

@@ -13,9 +13,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from diptych.results.results_table import NO_VALUE, Cell
+from diptych.contracts.retrieval import MetricMeaning
+from diptych.results.results_table import NO_VALUE, Cell, format_interval, format_value, label
 from diptych.storage.whole import whole_file
-from diptych.sweeping.run_records import USUAL, RunRecord, differing_overrides, find_runs, group_names, short_names
+from diptych.sweeping.run_records import (
+    RunRecord,
+    differing_overrides,
+    find_runs,
+    group_names,
+    short_names,
+    usual_first,
+)
 
 FILE = "sweep.csv"
 _MOST_METRICS, _METRIC_WIDTH, _OTHER_WIDTH = 4, 16, 64  # on the screen: of one group, and in characters
@@ -86,7 +94,8 @@ def _table(
     for name, width in (("run", 3), ("overrides", 14), ("state", 8)):
         table.add_column(name, overflow="fold", min_width=width)
     for group, key in columns:
-        table.add_column(Text(heading(key, group, groups, break_at="\n")), justify="right", no_wrap=True)
+        meaning = column_meaning(records, groups, (group, key))
+        table.add_column(Text(heading(key, meaning, group, groups, break_at="\n")), justify="right", no_wrap=True)
     timed = any(record.status for record in records)
     for name in (("time\nh:min", "device\nhours") if timed else ()) + (("cost",) if timed and price else ()):
         table.add_column(name, justify="right", no_wrap=True)
@@ -94,20 +103,27 @@ def _table(
     for record in records:
         cells = [Text(record.name), Text(_words(differing[record.name])), Text(record.state)]
         for column in columns:
-            shown = cell_text(column[1], _cell(record, groups, column))
+            cell = _cell(record, groups, column)
+            shown = cell_text(record.meaning(column[1]), cell) if cell else ""
             cells.append(Text(shown, style="bold green" if record in best[column] else ""))
         table.add_row(*cells, *(_time_and_cost(record, price) if timed else ()))
     return table
 
 
 def shown_columns(records: Sequence[RunRecord], groups: Mapping[str, str], most: int) -> Iterator[tuple[str, str]]:
-    """(group, metric) of the screen's columns: of each group the primary metric, then the usual ones, `most` in all."""
+    """(group, metric) of the screen's columns: of each group the primary metric, then the usual ones, then the others
+    that runs are judged by; `most` in all.
+    """
     for group in dict.fromkeys(groups.values()):
         members = [record for record in records if groups.get(record.name) == group]
-        present = dict.fromkeys(key for record in members for key in record.cells)
         ordered = dict.fromkeys(record.primary[0] for record in members if record.primary)
-        ordered |= dict.fromkeys(key for key in USUAL if key in present)
+        ordered |= dict.fromkeys(usual_first(key for record in members for key in record.judged))
         yield from ((group, key) for key in list(ordered)[:most])
+
+
+def column_meaning(records: Sequence[RunRecord], groups: Mapping[str, str], column: tuple[str, str]) -> MetricMeaning:
+    """How a column (group, metric) is to be read: as the first of its runs that has the metric says."""
+    return next(record.meaning(column[1]) for record in records if _cell(record, groups, column) is not None)
 
 
 def primary_of(records: Sequence[RunRecord], groups: Mapping[str, str], group: str) -> tuple[str, str] | None:
@@ -151,34 +167,16 @@ def screen() -> Console:
     return console if console.is_terminal else Console(width=_FILE_WIDTH)
 
 
-def heading(key: str, group: str, groups: Mapping[str, str], break_at: str = " ") -> str:
+def heading(key: str, meaning: MetricMeaning, group: str, groups: Mapping[str, str], break_at: str = " ") -> str:
     """`recall_at_1 (%)`, with ` [A]` where there are several groups."""
-    additions = ["(%)"] * _in_percent(key) + [f"[{group}]"] * (len(set(groups.values())) > 1)
+    additions = label("", meaning).split() + [f"[{group}]"] * (len(set(groups.values())) > 1)
     return key + (break_at + " ".join(additions) if additions else "")
 
 
-def cell_text(key: str, cell: Cell | None) -> str:
-    """`62.05`, and in a second line the interval; four decimals for what is not a retrieval fraction."""
-    if cell is None or math.isnan(cell.value):
-        return NO_VALUE if cell else ""
-    digits = 1 if _in_percent(key) else None
-    bounds = [format_metric(key, bound, digits) for bound in cell.interval or ()]
-    return format_metric(key, cell.value) + (f"\n[{', '.join(bounds)}]" if bounds else "")
-
-
-def format_metric(key: str, value: float, digits: int | None = None) -> str:
-    """In percent with two decimals for retrieval's fractions, one decimal for median ranks, else four decimals."""
-    usual = 2 if _in_percent(key) else 1 if "median_rank" in key else 4
-    return f"{shown_scale(key) * value:.{usual if digits is None else digits}f}"
-
-
-def shown_scale(key: str) -> float:
-    """What a stored value is multiplied by to be shown: 100 for retrieval's fractions."""
-    return 100.0 if _in_percent(key) else 1.0
-
-
-def _in_percent(key: str) -> bool:
-    return any("_at_" in part or part in ("average", "average_precision") for part in key.split("/"))
+def cell_text(meaning: MetricMeaning, cell: Cell) -> str:
+    """`62.05`, and in a second line the interval."""
+    interval = format_interval(meaning, cell.interval)
+    return format_value(meaning, cell.value) + (f"\n{interval}" if interval and not math.isnan(cell.value) else "")
 
 
 def _cell(record: RunRecord, groups: Mapping[str, str], column: tuple[str, str]) -> Cell | None:
@@ -209,9 +207,10 @@ def _best_lines(
     for group in dict.fromkeys(groups.values()):
         primary = primary_of(records, groups, group)
         for best in (best_runs(records, groups, (group, primary[0])) if primary else [])[:_MOST_BEST]:
-            value = cell_text(primary[0], best.cells[primary[0]]).replace("\n", " ")
+            meaning = best.meaning(primary[0])
+            value = cell_text(meaning, best.cells[primary[0]]).replace("\n", " ")
             name = f"run {best.name}" + (f" ({_words(own[best.name])})" if own[best.name] else "")
-            yield f"best {heading(primary[0], group, groups)}: {value}, {name}"
+            yield f"best {heading(primary[0], meaning, group, groups)}: {value}, {name}"
 
 
 def _total(records: Sequence[RunRecord], price: float | None) -> Iterator[str]:

@@ -143,6 +143,10 @@ class CaptionFuserSystem(L.LightningModule):
         if not self.trainer.sanity_checking:
             self.log_dict({"val/loss": mean, "val/perplexity": mean.exp()}, sync_dist=False)
 
+    def mode_of(self, metric: str) -> str:
+        """`min`: a validation logs a loss and its exponential."""
+        return "min"
+
     # ------------------------------------------------------------------------------------------------ captions
 
     def test_step(self, batch: Any, batch_idx: int) -> None:

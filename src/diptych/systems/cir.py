@@ -14,9 +14,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
 from diptych.contracts.retrieval import GalleryBatch, QueryBatch, TripletBatch
+from diptych.metrics.retrieval.measuring import SetResult, logged_meaning, summary
 from diptych.parallel.distributed import gather_rows, rank
 from diptych.parallel.sharding import average_gradients, shard_model
-from diptych.systems.retrieval_evaluation import SetResult, evaluate_set, summary
+from diptych.systems.retrieval_evaluation import evaluate_set
 
 
 class CIRSystem(L.LightningModule):
@@ -143,6 +144,19 @@ class CIRSystem(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Ranks every evaluation set and logs `val/<metric>`; the model alone, without the baselines."""
         self._finish("val", self.trainer.datamodule.validation_split, baselines=False)
+
+    def mode_of(self, metric: str) -> str:
+        """`max` or `min`: which values of a metric that the last evaluation logged (`val/recall_at_1`) are the best.
+
+        Raises:
+            ValueError: the metric does not say.
+        """
+        meaning = logged_meaning(self.results, metric)
+        if meaning is None or meaning.better is None:
+            raise ValueError(
+                f"{metric} does not say whether more is better; set callbacks.checkpointing.mode=max or min"
+            )
+        return meaning.mode
 
     def on_test_epoch_start(self) -> None:
         """Forgets the last evaluation."""

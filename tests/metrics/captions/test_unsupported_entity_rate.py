@@ -38,6 +38,14 @@ def test_a_report_can_mark_each_claim():
     ]  # fmt: skip
 
 
+def test_the_metric_hands_its_claims_to_a_report(monkeypatch):
+    monkeypatch.setattr(EntityRecognizer, "entities", lambda self, texts: [[PLACE] if text else [] for text in texts])
+    items = [CaptionItem("a", CAPTION, (), "40 people"), CaptionItem("b", "", (), "x"), CaptionItem("c", CAPTION)]
+    found = UnsupportedEntityRate(EntityRecognizer("never loaded")).claims(items)
+    words = [[(claim.text, stated) for claim, stated in of_item] for of_item in found]
+    assert words == [[("40", True), ("Oslo", False)], [], [("40", False), ("Oslo", False)]]
+
+
 def test_no_claim_is_no_number():
     rate, _, number = unsupported_entity_rate(["a dog"], [[]], ["x"])
     assert math.isnan(rate) and number.tolist() == [0]

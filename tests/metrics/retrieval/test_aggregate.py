@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diptych.contracts.retrieval import EvaluationProtocol, MetricValues, Query, RankedQuery
-from diptych.metrics.retrieval.aggregate import reduce_values, summarise
+from diptych.metrics.retrieval.aggregate import reduce_values, summarise, with_aspects
 from diptych.metrics.retrieval.map_at_k import MeanAveragePrecisionAtK
 from diptych.metrics.retrieval.median_rank import MedianRank
 from diptych.metrics.retrieval.recall_at_k import RecallAtK
@@ -27,7 +27,7 @@ def score(ranked: list[RankedQuery], protocol: EvaluationProtocol) -> dict[str, 
         metric = metric_class()
         metric.update(ranked, protocol)
         values |= metric.compute()
-    return summarise(values, [query.aspects for query in ranked], protocol)
+    return summarise(with_aspects(values, [query.aspects for query in ranked], protocol), protocol)
 
 
 def test_worked_example_under_both_rules():
@@ -89,7 +89,7 @@ def test_aspects_count_only_their_queries():
     protocol = replace(PLAIN, aspect_metrics=("recall_at_1",))
     values = {"recall_at_1": MetricValues(torch.tensor([1.0, 0.0, 1.0, torch.nan]))}
     aspects = [("changes_1",), ("changes_2",), ("changes_2", "addition"), ("hidden",)]
-    assert summarise(values, aspects, protocol) == {
+    assert summarise(with_aspects(values, aspects, protocol), protocol) == {
         "recall_at_1": 2 / 3,
         "recall_at_1/changes_1": 1.0,
         "recall_at_1/changes_2": 0.5,
@@ -105,8 +105,8 @@ def test_hidden_answers_leave_no_numbers():
 def test_what_the_protocol_names_must_be_there():
     values = {"recall_at_1": MetricValues(torch.ones(2))}
     with pytest.raises(ValueError, match="plain v1 needs the metric recall_at_5, computed were: recall_at_1"):
-        summarise(values, [(), ()], replace(PLAIN, average_of=("recall_at_5",)))
+        with_aspects(values, [(), ()], replace(PLAIN, average_of=("recall_at_5",)))
     with pytest.raises(ValueError, match="recall_at_1 has 2 values for 1 queries"):
-        summarise(values, [()], PLAIN)
+        with_aspects(values, [()], PLAIN)
     with pytest.raises(ValueError, match="'mean' or 'median', not 'sum'"):
         reduce_values(MetricValues(torch.ones(2), "sum"))

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from diptych.contracts.news import Candidate
+from diptych.contracts.retrieval import Better, Unit
 from diptych.metrics.captions.record_metric import CaptionScores, RecordMetric
 
 _DEPTH = 10
+ABOUT: dict[str, tuple[Unit, Better]] = dict.fromkeys(
+    ("recall_at_1", "recall_at_10", "average_precision"), ("fraction", "higher")
+)
 
 
 def article_retrieval(
@@ -79,6 +83,6 @@ class ArticleRetrieval(RecordMetric):
             ValueError: there are no queries, or one id has two different results.
         """
         query_ids, ranked, article_ids = zip(*self._merged(), strict=True)
-        scores = CaptionScores(*_scores(ranked, article_ids), query_ids=query_ids)
+        scores = CaptionScores(*_scores(ranked, article_ids), query_ids=query_ids, about=ABOUT)
         scores.num_items, scores.references_per_item = len(query_ids), (1, 1)
         return scores

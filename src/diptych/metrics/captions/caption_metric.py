@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.contracts.news import CaptionItem
+from diptych.metrics.captions.entity_matching import Claim
 from diptych.metrics.captions.record_metric import CaptionScores, RecordMetric
 
 _SHOWN_IDS = 10
@@ -36,6 +37,12 @@ class CaptionMetric(RecordMetric):
         numbers = [len(item.reference_captions) for item in items]
         scores.references_per_item = (min(numbers), max(numbers))
         return scores
+
+    def claims(self, items: Sequence[CaptionItem]) -> Sequence[Sequence[tuple[Claim, bool]]] | None:
+        """For reports: the names, dates and numbers of each caption, and whether its evidence states them. None from a
+        metric that does not look for them.
+        """
+        return None
 
     @abstractmethod
     def score(self, items: Sequence[CaptionItem]) -> CaptionScores:

@@ -39,4 +39,5 @@ class CLIPScore(CaptionMetric):
         """The corpus' value and those of the items."""
         value, per_item, cut = clip_score(items, self.scorer)
         corpus = {"clip_score": value, "clip_score_cut_share": float(cut.mean())}
-        return CaptionScores(corpus, {"clip_score": per_item}, model=self.scorer.describe())
+        about = {"clip_score_cut_share": ("fraction", "lower")}
+        return CaptionScores(corpus, {"clip_score": per_item}, model=self.scorer.describe(), about=about)

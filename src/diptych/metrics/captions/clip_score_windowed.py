@@ -70,4 +70,5 @@ class CLIPScoreWindowed(CaptionMetric):
         """The corpus' value and those of the items."""
         value, per_item, numbers = clip_score_windowed(items, self.scorer)
         corpus = {"clip_score_windowed": value, "clip_score_windows": float(numbers.mean())}
-        return CaptionScores(corpus, {"clip_score_windowed": per_item}, model=self.scorer.describe())
+        about = {"clip_score_windows": ("count", None)}
+        return CaptionScores(corpus, {"clip_score_windowed": per_item}, model=self.scorer.describe(), about=about)

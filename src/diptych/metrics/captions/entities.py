@@ -69,4 +69,6 @@ class Entities(CaptionMetric):
         found = iter(self.recognizer.entities([*captions, *references]))
         predicted = [next(found) for _ in items]
         of_references = [[entity for _ in item.reference_captions for entity in next(found)] for item in items]
-        return CaptionScores(*entities(predicted, of_references), model=self.recognizer.model)
+        corpus, per_item = entities(predicted, of_references)
+        about = dict.fromkeys(corpus, ("fraction", "higher"))
+        return CaptionScores(corpus, per_item, model=self.recognizer.model, about=about)

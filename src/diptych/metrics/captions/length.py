@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
+from diptych.contracts.retrieval import Better, Unit
 from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.metrics.captions.record_metric import CaptionScores
 
@@ -43,9 +44,20 @@ def length(
     return corpus, {"words": words, "length_ratio": ratio}
 
 
+_ABOUT: dict[str, tuple[Unit, Better | None]] = {
+    "mean_words": ("count", None),
+    "median_words": ("count", None),
+    "mean_reference_words": ("count", None),
+    "length_ratio": ("score", None),  # best at 1
+    "empty_captions": ("count", "lower"),
+    "empty_caption_share": ("fraction", "lower"),
+}
+
+
 class Length(CaptionMetric):
     """`length` over all captions of all processes."""
 
     def score(self, items: Sequence[CaptionItem]) -> CaptionScores:
         """The corpus' values and those of the items."""
-        return CaptionScores(*length([item.caption for item in items], [item.reference_captions for item in items]))
+        scores = length([item.caption for item in items], [item.reference_captions for item in items])
+        return CaptionScores(*scores, about=_ABOUT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+
+from diptych.contracts.retrieval import Better, EvaluationProtocol, MetricMeaning, Unit
 
 
 @dataclass
@@ -21,7 +23,8 @@ class CaptionScores:
     `query_ids` (N) are in the order of the per-item values. `num_items` is N, `references_per_item` the fewest and the
     most. A value is NaN where the metric does not apply, such as the precision of a caption that names nothing.
     `document_frequencies` says in words what they were counted over, `model` which model was asked; None where a
-    metric uses none.
+    metric uses none. `about` gives unit and better (see `MetricMeaning`) of the `corpus` values that are to be read
+    otherwise than as a score of which more is better: `{"error_rate": ("fraction", "lower")}`.
     """
 
     corpus: dict[str, float]
@@ -31,6 +34,15 @@ class CaptionScores:
     num_items: int = 0
     references_per_item: tuple[int, int] = field(default=(0, 0))
     model: str | None = None
+    about: Mapping[str, tuple[Unit, Better | None]] = field(default_factory=dict)
+
+    @property
+    def meanings(self) -> dict[str, MetricMeaning]:
+        """How each of the `corpus` values is to be read. Raises ValueError for a unit or direction that is none."""
+        try:
+            return {name: MetricMeaning(*self.about.get(name, ("score", "higher"))) for name in self.corpus}
+        except ValueError as error:
+            raise ValueError(f"metric of {', '.join(self.corpus)}: {error}") from None
 
     def describe(self) -> str:
         """One line for tables and logs: N, references per item, and where frequencies and judgements came from."""
@@ -63,6 +75,10 @@ class RecordMetric(Metric, ABC):
             ValueError: always.
         """
         raise ValueError("this metric scores all items at once, not batches: call update, and compute at the end")
+
+    def meanings(self, protocol: EvaluationProtocol) -> dict[str, MetricMeaning]:
+        """How the metric's keys in the log of a training are to be read: none, as validations do not score captions."""
+        return {}
 
     @abstractmethod
     def compute(self) -> CaptionScores:

@@ -61,4 +61,22 @@ class UnsupportedEntityRate(CaptionMetric):
         evidence_texts = [item.evidence_text or "" for item in items]
         rate, per_item, number = unsupported_entity_rate(captions, self.recognizer.entities(captions), evidence_texts)
         corpus = {"unsupported_entity_rate": rate, "claims_per_caption": float(number.mean())}
-        return CaptionScores(corpus, {"unsupported_entity_rate": per_item}, model=self.recognizer.model)
+        about = {
+            "unsupported_entity_rate": ("fraction", "lower"),
+            "claims_per_caption": ("count", None),
+        }
+        per_item_of = {"unsupported_entity_rate": per_item}
+        return CaptionScores(corpus, per_item_of, model=self.recognizer.model, about=about)
+
+    def claims(self, items: Sequence[CaptionItem]) -> list[list[tuple[Claim, bool]]]:
+        """The claims of each caption in their order, each with whether the item's evidence states it. An item without
+        evidence text has none that are stated.
+
+        Raises:
+            ValueError: as the recogniser.
+        """
+        entities = self.recognizer.entities([item.caption for item in items])
+        return [
+            check_claims(item.caption, found, item.evidence_text or "")
+            for item, found in zip(items, entities, strict=True)
+        ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -10,15 +11,8 @@ from diptych.contracts.retrieval import EvaluationProtocol, MetricValues
 from diptych.metrics.retrieval.median_rank import median_rank
 
 
-def summarise(
-    values: Mapping[str, MetricValues], aspects: Sequence[tuple[str, ...]], protocol: EvaluationProtocol
-) -> dict[str, float]:
-    """Every metric reduced over its queries, `<metric>/<aspect>` for the protocol's aspect metrics, and `average`.
-
-    `aspects` (Q entries) are those of each query. A metric or aspect that no query has a value for is absent, and
-    `average` with it. Raises ValueError for a metric that the protocol names and `values` lacks.
-    """
-    expanded = with_aspects(values, aspects, protocol)
+def summarise(expanded: Mapping[str, MetricValues], protocol: EvaluationProtocol) -> dict[str, float]:
+    """Every metric of `with_aspects` reduced over its queries, and `average` where all of its parts are there."""
     numbers = {name: reduce_values(metric) for name, metric in expanded.items()}
     if protocol.average_of and all(name in numbers for name in protocol.average_of):
         numbers["average"] = sum(numbers[name] for name in protocol.average_of) / len(protocol.average_of)
@@ -28,9 +22,13 @@ def summarise(
 def with_aspects(
     values: Mapping[str, MetricValues], aspects: Sequence[tuple[str, ...]], protocol: EvaluationProtocol
 ) -> dict[str, MetricValues]:
-    """`values` and their per-aspect copies (NaN at queries without the aspect), without those that are NaN throughout.
+    """`values`, and for the protocol's aspect metrics `<metric>/<aspect>` (NaN at queries without the aspect), without
+    those that are NaN throughout.
 
-    Aspects come in the order of their first appearance.
+    `aspects` (Q entries) are those of each query; they come in the order of their first appearance.
+
+    Raises:
+        ValueError: the protocol names a metric that `values` lacks, or a metric has not Q values.
     """
     _check(values, aspects, protocol)
     expanded = dict(values)
@@ -39,7 +37,7 @@ def with_aspects(
         for aspect in names:
             outside = torch.tensor([aspect not in of_query for of_query in aspects])
             kept = values[metric].values.masked_fill(outside, float("nan"))
-            expanded[f"{metric}/{aspect}"] = MetricValues(kept, values[metric].reduction)
+            expanded[f"{metric}/{aspect}"] = replace(values[metric], values=kept)
     return {name: metric for name, metric in expanded.items() if not metric.values.isnan().all()}
 
 

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from diptych.contracts.retrieval import EvaluationProtocol, MetricValues
-from diptych.metrics.retrieval.aggregate import with_aspects
 
 CHUNK_VALUES = 2**22  # resampled values held at once
 
 
 def intervals(
-    values: Mapping[str, MetricValues],
-    aspects: Sequence[tuple[str, ...]],
+    expanded: Mapping[str, MetricValues],
     protocol: EvaluationProtocol,
     *,
     num_resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """(low, high) for every number that `aggregate.summarise` gives for the same arguments, unless no draw had a value.
+    """(low, high) for every number that `aggregate.summarise` gives for the same metrics, unless no draw had a value.
 
     Queries are drawn with replacement, the same draws for all metrics; equal arguments give equal intervals. Bounds are
-    order statistics, rounded outwards. Raises ValueError for a level outside (0, 1), no resamples, and as `summarise`.
+    order statistics, rounded outwards. Raises ValueError for a level outside (0, 1), or no resamples.
     """
     if not 0 < level < 1 or num_resamples < 1:
         raise ValueError(f"level must lie between 0 and 1 and num_resamples be positive: {level}, {num_resamples}")
-    expanded = with_aspects(values, aspects, protocol)
     if not expanded:
         return {}
     chunks: dict[str, list[Tensor]] = {name: [] for name in expanded}
-    for counts in resampled_counts(len(aspects), num_resamples, seed):
+    num_queries = len(next(iter(expanded.values())).values)
+    for counts in resampled_counts(num_queries, num_resamples, seed):
         for name, metric in expanded.items():
             reduce = weighted_median if metric.reduction == "median" else _weighted_mean
             chunks[name].append(reduce(metric.values.double(), counts))

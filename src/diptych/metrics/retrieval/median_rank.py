@@ -24,7 +24,5 @@ class MedianRank(QueryMetric):
     def values_per_key(self, ranked: Sequence[RankedQuery], protocol: EvaluationProtocol) -> dict[str, MetricValues]:
         """The target's rank per query, to be reduced by the median."""
         ranks = ranks_tensor(ranked, [query.target_rank for query in ranked])
-        return {
-            "median_rank": MetricValues(ranks, reduction="median"),
-            "median_rank_zero_based": MetricValues(ranks - 1, reduction="median"),
-        }
+        by_name = {"median_rank": ranks, "median_rank_zero_based": ranks - 1}
+        return {name: MetricValues(of, "median", unit="count", better="lower") for name, of in by_name.items()}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from diptych.contracts.retrieval import EvaluationProtocol, MetricValues, RankedQuery
+from diptych.contracts.retrieval import EvaluationProtocol, MetricMeaning, MetricValues, RankedQuery
 
 
 class QueryMetric(Metric, ABC):
@@ -55,6 +55,13 @@ class QueryMetric(Metric, ABC):
             return {name: replace(metric, values=metric.values.reshape(-1)) for name, metric in wrapped().items()}
 
         return keep_shape
+
+    def meanings(self, protocol: EvaluationProtocol) -> dict[str, MetricMeaning]:
+        """How the metric's keys under a protocol are to be read, before anything is measured: asked with one made-up
+        query, whose target is found first.
+        """
+        query = RankedQuery("", ("",), (0.0,), 1, (1,), 1, subset_rank=1)
+        return {name: metric.meaning for name, metric in self.values_per_key([query], protocol).items()}
 
     @abstractmethod
     def values_per_key(self, ranked: Sequence[RankedQuery], protocol: EvaluationProtocol) -> dict[str, MetricValues]:

@@ -9,10 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.contracts.models import ImageFeatures, TextFeatures
+from diptych.contracts.retrieval import BASELINES
 from diptych.models.backbones.clip import CLIPBackbone
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
-
-BASELINES = ("sum", "image_only", "text_only")
 
 
 class BaselineComposer(ComposedModel):

@@ -1,0 +1,34 @@
+"""Parts of scoring a checkpoint's captions; whole runs are in test_train_captions."""
+
+from __future__ import annotations
+
+import pytest
+
+from diptych.commands.caption_scoring import ablation_variants, checked_claims
+from diptych.contracts.news import CaptionItem
+from diptych.metrics.captions.length import Length
+
+ITEMS = [CaptionItem("a", "x"), CaptionItem("b", "y")]
+
+
+class Claiming(Length):
+    """Some metric that looks for claims, whatever its name in the config."""
+
+    def claims(self, items):
+        """One for each item, by its text."""
+        return [[(item.caption, True)] for item in items]
+
+
+def test_claims_come_from_the_metric_that_looks_for_them():
+    found = checked_claims({"length": Length(), "any_name": Claiming()}, ITEMS)
+    assert found == [[("x", True)], [("y", True)]]
+    assert checked_claims({"unsupported_entity_rate": Length()}, ITEMS) == [(), ()]
+
+
+def test_ablations_name_their_variants():
+    assert ablation_variants(None) == {}
+    assert list(ablation_variants("evidence")) == ["annotated_article", "whole_article"]
+    untuned = ablation_variants(["evidence", "untuned"])["untuned"]
+    assert not untuned.tuned and ablation_variants("evidence")["whole_article"].tuned
+    with pytest.raises(ValueError, match="ablation=everything is not one of evidence, untuned"):
+        ablation_variants("everything")
