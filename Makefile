@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
 
-.PHONY: setup setup-demo demo demo-captions demo-retrieval demo-annotation test test-slurm lint format lock
+.PHONY: setup setup-demo demo demo-captions demo-retrieval demo-annotation test test-fast test-slurm golden lint format
+.PHONY: lock
 .PHONY: bench-cir bench-captions bench-retrieval bench-annotation
 
 setup: $(STAMP)
@@ -54,6 +55,15 @@ format: setup
 # The demo's models too: without them, tests that need real ones are skipped.
 test: lint setup-demo
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+# The part to run while working: without the markers `processes`, `models` and `slow` of pyproject.toml.
+test-fast: setup
+	$(BIN)/python -m pytest --fast -n auto --dist loadfile --no-loadscope-reorder
+
+# Computes the golden values of the caption metrics again, with pycocoevalcap, which wants Java for its tokenizer.
+golden: setup
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet "pycocoevalcap==1.2"
+	$(BIN)/python tests/golden/caption_metrics.py
 
 # Sweeps on a real SLURM, started on this machine's loopback for the time of the checks; as root. Installs Debian's
 # slurm-wlm and munge if they are missing. Fails, and says why, where that is not possible.

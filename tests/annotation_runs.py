@@ -20,12 +20,6 @@ KEY = "sk-this-must-not-be-written-anywhere"
 
 # `die` is [number of records, seconds]: a process is killed so long after it has kept so many.
 _PREPARATION = """
-from diptych.models.askers import batch, online
-from diptych.models.backbones.clip import CLIPPreprocessing
-from diptych.stages import combine, describe_target, export_triplets, write_modifications
-import openai
-CLIPPreprocessing("ViT-B-32").tokenize(["a rug"])
-
 def arm(number, seconds):
     keep, left = runner._keep, [number]
     def watch(num_kept):
@@ -45,7 +39,7 @@ def arm(number, seconds):
 
 
 class Commands(ForkedCommands):
-    """Runs `python -m diptych.pipeline` with given words in `folder`; a context manager."""
+    """Runs `python -m diptych.pipeline` with given words in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "NO_PROXY": "127.0.0.1"}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
-from diptych.contracts.retrieval import TripletBatch
-from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
+import golden_files
+import patience
+from ladder import SLOWER, slower_rung
+from warm_python import warm
+
+if TYPE_CHECKING:  # the libraries take seconds, and not every test wants them
+    from diptych.contracts.retrieval import TripletBatch
+    from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
 
 TEXTS = (
     "add a lamp",
@@ -24,10 +31,22 @@ TEXTS = (
 )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # not an xdist worker
+        warm.begin()
+        os.environ["DIPTYCH_LOCK_PATIENCE"] = str(patience.SECONDS)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        warm.end()
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """Sums in one order, and no thread pool for matrices of 16 numbers."""
-    torch.set_num_threads(1)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -42,6 +61,8 @@ def tiny_architecture() -> dict[str, Any]:
 
 @pytest.fixture
 def tiny_preprocessing(tiny_architecture: dict[str, Any]) -> CLIPPreprocessing:
+    from diptych.models.backbones.clip import CLIPPreprocessing
+
     return CLIPPreprocessing("tiny", architecture=tiny_architecture)
 
 
@@ -50,6 +71,9 @@ def tiny_backbone(
     tiny_architecture: dict[str, Any], tiny_preprocessing: CLIPPreprocessing
 ) -> Callable[..., CLIPBackbone]:
     """`tiny_backbone(freeze="vision")` and so on: always the same random weights."""
+    import torch
+
+    from diptych.models.backbones.clip import CLIPBackbone
 
     def build(**settings: Any) -> CLIPBackbone:
         torch.manual_seed(0)
@@ -61,6 +85,9 @@ def tiny_backbone(
 @pytest.fixture
 def tiny_batch(tiny_preprocessing: CLIPPreprocessing) -> Callable[..., TripletBatch]:
     """`tiny_batch(8, num_distractors=5)`: random pictures, texts of different lengths, every image with its own key."""
+    import torch
+
+    from diptych.contracts.retrieval import TripletBatch
 
     def build(num_queries: int = 8, num_distractors: int = 0, seed: int = 0) -> TripletBatch:
         generator = torch.Generator().manual_seed(seed)
@@ -92,6 +119,7 @@ CHAT_TEMPLATE = (
 @pytest.fixture(scope="session")
 def tiny_chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a Qwen3 of two narrow layers and a byte tokenizer with a chat template; 0.5 MB, random weights."""
+    import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
@@ -124,6 +152,7 @@ def tiny_chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_sentence_model(tmp_path_factory: pytest.TempPathFactory, tiny_chat_model: Path) -> Path:
     """A folder with a sentence encoder of one narrow layer, random weights: similar texts are near each other."""
+    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import AutoTokenizer, BertConfig, BertModel
@@ -149,6 +178,32 @@ def tiny_sentence_model(tmp_path_factory: pytest.TempPathFactory, tiny_chat_mode
     return root / "model"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with whole runs first: they take minutes, and should not be what one worker is left with at the end."""
-    items.sort(key=lambda item: not any(word in item.path.name for word in ("command", "fsdp", "preemption")))
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fast", action="store_true", help="only the tests of the fast rung: see markers in pyproject.toml"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --fast, modules of a slower rung are not even imported."""
+    return True if config.getoption("fast") and slower_rung(collection_path) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files of the slower rungs first: one of them should not be what one worker is left with at the end."""
+    if config.getoption("fast"):
+        slower = [item for item in items if any(map(item.get_closest_marker, SLOWER))]
+        config.hook.pytest_deselected(items=slower)
+        items[:] = [item for item in items if item not in slower]
+    items.sort(key=lambda item: slower_rung(item.path) is None)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Once, what was not checked because it lies on no stranger's machine."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    missing = sorted(
+        {reason.partition(golden_files.SKIPPED)[2] for reason in reasons if golden_files.SKIPPED in reason}
+    )
+    if missing:
+        number = sum(golden_files.SKIPPED in reason for reason in reasons)
+        terminalreporter.write_line(f"{number} golden checks skipped: {'; '.join(missing)}", yellow=True)

@@ -1,73 +1,36 @@
-"""`python -m diptych.pipeline` many times, quickly: one process imports, and each command runs in a fork of it."""
+"""`python -m diptych.pipeline` many times, quickly: forks of the warm process; some are killed where a test wants."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# What a test puts before it defines `arm(*die)`, which is called in the fork of a command that is to be killed.
-_SERVER = """
+import patience
+from warm_python import warm
+
+# What a test puts before it defines `arm(*die)`, which is called in a command that is to be killed.
+_DYING = """
 import json, os, signal, sys, threading
 from diptych.commands import pipeline
 from diptych.config import command_line
 from diptych.stages.running import runner
 
-def arm(*die):
-    raise NotImplementedError
-
 {preparation}
 
-def start(job):
-    child = os.fork()
-    if child:
-        return child
-    output = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1), os.dup2(output, 2)
-    sys.argv[1:] = job["words"]
-    os.environ.update(job["environment"])
-    if job["die"]:
-        arm(*job["die"])
-    code = 1
-    try:
-        code = command_line.entry_point("pipeline", pipeline.run_pipeline)
-    except SystemExit as end:
-        code = end.code
-    finally:
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
-
-for line in sys.stdin:
-    children = [start(job) for job in json.loads(line)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    print(json.dumps(codes), flush=True)
+arm(*json.loads(sys.argv.pop(1)))
+sys.exit(command_line.entry_point("pipeline", pipeline.run_pipeline))
 """
 
 
 class ForkedCommands:
-    """Runs commands in `folder`; a context manager. `preparation` is Python that runs once, before all of them."""
+    """Runs commands in `folder`. `preparation` is Python that defines `arm`, for those that are to die."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], preparation: str) -> None:
-        self.folder, self.environment, self.preparation = folder, environment, preparation
-
-    def __enter__(self) -> ForkedCommands:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER.format(preparation=self.preparation)],
-            cwd=self.folder,
-            env=dict(self.environment),
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
+        self.folder, self.environment = folder, dict(environment)
+        self._dying = _DYING.format(preparation=preparation)
 
     def together(
         self,
@@ -76,12 +39,17 @@ class ForkedCommands:
         environment: Mapping[str, str] | None = None,
     ) -> list[tuple[int, str]]:
         """Exit code and output of commands that run at the same time."""
+        what = ["-m", "diptych.pipeline"] if die is None else ["-c", self._dying, json.dumps(die)]
         logs = [self.folder / f"log{number}" for number in range(len(all_words))]
-        jobs = [
-            {"words": list(words), "die": die, "log": str(log), "environment": dict(environment or {})}
+        processes = [
+            self._start([warm.python(), *what, *words], log, self.environment | dict(environment or {}))
             for words, log in zip(all_words, logs, strict=True)
         ]
-        self._process.stdin.write(json.dumps(jobs) + "\n")
-        self._process.stdin.flush()
-        codes = json.loads(self._process.stdout.readline())
+        codes = [process.wait(patience.SECONDS) for process in processes]
         return [(code, log.read_text()) for code, log in zip(codes, logs, strict=True)]
+
+    def _start(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen:
+        with log.open("w") as file:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            )

@@ -16,6 +16,9 @@ from hydra.types import HydraContext
 from optuna.samplers import TPESampler
 from optuna.storages import InMemoryStorage
 
+sys.path += [str(folder) for folder in Path(__file__).resolve().parents if folder.name == "tests"]  # as a program
+
+import patience
 from diptych.storage.run_status import Objective, RunStatus, write_status
 from diptych.sweeping.optuna_sweeper import OptunaSweeper
 
@@ -86,15 +89,16 @@ def make_sweeper(folder, trials=6, end=None, seconds=0.0, mode="max", more="", *
 
 def run_worker(folder, trials, workers, hangs_at=None):
     def end(number, words):
+        (folder / f"began.{os.getpid()}").touch()
+        patience.wait_until(lambda: len(list(folder.glob("began.*"))) >= workers)  # none does the work of all
         if number == hangs_at:
             (folder / "hangs").touch()
-            time.sleep(300)  # until it is killed
+            time.sleep(3600)  # until it is killed
         return ended(number, words)
 
     sweeper = make_sweeper(folder, trials, end, seconds=0.2, storage=None)
     (folder / f"ready.{os.getpid()}").touch()
-    while len(list(folder.glob("ready.*"))) < workers:
-        time.sleep(0.02)
+    patience.wait_until(lambda: len(list(folder.glob("ready.*"))) >= workers)
     sweeper.sweep(list(WORDS))
 
 

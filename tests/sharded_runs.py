@@ -5,18 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import patience
 from diptych.parallel import sharded_checkpoints
 from tiny_runs import run_train
+from warm_python import warm
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["diptych.commands.training"])  # installed: the server does not know the tests' folder
 DEATHS = ("shards_written", "link_moved")  # where the first process can be killed, in its third saving
 
 
@@ -26,10 +26,11 @@ def train_on_two(run_dir: Path, *words: str, resume: bool = False, death: str | 
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     ranks = [_CONTEXT.Process(target=_rank, args=(rank, port, run_dir, words, resume, death)) for rank in range(2)]
+    warm.use_for_multiprocessing()
     for process in ranks:
         process.start()
     for process in ranks:
-        process.join(timeout=120)
+        process.join(patience.SECONDS)
         process.kill()  # after the time limit only
         process.join()
     codes = [process.exitcode for process in ranks]
@@ -58,10 +59,7 @@ def _rank(rank: int, port: int, run_dir: Path, words: Sequence[str], resume: boo
     if rank == 0:
         run_train(run_dir, *(["name=resumed"] if resume else []), *words)
         return
-    deadline = time.monotonic() + 60
-    while not (run_dir / "config.yaml").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    patience.wait_until((run_dir / "config.yaml").exists)
     run_train(run_dir, "name=joined", f"join_run={run_dir}", *(words if resume else []))
 
 

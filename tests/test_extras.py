@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from diptych.extras import PACKAGES, MissingExtra, missing_extra, require
 
 if sys.version_info >= (3, 11):
@@ -65,7 +66,11 @@ BY_TARGET_ONLY = {
 
 def run_without_extras(script: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-c", WITHOUT_EXTRAS + script], capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-c", WITHOUT_EXTRAS + script],
+        capture_output=True,
+        text=True,
+        timeout=patience.SECONDS,
+        check=False,
     )
 
 
@@ -240,5 +245,7 @@ before = set(sys.modules)
 import diptych
 print(*sorted(set(sys.modules) - before), diptych.__version__)
 """
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=patience.SECONDS, check=True
+    )
     assert re.fullmatch(r"diptych \d+\.\d+\.\d+", result.stdout.strip())

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 
+import patience
 from annotation_runs import (
     KEY,
     STAGES,
@@ -34,6 +35,8 @@ from annotation_runs import (
 from diptych.data.pairs.image_pairs import read_pairs
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
 from diptych.synthetic.server.faults import BATCH, CONTENT, TRANSPORT
+
+pytestmark = pytest.mark.processes
 
 KILLS = int(os.environ.get("DIPTYCH_KILLS", "0"))
 NUM_PAIRS = 12
@@ -55,8 +58,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def commands(place):
-    with Commands(place) as commands:
-        yield commands
+    return Commands(place)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +154,8 @@ def test_every_fault_is_tried():
 
 @pytest.mark.parametrize("fault", [*NO_RECORD, *HARMLESS])
 def test_one_fault_alone_leaves_nothing_open(place, run, fault):
-    patience = 0.5 if fault == "hang" else 60  # of a slow machine every other answer comes in the end
-    online = ["asker.client.max_retries=1", f"asker.client.timeout_s={patience}"]
+    limit_s = 0.5 if fault == "hang" else patience.SECONDS
+    online = ["asker.client.max_retries=1", f"asker.client.timeout_s={limit_s}"]
     settings = {"retry_after_s": 0.05, "batch_s": 0.02, "batch_answered": 0.0}
     with serving(place, faults={fault: 1.0}, **settings) as server:
         how = BATCHES if fault in BATCH else online

@@ -9,6 +9,8 @@ from diptych.commands.export import export, main
 from diptych.models.fuser.qlora_fuser import QLoRAFuser
 from diptych.parallel import checkpoints
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"quantization": "none", "rank": 4, "alpha": 8, "dropout": 0.0, "gradient_checkpointing": False}
 
 

@@ -17,6 +17,8 @@ from diptych.models.composers.composed_model import ComposedModel
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from diptych.models.composers.good4cir_composer import Good4CIRComposer
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURE = {
     "embed_dim": 12,
     "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 24, "layers": 2, "head_width": 8},

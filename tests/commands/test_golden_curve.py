@@ -16,6 +16,8 @@ import torch
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
 from tiny_runs import run_train
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = RoomsSettings(num_train_hotels=12, num_val_hotels=1, num_test_hotels=1)
 LOSSES = (3.56476, 3.48922, 2.99578, 2.58951, 2.87111, 2.70403)
 

@@ -15,6 +15,8 @@ from diptych.verification.published_policy import PublishedPolicy
 from diptych.verification.verified_policy import VerifiedPolicy
 from tiny_runs import compose_pipeline
 
+pytestmark = pytest.mark.slow
+
 CONF = folder.CONFIG_FOLDER
 NEWS = ("newsroom", "openevents")
 ALONE = {  # what a pipeline without a source must be told

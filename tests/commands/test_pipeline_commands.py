@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -15,6 +13,9 @@ from diptych.synthetic.newsroom.generate import generate_newsroom
 from diptych.synthetic.newsroom.source import Newsroom
 from forked_commands import ForkedCommands
 from tiny_runs import TINY_NEWS, TINY_NEWS_SIZES, TINY_RETRIEVAL
+from working_folder import WorkingFolder
+
+pytestmark = pytest.mark.processes
 
 ENCODERS = ("colour_layout", "oriented_gradients")
 STAGES = [
@@ -66,15 +67,8 @@ def environment(place):
 @pytest.fixture(scope="module")
 def run(place, environment):
     """`run(*words, die=None)`: the exit code and the output of the command with these words."""
-    with ForkedCommands(place[0], environment, PREPARATION) as commands:
-        yield lambda *words, die=None: commands.together(words, die=die)[0]
-
-
-def started_as_users_do(place, environment, *words):
-    command = [sys.executable, "-m", "diptych.pipeline", *words]
-    done = subprocess.run(command, cwd=place[0], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return done.stdout + done.stderr
+    commands = ForkedCommands(place[0], environment, PREPARATION)
+    return lambda *words, die=None: commands.together(words, die=die)[0]
 
 
 def own_places(folder):
@@ -82,9 +76,9 @@ def own_places(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(place, environment):
+def whole(place):
     """A run that nothing disturbed, and what it said."""
-    output = started_as_users_do(place, environment, *WORDS, *own_places(place[0] / "whole"))
+    output = WorkingFolder(place[0]).run("diptych.pipeline", *WORDS, *own_places(place[0] / "whole"), real=True)
     return place[0] / "whole", output
 
 
@@ -162,12 +156,11 @@ def test_killed_in_each_stage_it_ends_with_the_same_files(place, whole, run):
     assert [name for name in first if first[name] != second[name]] == []
 
 
-def test_two_processes_embed_as_one(place, whole, environment):
+def test_two_processes_embed_as_one(place, whole):
     folder = place[0] / "two"
     words = [word for word in WORDS if not word.startswith("trainer=")]
-    output = started_as_users_do(
-        place, environment, *words, "trainer=ddp_cpu", "trainer.devices=2", *own_places(folder)
-    )
+    two = ["trainer=ddp_cpu", "trainer.devices=2"]
+    output = WorkingFolder(place[0]).run("diptych.pipeline", *words, *two, *own_places(folder))
     assert output.count("everything is in") == 1  # one process speaks
     assert output.count("embed_gallery_colour_layout: 32 done, none failed") == 1
     first, second = content(whole[0]), content(folder)

@@ -13,6 +13,8 @@ from diptych.config import folder
 from diptych.parallel import checkpoints
 from tiny_runs import TINY_NEWS, WITHOUT_ENTITIES, make_data, run_evaluate, run_train, tiny_captions
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENTS = sorted(path.stem for path in (folder.CONFIG_FOLDER / "experiment").glob("fuser_*.yaml"))
 SIZES = [
     f"++data.sources.newsroom.settings.{name}={getattr(TINY_NEWS, name)}"

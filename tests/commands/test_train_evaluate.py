@@ -12,6 +12,8 @@ from diptych.parallel import checkpoints
 from diptych.storage.run_status import read_status
 from tiny_runs import TINY_MODEL, TINY_RUN, make_data, run_evaluate, run_train
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENTS = sorted(path.stem for path in (folder.CONFIG_FOLDER / "experiment").glob("*.yaml"))
 
 

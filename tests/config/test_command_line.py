@@ -2,57 +2,32 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
 
 from diptych.storage.run_status import read_status
-from tiny_runs import ROOT, TINY_MODEL, TINY_RUN, make_data
+from tiny_runs import TINY_MODEL, TINY_RUN, make_data
+from working_folder import WorkingFolder
+
+pytestmark = pytest.mark.processes
 
 ROOMS = ["experiment=cir_rooms", *TINY_MODEL, *TINY_RUN]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A working folder with tiny data, and the environment that leads there."""
+    """A working folder with tiny data."""
     folder = tmp_path_factory.mktemp("place")
     make_data(folder / "data")
-    environment = os.environ | {
-        "DIPTYCH_DATA": str(folder / "data"),
-        "DIPTYCH_RUNS": str(folder / "runs"),
-        "OMP_NUM_THREADS": "1",
-    }
-    return folder, environment
+    return WorkingFolder(folder)
 
 
 SIZES = [
     f"data.sources.rooms.settings.num_{split}_hotels={number}"
     for split, number in (("train", 6), ("val", 28), ("test", 28))
 ]
-
-
-def command(place, script, *words):
-    folder, environment = place
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / script), *words],
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
-def run(place, script, *words, status=0):
-    process = command(place, script, *words)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == status, output[-3000:]
-    return output
 
 
 def weights(run_dir):
@@ -62,13 +37,6 @@ def weights(run_dir):
 def assert_same_weights(one, other):
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def wait_for(path, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()[-3000:]
-        time.sleep(0.05)
 
 
 LONG = [
@@ -83,20 +51,18 @@ LONG = [
 
 @pytest.fixture(scope="module")
 def undisturbed(place):
-    run(place, "train.py", *LONG, "name=undisturbed")
-    return place[0] / "runs/undisturbed/latest"
+    place.run("train.py", *LONG, "name=undisturbed")
+    return place.folder / "runs/undisturbed/latest"
 
 
 def test_killed_in_the_middle_and_resumed_ends_with_the_same_weights(place, undisturbed):
     """24 triplets in batches of 8: three steps a pass, so the kill falls into the middle of one."""
-    process = command(place, "train.py", *LONG, "name=killed")
-    run_dir = place[0] / "runs/killed/latest"
-    wait_for(run_dir / "checkpoints/last.ckpt", process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    run_dir = place.folder / "runs/killed/latest"
+    saved = (run_dir / "checkpoints/last.ckpt").exists
+    place.interrupt(signal.SIGKILL, saved, run_dir.parent, "train.py", *LONG, "name=killed")
     killed_at = torch.load(run_dir / "checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert killed_at < 24
-    run(place, "train.py", f"resume={run_dir}")
+    place.run("train.py", f"resume={run_dir}")
     assert_same_weights(weights(run_dir), weights(undisturbed))
     assert len(list(run_dir.resolve().parent.iterdir())) == 2  # the run and `latest`: no second folder
 
@@ -109,21 +75,19 @@ def test_killed_in_the_middle_and_resumed_ends_with_the_same_weights(place, undi
 
 
 def test_sigterm_saves_says_how_to_go_on_and_exits_0(place, undisturbed):
-    process = command(place, "train.py", *LONG, "name=stopped", "callbacks.checkpointing.every_n_steps=1")
-    run_dir = place[0] / "runs/stopped/latest"
-    wait_for(run_dir / "checkpoints/last.ckpt", process)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output[-3000:]
+    words = [*LONG, "name=stopped", "callbacks.checkpointing.every_n_steps=1"]
+    run_dir = place.folder / "runs/stopped/latest"
+    saved = (run_dir / "checkpoints/last.ckpt").exists
+    output = place.interrupt(signal.SIGTERM, saved, run_dir.parent, "train.py", *words).ends()
     assert f"python train.py resume={run_dir.resolve()}" in output
-    run(place, "train.py", f"resume={run_dir}")
+    place.run("train.py", f"resume={run_dir}")
     assert_same_weights(weights(run_dir), weights(undisturbed))
 
 
 def test_a_sweep_on_two_processes_a_run_leaves_a_folder_per_run_and_a_table(place):
     words = ["system.optimizer.lr=1e-3,3e-4", "trainer=ddp_cpu", "trainer.devices=2"]
-    output = run(place, "train.py", "-m", *ROOMS, *SIZES, *words)
-    (sweep,) = (place[0] / "runs/sweeps").iterdir()
+    output = place.run("train.py", "-m", *ROOMS, *SIZES, *words)
+    (sweep,) = (place.folder / "runs/sweeps").iterdir()
     rows = list(csv.DictReader((sweep / "sweep.csv").open()))
     assert [row["run"] for row in rows] == ["0", "1"]
     assert [row["state"] for row in rows] == ["done", "done"]
@@ -136,13 +100,11 @@ def test_a_sweep_on_two_processes_a_run_leaves_a_folder_per_run_and_a_table(plac
 
 
 def test_a_sweep_killed_in_the_middle_and_gone_on_with_ends_as_an_undisturbed_one(place, undisturbed):
-    sweep = place[0] / "killed_sweep"
+    sweep = place.folder / "killed_sweep"
     words = ["seed=0,1,2", "cluster=parallel", "callbacks.checkpointing.every_n_steps=1", f"hydra.sweep.dir={sweep}"]
-    process = command(place, "train.py", "-m", *LONG, "name=cir_rooms", *words)
-    wait_for(sweep / "0/checkpoints/last.ckpt", process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    output = run(place, "train.py", "-m", f"sweep.resume={sweep}")
+    saved = (sweep / "0/checkpoints/last.ckpt").exists
+    place.interrupt(signal.SIGKILL, saved, sweep, "train.py", "-m", *LONG, "name=cir_rooms", *words)
+    output = place.run("train.py", "-m", f"sweep.resume={sweep}")
     assert_same_weights(weights(sweep / "0"), weights(undisturbed))
     statuses = [read_status(sweep / str(number)) for number in range(3)]
     assert [status.state for status in statuses] == ["done"] * 3
@@ -150,14 +112,13 @@ def test_a_sweep_killed_in_the_middle_and_gone_on_with_ends_as_an_undisturbed_on
     rows = list(csv.DictReader((sweep / "sweep.csv").open()))
     assert [row["state"] for row in rows] == ["done, without metrics"] * 3
     assert f"run 0: done at step {statuses[0].step}" in output
-    again = run(place, "train.py", "-m", f"sweep.resume={sweep}")
+    again = place.run("train.py", "-m", f"sweep.resume={sweep}")
     assert again.count("is done already") == 3
 
 
 def test_two_processes_train_and_score_as_one(place):
     two = ["trainer=ddp_cpu", "trainer.devices=2", "trainer.precision=32-true"]
-    run(
-        place,
+    place.run(
         "train.py",
         *ROOMS,
         *SIZES,
@@ -166,9 +127,10 @@ def test_two_processes_train_and_score_as_one(place):
         *two,
         "system.micro_batch_size=2",
         "evaluate_at_end=false",
+        real=True,  # each rank with its own hashes of words
     )
-    run(place, "train.py", *ROOMS, *SIZES, "name=one", "evaluate_at_end=false")
-    two_runs, one_run = (place[0] / "runs" / name / "latest" for name in ("two", "one"))
+    place.run("train.py", *ROOMS, *SIZES, "name=one", "evaluate_at_end=false")
+    two_runs, one_run = (place.folder / "runs" / name / "latest" for name in ("two", "one"))
     # Not the weights: Adam turns the rounding of a vanishing gradient into a full step. The first step's averaged
     # gradient is compared; that all gradients are equal is tested in test_distributed.
     norms = [
@@ -186,13 +148,13 @@ def test_two_processes_train_and_score_as_one(place):
     ]
     results = []
     for number, words in enumerate((["trainer=cpu"], ["trainer=ddp_cpu", "trainer.devices=2"])):
-        folder = place[0] / f"scored{number}"
-        run(place, "evaluate.py", *common, *words, f"hydra.run.dir={folder}")
+        folder = place.folder / f"scored{number}"
+        place.run("evaluate.py", *common, *words, f"hydra.run.dir={folder}", real=number == 1)
         results.append(json.loads((folder / "metrics.json").read_text()))
     assert [result.pop("world_size") for result in results] == [1, 2]
     assert results[0]["metrics"] == results[1]["metrics"]
     assert results[0]["intervals"] == results[1]["intervals"]
-    predictions = [(place[0] / f"scored{number}/predictions.jsonl").read_bytes() for number in (0, 1)]
+    predictions = [(place.folder / f"scored{number}/predictions.jsonl").read_bytes() for number in (0, 1)]
     assert predictions[0] == predictions[1]
 
 
@@ -208,7 +170,7 @@ def test_two_processes_train_and_score_as_one(place):
     ],
 )
 def test_mistakes_end_in_one_message(place, words, expected):
-    output = run(place, "train.py", *words, status=1)
+    output = place.run("train.py", *words, status=1)
     assert "Traceback" not in output
     assert "error: " in output
     for word in expected:

@@ -16,6 +16,8 @@ from diptych.photos.photo_transform import PhotoTransform
 from diptych.synthetic.rooms.generate import generate_rooms
 from tiny_runs import TINY, TINY_MODEL, TINY_RUN, run_train
 
+pytestmark = pytest.mark.models
+
 # The experiment's settings are those of another model.
 GOOD4CIR = ["system/model=good4cir", "~system.model.feed_forward_ratio", "~system.model.dropout"]
 

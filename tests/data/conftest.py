@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
+import golden_files
 
 
 @pytest.fixture
 def assets() -> Path:
-    return TESTS / "assets"
+    return golden_files.TESTS / "assets"
 
 
 @pytest.fixture
@@ -23,10 +23,7 @@ def published() -> Callable[[str], Path]:
     """The folder of a published set's annotation files; they are not ours to redistribute."""
 
     def find(name: str) -> Path:
-        folder = TESTS.parent / "../shared/real" / name
-        if not folder.is_dir():
-            pytest.skip(f"the published annotations of {name} are not in ../shared/real beside the checkout")
-        return folder
+        return golden_files.beside_the_checkout(f"real/{name}")
 
     return find
 

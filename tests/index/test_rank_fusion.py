@@ -1,13 +1,12 @@
 import json
-from pathlib import Path
 
 import pytest
 
+import golden_files
 from diptych.contracts.news import Candidate
 from diptych.data.news.retrieval_file import read_retrieval
 from diptych.index.rank_fusion import ReciprocalRank, TopTwoPooling, WeightedScores
 
-GOLDEN = Path(__file__).resolve().parents[2] / "../shared/fixtures/ensemble"
 FUSIONS = [TopTwoPooling, ReciprocalRank, WeightedScores]
 
 
@@ -24,10 +23,9 @@ def scores(fusion, *rankings):
 
 
 def test_top_two_pooling_is_the_published_first_stage():
-    if not GOLDEN.is_dir():
-        pytest.skip("the published result files are not in ../shared/fixtures/ensemble beside the checkout")
-    files = [read_retrieval(GOLDEN / f"{name}.json") for name in ("beit3_coco_base", "siglipso", "beit3_base_ft")]
-    expected = json.loads((GOLDEN / "expected_stage1.json").read_text())
+    published = golden_files.beside_the_checkout("fixtures/ensemble")
+    files = [read_retrieval(published / f"{name}.json") for name in ("beit3_coco_base", "siglipso", "beit3_base_ft")]
+    expected = json.loads((published / "expected_stage1.json").read_text())
     assert len(expected) == 150
     assert [record["query_id"] for record in expected] == sorted(files[0])
     for record in expected:

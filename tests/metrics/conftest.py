@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+import golden_files
 from diptych.contracts.news import CaptionItem
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 
-
-@pytest.fixture(scope="session")
-def golden() -> Callable[[str], Any]:
-    """`golden("scores.json")`: what pycocoevalcap 1.2 with its Java tokenizer gave for real captions."""
-
-    def load(name: str) -> Any:
-        path = CHECKOUT / "../shared/fixtures/caption_metrics" / name
-        if not path.is_file():
-            pytest.skip(f"the golden values {name} are not in ../shared/fixtures/caption_metrics beside the checkout")
-        return json.loads(path.read_text())
-
-    return load
+@pytest.fixture(scope="session", params=["newsroom", "real captions"])
+def golden(request: pytest.FixtureRequest) -> Callable[[str], Any]:
+    """`golden("scores.json")`: what pycocoevalcap 1.2 with its Java tokenizer gave for texts of the generated newsroom
+    (written by `make golden`), and for real captions, which are not ours to give away.
+    """
+    if request.param == "newsroom":
+        folder = golden_files.COMMITTED / "caption_metrics"
+    else:
+        folder = golden_files.beside_the_checkout("fixtures/caption_metrics")
+    return lambda name: json.loads((folder / name).read_text())
 
 
 @pytest.fixture

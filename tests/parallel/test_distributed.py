@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.losses.info_nce import InfoNCE
 from diptych.parallel.distributed import any_rank, gather, gather_rows, gather_with_gradient, rank, world_size
+from warm_python import warm
+
+pytestmark = pytest.mark.processes
 
 RANKS = 2
 
@@ -110,7 +112,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """What two processes saw."""
     folder = tmp_path_factory.mktemp("ranks")
     # Not forked from this process, whose autograd has run; from one that has imported torch and done nothing yet.
-    multiprocessing.set_forkserver_preload(["diptych.losses.info_nce"])
+    warm.use_for_multiprocessing()
     start_processes(work, (str(folder),), nprocs=RANKS, start_method="forkserver")
     return [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(RANKS)]
 

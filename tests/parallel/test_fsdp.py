@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +14,10 @@ from diptych.parallel import checkpoints, sharded_checkpoints
 from diptych.parallel.sharding import ShardedStrategy, check_shardable
 from diptych.synthetic.rooms.generate import generate_rooms
 from sharded_runs import DEATHS, train_on_two
-from tiny_runs import ROOT, TINY, TINY_MODEL, TINY_RUN, run_evaluate
+from tiny_runs import TINY, TINY_MODEL, TINY_RUN, run_evaluate
+from working_folder import WorkingFolder
+
+pytestmark = pytest.mark.processes
 
 SIZES = [
     f"data.sources.rooms.settings.num_{split}_hotels={getattr(TINY, f'num_{split}_hotels')}"
@@ -177,18 +177,9 @@ def test_a_finished_run_is_resumed_to_be_evaluated(runs):
 
 
 def test_train_and_evaluate_from_the_command_line(place):
-    environment = os.environ | {"DIPTYCH_RUNS": str(place / "typed"), "OMP_NUM_THREADS": "1"}
     words = [*RUN, f"data_dir={place / 'data'}", *FSDP, *ADAMW, "trainer.max_steps=3", "evaluate_at_end=true"]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *words],
-        cwd=place,
-        env=environment,
-        text=True,
-        capture_output=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    run_dir = place / "typed/cir_rooms/latest"
+    WorkingFolder(place / "typed").run("train.py", *words)
+    run_dir = place / "typed/runs/cir_rooms/latest"
     record = run_evaluate(
         place / "scored",
         f"ckpt={run_dir}",

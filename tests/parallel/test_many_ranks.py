@@ -403,7 +403,8 @@ def test_one_file_written_by_all_at_once_is_whole(tmp_path):
     """Threads have one process id, as processes on different nodes may: temporary names must differ without it."""
     contents = {bytes([65 + rank % 26]) * 20_000 for rank in range(RANKS)}
     with ThreadPoolExecutor(RANKS) as pool:
-        list(pool.map(lambda content: write_file(tmp_path / "shared.json", content), contents, timeout=30))
+        write = pool.map(lambda content: write_file(tmp_path / "shared.json", content), contents)
+        list(write)
     assert [path.name for path in tmp_path.iterdir()] == ["shared.json"]
     assert (tmp_path / "shared.json").read_bytes() in contents
 

@@ -8,11 +8,11 @@ import torch
 from PIL import Image, ImageOps
 from torchvision import transforms
 
+import golden_files
 from diptych.contracts.models import ImageSpec
 from diptych.photos.images import ImageReader, read_image
 from diptych.photos.photo_transform import target_pad
 
-PHOTOS = Path(__file__).resolve().parents[2] / "../shared/real/photos"
 DECODERS = ("fast", "exact")
 
 
@@ -271,9 +271,8 @@ def test_fast_is_within_a_tenth_of_a_grey_level_of_exact(tmp_path, size):
     assert difference.max() <= 1
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photos of ../shared/real/photos are not beside this checkout")
 def test_fast_is_within_a_tenth_of_a_grey_level_of_exact_on_photographs():
-    for path in sorted(PHOTOS.glob("*.jpg"))[:4]:
+    for path in sorted(golden_files.beside_the_checkout("real/photos").glob("*.jpg"))[:4]:
         fast, exact = ImageReader(spec(224), "fast")(path), ImageReader(spec(224), "exact")(path)
         assert (fast.float() - exact.float()).abs().mean() < 0.1
 

@@ -23,6 +23,8 @@ from diptych.synthetic.newsroom.generate import NewsroomSettings, generate_newsr
 from diptych.synthetic.newsroom.source import Newsroom
 from tiny_runs import run_evaluate
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = NewsroomSettings(num_train_families=1, num_val_families=1, num_test_families=2)
 QUERIES = [NewsQuery("a", ("a red bus in the rain", "a bus")), NewsQuery("b", ("two dogs on the beach",))]
 

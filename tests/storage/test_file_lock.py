@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
+import patience
 from diptych.storage.file_lock import lock_file, locked, try_lock
 
 HOLDER = """
@@ -39,7 +39,7 @@ def holder(tmp_path):
 
 
 def test_patience_ends_in_the_words_given(holder, tmp_path):
-    holder(60)
+    holder(patience.SECONDS)
     with pytest.raises(ValueError, match="somebody is at work"), locked(tmp_path / "lock", 0, "somebody is at work"):
         pytest.fail("two hold it")
 
@@ -47,16 +47,15 @@ def test_patience_ends_in_the_words_given(holder, tmp_path):
 def test_another_holder_is_waited_for(holder, tmp_path):
     process = holder(1)
     with locked(tmp_path / "lock"):
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=patience.SECONDS) == 0
 
 
 def test_a_killed_holder_holds_nothing(holder, tmp_path):
-    process = holder(60)
+    process = holder(patience.SECONDS)
     process.kill()
     process.wait()
-    since = time.monotonic()
-    with locked(tmp_path / "lock", 5):
-        assert time.monotonic() - since < 5
+    with locked(tmp_path / "lock", 0):  # at once
+        pass
 
 
 def test_it_is_free_again_after_an_error(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from diptych.storage.whole import (
     move,
     remove_unfinished,
@@ -30,7 +31,7 @@ def killed(action: Callable[[], None]) -> None:
     """Runs the action in a process that must end by being killed."""
     process = FORK.Process(target=action)
     process.start()
-    process.join(timeout=120)
+    process.join(timeout=patience.SECONDS)
     assert process.exitcode == -signal.SIGKILL
 
 

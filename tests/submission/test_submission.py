@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import golden_files
 from diptych.contracts.retrieval import RankedQuery
 from diptych.data.triplets.circo import CIRCO
 from diptych.data.triplets.cirr import CIRR
@@ -217,9 +218,7 @@ def test_command_line(cirr, tmp_path, capsys, monkeypatch):
 
 
 def test_the_published_circo_example_keeps_the_rules():
-    root = Path(__file__).resolve().parents[2] / "../shared/real/circo"
-    if not root.is_dir():
-        pytest.skip("the published CIRCO files are not in ../shared/real beside the checkout")
+    root = golden_files.beside_the_checkout("real/circo")
     assert check(root / "example_predictions_val.json", CIRCO(root), split="val").violations == ()
     violations = check(root / "example_predictions_val.json", CIRCO(root)).violations
     assert violations == tuple(f"query {number}: missing from the file" for number in range(220, 800))

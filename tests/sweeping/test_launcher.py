@@ -14,6 +14,8 @@ from diptych.storage.run_status import read_status
 from diptych.sweeping.resuming import of_resumed_sweep
 from launched_runs import InstantCluster
 
+pytestmark = pytest.mark.processes
+
 FAKE = "cluster._target_=launched_runs.InstantCluster"
 WORDS = ["-m", "experiment=cir_rooms", "seed=1,2,3", FAKE]
 

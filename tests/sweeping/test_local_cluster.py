@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+import patience
 from diptych.sweeping.cluster import Run
 from diptych.sweeping.local_cluster import LocalCluster, visible_gpus
 
@@ -69,7 +69,7 @@ SWEEP = """
 import sys
 from pathlib import Path
 from diptych.sweeping.local_cluster import LocalCluster
-child = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+child = "import os, time; print(os.getpid(), flush=True); time.sleep(3600)"
 LocalCluster(jobs=2).execute(Run(Path(sys.argv[1]), (sys.executable, "-c", child)))
 """
 
@@ -78,16 +78,11 @@ LocalCluster(jobs=2).execute(Run(Path(sys.argv[1]), (sys.executable, "-c", child
 def test_a_killed_sweep_leaves_no_run_behind(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", SWEEP, str(tmp_path)])
     log = tmp_path / "output.log"
-    deadline = time.monotonic() + 60
-    while not (log.exists() and log.read_text().strip()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    patience.wait_until(lambda: log.exists() and log.read_text().endswith("\n"))
     child = int(log.read_text())
     process.send_signal(signal.SIGKILL)
     process.wait()
-    while running(child):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    patience.wait_until(lambda: not running(child))
 
 
 def running(pid):

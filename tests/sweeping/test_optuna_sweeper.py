@@ -3,7 +3,6 @@
 import functools
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers import BruteForceSampler, GridSampler, RandomSampler
 from optuna.trial import TrialState
 
+import patience
 from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.resolvers import register_resolvers
 from diptych.storage.run_status import RunStatus, change_status, read_status, write_status
@@ -27,6 +27,9 @@ from diptych.sweeping import optuna_sweeper
 from diptych.sweeping.optuna_sweeper import OptunaSweeper
 from diptych.sweeping.search_space import split
 from search_worker import TPE, WORDS, ended, height, make_sweeper, memory
+from warm_python import warm
+
+pytestmark = pytest.mark.processes
 
 RANDOM = functools.partial(RandomSampler, seed=0)
 
@@ -196,7 +199,7 @@ def test_a_finite_space_ends_and_nothing_is_run_twice(tmp_path, sampler):
 
 
 def test_several_runs_at_a_time(tmp_path):
-    together = threading.Barrier(3, timeout=120)
+    together = threading.Barrier(3, timeout=patience.SECONDS)
 
     def end(number, words):
         together.wait()
@@ -357,7 +360,7 @@ def test_a_misspelt_key_makes_no_study(tmp_path):
 
 
 def start(folder, *words):
-    command = [sys.executable, str(Path(__file__).with_name("search_worker.py")), str(folder), *map(str, words)]
+    command = [warm.python(), str(Path(__file__).with_name("search_worker.py")), str(folder), *map(str, words)]
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -370,7 +373,7 @@ def runs_of(folder):
 def test_two_workers_share_a_study_and_run_no_trial_twice(tmp_path):
     workers = [start(tmp_path, 10, 2) for _ in range(2)]
     for worker in workers:
-        output, _ = worker.communicate(timeout=240)
+        output, _ = worker.communicate(timeout=patience.SECONDS)
         assert worker.returncode == 0, output
     runs = runs_of(tmp_path)
     assert len(runs) == len({number for number, _, _ in runs}) == len({words for _, _, words in runs}) == 10
@@ -388,24 +391,17 @@ def hanging(tmp_path):
     worker.communicate()
 
 
-def wait_until(condition, seconds=150):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_the_trial_of_a_killed_worker_is_adopted(tmp_path, hanging):
-    wait_until(lambda: (tmp_path / "hangs").exists() or hanging.poll() is not None)
+    patience.wait_until(lambda: (tmp_path / "hangs").exists() or hanging.poll() is not None)
     change_status(tmp_path / "2", state="running")  # a run that is killed says so for ever
     other = make_sweeper(tmp_path, trials=5, storage=None)
     thread = threading.Thread(target=other.sweep, args=[list(WORDS)], daemon=True)
     thread.start()
-    wait_until(lambda: len(other.launcher.runs) == 2)
+    patience.wait_until(lambda: len(other.launcher.runs) == 2)
     time.sleep(0.5)  # five looks at the trial that hangs, whose worker lives
     assert [number for number, _ in other.launcher.runs] == [3, 4]
     hanging.send_signal(signal.SIGKILL)
-    thread.join(timeout=150)
+    thread.join(patience.SECONDS)
     assert [number for number, _ in other.launcher.runs] == [3, 4, 2]
     words = [words for number, _, words in runs_of(tmp_path) if number == 2]
     assert len(words) == 2 and words[0] == words[1]

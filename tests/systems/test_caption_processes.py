@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,9 @@ from torch.multiprocessing import start_processes
 
 from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings
 from toy_language_model import Letters, ToyLanguageModel, make_prompts
+from warm_python import warm
+
+pytestmark = pytest.mark.processes
 
 RANKS = 2
 SETTINGS = GenerationSettings(max_new_tokens=20, batch_size=4, num_candidates=2, seed=7)
@@ -45,7 +47,7 @@ def work(number: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.set_forkserver_preload(["diptych.systems.caption_generation"])
+    warm.use_for_multiprocessing()
     start_processes(work, (str(folder),), nprocs=RANKS, start_method="forkserver")
     return folder
 

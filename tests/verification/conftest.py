@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-PHOTOS = Path(__file__).resolve().parents[2] / "../shared/real/photos"
+import golden_files
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +66,7 @@ def reworked() -> Callable[[np.ndarray, int], np.ndarray]:
 @pytest.fixture(scope="session")
 def photos() -> list[np.ndarray]:
     """Ten photographs of one building, none of them ours to redistribute; long side 800."""
-    paths = sorted(PHOTOS.glob("*.jpg"))
-    if not paths:
-        pytest.skip("the photographs of ../shared/real/photos are not beside the checkout")
+    paths = sorted(golden_files.beside_the_checkout("real/photos").glob("*.jpg"))
     pictures = [cv2.imread(str(path)) for path in paths]
     scales = [800 / max(picture.shape) for picture in pictures]
     return [

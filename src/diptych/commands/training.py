@@ -33,7 +33,8 @@ from diptych.storage.whole import write_file, write_link
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 120.0  # seconds for the process that trained here before to end: after a kill its locks are soon free
+# Seconds for the process that trained here before to end: after a kill its locks are soon free, on most machines.
+_PATIENCE = float(os.environ.get("DIPTYCH_LOCK_PATIENCE", "120"))
 # What may change when a run is resumed; everything else would make it another run.
 RESUME_OVERRIDES = (
     "trainer.",

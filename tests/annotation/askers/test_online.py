@@ -14,6 +14,7 @@ import torch
 import transformers
 from PIL import Image
 
+import patience
 from diptych.annotation.askers.local import LocalAsker
 from diptych.annotation.askers.online import OnlineAsker
 from diptych.annotation.ledger.ledger import Ledger
@@ -112,7 +113,9 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def online(server: Server, **settings: Any) -> OnlineAsker:
     url = f"http://127.0.0.1:{server.server_port}/v1"
-    return OnlineAsker(VLMClient("m", url, **{"concurrency": 2, "timeout_s": 10, "max_retries": 0, **settings}))
+    return OnlineAsker(
+        VLMClient("m", url, **{"concurrency": 2, "timeout_s": patience.SECONDS, "max_retries": 0, **settings})
+    )
 
 
 def test_answers_are_in_the_ledger_before_they_are_given(serve, ledger):

@@ -6,16 +6,17 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
+import patience
 from diptych.annotation.ledger import ledger_file
 from diptych.annotation.ledger.ledger import Ledger, Tokens
 from diptych.contracts.pipelines import Answer, Failure, Question
+from warm_python import warm
 
 ANSWER = Answer("a lamp", "stop", {"prompt_tokens": 90, "completion_tokens": 4}, 0.5)
 
@@ -140,7 +141,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_kill_loses_only_what_was_on_its_way(ledger):
-    result = subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, str(ledger.path)], timeout=60)
+    result = subprocess.run([warm.python(), "-c", CLAIM_AND_DIE, str(ledger.path)], timeout=patience.SECONDS)
     assert result.returncode == -signal.SIGKILL
     assert ledger.claim("a")  # at once: its process is gone from this machine
     assert ledger.settled("abcd") == {"b": Answer("kept", "stop", {}, 0.1)}
@@ -173,7 +174,7 @@ def test_processes_share_the_work(tmp_path):
     for process in processes:
         process.start()
     start.set()
-    claimed = [results.get(timeout=60) for _ in processes]
+    claimed = [results.get(timeout=patience.SECONDS) for _ in processes]
     for process in processes:
         process.join()
     # A process that is done gives up what it claimed and did not answer; so the last may find some again.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from diptych.contracts.news import Article
 from diptych.data.news import article_store
 from diptych.data.news.article_store import ArticleStore
@@ -176,7 +177,7 @@ def _slowly(stream):
         for number, item in enumerate(stream(*arguments)):
             yield item
             if number == 50:
-                time.sleep(60)
+                time.sleep(patience.SECONDS)
 
     return articles
 
@@ -187,9 +188,7 @@ def test_killed_while_it_is_made(tmp_path, monkeypatch):
         patched.setattr(article_store, "stream_articles", _slowly(article_store.stream_articles))
         process = FORK.Process(target=opened, args=(source,))
         process.start()
-        deadline = time.monotonic() + 30
-        while not list(tmp_path.glob("*.tmp")) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        patience.wait_until(lambda: list(tmp_path.glob("*.tmp")))
         process.kill()
         process.join()
     assert len(list(tmp_path.glob("*.tmp"))) == 1

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
+import patience
 from diptych.contracts.news import Chunk, Evidence, FusionExample, KeyFacts
 from diptych.data.news.fusion_cache import PreparedQuery, from_record, open_or_prepare
 from diptych.storage.key import key_of
@@ -101,7 +102,7 @@ def test_of_several_processes_one_prepares(tmp_path):
     processes = [context.Process(target=_prepare_in_process, args=(tmp_path, queue)) for _ in range(3)]
     for process in processes:
         process.start()
-    results = [queue.get(timeout=60) for _ in processes]
+    results = [queue.get(timeout=patience.SECONDS) for _ in processes]
     for process in processes:
         process.join()
     assert sorted(calls for _, calls in results) == [0, 0, 4]

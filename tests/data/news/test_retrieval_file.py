@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import golden_files
 from diptych.contracts.news import Candidate
 from diptych.data.news.retrieval_file import first_of_each_article, read_retrieval, write_retrieval
 
@@ -85,9 +86,7 @@ def test_what_is_not_written(tmp_path):
 
 @pytest.mark.parametrize("name", ["beit3_coco_base", "siglipso", "beit3_base_ft", "expected_stage1"])
 def test_published_results(tmp_path, name):
-    path = Path(__file__).resolve().parents[3] / f"../shared/fixtures/ensemble/{name}.json"
-    if not path.is_file():
-        pytest.skip("the published retrieval results are not in ../shared/fixtures beside the checkout")
+    path = golden_files.beside_the_checkout(f"fixtures/ensemble/{name}.json")
     retrieval = read_retrieval(path)
     assert (len(retrieval), {len(candidates) for candidates in retrieval.values()}) == (150, {10})
     again = write_retrieval(tmp_path / "again.json", retrieval)

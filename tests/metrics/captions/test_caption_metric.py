@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.metrics.captions.cider import CIDEr, cider
 from diptych.metrics.captions.record_metric import CaptionScores
 from diptych.metrics.captions.rouge_l import RougeL
+from warm_python import warm
 
 IDS = ["q0", "q1", "q2", "q3"]
 PREDICTIONS = ["a dog runs", "a cat — süß\u2028", "two birds", "the 2 1/2 year old"]
@@ -52,8 +52,9 @@ def work(number: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.processes
 def test_two_processes_equal_one(tmp_path):
-    multiprocessing.set_forkserver_preload(["diptych.metrics.captions.cider"])
+    warm.use_for_multiprocessing()
     start_processes(work, (str(tmp_path),), nprocs=RANKS, start_method="forkserver")
     seen = [torch.load(tmp_path / f"{number}.pt", weights_only=True) for number in range(RANKS)]
     corpus, per_item = cider(PREDICTIONS, REFERENCES)

@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
+import golden_files
 from diptych.contracts.retrieval import EvaluationProtocol, MetricValues, Query, RankedQuery
 from diptych.metrics.retrieval.aggregate import reduce_values, summarise, with_aspects
 from diptych.metrics.retrieval.map_at_k import MeanAveragePrecisionAtK
@@ -15,7 +15,6 @@ from diptych.metrics.retrieval.recall_at_k import RecallAtK
 from diptych.metrics.retrieval.recall_subset_at_k import RecallSubsetAtK
 from diptych.ranking.ranked_queries import rank_ids
 
-CIRCO_ROOT = Path(__file__).resolve().parents[3] / "../shared/real/circo"
 METRICS = (RecallAtK, RecallSubsetAtK, MeanAveragePrecisionAtK, MedianRank)
 PLAIN = EvaluationProtocol("plain", 1, "all", False, "{}", "none", recall_ks=(1, 5))
 CIRR = replace(PLAIN, exclude_reference=True, subset_ks=(1, 2), average_of=("recall_at_5", "recall_subset_at_1"))
@@ -44,9 +43,8 @@ def test_worked_example_under_both_rules():
 
 
 def test_circo_example_predictions_score_as_the_official_script_prints():
-    if not CIRCO_ROOT.is_dir():
-        pytest.skip("CIRCO's annotations are not in ../shared/real/circo; they are not ours to redistribute")
-    records = json.loads((CIRCO_ROOT / "annotations/val.json").read_text())
+    circo = golden_files.beside_the_checkout("real/circo")
+    records = json.loads((circo / "annotations/val.json").read_text())
     queries = [
         Query(
             query_id=str(record["id"]),
@@ -60,7 +58,7 @@ def test_circo_example_predictions_score_as_the_official_script_prints():
     ]
     ks = (5, 10, 25, 50)
     protocol = replace(PLAIN, recall_ks=ks, map_ks=ks, aspect_metrics=("map_at_10",))
-    predictions = json.loads((CIRCO_ROOT / "example_predictions_val.json").read_text())
+    predictions = json.loads((circo / "example_predictions_val.json").read_text())
     found = score(rank_ids(predictions, queries, protocol), protocol)
     expected = {
         "map_at_5": 0.4861,

@@ -1,13 +1,12 @@
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
+import golden_files
 from diptych.models.backbones.beit3 import BEiT3, BEiT3Sizes
 
-FIXTURE = Path(__file__).resolve().parents[3] / "../shared/fixtures/beit3"
+FIXTURE = golden_files.COMMITTED / "beit3"
 SIZES = BEiT3Sizes(
     width=16, hidden_dim=24, num_layers=2, num_heads=4, patch_size=4, grid=3, num_text_positions=12, vocabulary=30
 )
@@ -81,9 +80,6 @@ def by_hand(state, x, branch, head, heads=4):
 # ------------------------------------------------------------------------------------------- values
 
 
-@pytest.mark.skipif(
-    not FIXTURE.is_dir(), reason="the official model's outputs are not in ../shared beside the checkout"
-)
 def test_the_official_implementations_outputs():
     expected = load_file(FIXTURE / "tiny.expected.safetensors")
     model = BEiT3.from_checkpoint(FIXTURE / "tiny.pth")

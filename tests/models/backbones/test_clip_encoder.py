@@ -11,6 +11,8 @@ from diptych.models.backbones.clip_encoder import CLIPEncoder
 from diptych.photos.images import ImageReader
 from diptych.photos.photo_transform import PhotoTransform, normalise
 
+pytestmark = pytest.mark.models
+
 
 def photo(height, width):
     return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(height))

@@ -19,6 +19,8 @@ from transformers import (
 
 from diptych.models.backbones.siglip_encoder import SiglipEncoder
 
+pytestmark = pytest.mark.models
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 VOCABULARY = {"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3, "<mask>": 4} | {
     letter: number for number, letter in enumerate("▁" + LETTERS + LETTERS.upper(), start=5)

@@ -11,6 +11,8 @@ from PIL import Image
 from diptych.models.captioners.caption import Caption, DecodingSettings
 from diptych.models.captioners.image_text_to_text import ImageTextCaptioner
 
+pytestmark = pytest.mark.models
+
 TEMPLATE = (
     "{% for message in messages %}<|start|>{{ message.role }}\n{% for part in message.content %}"
     "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"

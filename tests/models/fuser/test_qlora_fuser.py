@@ -18,6 +18,8 @@ from transformers import (
 from diptych.contracts.news import FusionBatch
 from diptych.models.fuser.qlora_fuser import QLoRAFuser
 
+pytestmark = pytest.mark.models
+
 VOCABULARY = 96
 SIZES = {
     "vocab_size": VOCABULARY,

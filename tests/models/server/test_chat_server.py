@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from diptych.models.server.chat_server import ChatServer, _proxy
 from diptych.models.server.completion import read_completion
 from diptych.models.server.server_failures import ServerFailure
@@ -67,10 +68,12 @@ class Server:
 
 
 def play(scene: Callable[[], Awaitable[Any]]) -> Any:
-    return asyncio.run(asyncio.wait_for(scene(), 20))
+    return asyncio.run(asyncio.wait_for(scene(), patience.SECONDS))
 
 
-def asked(server: Server, key: str | None = KEY, times: int = 1, timeout_s: float = 5.0, pause_s: float = 0.0) -> Any:
+def asked(
+    server: Server, key: str | None = KEY, times: int = 1, timeout_s: float = patience.SECONDS, pause_s: float = 0.0
+) -> Any:
     async def scene() -> Any:
         async with server:
             chat = ChatServer(server.url, key, timeout_s)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import patience
 from diptych.contracts.pipelines import Failure
 from diptych.models.captioners.caption import Caption
 from diptych.models.captioners.server import ServerCaptioner
@@ -132,7 +133,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
 
 
 def client(server: Server, **settings: Any) -> VLMClient:
-    return VLMClient("m", server.url, rng=random.Random(0), **{"timeout_s": 10, "max_retries": 2, **settings})
+    return VLMClient(
+        "m", server.url, rng=random.Random(0), **{"timeout_s": patience.SECONDS, "max_retries": 2, **settings}
+    )
 
 
 def complete(model: VLMClient, **settings: Any) -> vlm_client.Answer:
@@ -198,7 +201,7 @@ def test_troubles_that_pass(serve, trouble):
 
 def test_a_server_that_hangs(serve):
     server = serve(hang, OK)
-    assert complete(client(server, timeout_s=0.3)).text == "a tower"
+    assert complete(client(server, timeout_s=0.3, max_retries=99)).text == "a tower"
 
 
 @pytest.mark.parametrize(
@@ -307,7 +310,7 @@ def test_fewer_in_flight_after_a_429(serve):
         return OK
 
     def together(handler: Handler, body: Any) -> tuple:
-        all_there.wait(5)
+        all_there.wait(patience.SECONDS)
         return error(429)
 
     all_there = threading.Barrier(8)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import patience
 from diptych.annotation.askers.online import OnlineAsker
 from diptych.annotation.cost import Prices
 from diptych.annotation.images import PictureForm
@@ -121,7 +122,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def asking(folder: Path, server: Server, **settings: Any) -> Asking:
-    client = VLMClient("m", f"http://127.0.0.1:{server.server_port}/v1", concurrency=4, timeout_s=10, max_retries=1)
+    client = VLMClient(
+        "m", f"http://127.0.0.1:{server.server_port}/v1", concurrency=4, timeout_s=patience.SECONDS, max_retries=1
+    )
     defaults = {"max_tokens": 200, "prices": PRICES, "picture_form": PictureForm(32)}
     return Asking(OnlineAsker(client), str(folder / "ledger.sqlite"), model="m", **{**defaults, **settings})
 

@@ -1,15 +1,17 @@
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import lightning as L
 import pytest
 
+import patience
 from diptych.stages.running.runner import PipelineRunner, StageRun
 from diptych.storage.file_lock import lock_file, locked
 from stage_examples import ModelSquares, Squares
+from warm_python import warm
+
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture
@@ -126,9 +128,10 @@ def test_a_missing_output_file_is_written_again(tmp_path, numbers):
     assert json.loads((tmp_path / "out.json").read_text()) == [9, 1, 4, 49] and stage.calls == []
 
 
+FOLDERS = [str(Path(file).parent) for file in (__file__, patience.__file__)]  # where a script finds the tests' modules
 KILLED = """
 import sys
-sys.path[:0] = [{tests!r}]
+sys.path[:0] = {tests!r}
 from pathlib import Path
 from test_runner import of, run
 run(Path({tmp!r}), of(Path({numbers!r}), bad=(1,), die_at={die_at}))
@@ -139,11 +142,9 @@ run(Path({tmp!r}), of(Path({numbers!r}), bad=(1,), die_at={die_at}))
 def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(tmp_path, numbers, die_at):
     (tmp_path / "a").mkdir()
     run(tmp_path / "a", of(numbers, bad=(1,)))
-    script = KILLED.format(
-        tests=str(Path(__file__).parent), tmp=str(tmp_path / "b"), numbers=str(numbers), die_at=die_at
-    )
+    script = KILLED.format(tests=FOLDERS, tmp=str(tmp_path / "b"), numbers=str(numbers), die_at=die_at)
     (tmp_path / "b").mkdir()
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == -9
+    assert subprocess.run([warm.python(), "-c", script], capture_output=True).returncode == -9
     records = tmp_path / "b/work/squares_0/records.jsonl"
     if die_at:
         with records.open("a") as file:
@@ -210,7 +211,7 @@ def test_a_model_predicts_under_lightning(tmp_path, numbers, num_workers):
 
 TWO = """
 import sys
-sys.path[:0] = [{tests!r}]
+sys.path[:0] = {tests!r}
 from pathlib import Path
 import lightning as L
 from lightning.pytorch.strategies import DDPStrategy
@@ -237,11 +238,9 @@ if __name__ == "__main__":
 
 def test_two_processes_make_every_record_once(tmp_path, numbers):
     script = tmp_path / "two.py"
-    script.write_text(TWO.format(tests=str(Path(__file__).parent)))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=240, env=environment
-    )
+    script.write_text(TWO.format(tests=FOLDERS))
+    command = [warm.python(), str(script), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patience.SECONDS)
     assert done.returncode == 0, done.stderr[-3000:]
     made = [line.split() for line in (tmp_path / "log.txt").read_text().splitlines()]
     assert sorted(name for _, name in made) == sorted(["3", "1", "7"] * 2)

@@ -10,6 +10,7 @@ from typing import Any
 import openai
 import pytest
 
+import patience
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
 from diptych.synthetic.server.rooms_images import RoomsFolder
 from diptych.synthetic.server.server import AnnotationServer, ServerSettings
@@ -44,7 +45,9 @@ def serve() -> Iterator[Ask]:
         server = AnnotationServer(ServerSettings(**settings))
         server.__enter__()
         plain = openai.DefaultHttpxClient(verify=False)  # certificates take long to load, and serve no purpose here
-        client = openai.OpenAI(base_url=server.base_url, api_key="any", max_retries=0, timeout=10, http_client=plain)
+        client = openai.OpenAI(
+            base_url=server.base_url, api_key="any", max_retries=0, timeout=patience.SECONDS, http_client=plain
+        )
         opened.extend([client.close, lambda: server.__exit__()])
         return server, client
 

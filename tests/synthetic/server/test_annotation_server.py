@@ -7,7 +7,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 import yaml
 from asking import HOLDS, OBJECTS, SENTENCES, answer_of, ask, data_url, items_of
 
+import patience
 from diptych.annotation.answers import ImageDescription, Modifications, parse, response_format
 from diptych.contracts.pipelines import Answer
 from diptych.synthetic.server.__main__ import main
@@ -169,29 +169,24 @@ def test_the_key_is_checked_where_one_is_set(serve):
 
 
 def test_many_questions_are_answered_at_the_same_time(serve):
-    server, _ = serve(latency_s=0.2)
+    server, _ = serve(latency_s=2)
 
-    async def ask_all() -> float:
+    async def ask_all() -> None:
         async with openai.AsyncOpenAI(base_url=server.base_url, api_key="any", max_retries=0) as client:
-            started = time.monotonic()
             messages = [{"role": "user", "content": "?"}]
             await asyncio.gather(*(client.chat.completions.create(model="m", messages=messages) for _ in range(64)))
-            return time.monotonic() - started
 
-    assert asyncio.run(ask_all()) < 6  # one after another: 13 s
+    asyncio.run(ask_all())
     count = server.count()
     assert count["total"] == {"started": 64, "answered": 64, "distinct": 1}
     assert count["most_in_flight"] > 32 and count["in_flight"] == 0
 
 
 def test_what_a_killed_client_asked_is_answered_and_counted(serve):
-    server, client = serve(latency_s=0.2)
+    server, client = serve(latency_s=0.6)
     with pytest.raises(openai.APITimeoutError):
         ask(client.with_options(timeout=0.1), "?")
-    deadline = time.monotonic() + 5
-    while server.count()["in_flight"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    patience.wait_until(lambda: server.count()["total"]["answered"])
     assert server.count()["total"] == {"started": 1, "answered": 1, "distinct": 1}
     ask(client, "?")
     assert server.count()["total"] == {"started": 2, "answered": 2, "distinct": 1}
@@ -203,7 +198,7 @@ def test_command_serves_until_it_is_stopped(folder):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             address = process.stdout.readline().strip()
-            client = openai.OpenAI(base_url=address, api_key="any", max_retries=9, timeout=10)
+            client = openai.OpenAI(base_url=address, api_key="any", max_retries=9, timeout=patience.SECONDS)
             path = sorted((folder / "images").rglob("*.jpg"))[0]
             image = address.removesuffix("/v1") + "/" + path.relative_to(folder).as_posix()
             assert ask(client, "?", image, form=OBJECTS).choices[0].finish_reason == "length"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
+from itertools import groupby
 from typing import Any
 
 import openai
 import pytest
+
+import patience
 
 
 def upload(client: openai.OpenAI, ids: list[str], **body: Any) -> Any:
@@ -28,13 +30,13 @@ def start_batch(client: openai.OpenAI, file_id: str, **more: Any) -> Any:
 
 def finish(client: openai.OpenAI, batch: Any) -> tuple[Any, list[str]]:
     states = [batch.status]
-    deadline = time.monotonic() + 10
-    while batch.status not in ("completed", "failed", "expired", "cancelled"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-        batch = client.batches.retrieve(batch.id)
-        states += [batch.status] if batch.status != states[-1] else []
-    return batch, states
+
+    def ended() -> bool:
+        states.append(client.batches.retrieve(batch.id).status)
+        return states[-1] in ("completed", "failed", "expired", "cancelled")
+
+    patience.wait_until(ended)
+    return client.batches.retrieve(batch.id), [state for state, _ in groupby(states)]
 
 
 def lines_of(client: openai.OpenAI, file_id: str | None) -> dict[str, Any]:

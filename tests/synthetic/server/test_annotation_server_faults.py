@@ -29,11 +29,12 @@ def test_errors_resets_lost_replies_and_hangs(serve):
         ("hang", openai.APITimeoutError),
     ):
         server, client = serve(faults={fault: 1.0})
+        client = client.with_options(timeout=0.3) if fault == "hang" else client
         with pytest.raises(kind):
-            ask(client.with_options(timeout=0.3), "?")
+            ask(client, "?")
         assert server.count()["total"]["answered"] == (fault == "lost_reply")
         with pytest.raises(kind):
-            client.with_options(timeout=0.3).files.list()
+            client.files.list()
 
 
 def test_a_hanging_connection_is_reset_in_the_end(serve):
