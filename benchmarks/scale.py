@@ -102,7 +102,7 @@ def _reading_rows(plan: argparse.Namespace, rates: Rates, speed: Range) -> list[
         Row("read in an epoch, photos in tars", plan.triplets * each / 1e12, "TB", "measured"),
         Row("read in an epoch, prepared cache", plan.triplets * prepared / 1e12, "TB", "counted"),
         Row(
-            "list of triplets of a rank, without data.shards",
+            "list of triplets of a rank, without shards",
             plain_form_bytes(plan.triplets, rates.record) / 1e9,
             "GB",
             "measured",

@@ -43,7 +43,7 @@ def as_range(value: Number) -> Range:
 
 
 def plain_form_bytes(triplets: float, record: Number) -> Number:
-    """Bytes of main memory that a rank without `data.shards` needs for its list of triplets; each of its workers comes
+    """Bytes of main memory that a rank without shards needs for its list of triplets; each of its workers comes
     to the same in time, since counting references copies forked pages. The order of a pass is 8 bytes a triplet.
     """
     return triplets * (record + 8)

@@ -152,7 +152,7 @@ def cached_batches(cache: FeatureCache, batch_size: int) -> Iterator[TripletBatc
 
 @torch.inference_mode()
 def fill(cache: FeatureCache, backbone: CLIPBackbone) -> None:
-    """Features of noise and of the texts, in float16 as `data.feature_dtype` has it."""
+    """Features of noise and of the texts, in float16 as `FromFeatures.feature_dtype` has it."""
     images = backbone.encode_image(torch.randint(0, 256, (NUM_IMAGES, 3, SIZE, SIZE), dtype=torch.uint8))
     tokens = backbone.preprocessing.tokenize(MODIFICATION_TEXTS)
     words = backbone.encode_text(tokens)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet
+from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet, TripletSource
 
 NUM_TRIPLETS, NUM_IMAGES = 37, 20
 
 
-class Pictures:
+class Pictures(TripletSource):
     """37 triplets over 20 pictures, four to a group; every third has distractors, every second two wordings."""
 
     docs_page = "docs/own_data.md"

@@ -58,7 +58,16 @@ CAPTION_GROUPS = {  # where the option is put, by the folder that it lies in
     "override",
     [
         f"{group}={option}"
-        for group in ("data", "trainer", "callbacks", "system", "system/model", "system/loss", "system/scheduler")
+        for group in (
+            "data",
+            "data/training",
+            "trainer",
+            "callbacks",
+            "system",
+            "system/model",
+            "system/loss",
+            "system/scheduler",
+        )
         for option in options(f"{group}")
         if option != "checkpoint"
     ]
@@ -70,6 +79,14 @@ def test_every_option_of_every_group_binds(override):
     news = option in NEWS or place in CAPTION_GROUPS.values() or option == "paged_adamw_8bit"
     config = compose(f"experiment={'fuser_openevents' if news else 'cir_hotel'}", override)
     checking.check(config, checking.root_keys("train"))
+
+
+def test_what_training_reads_belongs_to_triplets_alone():
+    assert compose("data=[cirr,hotel_cir]").data.training._target_.endswith(".FromFiles")
+    assert "training" not in compose("data=newsroom", "system=caption_fuser").data
+    assert "training" not in compose("data=newsroom", name="evaluate").data
+    with pytest.raises(Exception, match=r"data\.training\.shards"):  # it has no default
+        building.build_data(compose("experiment=cir_rooms", "data/training=shards").data)
 
 
 @pytest.mark.parametrize("option", options("system/metrics"))

@@ -37,9 +37,9 @@ TINY_RUN = [
     "trainer.accumulate_grad_batches=1",
     "trainer.log_every_n_steps=1",
     "trainer.enable_progress_bar=false",
-    "data.batch_size=8",
+    "data.training.batch_size=8",
     "data.num_workers=0",
-    "data.image_cache=null",
+    "data.images.cache=null",
 ]
 
 

@@ -56,7 +56,7 @@ def test_missing_empty_and_damaged_files_are_told_apart_and_listed(source, capsy
     assert main_for_sources({"hotel_cir": source}, ["val"]) == 1
     printed = capsys.readouterr().out
     assert "docs/hotel_cir.md" in printed
-    assert "data.on_missing=drop" in printed
+    assert "data.images.on_missing=drop" in printed
 
 
 def test_a_listing_of_an_earlier_look_goes_away(source):

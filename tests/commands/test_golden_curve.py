@@ -33,7 +33,7 @@ def first_losses(folder: Path) -> list[float]:
             f"data.sources.rooms.settings.num_{split}_hotels={getattr(SETTINGS, f'num_{split}_hotels')}"
             for split in SPLITS
         ),
-        "data.batch_size=16",
+        "data.training.batch_size=16",
         "system.scheduler.warmup_steps=2",
         "system.scheduler.total_steps=100",
         "trainer.max_steps=6",

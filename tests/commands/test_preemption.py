@@ -33,7 +33,7 @@ SETTINGS = [
     "callbacks.checkpointing.every_n_steps=1",
     "callbacks.checkpointing.monitor=val/median_rank",
     "callbacks.checkpointing.mode=max",  # it grows: each validation saves a new best
-    "data.evaluation_batch_size=25",
+    "data.evaluation.batch_size=25",
     *(f"data.sources.rooms.settings.{name}={getattr(TINY, name)}" for name in
       ("num_train_hotels", "num_val_hotels", "num_test_hotels")),
 ]  # fmt: skip
@@ -226,7 +226,13 @@ def test_a_signal_to_every_process_of_the_job_leaves_the_workers_to_the_main_pro
 
 def two_processes(run_dir, settings, place=None):
     """The run on two ranks, forks of this process; `place` sends SIGUSR1 to the second one alone. Their exit codes."""
-    words = [*settings, "trainer=ddp_cpu", "trainer.precision=32-true", "data.batch_size=4", "evaluate_at_end=false"]
+    words = [
+        *settings,
+        "trainer=ddp_cpu",
+        "trainer.precision=32-true",
+        "data.training.batch_size=4",
+        "evaluate_at_end=false",
+    ]
     if (run_dir / "config.yaml").exists():
         words = [f"resume={run_dir}"]
     with socket.socket() as free:

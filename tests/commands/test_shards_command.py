@@ -37,18 +37,21 @@ def test_the_command_writes_goes_on_and_refuses(data, tmp_path, capsys):
     assert folder.settings["sources"] == ["rooms"] and not folder.settings["exploded"]
     assert main(words) == 0
     for extra, message in (
-        ("data.group_size=4", "holds another conversion (group_size 1 there, 4 asked for)"),
-        ("data.caption_policy=explode", "exploded False there, True"),
-        ("data.caption_policy=rondom", "data.caption_policy='rondom' is not one of"),
-        ("data.weights={rooms: 1.0}", "data.weights must be null"),
-        (f"data.shards={tmp_path / 'out'}", "data.shards must be null"),
-        ("data.group_sise=4", "group_sise"),
+        ("data.training.group_size=4", "holds another conversion (group_size 1 there, 4 asked for)"),
+        ("data.training.caption_policy=explode", "exploded False there, True"),
+        ("data.training.caption_policy=rondom", "data.training.caption_policy='rondom' is not one of"),
+        ("data.training.weights={rooms: 1.0}", "data.training.weights must be null"),
+        ("system.loss.distractor_negatives=true", "distractors False there, True"),
+        ("data.training.group_sise=4", "group_sise"),
         ("per_shard=many", "usage: python -m diptych.shards"),
     ):
         assert main([*words, extra]) == 2
         assert message in capsys.readouterr().err
     assert main(["data=newsroom", f"output={tmp_path / 'news'}"]) == 2
     assert "shards hold triplets" in capsys.readouterr().err
+    other = ["data/training=shards", "data.training.shards=x"]
+    assert main([*words, *other]) == 2
+    assert "shards are written from files: choose data/training=files, not shards" in capsys.readouterr().err
     for missing in ("data=", "output="):
         assert main([word for word in words if not word.startswith(missing)]) == 2
         assert "usage" in capsys.readouterr().err
@@ -59,7 +62,12 @@ def test_training_on_shards_gives_the_weights_of_the_plain_form_in_the_same_orde
     experiment = ["experiment=cir_rooms", f"data_dir={data}", *SIZES]
     assert main([*experiment, f"output={tmp_path / 'shards'}", "per_shard=4", "workers=1"]) == 0
     run = [*experiment, *TINY_MODEL, *TINY_RUN, f"trainer.max_steps={STEPS}", "trainer.val_check_interval=2"]
-    settings = [f"data.shards={tmp_path / 'shards'}", "data.shard_streams=2", "data.shuffle_block=4"]
+    settings = [
+        "data/training=shards",
+        f"data.training.shards={tmp_path / 'shards'}",
+        "data.training.shard_streams=2",
+        "data.training.shuffle_block=4",
+    ]
     run_train(tmp_path / "runs/sharded", *run, *settings, "evaluate_at_end=false")
 
     shards = ShardFolder(tmp_path / "shards")

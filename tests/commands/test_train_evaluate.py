@@ -183,6 +183,22 @@ def test_absent_data_is_an_error_before_any_weights_load(tmp_path, monkeypatch):
         assert word in str(caught.value)
 
 
+def test_a_frozen_backbone_trains_on_its_features_as_on_pictures(data, tmp_path):
+    small = ["experiment=cir_rooms", *tiny_rooms(data), *TINY_MODEL, *TINY_RUN]
+    frozen = [*small, "system.model.backbone.freeze=all", "system.optimizer.lr=1e-3", "~data.training.augmentation"]
+    features = ["data/training=features", f"data.training.feature_cache={tmp_path / 'cache'}"]
+    for name, reading in (("pictures", []), ("features", [*features, "data.training.feature_dtype=float32"])):
+        run_train(tmp_path / name, *frozen, *reading, "evaluate_at_end=false")
+    assert len(list(tmp_path.glob("cache/*/manifest.json"))) == 1
+    states = [
+        torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True) for name in ("pictures", "features")
+    ]
+    for weight, same in zip(*(state["state_dict"].values() for state in states), strict=True):
+        torch.testing.assert_close(weight, same, atol=1e-4, rtol=1e-3)
+    with pytest.raises(ValueError, match="freeze=all"):
+        run_train(tmp_path / "trained", *frozen, *features, "system.model.backbone.freeze=none")
+
+
 def test_a_missing_image_stops_the_run_and_drop_marks_it_partial(data, tmp_path):
     make_data(tmp_path / "data")
     root = tmp_path / "data/cirr/img_raw/dev"
@@ -191,7 +207,7 @@ def test_a_missing_image_stops_the_run_and_drop_marks_it_partial(data, tmp_path)
     arguments = ["experiment=cir_cirr", f"data_dir={tmp_path / 'data'}", *TINY_MODEL, *TINY_RUN]
     with pytest.raises(ValueError, match=r"58 of 60 images.*data=cirr.*on_missing=drop"):
         run_train(tmp_path / "run", *arguments)
-    run_train(tmp_path / "run", *arguments, "data.on_missing=drop")
+    run_train(tmp_path / "run", *arguments, "data.images.on_missing=drop")
     record = json.loads((tmp_path / "run/metrics.json").read_text())
     assert record["protocol"]["partial"] == "58/60"
     assert "@partial(58/60)" in record["protocol"]["line"]

@@ -123,7 +123,7 @@ def test_two_processes_train_and_score_as_one(place):
         *ROOMS,
         *SIZES,
         "name=two",
-        "data.batch_size=4",
+        "data.training.batch_size=4",
         *two,
         "system.micro_batch_size=2",
         "evaluate_at_end=false",
@@ -142,7 +142,7 @@ def test_two_processes_train_and_score_as_one(place):
     # 84 queries in batches of 25: an uneven number for two processes.
     common = [
         f"ckpt={two_runs}",
-        "data.evaluation_batch_size=25",
+        "data.evaluation.batch_size=25",
         "trainer.precision=32-true",
         "trainer.enable_progress_bar=false",
     ]

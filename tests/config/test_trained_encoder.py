@@ -49,7 +49,7 @@ def model_of(run):
     path = run / "checkpoints/best.ckpt"
     checkpoint = checkpoints.load(path)
     config = OmegaConf.create(checkpoints.config_text(checkpoint))
-    _, system = build_trained(config, config.data, config.data_dir, "test")
+    _, system = build_trained(config, config.data, config.data_dir)
     checkpoints.load_weights(system, checkpoint, path)
     return system.model.eval()
 

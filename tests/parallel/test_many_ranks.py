@@ -20,11 +20,12 @@ from lightning.pytorch.strategies import DDPStrategy
 from PIL import Image
 
 from diptych.contracts.news import FusionExample
-from diptych.contracts.retrieval import Triplet
+from diptych.contracts.retrieval import Triplet, TripletSource
 from diptych.data.news.news_datamodule import NewsDataModule
 from diptych.data.news.packing import PackedBatches
 from diptych.data.triplets.augmentation import ColorJitter
 from diptych.data.triplets.cir_datamodule import CIRDataModule
+from diptych.data.triplets.from_files import FromFiles
 from diptych.data.triplets.sampling import ShardedBatches, random_generator
 from diptych.data.triplets.sharded_triplets import ShardOrder
 from diptych.index.embedding_store import EmbeddingStore, open_embeddings
@@ -84,7 +85,7 @@ def in_pieces(rows: list, size: int) -> list[list]:
 # ---------------------------------------------------------------------------------------------------- training data
 
 
-class Pictures:
+class Pictures(TripletSource):
     """A source of 300 triplets over 20 pictures."""
 
     name, docs_page = "pictures", "docs/own_data.md"
@@ -109,7 +110,9 @@ def loader(tmp_path, tiny_preprocessing, group):
     def build(rank: int, size: int, batch_size: int, done: int = 0):
         group.rank, group.size = rank, size
         sources = {"pictures": source}
-        module = CIRDataModule(sources, tiny_preprocessing, batch_size, num_workers=0, augmentation=ColorJitter())
+        training = FromFiles(batch_size, augmentation=ColorJitter())
+        module = CIRDataModule(sources, tiny_preprocessing, training, num_workers=0)
+        module.prepare_for(SimpleNamespace(wants=frozenset()))
         module.trainer = SimpleNamespace(max_steps=5, accumulate_grad_batches=1)
         module.load_state_dict({"batches": done})
         return module.train_dataloader()

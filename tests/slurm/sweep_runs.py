@@ -26,12 +26,12 @@ STEPS = 120
 RUN = [
     "experiment=cir_rooms",
     *TINY_MODEL,
-    *(word for word in TINY_RUN if not word.startswith(("trainer=", "trainer.max_steps", "data.batch_size"))),
+    *(word for word in TINY_RUN if not word.startswith(("trainer=", "trainer.max_steps", "data.training.batch_size"))),
     *(
         f"data.sources.rooms.settings.num_{split}_hotels={getattr(TINY, f'num_{split}_hotels')}"
         for split in ("train", "val", "test")
     ),
-    "data.batch_size=4",  # a process; with two of them three steps a pass
+    "data.training.batch_size=4",  # a process; with two of them three steps a pass
     f"trainer.max_steps={STEPS}",
     "trainer.val_check_interval=50",
     "callbacks.checkpointing.every_n_steps=50",

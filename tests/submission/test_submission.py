@@ -15,6 +15,7 @@ from diptych.submission.__main__ import main
 from diptych.submission.circo import write_circo
 from diptych.submission.cirr import write_cirr
 from diptych.submission.servers import check, write
+from diptych.submission.verdict import Verdict
 
 ASSETS = Path(__file__).parents[1] / "assets"
 GROUP = [f"test1-{i}-0-img0" for i in range(6)]
@@ -94,6 +95,32 @@ def test_writing_checks_and_says_what_the_server_would_refuse(cirr, circo, tmp_p
     assert path.is_file()
     assert "query 0: must list 50 images, lists 5" in caplog.text
     assert write(tmp_path, [], HotelCIR(ASSETS / "hotel_cir")) == []
+
+
+class OwnFormat:
+    """What the server of somebody's own benchmark takes."""
+
+    def write(self, folder, ranked):
+        (folder / "own.txt").write_text(" ".join(query.query_id for query in ranked))
+        return [folder / "own.txt"]
+
+    def check(self, path, source, split):
+        return Verdict((f"{source.name} {split}: {path.read_text()}",))
+
+
+class OwnBenchmark(HotelCIR):
+    """A source that names its server's format itself."""
+
+    submission_format = f"{__name__}.OwnFormat"
+
+
+def test_a_source_of_ones_own_names_its_format(cirr, tmp_path, caplog):
+    source = OwnBenchmark(ASSETS / "hotel_cir")
+    assert [path.name for path in write(tmp_path, _ranked(cirr), source)] == ["own.txt"]
+    assert "hotel_cir test: 503 501" in caplog.text
+    assert check(tmp_path / "own.txt", source).violations
+    with pytest.raises(ValueError, match="data=hotel_cir has no test server"):
+        check(tmp_path / "own.txt", HotelCIR(ASSETS / "hotel_cir"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from diptych.data.news.packing import PackedCollator
 from diptych.losses.causal_lm import ChunkedCausalLMLoss
 from diptych.models.fuser.chat_tokenizer import ChatTokenizer
 from diptych.models.fuser.qlora_fuser import QLoRAFuser
-from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob
+from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
 from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings
 
 
@@ -120,16 +120,18 @@ def test_jobs_are_written_with_and_without_the_adapter(system, examples, tmp_pat
             if "lora_B" in name:
                 parameter.normal_()
     tokenizer = ChatTokenizer(str(tiny_chat_model)).hf
-    type(built).trainer = property(lambda self: Trainer(datamodule=SimpleNamespace(tokenizer=tokenizer)))
-    built.jobs = [
-        CaptionJob("tuned", examples, tmp_path / "a.jsonl", lambda query_id: {"about": query_id}),
-        CaptionJob("base", examples, tmp_path / "b.jsonl", lambda query_id: {}, tuned=False),
+    jobs = [
+        CaptionJob("tuned", examples, tokenizer, tmp_path / "a.jsonl", lambda query_id: {"about": query_id}),
+        CaptionJob("base", examples, tokenizer, tmp_path / "b.jsonl", lambda query_id: {}, tuned=False),
     ]
-    built.test_step(None, 0)
+    in_order = list(job_loader(jobs))
+    assert [job.model for job in in_order] == ["base", "tuned"]
+    for index, job in enumerate(in_order):
+        built.test_step(job.to("cpu"), index)
     tuned, base = ([json.loads(line) for line in (tmp_path / f"{n}.jsonl").read_text().splitlines()] for n in "ab")
     assert [record["query_id"] for record in tuned] == ["q0", "q1", "q2"] == [record["about"] for record in tuned]
     assert [record["caption"] for record in tuned] != [record["caption"] for record in base]
     untouched = system()
-    untouched.jobs = [CaptionJob("base", examples, tmp_path / "c.jsonl", lambda query_id: {})]
-    untouched.test_step(None, 0)  # a new adapter adds nothing
+    job = CaptionJob("base", examples, tokenizer, tmp_path / "c.jsonl", lambda query_id: {})
+    untouched.test_step(job, 0)  # a new adapter adds nothing
     assert (tmp_path / "c.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()

@@ -82,12 +82,12 @@ def test_rows_come_back_in_the_order_of_the_set_and_missing_ones_are_an_error(sy
         whole = system.model.embed_queries(batch.reference, batch.text)["model"]
         for rows in ([2, 0], [3, 1]):  # as two ranks, or a shuffled loader, would bring them
             text = replace(batch.text, input_ids=batch.text.input_ids[rows], mask=batch.text.mask[rows])
-            system.validation_step(QueryBatch(torch.tensor(rows), batch.reference[rows], text), 0, 0)
-            system.validation_step(GalleryBatch(torch.tensor(rows), batch.target[rows]), 0, 1)
-    gathered = system._gathered(system._collected[0], 4, 4)
+            system.validation_step(QueryBatch(torch.tensor(rows), batch.reference[rows], text, 1), 0, 0)
+            system.validation_step(GalleryBatch(torch.tensor(rows), batch.target[rows], 1), 0, 1)
+    gathered = system._gathered(system._collected[1], 4, 4)
     torch.testing.assert_close(gathered["queries/model"], whole)
     with pytest.raises(ValueError, match="4"):
-        system._gathered(system._collected[0], 5, 4)
+        system._gathered(system._collected[1], 5, 4)
 
 
 def test_it_says_where_the_best_of_a_logged_metric_lies(system):

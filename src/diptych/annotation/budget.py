@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import Protocol
 
-from diptych.annotation.cost import Counted, Prices
+from diptych.annotation.cost import Prices
+from diptych.annotation.ledger.ledger import Ledger, Tokens
 
 _REFRESH_S = 0.1  # beyond it, what other processes have spent is looked up again
-
-
-class Spending(Protocol):
-    """What the budget asks of a ledger."""
-
-    def spent(self) -> Iterable[Counted]:
-        """What was charged."""
-
-    def in_flight(self) -> Iterable[Counted]:
-        """What was sent and is not answered, at its most."""
 
 
 class Budget:
@@ -29,13 +18,13 @@ class Budget:
         ValueError: the limit is below 0.
     """
 
-    def __init__(self, ledger: Spending, prices: Prices, max_cost_usd: float | None) -> None:
+    def __init__(self, ledger: Ledger, prices: Prices, max_cost_usd: float | None) -> None:
         if max_cost_usd is not None and not max_cost_usd >= 0:
             raise ValueError(f"max_cost_usd={max_cost_usd}: want at least 0, or null for no limit")
         self._ledger, self._prices, self.max_cost_usd = ledger, prices, max_cost_usd
         self._known_usd, self._known_at, self._since_usd = 0.0, float("-inf"), 0.0
 
-    def allows(self, request: Counted) -> bool:
+    def allows(self, request: Tokens) -> bool:
         """Whether the request may be sent; if so, it is taken to be.
 
         Raises:
@@ -52,7 +41,7 @@ class Budget:
         self._since_usd += cost
         return True
 
-    def exhausted(self, request: Counted) -> ValueError:
+    def exhausted(self, request: Tokens) -> ValueError:
         """What to raise when nothing is in flight and there is no money for the request."""
         spent, cost = self._prices.cost_usd(self._ledger.spent()), self._prices.cost_usd([request])
         return ValueError(

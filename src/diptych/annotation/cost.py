@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from diptych.annotation.images import PictureForm
+from diptych.annotation.ledger.ledger import Tokens
 
 _BYTES_PER_TOKEN = 3  # English has about four: an estimate is to be too high rather than too low
 _MESSAGE_TOKENS = 10  # roles and separators
@@ -17,15 +17,6 @@ _DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 _SQUARE, _SHORT_SIDE, _TILE = 2048, 768, 512  # pixels
 _MOST_SIZES = 20  # lines of sizes for people to read
 _LARGEST = (1024, 2048)  # a picture of unknown size: none costs more than one of this shape
-
-
-class Counted(Protocol):
-    """Tokens of one model at one price factor."""
-
-    model: str
-    price_factor: float
-    num_input_tokens: int
-    num_output_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +54,7 @@ class Prices:
         """The model's prices; None where the table has none."""
         return self._prices.get(model) or self._prices.get(_DATE.sub("", model))
 
-    def cost_usd(self, counted: Iterable[Counted]) -> float:
+    def cost_usd(self, counted: Iterable[Tokens]) -> float:
         """What these tokens cost. What has the price factor 0 costs nothing, whether the table has its model or not.
 
         Raises:

@@ -18,10 +18,9 @@ from typing import Any
 
 import lightning as L
 
-from diptych.contracts.news import ArticleLookup, CaptionItem, Evidence
+from diptych.contracts.news import ArticleLookup, CaptionData, CaptionItem, Evidence, TextTokenizer
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.data.news.fusion_cache import FusionData, PreparedQuery
-from diptych.data.news.news_datamodule import NewsDataModule
 from diptych.data.news.prompt import evidence_text
 from diptych.metrics.captions.article_retrieval import ABOUT, article_retrieval
 from diptych.metrics.captions.caption_metric import CaptionMetric
@@ -32,7 +31,7 @@ from diptych.report.caption_cards import CaptionCard, EntitySpan
 from diptych.report.caption_page import write_caption_report
 from diptych.results.caption_evaluation import captions_record, score_captions
 from diptych.results.record import EvaluationRecord
-from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob
+from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
 from diptych.systems.caption_generation import count_outcomes
 from diptych.systems.post_processing import append_base_caption_words, repair_prompt_echo
 from diptych.text.sentences import split_sentences
@@ -56,20 +55,20 @@ class CaptionSet:
 class Variant:
     """Captions that the model, or without `tuned` its base model, writes from the `data` of a split."""
 
-    data: Callable[[NewsDataModule], FusionData]
+    data: Callable[[CaptionData, str], FusionData]
     tuned: bool = True
 
 
-def _retrieved(datamodule: NewsDataModule) -> FusionData:
-    return datamodule.split_data(datamodule.test_split, None)
+def _retrieved(datamodule: CaptionData, split: str) -> FusionData:
+    return datamodule.split_data(split, None)
 
 
-def _annotated_article(datamodule: NewsDataModule) -> FusionData:
-    return datamodule.split_data(datamodule.test_split, "annotated")
+def _annotated_article(datamodule: CaptionData, split: str) -> FusionData:
+    return datamodule.split_data(split, "annotated")
 
 
-def _whole_article(datamodule: NewsDataModule) -> FusionData:
-    return datamodule.split_data(datamodule.test_split, None, whole_article=True)
+def _whole_article(datamodule: CaptionData, split: str) -> FusionData:
+    return datamodule.split_data(split, None, whole_article=True)
 
 
 def _append_base_words(caption: str, query: PreparedQuery) -> str:
@@ -107,43 +106,46 @@ def ablation_variants(ablation: str | Sequence[str] | None) -> dict[str, Variant
 def caption_and_score(
     trainer: L.Trainer,
     system: CaptionFuserSystem,
-    datamodule: NewsDataModule,
+    datamodule: CaptionData,
+    split: str,
     run_dir: Path,
     ablation: str | Sequence[str] | None = None,
     post_processing: Sequence[str] = (),
     **about: Any,
 ) -> None:
-    """Writes the captions of the datamodule's test split, scores them, and leaves metrics.json, predictions.jsonl,
+    """Writes the captions of a split, scores them, and leaves metrics.json, predictions.jsonl,
     scores.jsonl and the report; every process writes captions, the first one scores.
     """
     unknown = [step for step in post_processing if step not in STEPS]
     if unknown:
         raise ValueError(f"post_processing={unknown[0]} is not one of {', '.join(STEPS)}")
     variants = {"": MODEL, **ablation_variants(ablation)}
-    data = {name: variant.data(datamodule) for name, variant in variants.items()}
-    weights = _fingerprint(system)
-    system.jobs = [
-        _job(data[name], run_dir / name / "predictions.jsonl", weights if variant.tuned else None)
+    data = {name: variant.data(datamodule, split) for name, variant in variants.items()}
+    weights, tokenizer = _fingerprint(system), datamodule.tokenizer
+    jobs = {
+        name: _job(data[name], tokenizer, run_dir / name / "predictions.jsonl", weights if variant.tuned else None)
         for name, variant in variants.items()
-    ]
+    }
     if rank() == 0:
         run_dir.mkdir(parents=True, exist_ok=True)
         log.info("captions go to %s; if this is stopped, the same command with resume=%s goes on", run_dir, run_dir)
-    trainer.test(system, datamodule=datamodule, verbose=False)
+    trainer.test(system, dataloaders=job_loader(list(jobs.values())), verbose=False)
     if rank() == 0:
-        about |= {"data": [datamodule.name], "split": datamodule.test_split, "world_size": world_size()}
-        _score(system, datamodule, data, run_dir, post_processing, about)
+        about |= {"data": [datamodule.name], "split": split, "world_size": world_size()}
+        sets = [_written(jobs[name].output, name, data[name], datamodule, split) for name in data]
+        _score(system, datamodule, data[""], sets, run_dir, post_processing, about)
 
 
 # ---------------------------------------------------------------------------------------------------- writing
 
 
-def _job(data: FusionData, output: Path, weights: str | None) -> CaptionJob:
+def _job(data: FusionData, tokenizer: TextTokenizer, output: Path, weights: str | None) -> CaptionJob:
     """`weights` name the adapter's; None writes with the base model."""
     output.parent.mkdir(parents=True, exist_ok=True)
     described = {query.query_id: _described(query) for query in data.queries()}
     prompts = [replace(data[int(position)], completion_ids=()) for position in data.first_examples]
-    return CaptionJob(weights or "base model", prompts, output, described.__getitem__, tuned=weights is not None)
+    tuned = weights is not None
+    return CaptionJob(weights or "base model", prompts, tokenizer, output, described.__getitem__, tuned)
 
 
 def _described(query: PreparedQuery) -> dict[str, Any]:
@@ -166,26 +168,26 @@ def _fingerprint(system: CaptionFuserSystem) -> str:
 
 def _score(
     system: CaptionFuserSystem,
-    datamodule: NewsDataModule,
-    data: Mapping[str, FusionData],
+    datamodule: CaptionData,
+    data: FusionData,
+    sets: Sequence[CaptionSet],
     run_dir: Path,
     steps: Sequence[str],
     about: dict[str, Any],
 ) -> None:
-    prepared = {query.query_id: query for query in data[""].queries()}
+    prepared = {query.query_id: query for query in data.queries()}
     articles = datamodule.source.articles()
-    sets = [_written(job.output, name, data[name], datamodule) for job, name in zip(system.jobs, data, strict=True)]
     main = sets[0]
-    hidden = datamodule.source.answers_hidden(datamodule.test_split)
+    hidden = datamodule.source.answers_hidden(about["split"])
     scores = {} if hidden else score_captions(main.items, system.metrics)
     record = captions_record(scores, main.items, with_predictions=False, **about)
-    record.counts = {**data[""].gaps, **count_outcomes(main.records)}
+    record.counts = {**data.gaps, **count_outcomes(main.records)}
     if not hidden:
         if record.num_scored != len(prepared):
             raise ValueError(f"{record.num_scored} of {len(prepared)} captions were scored")
-        _add_retrieval(record, datamodule)
-        sets += [_post_processed(main, step, prepared) for step in steps]
-        sets += _baselines(main, prepared, articles)
+        _add_retrieval(record, datamodule, about["split"])
+        processed = [_post_processed(main, step, prepared) for step in steps]
+        sets = [*sets, *processed, *_baselines(main, prepared, articles)]
         for other in sets[1:]:
             of_other = captions_record(score_captions(other.items, system.metrics), other.items).metrics
             record.metrics |= {f"{other.prefix}/{name}": value for name, value in of_other.items()}
@@ -195,7 +197,7 @@ def _score(
     record.print(run_dir)
 
 
-def _written(path: Path, prefix: str, data: FusionData, datamodule: NewsDataModule) -> CaptionSet:
+def _written(path: Path, prefix: str, data: FusionData, datamodule: CaptionData, split: str) -> CaptionSet:
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     captions = {record["query_id"]: record["caption"] for record in records}
     items = [
@@ -204,7 +206,7 @@ def _written(path: Path, prefix: str, data: FusionData, datamodule: NewsDataModu
             caption=captions[query.query_id],
             reference_captions=query.reference_captions,
             evidence_text=evidence_text(query.evidence),
-            image_path=datamodule.source.image_path(datamodule.test_split, query.query_id),
+            image_path=datamodule.source.image_path(split, query.query_id),
         )
         for query in data.queries()
     ]
@@ -231,13 +233,13 @@ def _lead(evidence: Evidence, articles: ArticleLookup) -> str:
     return " ".join(text[spans[0][0] : spans[-1][1]].split()) if spans else ""
 
 
-def _add_retrieval(record: EvaluationRecord, datamodule: NewsDataModule) -> None:
+def _add_retrieval(record: EvaluationRecord, datamodule: CaptionData, split: str) -> None:
     """How well the articles were found, where the split says which are right; EVENTA's overall with a CLIPScore."""
-    annotated = {query.query_id: query.article_id for query in datamodule.source.queries(datamodule.test_split)}
+    annotated = {query.query_id: query.article_id for query in datamodule.source.queries(split)}
     annotated = {query_id: article_id for query_id, article_id in annotated.items() if article_id is not None}
     if datamodule.evaluation_source != "retrieved" or not annotated:
         return
-    candidates = datamodule.inputs.candidates(datamodule.test_split)
+    candidates = datamodule.candidates(split)
     found, _ = article_retrieval([candidates[query_id] for query_id in annotated], list(annotated.values()))
     record.meanings |= {name: MetricMeaning(*about) for name, about in ABOUT.items()}
     written = [record.metrics.get(name, math.nan) for name in ("clip_score", "cider")]

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -26,27 +27,10 @@ from diptych.config.resolvers import register_resolvers
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import TripletSource
 
-# Records and images of the published splits, by source and split (None: not known).
-PUBLISHED_COUNTS: dict[tuple[str, str], tuple[int, int]] = {
-    ("cirr", "train"): (28_225, 16_939),
-    ("cirr", "val"): (4_181, 2_297),
-    ("cirr", "test"): (4_148, 2_315),
-    ("circo", "val"): (220, 123_403),
-    ("circo", "test"): (800, 123_403),
-    ("dress", "train"): (5_985, 11_452),
-    ("dress", "val"): (2_017, 3_817),
-    ("dress", "test"): (2_024, 3_818),
-    ("shirt", "train"): (5_988, 19_036),
-    ("shirt", "val"): (2_038, 6_346),
-    ("shirt", "test"): (2_038, 6_346),
-    ("toptee", "train"): (6_027, 16_121),
-    ("toptee", "val"): (1_961, 5_373),
-    ("toptee", "test"): (2_056, 5_374),
-}
 _USAGE = (
     "usage: python -m diptych.doctor data=cirr [data.root=PATH] [split=val] [output=FOLDER] [workers=N] [database=true]"
 )
-_WITHOUT_THEM = "or go on without them with data.on_missing=drop, which marks the results as partial"
+_WITHOUT_THEM = "or go on without them with data.images.on_missing=drop, which marks the results as partial"
 
 
 def examine(
@@ -83,7 +67,7 @@ def _examine_split(source: TripletSource, split: str, folder: Path, workers: int
         num_records=num_queries,
         num_expected=len(images),
         faults=tuple(faults),
-        notes=tuple(_compare_with_published(source.name, split, num_queries, len(images))),
+        notes=tuple(_compare_with_published(source, split, num_queries, len(images))),
         listing=listing,
         without_them=_WITHOUT_THEM,
     )
@@ -102,13 +86,13 @@ def images_needed(source: TripletSource, split: str) -> dict[str, Path]:
     return images
 
 
-def _compare_with_published(name: str, split: str, num_queries: int, num_images: int) -> Iterator[str]:
-    published = PUBLISHED_COUNTS.get((name, split))
+def _compare_with_published(source: TripletSource, split: str, num_queries: int, num_images: int) -> Iterator[str]:
+    published = source.published_counts.get(split)
     if published is None:
         return
     for kind, expected, found in zip(("pairs", "images"), published, (num_queries, num_images), strict=True):
         if expected != found:
-            yield f"{name} {split}: {expected:,} {kind} expected as published, the annotations list {found:,}"
+            yield f"{source.name} {split}: {expected:,} {kind} expected as published, the annotations list {found:,}"
 
 
 # ---------------------------------------------------------------------------------------------------- command line
@@ -127,11 +111,10 @@ def main(arguments: Sequence[str]) -> int:
         with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
             config = compose("train", [f"{key}={value}" for key, value in settings.items()])
         sources = {name: build(node, _convert_="all") for name, node in config.data.sources.items()}
-        if database == "true" and not any(isinstance(source, NewsSource) for source in sources.values()):
+        if database == "true" and not any(source.kind == NewsSource.kind for source in sources.values()):
             raise ValueError(f"database=true is for news: data={settings['data']} has no photos printed with articles")
         for source in sources.values():
-            if hasattr(source, "prepare"):
-                source.prepare()
+            source.prepare()
         return main_for_sources(
             sources,
             [split] if split else None,
@@ -154,8 +137,8 @@ def main_for_sources(
     """Examine and print; returns 1 if anything is missing or unreadable, else 0. `decode_database` is for news."""
     reports: list[SplitReport] = []
     for source in sources.values():
-        if isinstance(source, NewsSource):
-            reports += examine_news(source, splits, output, workers, decode_database)
+        if source.kind == NewsSource.kind:
+            reports += examine_news(cast(NewsSource, source), splits, output, workers, decode_database)
         else:
-            reports += examine(source, splits, output, workers)
+            reports += examine(cast(TripletSource, source), splits, output, workers)
     return print_reports(reports)

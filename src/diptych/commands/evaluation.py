@@ -16,7 +16,7 @@ from diptych.commands.caption_scoring import ablation_variants, caption_and_scor
 from diptych.config import building, checking
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.news import NewsSource
-from diptych.contracts.retrieval import EvaluationSet, TripletSource
+from diptych.contracts.retrieval import EvaluationSet, RetrievalData, TripletSource
 from diptych.data.news.captions_file import read_captions
 from diptych.metrics.retrieval.measuring import SetResult, measure
 from diptych.parallel import checkpoints
@@ -30,7 +30,6 @@ from diptych.results.caption_evaluation import (
 )
 from diptych.results.results import retrieval_record
 from diptych.storage.json_files import read_json
-from diptych.systems.caption_fuser import CaptionFuserSystem
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     chosen = HydraConfig.get().runtime.choices.data
     # The checkpoint's own data with single settings changed, or another dataset altogether.
     data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
-    datamodule, system = build_trained(trained, data, config.data_dir, config.split)
+    datamodule, system = build_trained(trained, data, config.data_dir)
     datamodule.prepare_evaluation(config.split)
     quiet_lightning()
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
@@ -65,36 +64,41 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     checkpoints.load_weights(system, checkpoint, path)
     about = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
     options = {"ablation": config.ablation, "post_processing": config.post_processing}
-    evaluate_system(trainer, system, datamodule, run_dir, options, **about)
+    evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
 
 
 def evaluate_system(
     trainer: L.Trainer,
     system: L.LightningModule,
-    datamodule: L.LightningDataModule,
+    datamodule: Any,
+    split: str,
     run_dir: Path,
     caption_options: Mapping[str, Any] | None = None,
     **about: Any,
 ) -> None:
-    """Scores the datamodule's test split as befits the system, and writes everything into the run's folder."""
-    if isinstance(system, CaptionFuserSystem):
-        caption_and_score(trainer, system, datamodule, run_dir, **(caption_options or {}), **about)
+    """Scores a split of the data as befits the system's kind, and writes everything into the run's folder."""
+    if system.kind == "captions":
+        caption_and_score(trainer, system, datamodule, split, run_dir, **(caption_options or {}), **about)
+    elif system.kind == "retrieval":
+        score(trainer, system, datamodule, split, run_dir, **about)
     else:
-        score(trainer, system, datamodule, run_dir, **about)
+        raise ValueError(f"a system of the kind {system.kind!r} has no evaluation here: retrieval and captions have")
 
 
-def score(trainer: L.Trainer, system: L.LightningModule, datamodule: Any, run_dir: Path, **about: Any) -> None:
+def score(
+    trainer: L.Trainer, system: L.LightningModule, datamodule: RetrievalData, split: str, run_dir: Path, **about: Any
+) -> None:
     """Embeds, ranks, measures and writes everything; every rank computes, the first one writes."""
-    trainer.test(system, datamodule=datamodule, verbose=False)
+    trainer.test(system, datamodule=datamodule.to_test(split), verbose=False)
     if rank() == 0:
-        sets = datamodule.evaluation_sets(datamodule.test_split)
-        about |= {"data": [evaluation.name for evaluation in sets], "split": datamodule.test_split}
+        sets = datamodule.evaluation_sets(split)
+        about |= {"data": [evaluation.name for evaluation in sets], "split": split}
         about |= {"world_size": world_size()}
         record = retrieval_record(system.results, **about)
         record.write(run_dir)
         _write_reports(run_dir / "report", system.results, sets, about)
         sources = [datamodule.sources[evaluation.name] for evaluation in sets]
-        _write_submissions(run_dir, system.results, sources, datamodule.test_split)
+        _write_submissions(run_dir, system.results, sources, split)
         record.print(run_dir)
 
 
@@ -115,7 +119,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     if HydraConfig.get().runtime.choices.data == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
     sources = {name: building.build(node) for name, node in config.data.sources.items()}
-    if all(isinstance(source, NewsSource) for source in sources.values()):
+    if all(source.kind == NewsSource.kind for source in sources.values()):
         _evaluate_captions(config, sources, run_dir)
         return
     predictions = _read_predictions(Path(config.predictions))
@@ -148,8 +152,7 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     """Scores `{"query id": "caption"}` against the split's reference captions."""
     ((name, source),) = sources.items()
     predictions = read_captions(Path(config.predictions))
-    if hasattr(source, "prepare"):
-        source.prepare()
+    source.prepare()
     if source.answers_hidden(config.split):
         raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
     queries = source.queries(config.split)

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from diptych.config import resolvers
+from diptych.config import checking, resolvers
 from diptych.config.trained import config_of
 from diptych.extras import require
 from diptych.models.fuser.chat_tokenizer import load_tokenizer
@@ -50,12 +50,12 @@ def export(ckpt: str | Path, out: str | Path, merge: bool = False, dtype: str = 
     if out.exists():
         raise ValueError(f"{out} exists; name a folder that does not")
     checkpoint = checkpoints.load(path)
-    settings = _fuser_settings(checkpoint, path)
+    fuser, settings = _fuser_settings(checkpoint, path)
     adapter = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
     remove_unfinished(out.parent, out.name)
     with whole_folder(out) as temporary:
         if merge:
-            _write_merged(temporary, {**settings, "quantization": "none", "dtype": dtype}, adapter)
+            _write_merged(temporary, fuser, {**settings, "quantization": "none", "dtype": dtype}, adapter)
         else:
             _write_adapter(temporary, settings, adapter)
     return out
@@ -65,14 +65,15 @@ def _checkpoint(path: Path) -> Path:
     return path / "checkpoints" / "best.ckpt" if path.is_dir() else path
 
 
-def _fuser_settings(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The arguments of the checkpoint's QLoRAFuser."""
+def _fuser_settings(checkpoint: Mapping[str, Any], path: Path) -> tuple[type, dict[str, Any]]:
+    """The class of the checkpoint's model and its arguments; ValueError unless its adapter is one of PEFT's."""
     resolvers.register_resolvers()
     config = config_of(checkpoint)
     settings = OmegaConf.to_container(config.system.model, resolve=True)
-    if not str(settings.pop("_target_", "")).endswith(".QLoRAFuser"):
+    fuser = checking.locate_trusted("system.model", str(settings.pop("_target_", "")))
+    if getattr(fuser, "adapter_format", None) != "peft":
         raise ValueError(f"{path} holds no adapter of a captioning model; only those are exported")
-    return settings
+    return fuser, settings
 
 
 def _write_adapter(folder: Path, settings: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
@@ -95,10 +96,8 @@ def _write_adapter(folder: Path, settings: Mapping[str, Any], adapter: Mapping[s
     log.info("%d tensors of rank %d on %s", len(adapter), settings["rank"], ", ".join(layers))
 
 
-def _write_merged(folder: Path, settings: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
-    from diptych.models.fuser.qlora_fuser import QLoRAFuser
-
-    fuser = QLoRAFuser(**settings)
+def _write_merged(folder: Path, model: type, settings: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
+    fuser = model(**settings)
     fuser.load()
     fuser.load_adapter_state_dict(adapter)
     fuser.eval()

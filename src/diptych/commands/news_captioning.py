@@ -20,7 +20,6 @@ from diptych.stages.running.manifest import open_folder
 from diptych.stages.running.record_stage import RecordStage
 from diptych.stages.running.runner import PipelineRunner
 from diptych.submission.eventa import write_eventa
-from diptych.systems.caption_fuser import CaptionFuserSystem
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +42,8 @@ def caption_news(config: DictConfig, overrides: Sequence[str], trainer: L.Traine
     trained = config_of(checkpoint)
     data = fuser_data(trained, config, overrides)
     data.retrieval, data.base_captions = str(retrieval), str(base_captions)
-    datamodule, system = build_trained(trained, data, config.data_dir, config.split)
-    if not isinstance(system, CaptionFuserSystem):
+    datamodule, system = build_trained(trained, data, config.data_dir)
+    if system.kind != "captions":
         raise ValueError(f"{path}: this checkpoint composes images, it writes no captions; name a fuser's")
     folder = work_dir / "caption"
     with runner.lockstep.main_first():
@@ -57,7 +56,7 @@ def caption_news(config: DictConfig, overrides: Sequence[str], trainer: L.Traine
     system.load_pretrained(trainer.strategy.root_device, weights_follow=True)
     checkpoints.load_weights(system, checkpoint, path)
     about: dict[str, Any] = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
-    caption_and_score(trainer, system, datamodule, folder, ablation=config.ablation, **about)
+    caption_and_score(trainer, system, datamodule, config.split, folder, ablation=config.ablation, **about)
     if runner.lockstep.is_main:
         query_ids = [query.query_id for query in datamodule.source.queries(config.split)]
         captions = without_blanks(read_captions(folder / "predictions.jsonl"), read_base_captions(base_captions))

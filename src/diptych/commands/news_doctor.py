@@ -11,7 +11,6 @@ from rich.progress import track
 
 from diptych.commands.doctor_report import SplitReport, check_splits, find_and_list, writable, write_listing
 from diptych.contracts.news import NewsSource
-from diptych.data.news.openevents import OpenEvents
 from diptych.data.triplets.presence import absent_files
 from diptych.photos.image_faults import EMPTY, MISSING, Fault
 
@@ -48,7 +47,7 @@ def _examine_split(source: NewsSource, split: str, folder: Path, workers: int, w
     try:
         queries = source.queries(split)
         photos = [source.image_path(split, query.query_id) for query in queries]
-        notes = source.notes(split) if with_notes and isinstance(source, OpenEvents) else []
+        notes = source.notes(split) if with_notes else []
     except ValueError as error:
         return SplitReport(source.name, split, source.docs_page, problem=str(error))
     faults, listing = find_and_list(photos, folder, source.name, split, workers)

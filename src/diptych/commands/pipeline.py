@@ -80,9 +80,8 @@ def prepare_config(config: DictConfig) -> DictConfig:
 
 def prepare_source(config: DictConfig) -> None:
     """Makes what the source can make: a generated set."""
-    source = building.build(config.source, _convert_="all") if config.source is not None else None
-    if hasattr(source, "prepare"):
-        source.prepare()
+    if config.source is not None:
+        building.build(config.source, _convert_="all").prepare()
 
 
 def stage_runs(config: DictConfig) -> list[StageRun]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -18,11 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from diptych.callbacks.status_keeper import StatusKeeper
 from diptych.callbacks.stop_on_signal import StopOnSignal, StoppedBySignal
 from diptych.commands.evaluation import evaluate_system, quiet_lightning
-from diptych.commands.feature_preparation import check_cacheable, prepare_features
 from diptych.config import building, checking
-from diptych.config.command_line import called_as, shown_command
+from diptych.config.command_line import called_as, set_command_line, shown_command
 from diptych.config.earlier_configs import upgraded
-from diptych.data.triplets.cir_datamodule import CIRDataModule
 from diptych.loggers.metrics_csv import MetricsCSV
 from diptych.parallel import checkpoints
 from diptych.parallel.checkpoints import AtomicCheckpointIO
@@ -42,7 +39,7 @@ RESUME_OVERRIDES = (
     "logger",
     "data.num_workers",
     "data.root",
-    "data.shards=",
+    "data.training.shards=",
     "data_dir",
     "evaluate_at_end",
 )
@@ -81,13 +78,12 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     """Builds everything, trains, and scores the best checkpoint."""
     checking.check_data_fits_system(config)
     checking.check(config, checking.root_keys("train"))
-    datamodule = building.build(config.data)
-    datamodule.prepare_training()  # before any weights: missing data must not cost a download
+    checking.check_data_root(config)
+    datamodule = building.build_data(config.data)
+    datamodule.prepare_training()  # before any model: missing data must not cost a download
     L.seed_everything(config.seed, workers=True, verbose=False)
     system = building.build(config.system)
-    caches_features = isinstance(datamodule, CIRDataModule) and datamodule.feature_cache is not None
-    if caches_features:
-        check_cacheable(system.model.backbone)
+    datamodule.prepare_for(system)
     shown = config.trainer.enable_progress_bar
     callbacks = [building.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
     csv = MetricsCSV(str(run_dir))
@@ -110,10 +106,8 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
             csv.resume_from(step if goes_on else 0)
         _report_size(system, config)
         # Lightning starts the other ranks with this command line: not a sweep's, not a new run's.
-        sys.argv = [*called_as(), f"join_run={run_dir}", *([f"resume={run_dir}"] if goes_on else [])]
-    if caches_features:
-        device = trainer.strategy.root_device
-        datamodule.read_features(prepare_features(system.model.backbone, datamodule, datamodule.feature_cache, device))
+        set_command_line([*called_as(), f"join_run={run_dir}", *([f"resume={run_dir}"] if goes_on else [])])
+    datamodule.prepare_from_weights(system, trainer.strategy.root_device)
     _fit(trainer, system, datamodule, last if goes_on else None)
 
     stops = [callback for callback in callbacks if isinstance(callback, StopOnSignal) and callback.stopped]
@@ -129,9 +123,8 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
         best = run_dir / "checkpoints" / "best.ckpt"
         best = best if best.exists() else last
         checkpoints.load_weights(system, checkpoints.load(best, weights_alone=True), best)
-        datamodule.test_split = datamodule.validation_split
         about = {"experiment": config.name, "checkpoint": str(best), "seed": config.seed}
-        evaluate_system(trainer, system, datamodule, run_dir, **about)
+        evaluate_system(trainer, system, datamodule, datamodule.validation_split, run_dir, **about)
     status.note(state="done")
 
 

@@ -9,8 +9,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from diptych.config.checking import SECTION_KEYS
 from diptych.extras import missing_extra
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,13 @@ def build(node: DictConfig, **arguments: Any) -> Any:
         if isinstance(cause, (ValueError, OSError)):
             raise cause from None
         raise
+
+
+def build_data(node: DictConfig) -> Any:
+    """As `build`, of the data section, without its keys that only other settings refer to (`data.root`)."""
+    plain = OmegaConf.to_container(node, resolve=True)
+    own = {key: value for key, value in plain.items() if f"data.{key}" not in SECTION_KEYS}
+    return build(OmegaConf.create({"data": own}).data)  # below its name, which errors then tell
 
 
 def build_trainer(node: DictConfig, **arguments: Any) -> Any:

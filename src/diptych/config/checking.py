@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
 from diptych.extras import MissingExtra, missing_extra
 from diptych.storage.moved_names import moved_target
@@ -20,6 +21,8 @@ _GROUPS = {
 }
 
 
+# Keys of a section that are no argument of its class: other settings refer to them.
+SECTION_KEYS = ("data.root",)
 _INSTANTIATE_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_", "_args_"}
 
 
@@ -55,14 +58,39 @@ def check_section(name: str, section: dict[str, Any]) -> None:
         _check_arguments(path, node, _locate(path, node["_target_"]))
 
 
-def check_data_fits_system(config: DictConfig) -> None:
-    """Raises ValueError when triplets meet the system that writes captions, or news photos the one that retrieves."""
-    news = ".news_datamodule." in str(config.data.get("_target_"))
-    captions = ".caption_fuser." in str(config.system.get("_target_"))
-    if news and not captions:
+def check_data_fits_system(config: DictConfig, trusted: bool = True) -> None:
+    """Raises ValueError when triplets meet the system that writes captions, or news photos the one that retrieves: the
+    two classes' `kind` must be the same. Of a config that came out of a checkpoint, which is not `trusted`, only
+    classes that `check_untrusted` allows are looked at.
+    """
+    data, system = (kind_of(name, config[name], trusted) for name in ("data", "system"))
+    if data == system:
+        return
+    if (data, system) == ("captions", "retrieval"):
         raise ValueError("data holds news photos to caption, but system composes images; use system=caption_fuser")
-    if captions and not news:
+    if (data, system) == ("retrieval", "captions"):
         raise ValueError("system=caption_fuser writes captions of news photos; use data=newsroom or data=openevents")
+    raise ValueError(f"data is of the kind {data!r}, but system is of the kind {system!r}: they do not go together")
+
+
+def kind_of(path: str, node: DictConfig, trusted: bool = True) -> str:
+    """The `kind` that the class of a section has as an attribute (`retrieval`, `captions`)."""
+    target = str(node.get("_target_"))
+    located = _locate(path, target) if trusted else locate_trusted(path, target)
+    kind = getattr(located, "kind", None)
+    if not isinstance(kind, str):
+        raise ValueError(
+            f"{path}._target_: {target} has no attribute `kind`: say what it is for, retrieval or captions"
+        )
+    return kind
+
+
+def check_data_root(config: DictConfig) -> None:
+    """ValueError when `data.root` is set and there are several sources, of which not exactly one lies there."""
+    root, sources = config.data.get("root"), config.data.get("sources") or {}
+    having_it = [name for name, node in sources.items() if root is not None and str(node.get("root")) == str(root)]
+    if root is not None and len(sources) > 1 and len(having_it) != 1:
+        raise ValueError("data.root names one dataset's folder; in a mix set data.sources.<name>.root for each source")
 
 
 def check_untrusted(config: DictConfig) -> DictConfig:
@@ -74,14 +102,20 @@ def check_untrusted(config: DictConfig) -> DictConfig:
         if isinstance(value, str) and "${" in value:
             raise ValueError(f"{path}: {value!r} is an interpolation inside a value; nothing was built")
     for path, node in _targets(plain):
-        target = str(node["_target_"])
-        if not target.startswith(_TRUSTED):
-            raise ValueError(f"{path}._target_: {target} is not allowed in a checkpoint's config; nothing was built")
-        found = _locate(path, target)
-        if not (inspect.isclass(found) and f"{found.__module__}.".startswith(_TRUSTED)):
-            raise ValueError(f"{path}._target_: {target} is not a class of this package or torch; nothing was built")
-        _check_arguments(path, node, found)
+        _check_arguments(path, node, locate_trusted(path, str(node["_target_"])))
     return OmegaConf.create(plain)
+
+
+def locate_trusted(path: str, target: str) -> type:
+    """The class that a `_target_` of a checkpoint's config names; ValueError, and nothing is imported, for others than
+    those of this package, torch.optim, torch.nn and bitsandbytes.optim.
+    """
+    if not target.startswith(_TRUSTED):
+        raise ValueError(f"{path}._target_: {target} is not allowed in a checkpoint's config; nothing was built")
+    found = _locate(path, target)
+    if not (inspect.isclass(found) and f"{found.__module__}.".startswith(_TRUSTED)):
+        raise ValueError(f"{path}._target_: {target} is not a class of this package or torch; nothing was built")
+    return found
 
 
 def _check_arguments(path: str, node: dict[str, Any], constructor: Callable[..., Any]) -> None:
@@ -89,8 +123,9 @@ def _check_arguments(path: str, node: dict[str, Any], constructor: Callable[...,
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     for key in node:
-        if key not in _INSTANTIATE_KEYS and key not in parameters:
-            raise ValueError(f"unknown key {f'{path}.{key}'!r}.{suggest(key, list(parameters))}")
+        full = f"{path}.{key}" if path else str(key)
+        if key not in _INSTANTIATE_KEYS and key not in parameters and full not in SECTION_KEYS:
+            raise ValueError(f"unknown key {full!r}.{advice_on(full) or suggest(key, list(parameters))}")
 
 
 def _targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from diptych.config.checking import leaves, suggest
+from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.light_imports import import_lightly
 from diptych.config.presence import require_data
@@ -54,7 +55,7 @@ def entry_point(
         words = rewrite(words)
         if open_section and not any(word.startswith(f"{open_section}=") for word in words):
             words = [f"++{word}" if word.startswith(f"{open_section}.") else word for word in words]
-        sys.argv = [sys.argv[0], *words]  # where Hydra reads them
+        set_command_line([sys.argv[0], *words])
         main()
     except (HydraException, OmegaConfBaseException, ValueError, OSError, ModuleNotFoundError) as error:
         unexplained = isinstance(error, ModuleNotFoundError) and missing_extra(error) is None
@@ -84,6 +85,14 @@ def _imported(task: str, config: DictConfig) -> Task:
     return getattr(importlib.import_module(module), function)
 
 
+def set_command_line(command: Sequence[str]) -> None:
+    """Makes this process one that was started with another command line: `train.py key=value ...`.
+
+    Hydra reads it, and Lightning starts the other processes of a training with it.
+    """
+    sys.argv = list(command)
+
+
 def explain(error: Exception, config_name: str) -> str:
     """The error in one message; for a key that no config has, the nearest ones that it has."""
     missing = missing_extra(error)
@@ -102,7 +111,7 @@ def explain(error: Exception, config_name: str) -> str:
     if isinstance(error, HydraException) and "not in struct" in f"{message} {cause}":
         key = message.split("'")[1].split("=")[0].lstrip("+~") if "'" in message else message
         known = [name for name, _ in leaves(OmegaConf.to_container(_compose(config_name, _without(key))))]
-        return f"unknown key {key!r}.{suggest(key, known)}"
+        return f"unknown key {key!r}.{advice_on(key) or suggest(key, known)}"
     if isinstance(error, HydraException) and cause is not None and not isinstance(cause, HydraException):
         return str(cause).strip()
     return message

@@ -2,13 +2,79 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.storage.moved_names import with_moved_names
+
+_TRIPLETS = "diptych.data.triplets"
+_DATAMODULE = f"{_TRIPLETS}.cir_datamodule.CIRDataModule"
+
+# Before `data.training` there was, the settings of all ways of reading stood side by side: where each is since.
+_IN_IMAGES = {"image_cache": "cache", "decoder": "decoder", "on_missing": "on_missing"}
+_IN_EVALUATION = {"evaluation_batch_size": "batch_size", "validation_split": "validation_split"}
+_IN_TRAINING = {
+    "files": ("batch_size", "caption_policy", "group_size", "weights", "augmentation", "seed"),
+    "features": ("feature_cache", "feature_dtype", "batch_size", "caption_policy", "group_size", "weights", "seed"),
+    "shards": (
+        *("shards", "shard_streams", "shuffle_block"),
+        *("batch_size", "caption_policy", "group_size", "augmentation", "seed"),
+    ),
+}
+_CLASSES = {
+    "files": "from_files.FromFiles",
+    "features": "from_features.FromFeatures",
+    "shards": "from_shards.FromShards",
+}
+_MOVED = {"with_distractors", *_IN_IMAGES, *_IN_EVALUATION}.union(*_IN_TRAINING.values())
+_GONE = {
+    "data.with_distractors": "the loss says whether they are loaded: system.loss.distractor_negatives=true",
+    "data.test_split": "evaluate.py is given the split: split=test",
+}
 
 
 def upgraded(config: DictConfig) -> DictConfig:
     """A config of any earlier version as this version would have composed it, unresolved; a present one is returned
     as it is.
     """
-    return OmegaConf.create(with_moved_names(OmegaConf.to_container(config, resolve=False)))
+    plain = with_moved_names(OmegaConf.to_container(config, resolve=False))
+    data = plain.get("data")
+    if isinstance(data, dict):
+        data.pop("test_split", None)
+        if data.get("_target_") == _DATAMODULE and "training" not in data and _MOVED & data.keys():
+            plain["data"] = _in_parts(data)
+    return OmegaConf.create(plain)
+
+
+def _in_parts(data: dict[str, Any]) -> dict[str, Any]:
+    """A data section whose settings stand side by side, in the parts `training`, `evaluation` and `images`."""
+    way = "shards" if data.get("shards") else "features" if data.get("feature_cache") else "files"
+    training = {name: data[name] for name in _IN_TRAINING[way] if name in data}
+    evaluation = {new: data[old] for old, new in _IN_EVALUATION.items() if old in data}
+    images = {new: data[old] for old, new in _IN_IMAGES.items() if old in data}
+    return {
+        **{name: value for name, value in data.items() if name not in _MOVED},
+        "training": {"_target_": f"{_TRIPLETS}.{_CLASSES[way]}", **training},
+        "evaluation": {"_target_": f"{_TRIPLETS}.evaluation_data.EvaluationSettings", **evaluation},
+        "images": {"_target_": f"{_TRIPLETS}.image_settings.ImageSettings", **images},
+    }
+
+
+def advice_on(key: str) -> str:
+    """A sentence on a setting that an earlier version had elsewhere, or that only another way of reading has; empty for
+    any other key.
+    """
+    section, _, name = key.partition(".")
+    if key in _GONE:
+        return f" It is gone: {_GONE[key]}"
+    for part, names in (("images", _IN_IMAGES), ("evaluation", _IN_EVALUATION)):
+        if section == "data" and name in names:
+            return f" It is data.{part}.{names[name]} now"
+    ways = [way for way, names in _IN_TRAINING.items() if name.removeprefix("training.") in names]
+    if section != "data" or not ways:
+        return ""
+    if name.startswith("training."):
+        return f" Only data/training={' and '.join(ways)} has it; '~{key}' takes it out"
+    only = f", with data/training={ways[0]}" if len(ways) == 1 else ""
+    return f" It is data.training.{name} now{only}"

@@ -7,7 +7,11 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.building import build
+from diptych.contracts.news import NewsSource
+from diptych.contracts.retrieval import TripletSource
 from diptych.storage.presence import require_folder
+
+_NOTHING_TO_MAKE = (TripletSource.prepare, NewsSource.prepare)  # what a source inherits that makes nothing
 
 
 def require_data(config: DictConfig) -> None:
@@ -23,5 +27,5 @@ def require_data(config: DictConfig) -> None:
         if node is None or "_target_" not in node:
             continue  # which is said later, with the names that there are
         source = build(node)
-        if not hasattr(source, "prepare"):
+        if getattr(type(source), "prepare", None) in _NOTHING_TO_MAKE:
             require_folder(Path(source.root), source.name, source.docs_page)

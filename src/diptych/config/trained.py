@@ -20,10 +20,10 @@ def config_of(checkpoint: dict[str, Any]) -> DictConfig:
 
 
 def build_trained(
-    trained: DictConfig, data: DictConfig, data_dir: str, split: str
+    trained: DictConfig, data: DictConfig, data_dir: str
 ) -> tuple[L.LightningDataModule, L.LightningModule]:
-    """The datamodule of `data`, set to score `split`, and the system that a checkpoint's config describes, both without
-    having read or loaded anything.
+    """The datamodule of `data` and the system that a checkpoint's config describes, both without having read or loaded
+    anything.
 
     Raises:
         ValueError: they do not fit each other, or the config names what a checkpoint may not.
@@ -36,11 +36,10 @@ def build_trained(
         "trainer": {"max_steps": trained.trainer.max_steps},  # the scheduler's length is an interpolation of it
     }
     merged = OmegaConf.create(merged)
-    checking.check_data_fits_system(merged)
+    checking.check_data_fits_system(merged, trusted=False)
     merged = checking.check_untrusted(merged)
-    datamodule = building.build(merged.data)
-    datamodule.test_split = split
-    return datamodule, building.build(merged.system)
+    checking.check_data_root(merged)
+    return building.build_data(merged.data), building.build(merged.system)
 
 
 def checkpoint_path(given: str) -> Path:

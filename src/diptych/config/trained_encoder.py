@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from diptych.config import building, checking, resolvers
 from diptych.config.trained import checkpoint_path, config_of
-from diptych.models.composers.good4cir_composer import Good4CIRComposer
 from diptych.parallel import checkpoints
 from diptych.photos.photo_transform import PhotoTransform
 
@@ -53,7 +52,7 @@ class TrainedEncoder(nn.Module):
 
     def embed_images(self, inputs: Tensor) -> Tensor:
         """L2-normalised float32 embeddings (B, E) of transformed photos (B, 3, S, S)."""
-        pixels = inputs.to(self.model.backbone.mean.device)
+        pixels = inputs.to(self.model.backbone.device)
         return self.model.embed_image(self.model.backbone.encode_image(pixels)).float()
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
@@ -62,9 +61,9 @@ class TrainedEncoder(nn.Module):
         Raises:
             ValueError: the system compares pictures in a space without texts (good4cir's).
         """
-        if isinstance(self.model, Good4CIRComposer):
+        if not self.model.embeds_text:
             raise ValueError(f"{self.checkpoint}: its model compares pictures before texts join; it embeds no texts")
-        tokens = self.model.backbone.preprocessing.tokenize(texts).to(self.model.backbone.mean.device)
+        tokens = self.model.backbone.preprocessing.tokenize(texts).to(self.model.backbone.device)
         return F.normalize(self.model.backbone.encode_text(tokens).embedding.float(), dim=-1)
 
     @cached_property

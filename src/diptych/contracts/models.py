@@ -1,14 +1,15 @@
-"""Models and what they exchange: preprocessing, features, batches that move, encoders."""
+"""Models and what they exchange: preprocessing, features, batches that move, backbones, encoders, systems."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # records are read by programs that need no tensors, and torch takes seconds to import
     import numpy as np
-    from torch import Tensor
+    import torch
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,32 +88,67 @@ class TextFeatures(Movable):
     embedding: Tensor
 
 
-class ImageEncoder(Protocol):
-    """Pictures to features; owns its preprocessing."""
+class Backbone(Protocol):
+    """A pretrained tower for pictures and one for texts with a shared space: an nn.Module, on which composers build.
 
+    Construction builds the architecture with random weights and loads nothing: a model that is restored from a
+    checkpoint downloads nothing that it is about to overwrite.
+
+    - `name` stands for the architecture; `preprocessing` describes what the towers were trained on.
+    - `vision_dim` is the width of an image's tokens and of `pooled`, `text_dim` that of a text's tokens,
+      `embedding_dim` that of both embeddings.
+    - A tower that is frozen runs without a graph. With `activation_checkpointing` layers are computed again in the
+      backward pass.
+
+    The last five members are nn.Module's own.
+    """
+
+    name: str
     preprocessing: Preprocessing
+    vision_dim: int
+    text_dim: int
+    embedding_dim: int
+    vision_frozen: bool
+    text_frozen: bool
+    activation_checkpointing: bool
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    def load_pretrained(self) -> None:
+        """Fills in the published weights; nothing where there are none. ValueError says what is missing."""
 
     def encode_image(self, pixels: Tensor) -> ImageFeatures:
-        """Features of uint8 pixels (B, 3, H, W); normalises them itself."""
-
-
-class TextEncoder(Protocol):
-    """Texts to features; owns its tokenizer."""
-
-    preprocessing: Preprocessing
+        """Features of uint8 pixels (B, 3, H, W), which it normalises itself."""
 
     def encode_text(self, tokens: TextTokens) -> TextFeatures:
-        """Features of tokens; pads are masked."""
+        """Features of tokens (B, L). No real token's features depend on pads; the mask travels on."""
 
+    def freeze_image_projection(self) -> None:
+        """Excludes the image's projection into the shared space from training, for composers that do not use it:
+        distributed training waits for every gradient.
+        """
 
-class Composer(Protocol):
-    """Reference image + modification text -> query embedding; gallery image -> embedding of the same space (B, E)."""
+    def freeze_text_projection(self) -> None:
+        """Excludes the text's projection into the shared space from training, for composers that read tokens only."""
 
-    def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
-        """L2-normalised query embeddings (B, E)."""
+    def freeze_text_tower(self) -> None:
+        """Excludes the whole text tower from training, for composers that read no text."""
 
-    def embed_image(self, image: ImageFeatures) -> Tensor:
-        """L2-normalised gallery embeddings (B, E)."""
+    training: bool
+
+    def train(self, mode: bool = True) -> Any:
+        """Switches to training."""
+
+    def to(self, device: torch.device | str) -> Any:
+        """Moves the weights."""
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """The weights by name."""
+
+    def named_modules(self) -> Iterable[tuple[str, nn.Module]]:
+        """The parts by name."""
 
 
 class ImageIndex(Protocol):
@@ -145,3 +181,28 @@ class PhotoEncoder(Protocol):
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """L2-normalised float32 embeddings (B, E); ValueError by encoders that read no text."""
+
+
+class TrainableSystem(Protocol):
+    """What the commands ask of a system, which is a LightningModule.
+
+    `kind` says what it does (`retrieval`, `captions`) and with which data it goes, whose `kind` is the same. `wants`
+    names parts of a training batch that only some losses look at (`distractors`), so that data loads no others.
+    `model` is what is trained; a retrieval model has its `Backbone` in `backbone`. `metrics` are those of an
+    evaluation. `MEMORY_SETTINGS` says which settings to lower when memory is short.
+    """
+
+    kind: str
+    MEMORY_SETTINGS: str
+    model: Any
+    metrics: Mapping[str, Any]
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """The parts of a batch that are not loaded unless they are asked for."""
+
+    def load_pretrained(self, device: torch.device, weights_follow: bool = False) -> None:
+        """Loads pretrained weights; of what a checkpoint will replace it need not, when `weights_follow`."""
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """All parameters: nn.Module's."""

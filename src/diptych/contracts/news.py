@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from diptych.contracts.models import Movable, TrainableSystem
 
 if TYPE_CHECKING:  # records are read by programs that need no tensors, and torch takes seconds to import
     import numpy as np
+    import torch
     from torch import Tensor
-from diptych.contracts.models import Movable
 from diptych.contracts.retrieval import GalleryImage
 
 
@@ -139,13 +142,30 @@ class ArticleLookup(Protocol):
 @runtime_checkable
 class NewsSource(Protocol):
     """News photos and articles on disk. Construction reads nothing; every method may raise ValueError naming file,
-    line or key. `prepare`, where there is one, makes what can be made.
+    line or key. A source that inherits from this class has, until it says otherwise, nothing to prepare, no notes, no
+    published counts and no test server.
+
+    - `kind` is what the source is for; triplets are of another.
+    - `published_counts` are the rows of its published files by part, and `articles`.
+    - `submission_format` names the class of its test server's file, a `submission.formats.CaptionFormat`, by module and
+      name: submissions stand above data.
     """
+
+    kind: ClassVar[str] = "captions"
+    published_counts: Mapping[str, int] = MappingProxyType({})
+    submission_format: str | None = None
 
     name: str
     root: Path
     docs_page: str
     splits: tuple[str, ...]
+
+    def prepare(self) -> None:
+        """Makes what can be made: a generated set. Called before anything is read, and again."""
+
+    def notes(self, split: str) -> list[str]:
+        """What the doctor should say about a split beside missing photos, a line each."""
+        return []
 
     def articles(self, show_progress: bool = True) -> ArticleLookup:
         """The articles by id."""
@@ -222,3 +242,51 @@ class TextTokenizer(Protocol):
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         """The text of token ids."""
+
+
+class CaptionData(Protocol):
+    """What the captioning system and the commands ask of its data, a LightningDataModule whose loaders give
+    `FusionBatch`.
+
+    `name` and `source` are those of its only source, `evaluation_source` says whose article an evaluation sees
+    (`retrieved`, `annotated`). `num_validation_rows`, known once there is a validation loader, counts them over all
+    processes; `epoch_batches`, once there is a training loader, the batches of one pass.
+    """
+
+    kind: str
+    name: str
+    source: NewsSource
+    validation_split: str
+    evaluation_source: str
+    num_validation_rows: int
+    epoch_batches: float
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """What prompts were made with."""
+
+    def prepare_training(self) -> None:
+        """Makes what can be made, and raises ValueError for what training and validation would miss. Before there is a
+        system: missing data must not cost a model.
+        """
+
+    def prepare_for(self, system: TrainableSystem) -> None:
+        """Takes in what this system, which has no weights yet, wants of a batch; ValueError if that cannot be had."""
+
+    def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
+        """Makes what needs the system's weights, which are loaded now."""
+
+    def prepare_evaluation(self, split: str) -> None:
+        """Makes what can be made, and raises ValueError for what captioning the split would miss."""
+
+    def split_data(self, split: str, evidence_source: str | None = None, whole_article: bool = False) -> Any:
+        """The prepared examples of a split (a `data.news.fusion_cache.FusionData`)."""
+
+    def candidates(self, split: str) -> Mapping[str, Sequence[Candidate]]:
+        """The retrieved candidates of every photo of the split."""
+
+    def labelled_tokens_per_batch(self, batch_idx: int) -> float:
+        """What a training batch's summed loss is divided by."""
+
+    def validation_row(self, batch_idx: int) -> int:
+        """The row that this process's validation batch holds, counted over all processes."""

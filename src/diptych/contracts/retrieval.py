@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+
+from diptych.contracts.models import ImageFeatures, Movable, TextFeatures, TextTokens, TrainableSystem
 
 if TYPE_CHECKING:  # records are read by programs that need no tensors, and torch takes seconds to import
-    from torch import Tensor
-from diptych.contracts.models import ImageFeatures, Movable, TextFeatures, TextTokens
+    import torch
+    from torch import Tensor, nn
 
 BASELINES = ("sum", "image_only", "text_only")  # what an evaluation's model is compared with: see `embed_queries`
 
@@ -63,7 +66,7 @@ class EvaluationProtocol:
 
     `gallery`, `text_template` and `caption_joining` describe in words what the source has done; the rest drives the
     evaluation. `average_of` names the metrics whose mean is `average`; `aspect_metrics` those reported per aspect.
-    `partial` is None, or `n/N` when images were missing and `data.on_missing=drop` let the run go on.
+    `partial` is None, or `n/N` when images were missing and `data.images.on_missing=drop` let the run go on.
     """
 
     name: str
@@ -92,12 +95,26 @@ class TripletSource(Protocol):
     """A dataset on disk. Construction reads nothing; every method may raise ValueError naming file, line or key.
 
     `docs_page` is the page under docs/ that says how to get the data; `splits` the names that the methods accept.
+    A source that inherits from this class has, until it says otherwise, nothing to prepare, no published counts and no
+    test server.
+
+    - `kind` is what the source is for; news photos are of another.
+    - `published_counts` are the pairs and images of its published splits, with which the doctor compares.
+    - `submission_format` names the class of its test server's file, a `submission.formats.RankingFormat`, by module and
+      name: submissions stand above data.
     """
+
+    kind: ClassVar[str] = "retrieval"
+    published_counts: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    submission_format: str | None = None
 
     name: str
     root: Path
     docs_page: str
     splits: tuple[str, ...]
+
+    def prepare(self) -> None:
+        """Makes what can be made: a generated set. Called before anything is read, and again."""
 
     def triplets(self, split: str) -> Sequence[Triplet]:
         """Training records of the split, in file order."""
@@ -168,19 +185,25 @@ class TripletBatch(Movable):
 
 @dataclass(frozen=True)
 class QueryBatch(Movable):
-    """An evaluation batch of queries; `positions` (B,) are their places in the split's list of queries."""
+    """An evaluation batch of queries; `positions` (B,) are their positions in the split's list of queries, `set_index`
+    the number of the evaluation set that they belong to.
+    """
 
     positions: Tensor
     reference: Tensor
     text: TextTokens
+    set_index: int = 0
 
 
 @dataclass(frozen=True)
 class GalleryBatch(Movable):
-    """An evaluation batch of gallery images; `positions` (B,) are their places in the gallery."""
+    """An evaluation batch of gallery images; `positions` (B,) are their positions in the gallery, `set_index` the
+    number of the evaluation set that they belong to.
+    """
 
     positions: Tensor
     pixels: Tensor
+    set_index: int = 0
 
 
 @dataclass(frozen=True)
@@ -249,3 +272,64 @@ class MetricValues:
     def meaning(self) -> MetricMeaning:
         """How the metric is to be read. Raises ValueError for a unit, direction or reduction that is none."""
         return MetricMeaning(self.unit, self.better, self.reduction)
+
+
+class RetrievalLoss(Protocol):
+    """A loss over composed embeddings: an nn.Module.
+
+    `wants` names what is embedded for it beside queries and targets: `reference` (the reference images in the space of
+    the targets), `distractors` (the records' look-alikes, which are not even loaded otherwise).
+    """
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """Some of `reference` and `distractors`."""
+
+    def __call__(self, embeddings: ContrastiveEmbeddings, batch: TripletBatch) -> dict[str, Tensor]:
+        """Named terms; `loss` is what is minimised, all are logged."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its own parameters, a learned temperature: nn.Module's."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The same with their names: nn.Module's."""
+
+
+class SplitToTest(Protocol):
+    """What `trainer.test` is given: a LightningDataModule with the loaders of one split."""
+
+    split: str
+    sets: Sequence[EvaluationSet]
+
+
+class RetrievalData(Protocol):
+    """What the retrieval system and the commands ask of its data, a LightningDataModule whose loaders give
+    `TripletBatch`, and for evaluation `QueryBatch` and `GalleryBatch`.
+
+    `epoch_batches`, known once there is a training loader, is the number of batches in one pass over the data.
+    """
+
+    kind: str
+    sources: Mapping[str, TripletSource]
+    validation_split: str
+    epoch_batches: float
+
+    def prepare_training(self) -> None:
+        """Makes what can be made, and raises ValueError for what training and validation would miss. Before there is a
+        system: missing data must not cost a model.
+        """
+
+    def prepare_for(self, system: TrainableSystem) -> None:
+        """Takes in what this system, which has no weights yet, wants of a batch; ValueError if that cannot be had."""
+
+    def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
+        """Makes what needs the system's weights, which are loaded now: features of a frozen backbone."""
+
+    def prepare_evaluation(self, split: str) -> None:
+        """Makes what can be made, and raises ValueError for what evaluating the split would miss."""
+
+    def evaluation_sets(self, split: str) -> Sequence[EvaluationSet]:
+        """Queries, gallery and protocol of everything that is evaluated."""
+
+    def to_test(self, split: str) -> SplitToTest:
+        """The loaders of a split, in the order of its evaluation sets."""

@@ -49,6 +49,12 @@ class InfoNCE(nn.Module):
         self.distractor_negatives = distractor_negatives
 
     @property
+    def wants(self) -> frozenset[str]:
+        """What is embedded beside queries and targets: the extra negatives that are switched on."""
+        extra = {"reference": self.reference_negatives, "distractors": self.distractor_negatives}
+        return frozenset(name for name, wanted in extra.items() if wanted)
+
+    @property
     def logit_scale(self) -> Tensor:
         """The factor on the cosines, 1 / temperature."""
         return self.log_logit_scale.exp()

@@ -20,6 +20,11 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def seed_step(seed: int, step: int) -> None:
+    """Makes the randomness that follows (dropout) a function of seed, step and rank: a resumed run repeats it."""
+    torch.manual_seed(hash((seed, step, rank())) % (1 << 63))
+
+
 class _GatherWithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, local: Tensor) -> Tensor:

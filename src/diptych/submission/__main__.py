@@ -15,12 +15,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from diptych.contracts.news import NewsSource
+from diptych.contracts.retrieval import TripletSource
 from diptych.data.news.captions_file import read_captions
 from diptych.data.news.openevents import OpenEvents
 from diptych.data.news.retrieval_file import article_ids, read_retrieval
 from diptych.data.triplets.circo import CIRCO
 from diptych.data.triplets.cirr import CIRR
-from diptych.submission.eventa import write_eventa
+from diptych.submission.formats import format_of
 from diptych.submission.servers import check
 from diptych.submission.verdict import describe
 
@@ -53,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if verdict.violations else 0
 
 
-def _write(values: Mapping[str, str], source: CIRR | CIRCO | OpenEvents, split: str) -> Path:
-    """EVENTA's file from a prediction file and a retrieval file."""
-    if not isinstance(source, OpenEvents):
+def _write(values: Mapping[str, str], source: TripletSource | NewsSource, split: str) -> Path:
+    """The server's file of captions, from a prediction file and a retrieval file."""
+    if source.kind != NewsSource.kind:
         raise ValueError(f"evaluate.py ... split=test writes the files of data={source.name}; here: data=openevents")
 
     for key in _WRITE_KEYS:
@@ -63,7 +65,9 @@ def _write(values: Mapping[str, str], source: CIRR | CIRCO | OpenEvents, split: 
             raise ValueError(f"{key}=... is missing; write needs {', '.join(f'{name}=...' for name in _WRITE_KEYS)}")
     articles = article_ids(read_retrieval(values["retrieval"]))
     query_ids = [query.query_id for query in source.queries(split)]
-    return write_eventa(Path(values["output"]), read_captions(Path(values["predictions"])), articles, query_ids)
+    captions = read_captions(Path(values["predictions"]))
+    (path,) = format_of(source).write(Path(values["output"]), captions, articles, query_ids)
+    return path
 
 
 def _settings(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
@@ -73,7 +77,7 @@ def _settings(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def _source(values: Mapping[str, str]) -> CIRR | CIRCO | OpenEvents:
+def _source(values: Mapping[str, str]) -> TripletSource | NewsSource:
     data = values.get("data")
     if data not in SOURCES:
         raise ValueError(f"data={data} has no test server; choose {', '.join(f'data={name}' for name in SOURCES)}")

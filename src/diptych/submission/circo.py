@@ -14,6 +14,18 @@ from diptych.submission.verdict import Verdict
 LENGTH = 50
 
 
+class CIRCOFormat:
+    """CIRCO's server as a `RankingFormat`."""
+
+    def write(self, folder: Path, ranked: Iterable[RankedQuery]) -> list[Path]:
+        """Write the server's file."""
+        return [write_circo(ranked, folder)]
+
+    def check(self, path: Path, source: CIRCO, split: str) -> Verdict:
+        """As `check_circo`."""
+        return check_circo(path, source, split)
+
+
 def write_circo(ranked: Iterable[RankedQuery], folder: Path, name: str = "circo_test") -> Path:
     """Write the file of CIRCO's server, `<name>.json`: query id to 50 integer image ids."""
     ordered = sorted(ranked, key=lambda query: int(query.query_id))

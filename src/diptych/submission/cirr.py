@@ -17,6 +17,18 @@ LENGTHS = {"recall": 50, "recall_subset": 3}
 MAX_BYTES = 5_000_000  # the server says 5 MB; the smaller reading is the safe one
 
 
+class CIRRFormat:
+    """CIRR's server as a `RankingFormat`."""
+
+    def write(self, folder: Path, ranked: Iterable[RankedQuery]) -> list[Path]:
+        """Write the server's two files."""
+        return list(write_cirr(ranked, folder))
+
+    def check(self, path: Path, source: CIRR, split: str) -> Verdict:
+        """As `check_cirr`."""
+        return check_cirr(path, source, split)
+
+
 def write_cirr(ranked: Iterable[RankedQuery], folder: Path, name: str = "cirr_test1") -> tuple[Path, Path]:
     """Write the two files of CIRR's server, `<name>.recall.json` and `<name>.recall_subset.json`.
 

@@ -28,6 +28,20 @@ _CONTROLS = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*")  # line break
 _ARTICLE_ID = re.compile(r"[^\s,\"]+")
 
 
+class EVENTAFormat:
+    """EVENTA's server as a `CaptionFormat`."""
+
+    def write(
+        self, folder: Path, captions: Mapping[str, str], articles: Mapping[str, Sequence[str]], query_ids: Sequence[str]
+    ) -> list[Path]:
+        """Write the server's ZIP, as `write_eventa`."""
+        return [write_eventa(folder, captions, articles, query_ids)]
+
+    def check(self, path: Path, source: OpenEvents, split: str) -> Verdict:
+        """As `check_eventa`."""
+        return check_eventa(path, source, split)
+
+
 # ---------------------------------------------------------------------------------------------------- writing
 
 

@@ -1,4 +1,4 @@
-"""Which source has which test server: the one place that knows them all."""
+"""The files of a source's test server: written after an evaluation, and checked."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import RankedQuery, TripletSource
-from diptych.data.news.openevents import OpenEvents
-from diptych.data.triplets.circo import CIRCO
-from diptych.data.triplets.cirr import CIRR
-from diptych.submission.circo import check_circo, write_circo
-from diptych.submission.cirr import check_cirr, write_cirr
-from diptych.submission.eventa import check_eventa
+from diptych.submission.formats import format_of
 from diptych.submission.verdict import Verdict, describe
 
 log = logging.getLogger(__name__)
@@ -23,27 +19,22 @@ def write(folder: Path, ranked: Iterable[RankedQuery], source: TripletSource, sp
 
     A file that breaks a rule, for example because the gallery is short, is written all the same and the log says so.
     """
-    if isinstance(source, CIRR):
-        paths = list(write_cirr(ranked, folder))
-    elif isinstance(source, CIRCO):
-        paths = [write_circo(ranked, folder)]
-    else:
-        return []
+    server = format_of(source)
+    paths = server.write(folder, ranked) if server is not None else []
     for path in paths:
-        verdict = check(path, source, split)
+        verdict = server.check(path, source, split)
         if verdict.violations:
             log.warning("the server would refuse this file:\n%s", describe(path, verdict).rstrip())
     return paths
 
 
-def check(path: Path, source: CIRR | CIRCO | OpenEvents, split: str = "test") -> Verdict:
+def check(path: Path, source: TripletSource | NewsSource, split: str = "test") -> Verdict:
     """Check a submission file against the data of `source`; every violation is listed, in file order.
 
     Raises:
-        ValueError: the file or the annotations cannot be read.
+        ValueError: the file or the annotations cannot be read, or the source has no test server.
     """
-    if isinstance(source, CIRR):
-        return check_cirr(path, source, split)
-    if isinstance(source, CIRCO):
-        return check_circo(path, source, split)
-    return check_eventa(path, source, split)
+    server = format_of(source)
+    if server is None:
+        raise ValueError(f"data={source.name} has no test server")
+    return server.check(path, source, split)

@@ -125,12 +125,13 @@ class JobOfRun:
 
     def __call__(self) -> None:
         """Becomes `train.py` with the command's words, in this process: signals go to whom SLURM sends them."""
-        from diptych.config.command_line import entry_point
+        from diptych.config.command_line import entry_point, set_command_line
 
         task = os.environ.get("SLURM_PROCID", "0")
         own_log = [] if task == "0" else [f"hydra.job.name=train_task_{task}"]
-        sys.argv = [*self.command[1:], *own_log]
-        settings = [word for word in sys.argv[1:] if "=" in word]
+        words = [*self.command[1:], *own_log]
+        set_command_line(words)
+        settings = [word for word in words[1:] if "=" in word]
         sys.exit(entry_point("train", "diptych.commands.training:train", settings))
 
     def checkpoint(self) -> Any:

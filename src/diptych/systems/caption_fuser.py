@@ -13,22 +13,25 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _IncompatibleKeys
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
-from diptych.contracts.news import FusionBatch, FusionExample
-from diptych.parallel.distributed import gather_rows, rank
+from diptych.contracts.models import Movable
+from diptych.contracts.news import CaptionData, FusionBatch, FusionExample, TextTokenizer
+from diptych.parallel.distributed import gather_rows, seed_step
 from diptych.systems.caption_generation import CaptionGenerator
 
 
 @dataclass(frozen=True)
-class CaptionJob:
-    """Captions to write in an evaluation: prompts, the file they go to, and what each record says beside the caption.
-    `model` names the weights, so that a file begun with others is not continued; `tuned` False writes with the base
-    model as it is, without the adapter.
+class CaptionJob(Movable):
+    """Captions to write in an evaluation: prompts, the tokenizer that made them, the file that the captions go to, and
+    what each record says beside the caption. `model` names the weights, so that a file begun with others is not
+    continued; `tuned` False writes with the base model as it is, without the adapter.
     """
 
     model: str
     prompts: Sequence[FusionExample]
+    tokenizer: TextTokenizer
     output: Path
     describe: Callable[[str], Mapping[str, Any]]
     tuned: bool = True
@@ -38,9 +41,12 @@ class CaptionFuserSystem(L.LightningModule):
     """Wires a fuser to its loss, its optimizer and the generation of captions.
 
     The loss of a step is the mean over all labelled tokens of the optimizer step, whatever rows, micro-batches or
-    processes they are in. Checkpoints hold the adapter alone. An evaluation writes the captions of `jobs`.
+    processes they are in. Checkpoints hold the adapter alone. A batch of `trainer.test` is a
+    `CaptionJob`.
     """
 
+    kind = "captions"
+    wants: frozenset[str] = frozenset()
     # What to lower when memory is short.
     MEMORY_SETTINGS = "data.batch_size and data.row_length, and raise trainer.accumulate_grad_batches"
 
@@ -58,7 +64,6 @@ class CaptionFuserSystem(L.LightningModule):
         self.model, self.loss, self.generator = model, loss, generator
         self.metrics = dict(metrics)
         self.optimizer_of, self.scheduler_of, self.seed = optimizer, scheduler, seed
-        self.jobs: list[CaptionJob] = []
         self._checked_gradients = False
         self._losses: list[tuple[int, Tensor]] = []
 
@@ -87,11 +92,11 @@ class CaptionFuserSystem(L.LightningModule):
 
     def on_train_batch_start(self, batch: FusionBatch, batch_idx: int) -> None:
         """Makes the step's randomness (dropout) a function of seed, step and rank, so that a resumed run repeats it."""
-        torch.manual_seed(hash((self.seed, batch_idx, rank())) % (1 << 63))
+        seed_step(self.seed, batch_idx)
 
     def training_step(self, batch: FusionBatch, batch_idx: int) -> Tensor:
         """The loss of a batch; one that is not finite stops the run and names the batch's photos."""
-        normaliser = self.trainer.datamodule.labelled_tokens_per_batch(batch_idx)
+        normaliser = self._data.labelled_tokens_per_batch(batch_idx)
         loss, tokens = self._loss(batch, normaliser)
         if not torch.isfinite(loss):
             raise ValueError(
@@ -130,14 +135,14 @@ class CaptionFuserSystem(L.LightningModule):
     def validation_step(self, batch: FusionBatch, batch_idx: int) -> None:
         """Keeps the summed loss and the number of labelled tokens of a row."""
         loss, tokens = self._loss(batch)
-        row = self.trainer.datamodule.validation_row(batch_idx)
+        row = self._data.validation_row(batch_idx)
         self._losses.append((row, torch.tensor([float(loss) * tokens, tokens], dtype=torch.float64)))
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/loss`, the mean over all labelled tokens of the split, and the perplexity."""
         rows = torch.tensor([row for row, _ in self._losses])
         sums = torch.stack([values for _, values in self._losses])
-        total = self.trainer.datamodule.num_validation_rows
+        total = self._data.num_validation_rows
         gathered = gather_rows(rows, {"sums": sums}, total, "validation rows")["sums"].sum(dim=0)
         mean = gathered[0] / gathered[1]
         if not self.trainer.sanity_checking:
@@ -149,11 +154,25 @@ class CaptionFuserSystem(L.LightningModule):
 
     # ------------------------------------------------------------------------------------------------ captions
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Writes the captions of all jobs; every process its share. The batch says nothing: jobs hold the prompts."""
-        tokenizer = self.trainer.datamodule.tokenizer
-        for job in sorted(self.jobs, key=lambda job: job.tuned):  # merging and back again rounds the base model
-            with self.model.merged() if job.tuned else self.model.disable_adapter():
-                self.generator.generate(
-                    self.model.model, tokenizer, job.prompts, job.output, job.describe, model_fingerprint=job.model
-                )
+    def test_step(self, batch: CaptionJob, batch_idx: int) -> None:
+        """Writes the captions of a job; every process its share."""
+        with self.model.merged() if batch.tuned else self.model.disable_adapter():
+            self.generator.generate(
+                self.model.model,
+                batch.tokenizer,
+                batch.prompts,
+                batch.output,
+                batch.describe,
+                model_fingerprint=batch.model,
+            )
+
+    @property
+    def _data(self) -> CaptionData:
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
+
+def job_loader(jobs: Sequence[CaptionJob]) -> DataLoader:
+    """What `trainer.test` is given to have these jobs done, by all processes together. Those without the adapter come
+    first: merging it and taking it out again rounds the base model.
+    """
+    return DataLoader(sorted(jobs, key=lambda job: job.tuned), batch_size=None)

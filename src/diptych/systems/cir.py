@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -13,9 +13,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
-from diptych.contracts.retrieval import GalleryBatch, QueryBatch, TripletBatch
+from diptych.contracts.retrieval import (
+    EvaluationSet,
+    GalleryBatch,
+    QueryBatch,
+    RetrievalData,
+    RetrievalLoss,
+    SplitToTest,
+    TripletBatch,
+)
 from diptych.metrics.retrieval.measuring import SetResult, logged_meaning, summary
-from diptych.parallel.distributed import gather_rows, rank
+from diptych.parallel.distributed import gather_rows, seed_step
 from diptych.parallel.sharding import average_gradients, shard_model
 from diptych.systems.retrieval_evaluation import evaluate_set
 
@@ -29,12 +37,14 @@ class CIRSystem(L.LightningModule):
     one `SetResult` per evaluation set.
     """
 
-    MEMORY_SETTINGS = "system.micro_batch_size (same gradients) or data.batch_size"  # what to lower when it is short
+    kind = "retrieval"
+    # What to lower when memory is short.
+    MEMORY_SETTINGS = "system.micro_batch_size (same gradients) or data.training.batch_size"
 
     def __init__(
         self,
         model: nn.Module,
-        loss: nn.Module,
+        loss: RetrievalLoss,
         metrics: Mapping[str, Metric],
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
@@ -52,6 +62,11 @@ class CIRSystem(L.LightningModule):
         self.results: list[SetResult] = []
         self.truncated_texts = 0
         self._collected: dict[int, dict[str, list[Tensor]]] = {}
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """What the loss wants embedded beside queries and targets: `reference`, `distractors`."""
+        return self.loss.wants
 
     def load_pretrained(self, device: torch.device, weights_follow: bool = False) -> None:
         """Loads the backbone's pretrained weights, unless a checkpoint's follow, which replace them. Lightning moves
@@ -79,15 +94,15 @@ class CIRSystem(L.LightningModule):
 
     def on_train_batch_start(self, batch: TripletBatch, batch_idx: int) -> None:
         """Makes the step's randomness (dropout) a function of seed, step and rank, so that a resumed run repeats it."""
-        torch.manual_seed(hash((self.seed, batch_idx, rank())) % (1 << 63))
+        seed_step(self.seed, batch_idx)
 
     def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
         """The loss of a batch; a loss that is not finite stops the run and names the batch's queries."""
         embeddings = self.model(
             batch,
             self.micro_batch_size,
-            with_reference=getattr(self.loss, "reference_negatives", False),
-            with_distractors=getattr(self.loss, "distractor_negatives", False),
+            with_reference="reference" in self.wants,
+            with_distractors="distractors" in self.wants,
         )
         terms = self.loss(embeddings, batch)
         if not torch.isfinite(terms["loss"]):
@@ -136,14 +151,15 @@ class CIRSystem(L.LightningModule):
             embedded, kind = self.model.embed_queries(batch.reference, batch.text), "queries"
         else:
             embedded, kind = self.model.embed_gallery(batch.pixels), "gallery"
-        kept = self._collected[dataloader_idx // 2]
+        kept = self._collected[batch.set_index]
         kept[f"{kind}/positions"].append(batch.positions.cpu())
         for name, rows in embedded.items():
             kept[f"{kind}/{name}"].append(rows.float().cpu())
 
     def on_validation_epoch_end(self) -> None:
         """Ranks every evaluation set and logs `val/<metric>`; the model alone, without the baselines."""
-        self._finish("val", self.trainer.datamodule.validation_split, baselines=False)
+        data = cast(RetrievalData, self._datamodule)
+        self._finish("val", data.evaluation_sets(data.validation_split), baselines=False)
 
     def mode_of(self, metric: str) -> str:
         """`max` or `min`: which values of a metric that the last evaluation logged (`val/recall_at_1`) are the best.
@@ -168,10 +184,13 @@ class CIRSystem(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Ranks every evaluation set and logs `test/<metric>`, the baselines beside the model."""
-        self._finish("test", self.trainer.datamodule.test_split, baselines=True)
+        self._finish("test", cast(SplitToTest, self._datamodule).sets, baselines=True)
 
-    def _finish(self, prefix: str, split: str, baselines: bool) -> None:
-        sets = self.trainer.datamodule.evaluation_sets(split)
+    @property
+    def _datamodule(self) -> Any:
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
+    def _finish(self, prefix: str, sets: Sequence[EvaluationSet], baselines: bool) -> None:
         self.results = []
         for position, evaluation in enumerate(sets):
             rows = self._gathered(self._collected.pop(position, {}), len(evaluation.queries), len(evaluation.gallery))

@@ -32,7 +32,9 @@ def test_each_policy(policy, texts):
 
 def test_an_unknown_policy_is_named():
     assert set(CAPTION_POLICIES) == {"random", "join", "explode", "first"}
-    with pytest.raises(ValueError, match=r"data\.caption_policy='all' is not one of random, join, explode, first"):
+    with pytest.raises(
+        ValueError, match=r"data\.training\.caption_policy='all' is not one of random, join, explode, first"
+    ):
         expand([ONE], "all")
 
 

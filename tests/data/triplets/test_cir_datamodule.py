@@ -11,6 +11,8 @@ from diptych.contracts.retrieval import QueryBatch
 from diptych.data.triplets.augmentation import ColorJitter
 from diptych.data.triplets.cir_datamodule import CIRDataModule
 from diptych.data.triplets.cirr import CIRR
+from diptych.data.triplets.from_files import FromFiles
+from diptych.data.triplets.image_settings import ImageSettings
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
 from diptych.synthetic.rooms.source import Rooms
 from tiny_runs import make_data
@@ -25,11 +27,14 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def make(data, tiny_preprocessing):
-    def build(*names, **settings):
-        sources = {"rooms": Rooms(data / "rooms", SETTINGS), "cirr": CIRR(data / "cirr")}
+    def build(*names, root=data, **settings):
+        sources = {"rooms": Rooms(root / "rooms", SETTINGS), "cirr": CIRR(root / "cirr")}
         chosen = {name: sources[name] for name in names or ("rooms",)}
-        module = CIRDataModule(chosen, tiny_preprocessing, **{"num_workers": 0, "batch_size": 4} | settings)
+        own = {key: settings.pop(key) for key in ("train_on", "evaluate_on") if key in settings}
+        training = FromFiles(**{"batch_size": 4} | settings)
+        module = CIRDataModule(chosen, tiny_preprocessing, training, **own, num_workers=0)
         module.trainer = SimpleNamespace(max_steps=6, accumulate_grad_batches=1)
+        module.prepare_for(SimpleNamespace(wants=frozenset()))
         return module
 
     return build
@@ -38,13 +43,10 @@ def make(data, tiny_preprocessing):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"on_missing": "ignore"}, r"data\.on_missing='ignore'"),
-        ({"feature_dtype": "bfloat16"}, r"data\.feature_dtype"),
-        ({"feature_cache": "x", "augmentation": ColorJitter()}, r"data\.augmentation would change"),
-        ({"weights": {"hotel": 1.0}}, r"data\.weights names \['hotel'\]"),
+        ({"weights": {"hotel": 1.0}}, r"data\.training\.weights names \['hotel'\]"),
         ({"train_on": ["hotel"]}, r"data\.train_on=\['hotel'\]"),
         ({"evaluate_on": []}, r"data\.evaluate_on=\[\]"),
-        ({"group_size": 0}, r"data\.group_size=0"),
+        ({"group_size": 0}, r"data\.training\.group_size=0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(make, settings, message):
@@ -52,9 +54,16 @@ def test_settings_that_make_no_sense_are_refused(make, settings, message):
         make(**settings)
 
 
-def test_one_root_for_two_sources_is_refused(make):
-    with pytest.raises(ValueError, match=r"data\.sources\.<name>\.root"):
-        make("rooms", "cirr", root="somewhere")
+def test_settings_of_images_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match=r"data\.images\.on_missing='ignore'"):
+        ImageSettings(on_missing="ignore")
+
+
+def test_evaluation_alone_needs_no_training_part(data, tiny_preprocessing):
+    module = CIRDataModule({"rooms": Rooms(data / "rooms", SETTINGS)}, tiny_preprocessing)
+    assert module.evaluation_sets("val")
+    with pytest.raises(ValueError, match="choose data/training=files, features or shards"):
+        module.prepare_training()
 
 
 def test_a_mix_draws_by_weight(make):
@@ -83,9 +92,8 @@ def test_equal_keys_are_equal_pixels_under_augmentation(make):
 
 
 def test_another_folder_is_trained_on_in_the_same_way(make, data, tiny_preprocessing, tmp_path):
-    (tmp_path / "elsewhere").symlink_to(data / "rooms", target_is_directory=True)
-    moved = make(augmentation=ColorJitter())
-    moved.sources = {"rooms": Rooms(tmp_path / "elsewhere", SETTINGS)}
+    (tmp_path / "rooms").symlink_to(data / "rooms", target_is_directory=True)
+    moved = make(augmentation=ColorJitter(), root=tmp_path)
     for one, other in zip(make(augmentation=ColorJitter()).train_dataloader(), moved.train_dataloader(), strict=True):
         assert torch.equal(one.reference, other.reference) and torch.equal(one.target, other.target)
 
@@ -101,7 +109,11 @@ def test_every_set_has_a_query_and_a_gallery_loader(make):
     module = make("rooms", "cirr")
     loaders = module.val_dataloader()
     assert len(loaders) == 4
-    assert [isinstance(next(iter(loader)), QueryBatch) for loader in loaders] == [True, False] * 2
+    batches = [next(iter(loader)) for loader in loaders]
+    assert [isinstance(batch, QueryBatch) for batch in batches] == [True, False] * 2
+    assert [batch.set_index for batch in batches] == [0, 0, 1, 1]
+    tested = module.to_test("val")
+    assert (tested.split, len(tested.test_dataloader())) == ("val", 4) and tested.sets == module.evaluation_sets("val")
     assert [evaluation.name for evaluation in module.evaluation_sets("val")] == [
         s.name for s in module.sources.values()
     ]
@@ -118,9 +130,9 @@ def torn(tmp_path):
 
 def test_a_missing_image_is_refused_or_leaves_with_everything_that_needs_it(torn, tiny_preprocessing):
     root, name = torn
-    with pytest.raises(ValueError, match=r"59 of 60 images.*on_missing=drop"):
+    with pytest.raises(ValueError, match=r"59 of 60 images.*data.images.on_missing=drop"):
         CIRDataModule({"cirr": CIRR(root)}, tiny_preprocessing).evaluation_sets("val")
-    module = CIRDataModule({"cirr": CIRR(root)}, tiny_preprocessing, on_missing="drop")
+    module = CIRDataModule({"cirr": CIRR(root)}, tiny_preprocessing, images=ImageSettings(on_missing="drop"))
     (evaluation,) = module.evaluation_sets("val")
     assert evaluation.protocol.partial == "59/60"
     for query in evaluation.queries:
@@ -133,6 +145,7 @@ def test_training_without_one_complete_triplet_is_refused(data, tmp_path, tiny_p
     for image in (root / "images/train").rglob("*.jpg"):
         image.unlink()
     settings = RoomsSettings(num_train_hotels=1, num_val_hotels=1, num_test_hotels=1)
-    module = CIRDataModule({"rooms": Rooms(root, settings)}, tiny_preprocessing, on_missing="drop")
+    images = ImageSettings(on_missing="drop")
+    module = CIRDataModule({"rooms": Rooms(root, settings)}, tiny_preprocessing, FromFiles(), images=images)
     with pytest.raises(ValueError, match="no training triplet"):
-        module.training_dataset()
+        module.prepare_for(SimpleNamespace(wants=frozenset()))

@@ -34,7 +34,7 @@ def test_a_short_set_is_refused_with_the_ways_out():
         "hotel_cir/val: 2292 of 2297 images are there; first of 5 absent: images/0.jpg is missing"
     )
     assert "images/2.jpg" in message and "images/3.jpg" not in message
-    for way_out in ("python -m diptych.doctor data=hotel_cir", "docs/hotel_cir.md", "data.on_missing=drop"):
+    for way_out in ("python -m diptych.doctor data=hotel_cir", "docs/hotel_cir.md", "data.images.on_missing=drop"):
         assert way_out in message
 
 

@@ -100,7 +100,7 @@ def test_a_batch_larger_than_the_data_is_refused():
 
 @pytest.mark.parametrize("weights", [[1], [1, -1], [0, 0]])
 def test_weights_that_make_no_mix_are_refused(weights):
-    with pytest.raises(ValueError, match=r"data\.weights=.*one weight of 0 or more for each of 2 sources"):
+    with pytest.raises(ValueError, match=r"data\.training\.weights=.*one weight of 0 or more for each of 2 sources"):
         drawn(source_sizes=[5, 5], weights=weights)
 
 

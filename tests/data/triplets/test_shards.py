@@ -13,6 +13,9 @@ from diptych.contracts.models import ImageSpec
 from diptych.data.triplets import shards as shards_module
 from diptych.data.triplets.augmentation import ColorJitter
 from diptych.data.triplets.cir_datamodule import CIRDataModule
+from diptych.data.triplets.from_files import FromFiles
+from diptych.data.triplets.from_shards import FromShards
+from diptych.data.triplets.image_settings import ImageSettings
 from diptych.data.triplets.sampling import MixingSampler
 from diptych.data.triplets.shard_writing import write_shards
 from diptych.data.triplets.sharded_triplets import ShardedTriplets, ShardOrder
@@ -143,9 +146,9 @@ def test_groups_stay_side_by_side(source, tmp_path):
     [
         ({"streams": 14}, "13 shards cannot be dealt to 14 streams on 1 ranks.*smaller per_shard"),
         ({"world_size": 7}, "13 shards cannot be dealt to 2 streams on 7 ranks"),
-        ({"batch_size": 38}, r"a batch of 38 on 1 ranks is larger than the 37.*data\.batch_size"),
-        ({"streams": 0}, r"data\.shard_streams=0"),
-        ({"shuffle_block": 0}, r"data\.shuffle_block=0"),
+        ({"batch_size": 38}, r"a batch of 38 on 1 ranks is larger than the 37.*data\.training\.batch_size"),
+        ({"streams": 0}, r"data\.training\.shard_streams=0"),
+        ({"shuffle_block": 0}, r"data\.training\.shuffle_block=0"),
     ],
 )
 def test_orders_that_cannot_be_are_refused(folder, settings, message):
@@ -158,11 +161,22 @@ def test_orders_that_cannot_be_are_refused(folder, settings, message):
 
 @pytest.fixture
 def make(source, folder, tiny_preprocessing):
-    def build(**settings):
-        defaults = {"num_workers": 0, "batch_size": 6, "group_size": 2, "shard_streams": 2, "shuffle_block": 2}
+    def build(wants=(), num_workers=0, decoder="fast", open_it=True, sources=None, **settings):
+        settings = {"shards": str(folder), "batch_size": 6, "group_size": 2} | settings
+        if settings["shards"] is None:
+            del settings["shards"]
+            training = FromFiles(**settings)
+        else:
+            training = FromShards(**{"shard_streams": 2, "shuffle_block": 2} | settings)
         module = CIRDataModule(
-            {"pictures": source}, tiny_preprocessing, **{**defaults, "shards": str(folder)} | settings
+            sources or {"pictures": source},
+            tiny_preprocessing,
+            training,
+            images=ImageSettings(decoder=decoder),
+            num_workers=num_workers,
         )
+        if open_it:
+            module.prepare_for(SimpleNamespace(wants=frozenset(wants)))
         progress = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(processed=3)))
         module.trainer = SimpleNamespace(
             max_steps=9, accumulate_grad_batches=1, fit_loop=SimpleNamespace(epoch_loop=progress)
@@ -204,7 +218,7 @@ def assert_equal_batches(ones, others):
     "settings",
     [
         {},
-        {"augmentation": ColorJitter(), "with_distractors": True},
+        {"augmentation": ColorJitter(), "wants": {"distractors"}},
         {"caption_policy": "join", "augmentation": ColorJitter(), "decoder": "exact"},
         {"caption_policy": "first", "batch_size": 12},
     ],
@@ -219,7 +233,7 @@ def test_the_plain_form_in_the_same_order_gives_the_same_batches(make, monkeypat
 
 def test_exploded_records_too(make, source, tmp_path, monkeypatch):
     plain = make(shards=None, caption_policy="explode", group_size=1)
-    records = plain.training_dataset().records
+    records = plain.train_dataloader().dataset.records
     write_shards(records, tmp_path / "out", per_shard=5, exploded=True)
     settings = {"shards": str(tmp_path / "out"), "caption_policy": "explode", "group_size": 1}
     batches = list(make(**settings).train_dataloader())
@@ -250,7 +264,7 @@ def test_a_position_in_other_shards_or_of_other_ranks_is_refused(make, source, t
             other.load_state_dict(saved)
     with pytest.raises(ValueError, match="is of plain files"):
         make().load_state_dict(make(shards=None).state_dict())
-    monkeypatch.setattr("diptych.data.triplets.cir_datamodule.world_size", lambda: 2)
+    monkeypatch.setattr("diptych.data.triplets.from_shards.world_size", lambda: 2)
     with pytest.raises(ValueError, match="'world_size': 1"):
         make().load_state_dict(saved)
 
@@ -258,32 +272,28 @@ def test_a_position_in_other_shards_or_of_other_ranks_is_refused(make, source, t
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"feature_cache": "x"}, r"data\.feature_cache and data\.weights must be null"),
-        ({"weights": {"pictures": 1.0}}, r"data\.feature_cache and data\.weights must be null"),
-        ({"num_workers": 3}, r"data\.shard_streams=2 cannot be shared out among data\.num_workers=3"),
-        ({"group_size": 1}, r"written with data\.group_size=2, but training has 1"),
+        ({"num_workers": 3}, r"data\.training\.shard_streams=2 cannot be shared out among data\.num_workers=3"),
+        ({"group_size": 1}, r"written with group_size=2, but data\.training\.group_size is 1"),
         ({"caption_policy": "explode"}, r"all wordings of a triplet in one record, but training has .*=explode"),
         ({"shards": "nowhere"}, r"nowhere has no shards\.json; write shards with python -m diptych\.shards"),
     ],
 )
 def test_settings_that_shards_cannot_serve_are_refused(make, settings, message):
     with pytest.raises(ValueError, match=message):
-        make(**settings).train_dataloader()
+        make(**settings)
 
 
 def test_other_data_than_was_written_is_refused(make, source, tmp_path):
-    module = make()
-    module.train_on = ("rooms",)
     with pytest.raises(ValueError, match=r"sources \['pictures'\], but training is on \['rooms'\]"):
-        module.train_dataloader()
+        make(sources={"rooms": source})
     write_shards(records_of(source), tmp_path / "out", group_size=2)
     with pytest.raises(ValueError, match="no distractors"):
-        make(shards=str(tmp_path / "out"), with_distractors=True).train_dataloader()
+        make(shards=str(tmp_path / "out"), wants={"distractors"})
 
 
 def test_evaluation_needs_no_shards(make):
     """A checkpoint names the shards of its training; who evaluates it has none."""
-    assert make(shards="nowhere", num_workers=3).evaluate_on == ("pictures",)
+    assert make(shards="nowhere", num_workers=3, open_it=False).evaluate_on == ("pictures",)
 
 
 # ------------------------------------------------------------------------------------------------ damage

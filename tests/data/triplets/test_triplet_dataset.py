@@ -7,14 +7,14 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet
+from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet, TripletSource
 from diptych.data.triplets.triplet_dataset import TripletCollator, TripletDataset, image_key
 from diptych.photos.images import ImageReader
 
 WORDINGS = ("add a lamp", "put a lamp on the small table beside the bed", "a lamp", "one lamp more", "light it")
 
 
-class Folder:
+class Folder(TripletSource):
     """A source whose image ids are file names below its root."""
 
     docs_page = "docs/own_data.md"
@@ -55,7 +55,8 @@ def source(tmp_path) -> Folder:
 def dataset_of(source, tiny_preprocessing):
     def build(**settings) -> TripletDataset:
         reader = ImageReader(tiny_preprocessing.image)
-        return TripletDataset([(source, source.triplets("train"))], "train", reader, **settings)
+        records = [(source, triplet) for triplet in source.triplets("train")]
+        return TripletDataset(records, "train", reader, **settings)
 
     return build
 
@@ -90,8 +91,7 @@ def test_the_same_draw_is_the_same_example_and_another_draw_another(dataset_of):
 
 def test_an_image_looks_the_same_wherever_it_occurs_in_a_batch(dataset_of):
     """q0's target is q1's reference or not: what counts is the file."""
-    dataset = dataset_of(augmentation=noise)
-    dataset.draws_per_batch = 4
+    dataset = dataset_of(augmentation=noise, draws_per_batch=4)
     seen = {}
     for position, draw in ((0, 4), (1, 5), (0, 6), (1, 7)):
         example = dataset[position, draw]
@@ -122,8 +122,8 @@ def test_workers_draw_the_same(dataset_of, tiny_preprocessing):
 
 
 def test_several_sources_stand_in_a_row(source, tiny_preprocessing):
-    records = source.triplets("train")
-    dataset = TripletDataset([(source, records[:1]), (source, records)], "train", ImageReader(tiny_preprocessing.image))
+    records = [(source, triplet) for triplet in source.triplets("train")]
+    dataset = TripletDataset([records[0], *records], "train", ImageReader(tiny_preprocessing.image))
     assert len(dataset) == 4
     assert [dataset[position, 0].query_id for position in range(4)] == ["q0", "q0", "q1", "q2"]
 

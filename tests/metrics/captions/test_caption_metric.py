@@ -44,7 +44,7 @@ def work(number: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=number, world_size=RANKS)
     seen = {}
     for name, parts in PARTS.items():
-        metric, part = CIDEr(), parts[number]
+        metric, part = CIDEr(local=False), parts[number]
         metric.update(ITEMS[part])
         scores = metric.compute()
         seen[name] = (scores.corpus, scores.per_item["cider"].tolist(), scores.query_ids, len(metric.records))

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import hydra
 import lightning as L
@@ -172,9 +173,10 @@ def test_the_small_experiment_trains_on_the_export_and_is_scored_on_rooms(annota
         config = hydra.compose("train", overrides=[*overrides, f"data_dir={annotated}"])
     checking.check(config, checking.root_keys("train"))
     generate_rooms(annotated / "rooms", RoomsSettings(**settings), num_workers=1)
-    data = building.build(config.data)
+    data = building.build_data(config.data)
     assert (data.train_on, data.evaluate_on) == (("triplets",), ("rooms",))
     data.prepare_training()
-    assert [triplet.query_id for _, triplet in data.training_dataset().records] == ["p0", "p1", "p3"]
+    triplets = data.training.open(data.training_inputs())(SimpleNamespace(wants=frozenset())).triplets
+    assert [triplet.query_id for _, triplet in triplets.records] == ["p0", "p1", "p3"]
     (evaluation,) = data.evaluation_sets("val")
     assert evaluation.name == "rooms" and evaluation.queries

@@ -11,7 +11,8 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from diptych.contracts.news import FusionExample, NewsSource
+from diptych.contracts.models import TrainableSystem
+from diptych.contracts.news import Candidate, FusionExample, NewsSource
 from diptych.data.news.fusion_cache import FusionData, PreparedQuery, open_or_prepare
 from diptych.data.news.fusion_inputs import FusionInputs
 from diptych.data.news.fusion_preparation import FusionPreparation
@@ -36,10 +37,11 @@ class NewsDataModule(L.LightningDataModule):
       the photos, chosen by a hash of seed and id, have the annotated one. Evaluation sees `evaluation_source`.
     - `base_captions` is a file too (see `read_base_captions`), `{split}` in its name if each has its own; null: none.
     - `row_length` tokens make a row, `batch_size` rows a batch. `packing` puts several examples into a row.
-    - `root` is the folder of the source, already applied by the config.
 
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
     """
+
+    kind = "captions"
 
     def __init__(
         self,
@@ -55,9 +57,7 @@ class NewsDataModule(L.LightningDataModule):
         batch_size: int = 1,
         packing: bool = True,
         validation_split: str = "val",
-        test_split: str = "test",
         seed: int = 0,
-        root: str | None = None,
     ) -> None:
         super().__init__()
         if len(sources) != 1:
@@ -75,7 +75,7 @@ class NewsDataModule(L.LightningDataModule):
         self.inputs = FusionInputs(self.source, retrieval, base_captions, mixed_share, seed)
         self.evidence_source, self.evaluation_source = evidence_source, evaluation_source
         self.row_length, self.batch_size, self.packing = row_length, batch_size, packing
-        self.validation_split, self.test_split, self.seed = validation_split, test_split, seed
+        self.validation_split, self.seed = validation_split, seed
         self.start_batch, self._checked = 0, False
         self._splits: dict[tuple[str, str, bool], FusionData] = {}
 
@@ -88,10 +88,15 @@ class NewsDataModule(L.LightningDataModule):
         self.prepare_evaluation(self.validation_split)
         self.training_data()
 
+    def prepare_for(self, system: TrainableSystem) -> None:
+        """Nothing: all systems want the same of a batch."""
+
+    def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
+        """Nothing: prompts need no weights."""
+
     def prepare_evaluation(self, split: str) -> None:
         """Makes what can be made, and raises ValueError for what captioning the split would miss."""
-        if hasattr(self.source, "prepare"):
-            self.source.prepare()
+        self.source.prepare()
         self.split_data(split)
 
     def split_data(self, split: str, evidence_source: str | None = None, whole_article: bool = False) -> FusionData:
@@ -99,6 +104,10 @@ class NewsDataModule(L.LightningDataModule):
         the articles from their start instead of chosen chunks, if asked for.
         """
         return self._prepared(split, evidence_source or self.evaluation_source, whole_article)
+
+    def candidates(self, split: str) -> Mapping[str, Sequence[Candidate]]:
+        """The retrieved candidates of every photo of the split, best first, each article once."""
+        return self.inputs.candidates(split)
 
     def training_data(self) -> FusionData:
         """The prepared examples of the training split; raises ValueError when some are longer than a row."""
@@ -192,10 +201,6 @@ class NewsDataModule(L.LightningDataModule):
         """The row that this process's validation batch holds, counted over all processes."""
         row = batch_idx * world_size() + rank()
         return row if row < self.num_validation_rows else 0
-
-    def test_dataloader(self) -> DataLoader:
-        """One empty batch a process: the system's jobs say what is to be written."""
-        return DataLoader([0] * world_size(), batch_size=1, sampler=[rank()])
 
     def _batches(self, data: FusionData, times: int, **place: int) -> PackedBatches:
         rows = self.batch_size * times

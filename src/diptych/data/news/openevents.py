@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from diptych.contracts.news import NewsQuery
+from diptych.contracts.news import NewsQuery, NewsSource
 from diptych.contracts.retrieval import GalleryImage
 from diptych.data.annotations import Record, check_split, resolve_inside
 from diptych.data.csv_rows import load_rows
@@ -29,7 +29,7 @@ _HEX_ID = re.compile(r"[0-9a-f]{16}")
 _FOLDER_DEPTH = 2  # how far below a part's folder its photos are looked for: archives bring folders of their own
 
 
-class OpenEvents:
+class OpenEvents(NewsSource):
     """OpenEvents V1 on disk. Construction reads nothing; every method may raise ValueError naming file, line or key.
 
     - `test_set`: `public` or `private`, the two official sets without answers; `test` means the one chosen.
@@ -45,6 +45,7 @@ class OpenEvents:
     docs_page = "docs/openevents.md"
     splits = ("train", "val", "test")
     published_counts: Mapping[str, int] = PUBLISHED_COUNTS  # a set of the same layout but other size has its own
+    submission_format = "diptych.submission.eventa.EVENTAFormat"
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ def expand(triplets: Sequence[Triplet], policy: str) -> list[Triplet]:
     `join` puts all wordings into one text, `random` leaves the choice to `choose_text`, drawn anew each time.
     """
     if policy not in CAPTION_POLICIES:
-        raise ValueError(f"data.caption_policy={policy!r} is not one of {', '.join(CAPTION_POLICIES)}")
+        raise ValueError(f"data.training.caption_policy={policy!r} is not one of {', '.join(CAPTION_POLICIES)}")
     if policy == "random":
         return list(triplets)
     return [_with_texts(triplet, (text,)) for triplet in triplets for text in _texts(triplet, policy)]

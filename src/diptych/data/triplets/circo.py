@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import string
 from pathlib import Path
+from types import MappingProxyType
 
-from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet
+from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet, TripletSource
 from diptych.data.annotations import (
     Record,
     check_split,
@@ -22,7 +23,7 @@ from diptych.storage.presence import require_folder
 _TEXT_KEYS = ("relative_caption", "shared_concept")
 
 
-class CIRCO:
+class CIRCO(TripletSource):
     """CIRCO on disk, as a `TripletSource` with the splits val and test (whose answers are hidden).
 
     Papers differ in two things, so both are arguments and stand in the protocol: whether the query's reference is taken
@@ -36,6 +37,8 @@ class CIRCO:
     name = "circo"
     docs_page = "docs/circo.md"
     splits = ("val", "test")
+    published_counts = MappingProxyType({"val": (220, 123_403), "test": (800, 123_403)})
+    submission_format = "diptych.submission.circo.CIRCOFormat"
 
     def __init__(
         self, root: str | Path, exclude_reference: bool = False, text_template: str = "{relative_caption}"

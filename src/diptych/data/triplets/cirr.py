@@ -7,8 +7,9 @@ not read: they may leave out the target and hold images outside the set, and no 
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 
-from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet
+from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet, TripletSource
 from diptych.data.annotations import (
     Record,
     check_split,
@@ -101,7 +102,7 @@ class CIRRFiles:
         return paths
 
 
-class CIRR:
+class CIRR(TripletSource):
     """CIRR on disk, as a `TripletSource`. `test` means the official split `test1`, whose answers are hidden.
 
     `protocol="official"`: the gallery is every image of the split, without the query's own reference. `"good4cir"`: on
@@ -112,6 +113,8 @@ class CIRR:
     name = "cirr"
     docs_page = "docs/cirr.md"
     splits = ("train", "val", "test")
+    published_counts = MappingProxyType({"train": (28_225, 16_939), "val": (4_181, 2_297), "test": (4_148, 2_315)})
+    submission_format = "diptych.submission.cirr.CIRRFormat"
 
     def __init__(self, root: str | Path, protocol: str = "official") -> None:
         if protocol not in ("official", "good4cir"):

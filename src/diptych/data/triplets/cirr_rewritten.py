@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet
+from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet, TripletSource
 from diptych.data.annotations import Record, check_split, load_records
 from diptych.data.triplets.cirr import FILE_SPLITS, CIRRFiles
 
 log = logging.getLogger(__name__)
 
 
-class CIRRRewritten:
+class CIRRRewritten(TripletSource):
     """The rewritten captions on disk, as a `TripletSource`; `test` pairs with CIRR's image list `test1`.
 
     A record's captions may be one string or a list; a query joins a list with blanks. The set does not cover every

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet
+from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet, TripletSource
 from diptych.data.annotations import (
     Record,
     check_split,
@@ -21,7 +21,13 @@ from diptych.data.annotations import (
 )
 from diptych.storage.presence import require_folder
 
-_CATEGORIES = ("dress", "shirt", "toptee")
+# Pairs and images of the published splits.
+_PUBLISHED = {
+    "dress": {"train": (5_985, 11_452), "val": (2_017, 3_817), "test": (2_024, 3_818)},
+    "shirt": {"train": (5_988, 19_036), "val": (2_038, 6_346), "test": (2_038, 6_346)},
+    "toptee": {"train": (6_027, 16_121), "val": (1_961, 5_373), "test": (2_056, 5_374)},
+}
+_CATEGORIES = tuple(_PUBLISHED)
 _COVR_WORDS = 30
 _JOINING = {
     "original": "'C1 and c2': '.?, ' stripped from both ends of each, the first capitalised",
@@ -30,7 +36,7 @@ _JOINING = {
 }
 
 
-class FashionIQ:
+class FashionIQ(TripletSource):
     """One category of FashionIQ on disk, as a `TripletSource` named after the category.
 
     `protocol` sets what papers do differently; their numbers are not comparable:
@@ -48,7 +54,7 @@ class FashionIQ:
         if protocol not in _JOINING:
             raise ValueError(f"data protocol {protocol!r} is not known for FashionIQ; choose {', '.join(_JOINING)}")
         self.root = Path(root)
-        self.name = category
+        self.name, self.published_counts = category, _PUBLISHED[category]
         self._protocol = protocol
         self._png: set[str] | None = None
         self._images: dict[str, dict[str, None]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet
+from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet, TripletSource
 from diptych.data.annotations import (
     Record,
     check_split,
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _IMAGE_FOLDERS = {"train": "train", "val": "val_test", "test": "val_test"}
 
 
-class HotelCIR:
+class HotelCIR(TripletSource):
     """Hotel-CIR on disk, as a `TripletSource`.
 
     The defaults are good4cir's protocol: the gallery is the union of the split's references and targets, in the order

@@ -49,7 +49,7 @@ class MixingSampler(Sampler[tuple[int, int]]):
         if sum(self.shares) < batch_size * world_size:
             raise ValueError(
                 f"a batch of {batch_size} on {world_size} ranks is larger than the {sum(self.shares)} training "
-                "examples; lower data.batch_size"
+                "examples; lower data.training.batch_size"
             )
 
     def __len__(self) -> int:
@@ -133,6 +133,6 @@ def _shares(sizes: Sequence[int], weights: Sequence[float] | None) -> tuple[int,
         return tuple(sizes)
     if len(weights) != len(sizes) or min(weights) < 0 or sum(weights) == 0:
         raise ValueError(
-            f"data.weights={list(weights)} must hold one weight of 0 or more for each of {len(sizes)} sources"
+            f"data.training.weights={list(weights)} must hold one weight of 0 or more for each of {len(sizes)} sources"
         )
     return tuple(round(sum(sizes) * weight / sum(weights)) for weight in weights)

@@ -48,17 +48,18 @@ class ShardOrder:
     def __post_init__(self) -> None:
         if self.streams < 1 or self.shuffle_block < 1:
             raise ValueError(
-                f"data.shard_streams={self.streams} and data.shuffle_block={self.shuffle_block} must be 1 or more"
+                f"data.training.shard_streams={self.streams} and data.training.shuffle_block={self.shuffle_block} "
+                "must be 1 or more"
             )
         if len(self.counts) < self.streams * self.world_size:
             raise ValueError(
                 f"{len(self.counts)} shards cannot be dealt to {self.streams} streams on {self.world_size} ranks: "
-                "lower data.shard_streams, or write the shards with a smaller per_shard"
+                "lower data.training.shard_streams, or write the shards with a smaller per_shard"
             )
         if sum(self.counts) < self.global_batch:
             raise ValueError(
                 f"a batch of {self.batch_size} on {self.world_size} ranks is larger than the {sum(self.counts)} "
-                "training examples; lower data.batch_size"
+                "training examples; lower data.training.batch_size"
             )
 
     @property

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -84,25 +84,6 @@ class ShardFolder:
                 raise ValueError(f"shard {path}: {error.strerror or error}; {WRITE_AGAIN}") from error
             if size != shard.bytes:
                 raise ValueError(f"shard {path} has {size} bytes, {MANIFEST} says {shard.bytes}; {WRITE_AGAIN}")
-
-    def check_fits(self, sources: Sequence[str], group_size: int, caption_policy: str, with_distractors: bool) -> None:
-        """ValueError naming the setting of the datamodule that these shards cannot serve."""
-        written = self.settings
-        problem = None
-        if sorted(sources) != sorted(written["sources"]):
-            problem = f"sources {written['sources']}, but training is on {list(sources)}"
-        elif group_size != written["group_size"]:
-            problem = f"data.group_size={written['group_size']}, but training has {group_size}"
-        elif (caption_policy == "explode") != written["exploded"]:
-            kind = "a record per wording" if written["exploded"] else "all wordings of a triplet in one record"
-            problem = f"{kind}, but training has data.caption_policy={caption_policy}"
-        elif with_distractors and not written["distractors"]:
-            problem = "no distractors, but training has data.with_distractors=true"
-        if problem:
-            raise ValueError(
-                f"data.shards={self.folder} was written with {problem}; change the setting, or write shards with it: "
-                "python -m diptych.shards (docs/shards.md)"
-            )
 
     def read(self, number: int, first: int = 0) -> Iterator[StoredTriplet]:
         """The triplets of a shard from position `first` on; earlier ones are passed over without reading their images.

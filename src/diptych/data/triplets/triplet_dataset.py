@@ -44,28 +44,30 @@ class TripletExample:
 
 
 class TripletDataset(Dataset[TripletExample]):
-    """The triplets of one or several sources in a row; indexed by (position, draw) as `MixingSampler` gives them.
+    """Triplets of one or several sources, each with its source; indexed by (position, draw) as `MixingSampler` gives
+    them.
 
     The wording is a function of `seed` and the draw, the augmentation of `seed`, the image and the global batch of
     `draws_per_batch` draws, so workers and restarts change nothing, and an image looks the same wherever it occurs in
-    a batch. An image that cannot be read raises ValueError naming file, source and query. With `features` set, examples
-    hold cached features and no image is read.
+    a batch. An image that cannot be read raises ValueError naming file, source and query. With `features`, examples
+    hold these and no image is read.
     """
 
     def __init__(
         self,
-        sources: Sequence[tuple[TripletSource, Sequence[Triplet]]],
+        records: Sequence[tuple[TripletSource, Triplet]],
         split: str,
         reader: ImageReader,
         augmentation: Augmentation | None = None,
         with_distractors: bool = False,
         seed: int = 0,
+        draws_per_batch: int = 1,
+        features: BackboneFeatures | None = None,
     ) -> None:
-        self.records = [(source, triplet) for source, triplets in sources for triplet in triplets]
+        self.records = records
         self.split, self.reader, self.augmentation = split, reader, augmentation
         self.with_distractors, self.seed = with_distractors, seed
-        self.draws_per_batch = 1
-        self.features: BackboneFeatures | None = None
+        self.draws_per_batch, self.features = draws_per_batch, features
 
     def image_paths(self) -> list[Path]:
         """The files of all images, each once."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet
+from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet, TripletSource
 from diptych.data.annotations import (
     Record,
     check_split,
@@ -37,7 +37,7 @@ _KEYS = (
 )
 
 
-class TripletJSONL:
+class TripletJSONL(TripletSource):
     """Triplets of your own on disk, as a `TripletSource`.
 
     Each split is `<root>/<split>.jsonl`, unless `files` names another file below the root, for example

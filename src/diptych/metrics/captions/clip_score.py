@@ -31,8 +31,8 @@ def clip_score(items: Sequence[CaptionItem], scorer: ClipScorer) -> tuple[float,
 class CLIPScore(CaptionMetric):
     """`clip_score` over all captions of all processes, and `clip_score_cut_share`, the share of captions cut."""
 
-    def __init__(self, scorer: ClipScorer) -> None:
-        super().__init__()
+    def __init__(self, scorer: ClipScorer, local: bool = True) -> None:
+        super().__init__(local)
         self.scorer = scorer
 
     def score(self, items: Sequence[CaptionItem]) -> CaptionScores:

@@ -62,8 +62,8 @@ def _sentences(text: str) -> list[str]:
 class CLIPScoreWindowed(CaptionMetric):
     """`clip_score_windowed` over all captions of all processes; `clip_score_windows` is the mean number of windows."""
 
-    def __init__(self, scorer: ClipScorer) -> None:
-        super().__init__()
+    def __init__(self, scorer: ClipScorer, local: bool = True) -> None:
+        super().__init__(local)
         self.scorer = scorer
 
     def score(self, items: Sequence[CaptionItem]) -> CaptionScores:

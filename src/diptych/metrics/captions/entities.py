@@ -53,8 +53,8 @@ def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 class Entities(CaptionMetric):
     """`entities` over all captions of all processes, as the recogniser finds them."""
 
-    def __init__(self, recognizer: EntityRecognizer) -> None:
-        super().__init__()
+    def __init__(self, recognizer: EntityRecognizer, local: bool = True) -> None:
+        super().__init__(local)
         self.recognizer = recognizer
 
     def score(self, items: Sequence[CaptionItem]) -> CaptionScores:

@@ -55,8 +55,8 @@ def _tokenized(text: str) -> str:
 class METEOR(CaptionMetric):
     """`meteor` over all captions of all processes. Raises ValueError when built where it cannot run."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, local: bool = True) -> None:
+        super().__init__(local)
         require_java()
 
     def score(self, items: Sequence[CaptionItem]) -> CaptionScores:

@@ -54,18 +54,25 @@ class CaptionScores:
         return line
 
 
+def _alone() -> bool:
+    """What a local metric takes for an answer to whether there are other processes."""
+    return False
+
+
 class RecordMetric(Metric, ABC):
     """Base of the metrics that look at all queries at once.
 
-    Records are merged by query id: processes may hold different parts, the same ones, or none, and the result is the
-    same on each of them. What one brings travels as bytes, in torchmetrics' own synchronisation.
+    By default the metric is `local`: it scores the records that this process has, which are all, while other processes
+    do something else. Otherwise records are merged by query id: processes may hold different parts, the same ones, or
+    none, and the result is the same on each of them. What one brings travels as bytes, in torchmetrics' own
+    synchronisation.
     """
 
     full_state_update = False
     records: list[Tensor]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, local: bool = True) -> None:
+        super().__init__(distributed_available_fn=_alone if local else None)
         self.add_state("records", default=[], dist_reduce_fx="cat")
 
     def forward(self, *args: Any, **kwargs: Any) -> None:

@@ -37,8 +37,8 @@ def ref_clip_score(items: Sequence[CaptionItem], scorer: ClipScorer) -> tuple[fl
 class RefCLIPScore(CaptionMetric):
     """`ref_clip_score` over all captions of all processes."""
 
-    def __init__(self, scorer: ClipScorer) -> None:
-        super().__init__()
+    def __init__(self, scorer: ClipScorer, local: bool = True) -> None:
+        super().__init__(local)
         self.scorer = scorer
 
     def score(self, items: Sequence[CaptionItem]) -> CaptionScores:

@@ -46,8 +46,8 @@ class UnsupportedEntityRate(CaptionMetric):
     invents nothing.
     """
 
-    def __init__(self, recognizer: EntityRecognizer) -> None:
-        super().__init__()
+    def __init__(self, recognizer: EntityRecognizer, local: bool = True) -> None:
+        super().__init__(local)
         self.recognizer = recognizer
 
     def score(self, items: Sequence[CaptionItem]) -> CaptionScores:

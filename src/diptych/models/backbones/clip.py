@@ -131,6 +131,11 @@ class CLIPBackbone(nn.Module):
                 tower.requires_grad_(False)
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.mean.device
+
+    @property
     def visual(self) -> nn.Module:
         """The image tower."""
         return self.clip.visual
@@ -177,6 +182,10 @@ class CLIPBackbone(nn.Module):
         """Excludes the text's projection into the shared space from training, for composers that read tokens only."""
         if self.text.text_projection is not None:
             self.text.text_projection.requires_grad_(False)
+
+    def freeze_text_tower(self) -> None:
+        """Excludes the whole text tower from training, for composers that read no text."""
+        self.text.requires_grad_(False)
 
     def encode_image(self, pixels: Tensor) -> ImageFeatures:
         """Features of uint8 pixels (B, 3, H, W), normalised here by the model's own mean and deviation."""

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diptych.models.backbones.clip import CLIPBackbone
+from diptych.contracts.models import Backbone
 from diptych.photos.photo_transform import PhotoTransform
 
 
 class CLIPEncoder(nn.Module):
-    """A PhotoEncoder out of a CLIP backbone: its own preprocessing, its embeddings in the shared space, normalised."""
+    """A PhotoEncoder out of a backbone: its own preprocessing, its embeddings in the shared space, normalised."""
 
-    def __init__(self, backbone: CLIPBackbone) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 
@@ -24,16 +24,16 @@ class CLIPEncoder(nn.Module):
         return PhotoTransform(self.backbone.preprocessing.image)
 
     def load(self) -> None:
-        """Loads the published weights and switches to evaluation; ValueError as `CLIPBackbone.load_pretrained`."""
+        """Loads the published weights and switches to evaluation; ValueError as `Backbone.load_pretrained`."""
         self.backbone.load_pretrained()
         self.eval().requires_grad_(False)
 
     def embed_images(self, inputs: Tensor) -> Tensor:
         """L2-normalised float32 embeddings (B, E) of transformed photos (B, 3, S, S)."""
-        pixels = inputs.to(self.backbone.mean.device)
+        pixels = inputs.to(self.backbone.device)
         return F.normalize(self.backbone.encode_image(pixels).embedding.float(), dim=-1)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """L2-normalised float32 embeddings (B, E); what is longer than the context loses its end."""
-        tokens = self.backbone.preprocessing.tokenize(texts).to(self.backbone.mean.device)
+        tokens = self.backbone.preprocessing.tokenize(texts).to(self.backbone.device)
         return F.normalize(self.backbone.encode_text(tokens).embedding.float(), dim=-1)

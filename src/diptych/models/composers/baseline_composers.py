@@ -8,9 +8,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.contracts.models import ImageFeatures, TextFeatures
+from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
 from diptych.contracts.retrieval import BASELINES
-from diptych.models.backbones.clip import CLIPBackbone
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
 
 
@@ -21,13 +20,13 @@ class BaselineComposer(ComposedModel):
     baseline of the backbone.
     """
 
-    def __init__(self, backbone: CLIPBackbone, kind: str = "sum") -> None:
+    def __init__(self, backbone: Backbone, kind: str = "sum") -> None:
         super().__init__(backbone)
         if kind not in BASELINES:
             raise ValueError(f"model.kind={kind!r} is not one of {', '.join(BASELINES)}")
         self.kind = kind
         if kind == "image_only":  # nothing of the text tower gets a gradient
-            backbone.text.requires_grad_(False)
+            backbone.freeze_text_tower()
 
     def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """L2-normalised query embeddings (B, E)."""

@@ -15,15 +15,19 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
-from diptych.contracts.models import ImageFeatures, TextFeatures, TextTokens
+from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures, TextTokens
 from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
-from diptych.models.backbones.clip import CLIPBackbone
 
 
 class ComposedModel(nn.Module):
-    """A backbone and the rule that composes a query from its features; subclasses give `compose` and `embed_image`."""
+    """A backbone and the rule that composes a query from its features; subclasses give `compose` and `embed_image`.
 
-    def __init__(self, backbone: CLIPBackbone) -> None:
+    `embeds_text` says whether a text alone has an embedding among those of the gallery: the backbone's.
+    """
+
+    embeds_text = True
+
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.contracts.models import ImageFeatures, TextFeatures
-from diptych.models.backbones.clip import CLIPBackbone
+from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
 
 
@@ -24,7 +23,7 @@ class CrossAttentionComposer(ComposedModel):
 
     def __init__(
         self,
-        backbone: CLIPBackbone,
+        backbone: Backbone,
         num_layers: int = 4,
         num_heads: int = 8,
         feed_forward_ratio: float = 4.0,

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.contracts.models import ImageFeatures, TextFeatures
-from diptych.models.backbones.clip import CLIPBackbone
+from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
 
 
@@ -22,9 +21,9 @@ class Good4CIRComposer(ComposedModel):
     released code attends to the padding: `mask_padding=false` with `preprocessing.pad_to_context=true` does the same.
     """
 
-    def __init__(
-        self, backbone: CLIPBackbone, num_layers: int = 4, num_heads: int = 8, mask_padding: bool = False
-    ) -> None:
+    embeds_text = False  # pictures are compared before they are projected into the space of the texts
+
+    def __init__(self, backbone: Backbone, num_layers: int = 4, num_heads: int = 8, mask_padding: bool = False) -> None:
         super().__init__(backbone)
         backbone.freeze_text_projection()
         backbone.freeze_image_projection()

@@ -42,6 +42,8 @@ class QLoRAFuser(nn.Module):
         ValueError: a setting is unknown, or two cannot work together.
     """
 
+    adapter_format = "peft"  # whose folders its adapter can be exported to
+
     def __init__(
         self,
         name: str = "deepseek-ai/DeepSeek-R1-0528-Qwen3-8B",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,9 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class RetrievalMetric(Protocol):
-    """How well articles were found. `distributed_available_fn` says whether other processes hold a part."""
-
-    distributed_available_fn: Callable[[], bool]
+    """How well articles were found, by the queries of this process alone: the first one has all of them."""
 
     def reset(self) -> None:
         """Forgets everything."""
@@ -93,12 +91,6 @@ class Articles(RecordStage):
 
     def _measure(self, ranked: Mapping[str, Sequence[Candidate]], answers: Mapping[str, str]) -> dict[str, float]:
         assert self.metric is not None
-        self.metric.distributed_available_fn = _alone
         self.metric.reset()
         self.metric.update(list(answers), [ranked.get(query_id, ()) for query_id in answers], list(answers.values()))
         return dict(self.metric.compute().corpus)
-
-
-def _alone() -> bool:
-    """The first process has all queries; the others measure nothing, and waiting for them would never end."""
-    return False

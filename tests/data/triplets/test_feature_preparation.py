@@ -1,21 +1,24 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from diptych.commands.feature_preparation import feature_settings, prepare_features
-from diptych.contracts.retrieval import Triplet, TripletBatch
+from diptych.contracts.retrieval import Triplet, TripletBatch, TripletSource
 from diptych.data.triplets import feature_cache
-from diptych.data.triplets.augmentation import ColorJitter
-from diptych.data.triplets.cir_datamodule import CIRDataModule
+from diptych.data.triplets.feature_preparation import feature_settings
+from diptych.data.triplets.from_features import FeatureTraining, FromFeatures
+from diptych.data.triplets.from_files import FileTraining, FromFiles
+from diptych.data.triplets.training_data import TrainingInputs
 from diptych.data.triplets.triplet_dataset import TripletCollator
 from diptych.losses.info_nce import InfoNCE
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
 from diptych.models.composers.composed_model import ComposedModel
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from diptych.models.composers.good4cir_composer import Good4CIRComposer
+from diptych.photos.images import ImageReader
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +27,7 @@ ARCHITECTURE = {
     "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 24, "layers": 2, "head_width": 8},
     "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
 }
+DISTRACTORS = ("distractors",)
 TEXTS = (
     ("add a lamp",),
     ("make the curtains blue and remove the picture above the bed", "blue curtains"),
@@ -33,7 +37,7 @@ TEXTS = (
 )
 
 
-class DrawnTriplets:
+class DrawnTriplets(TripletSource):
     """Five triplets over six drawn images."""
 
     name, docs_page, splits = "drawn", "docs/own_data.md", ("train",)
@@ -64,21 +68,27 @@ def make_backbone(freeze: str = "all", pad_to_context: bool = False, **changes) 
 def make_data(tmp_path):
     source = DrawnTriplets(tmp_path)
 
-    def make(backbone: CLIPBackbone, **arguments) -> CIRDataModule:
-        settings = {"num_workers": 0, "evaluation_batch_size": 4, "feature_cache": str(tmp_path / "cache")}
-        return CIRDataModule({"drawn": source}, backbone.preprocessing, **(settings | arguments))
+    def make(backbone: CLIPBackbone, features=True, wants=(), decoder="fast", **arguments):
+        reader = ImageReader(backbone.preprocessing.image, decoder=decoder)
+        inputs = TrainingInputs({"drawn": source}, backbone.preprocessing, reader, "error", 0, 4)
+        part = FromFeatures(str(tmp_path / "cache"), batch_size=5, **arguments) if features else FromFiles(batch_size=5)
+        return part.open(inputs)(system_of(backbone, wants))
 
     return make
 
 
-def prepared(backbone: CLIPBackbone, data: CIRDataModule) -> CIRDataModule:
-    data.read_features(prepare_features(backbone, data, data.feature_cache, "cpu"))
+def system_of(backbone: CLIPBackbone, wants=()) -> SimpleNamespace:
+    return SimpleNamespace(model=SimpleNamespace(backbone=backbone), wants=frozenset(wants))
+
+
+def prepared(backbone: CLIPBackbone, data: FeatureTraining) -> FeatureTraining:
+    data.prepare_from_weights(system_of(backbone), torch.device("cpu"))
     return data
 
 
-def batch_of(data: CIRDataModule, positions=range(5)) -> TripletBatch:
-    dataset = data.training_dataset()
-    return TripletCollator(data.preprocessing)([dataset[position, position] for position in positions])
+def batch_of(data: FeatureTraining | FileTraining, positions=range(5)) -> TripletBatch:
+    dataset = data.batches(3, 0).dataset
+    return TripletCollator(data.inputs.preprocessing)([dataset[position, position] for position in positions])
 
 
 def loss_and_gradients(model: ComposedModel, batch: TripletBatch) -> dict[str, torch.Tensor]:
@@ -106,9 +116,9 @@ def test_training_from_features_equals_training_from_pixels(make_data, composer,
     model = kind(backbone, num_layers=2, num_heads=2, **arguments)
     if kind is CrossAttentionComposer:
         torch.nn.init.normal_(model.projection.weight)  # zero at first, which leaves the layers without gradient
-    expected = loss_and_gradients(model, batch_of(make_data(backbone, with_distractors=True)))
+    expected = loss_and_gradients(model, batch_of(make_data(backbone, False, DISTRACTORS)))
     # Features are computed in batches of 4 with other paddings than the training batch of 5.
-    data = prepared(backbone, make_data(backbone, with_distractors=True, feature_dtype=dtype))
+    data = prepared(backbone, make_data(backbone, wants=DISTRACTORS, feature_dtype=dtype))
     actual = loss_and_gradients(model, batch_of(data))
     assert actual.keys() == expected.keys()
     for name, value in expected.items():
@@ -118,8 +128,8 @@ def test_training_from_features_equals_training_from_pixels(make_data, composer,
 
 def test_batches_differ_from_pixel_batches_only_in_the_features(make_data):
     backbone = make_backbone()
-    pixels = batch_of(make_data(backbone, with_distractors=True), (3, 1))
-    cached = batch_of(prepared(backbone, make_data(backbone, with_distractors=True)), (3, 1))
+    pixels = batch_of(make_data(backbone, False, DISTRACTORS), (3, 1))
+    cached = batch_of(prepared(backbone, make_data(backbone, wants=DISTRACTORS)), (3, 1))
     assert cached.query_ids == pixels.query_ids
     for name in ("reference_keys", "target_keys", "distractor_keys"):
         assert torch.equal(getattr(cached, name), getattr(pixels, name))
@@ -132,7 +142,7 @@ def test_batches_differ_from_pixel_batches_only_in_the_features(make_data):
 def test_training_reads_no_image_and_calls_no_tower(make_data, monkeypatch):
     backbone = make_backbone()
     data = prepared(backbone, make_data(backbone))
-    monkeypatch.setattr(data.training_dataset(), "reader", None)
+    monkeypatch.setattr(ImageReader, "__call__", None)
     for tower in ("encode_image", "encode_text"):
         monkeypatch.setattr(backbone, tower, None)
     loss = loss_and_gradients(CrossAttentionComposer(backbone, num_layers=1, num_heads=2), batch_of(data))
@@ -171,7 +181,7 @@ def test_a_changed_image_alone_is_computed_again(make_data, tmp_path, monkeypatc
     rows = count_calls(backbone, monkeypatch)
     data = prepared(backbone, make_data(backbone, feature_dtype="float16"))
     assert rows == {"encode_image": 1, "encode_text": 0}
-    pixels = data.reader(tmp_path / "2.png")[None]
+    pixels = data.inputs.reader(tmp_path / "2.png")[None]
     expected = CLIPBackbone.encode_image(backbone, pixels).tokens
     torch.testing.assert_close(batch_of(data, [2]).reference.tokens, expected, rtol=0, atol=5e-3)
 
@@ -197,17 +207,19 @@ def test_an_interrupted_preparation_goes_on(make_data, monkeypatch):
 
 def test_whatever_decides_the_features_is_in_the_settings(make_data):
     backbone = make_backbone()
-    settings = feature_settings(backbone, make_data(backbone))
-    assert settings == feature_settings(make_backbone(freeze="none"), make_data(backbone))
+    inputs = make_data(backbone).inputs
+    exact = make_data(backbone, decoder="exact").inputs
+    settings = feature_settings(backbone, inputs, "float16")
+    assert settings == feature_settings(make_backbone(freeze="none"), inputs, "float16")
     other_weights = make_backbone()
     with torch.no_grad():
         other_weights.text.positional_embedding[0, 0] += 1e-3
     changed = [
-        feature_settings(other_weights, make_data(backbone)),
-        feature_settings(make_backbone(quick_gelu=True), make_data(backbone)),  # the same weights
-        feature_settings(make_backbone(pad_to_context=True), make_data(backbone)),
-        feature_settings(backbone, make_data(backbone, decoder="exact")),
-        feature_settings(backbone, make_data(backbone, feature_dtype="float32")),
+        feature_settings(other_weights, inputs, "float16"),
+        feature_settings(make_backbone(quick_gelu=True), inputs, "float16"),  # the same weights
+        feature_settings(make_backbone(pad_to_context=True), inputs, "float16"),
+        feature_settings(backbone, exact, "float16"),
+        feature_settings(backbone, inputs, "float32"),
     ]
     assert all(other != settings for other in changed)
 
@@ -215,22 +227,25 @@ def test_whatever_decides_the_features_is_in_the_settings(make_data):
 @pytest.mark.parametrize("freeze", ["none", "vision", "text"])
 def test_a_backbone_that_is_trained_is_refused(make_data, freeze):
     backbone = make_backbone(freeze)
-    with pytest.raises(ValueError, match=r"data\.feature_cache.*backbone\.freeze=all"):
-        prepared(backbone, make_data(backbone))
+    with pytest.raises(ValueError, match=r"data/training=features.*backbone\.freeze=all"):
+        make_data(backbone)
 
 
-def test_augmentation_and_unknown_precisions_are_refused(make_data):
-    with pytest.raises(ValueError, match=r"data\.feature_cache.*data\.augmentation"):
-        make_data(make_backbone(), augmentation=ColorJitter())
-    with pytest.raises(ValueError, match=r"data\.feature_dtype='bfloat16'.*float16, float32"):
+def test_unknown_precisions_are_refused(make_data):
+    with pytest.raises(ValueError, match=r"data\.training\.feature_dtype='bfloat16'.*float16, float32"):
         make_data(make_backbone(), feature_dtype="bfloat16")
+
+
+def test_features_are_not_read_before_they_are_there(make_data):
+    with pytest.raises(RuntimeError, match="call prepare_from_weights"):
+        make_data(make_backbone()).batches(3, 0)
 
 
 def test_features_too_large_for_half_precision_are_refused(make_data):
     backbone = make_backbone()
     with torch.no_grad():
         backbone.visual.ln_post.weight.fill_(1e6)
-    with pytest.raises(ValueError, match=r"do not fit into float16.*data\.feature_dtype=float32"):
+    with pytest.raises(ValueError, match=r"do not fit into float16.*data\.training\.feature_dtype=float32"):
         prepared(backbone, make_data(backbone))
     prepared(backbone, make_data(backbone, feature_dtype="float32"))
 

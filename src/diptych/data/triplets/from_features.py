@@ -1,0 +1,98 @@
+"""Training from the features of a frozen backbone: no image is read, and no tower runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from diptych.contracts.models import TrainableSystem
+from diptych.data.triplets.feature_cache import BackboneFeatures
+from diptych.data.triplets.feature_preparation import check_cacheable, prepare_features
+from diptych.data.triplets.listed_triplets import DrawingSettings, ListedTriplets
+from diptych.data.triplets.training_data import TrainingBatches, TrainingInputs
+from diptych.data.triplets.triplet_dataset import TripletDataset
+
+
+class FromFeatures:
+    """Reads features that lie in the folder `feature_cache`, stored as `feature_dtype`; those that are missing are
+    computed once the weights are loaded. Pictures are taken as they are, without augmentation. Evaluation reads images.
+
+    `caption_policy` chooses among a record's wordings (`random`, `join`, `explode`, `first`); the other settings are
+    those of `DrawingSettings`.
+
+    Raises:
+        ValueError: an unknown `feature_dtype`.
+    """
+
+    kind = "features"
+
+    def __init__(
+        self,
+        feature_cache: str,
+        feature_dtype: str = "float16",
+        batch_size: int = 256,
+        caption_policy: str = "random",
+        group_size: int = 1,
+        weights: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if feature_dtype not in ("float16", "float32"):
+            raise ValueError(f"data.training.feature_dtype={feature_dtype!r} is not one of float16, float32")
+        self.feature_cache, self.feature_dtype, self.caption_policy = feature_cache, feature_dtype, caption_policy
+        self.drawing = DrawingSettings(batch_size, group_size, weights, seed)
+
+    def open(self, inputs: TrainingInputs) -> Callable[[TrainableSystem], FeatureTraining]:
+        """The triplets, whose images are all there; a system is refused unless its backbone is frozen."""
+        triplets = ListedTriplets(inputs, self.caption_policy, self.drawing)
+
+        def of_system(system: TrainableSystem) -> FeatureTraining:
+            check_cacheable(system.model.backbone)
+            return FeatureTraining(self, triplets, inputs, "distractors" in system.wants)
+
+        return of_system
+
+
+class FeatureTraining:
+    """Triplets whose features are read, once `prepare_from_weights` has seen to it that they are there."""
+
+    origin: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(
+        self, settings: FromFeatures, triplets: ListedTriplets, inputs: TrainingInputs, with_distractors: bool
+    ) -> None:
+        self.settings, self.triplets, self.inputs = settings, triplets, inputs
+        self.with_distractors = with_distractors
+        self._features: BackboneFeatures | None = None
+
+    def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
+        """Computes the features that are missing, on `device`; raises ValueError as `prepare_features`."""
+        settings = self.settings
+        self._features = prepare_features(
+            system.model.backbone, self.dataset(), self.inputs, settings.feature_cache, settings.feature_dtype, device
+        )
+
+    def batches(self, num_batches: int, start_batch: int) -> TrainingBatches:
+        """This process's batches.
+
+        Raises:
+            RuntimeError: before `prepare_from_weights`.
+        """
+        if self._features is None:
+            raise RuntimeError("features are read before they were prepared; call prepare_from_weights")
+        return self.triplets.batches(self.dataset(), num_batches, start_batch)
+
+    def dataset(self) -> TripletDataset:
+        """The triplets with their features, or before there are some, with their images."""
+        return TripletDataset(
+            self.triplets.records,
+            "train",
+            self.inputs.reader,
+            None,
+            self.with_distractors,
+            self.triplets.drawing.seed,
+            self.triplets.draws_per_batch,
+            self._features,
+        )

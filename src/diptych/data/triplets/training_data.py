@@ -1,0 +1,67 @@
+"""What training reads, in one of three ways: what the parts under `data.training` are given, and what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from diptych.contracts.models import Preprocessing, TrainableSystem
+from diptych.contracts.retrieval import TripletSource
+from diptych.photos.images import ImageReader
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """What every way of reading is given: the sources that are trained on, by name and in their order, and how images
+    and texts are read. `evaluation_batch_size` is how many images are embedded at a time without a gradient.
+    """
+
+    sources: Mapping[str, TripletSource]
+    preprocessing: Preprocessing
+    reader: ImageReader
+    on_missing: str
+    num_workers: int
+    evaluation_batch_size: int
+
+
+@dataclass(frozen=True)
+class TrainingBatches:
+    """What a loader is made of: a dataset of `TripletExample`, or of whole batches where `batch_size` is None, and the
+    order in which they come. `epoch_batches` is the number of batches in one pass over the data.
+    """
+
+    dataset: Dataset
+    sampler: Sampler
+    batch_size: int | None
+    epoch_batches: float
+
+
+class TrainingData(Protocol):
+    """Training data that was looked at and is there. `origin` is what a position in its order depends on, beside the
+    settings: it stands in checkpoints.
+    """
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """Empty where any number of processes may go on."""
+
+    def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
+        """Makes what needs the system's loaded weights."""
+
+    def batches(self, num_batches: int, start_batch: int) -> TrainingBatches:
+        """This process's batches of a run of so many, from the one with this number on."""
+
+
+class TrainingPart(Protocol):
+    """The settings of one way of reading, as `data.training` names it. `kind` is what the way is called."""
+
+    kind: str
+
+    def open(self, inputs: TrainingInputs) -> Callable[[TrainableSystem], TrainingData]:
+        """Looks at what is there, before there is a model: ValueError for what is missing or does not fit. The result
+        gives the data for training a system, and raises ValueError for a system that it cannot serve.
+        """
