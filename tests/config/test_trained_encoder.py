@@ -12,6 +12,7 @@ from diptych.config.trained import build_trained
 from diptych.config.trained_encoder import TrainedEncoder
 from diptych.contracts.models import ImageSpec
 from diptych.parallel import checkpoints
+from diptych.photos.images import read_image
 from diptych.photos.photo_transform import PhotoTransform
 from diptych.synthetic.rooms.generate import generate_rooms
 from tiny_runs import TINY, TINY_MODEL, TINY_RUN, run_train
@@ -84,6 +85,14 @@ def test_the_transform_is_that_of_the_training_and_travels_without_weights(run):
     assert isinstance(transform.spec, ImageSpec) and (transform.spec.size, transform.spec.target_pad) == (32, 1.25)
     data = pickle.dumps(transform)
     assert len(data) < 1000 and pickle.loads(data) == transform
+
+
+def test_the_reader_decodes_as_an_evaluation_does(data, run, tmp_path):
+    image = next((data / "rooms/images").rglob("*.jpg"))
+    encoder = TrainedEncoder(run)
+    assert encoder.reader.decoder == "fast" and torch.equal(encoder.reader(image), encoder.transform(read_image(image)))
+    exact = rewritten(run, tmp_path / "exact.ckpt", lambda config: config["data"]["images"].update(decoder="exact"))
+    assert TrainedEncoder(exact).reader.decoder == "exact"
 
 
 @torch.no_grad()

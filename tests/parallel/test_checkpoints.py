@@ -4,8 +4,10 @@ import os
 import pickle
 import resource
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -88,6 +90,15 @@ def test_what_a_killed_save_left_is_overwritten(tmp_path):
     assert checkpoints.load(path)["global_step"] == 7 and not killed.exists()
 
 
+def test_a_fingerprint_stands_for_names_and_bytes():
+    weights = {"b": torch.ones(2, 3).T, "a": torch.tensor(2.0)}
+    expected = sha256(b"a" + np.float32(2).tobytes() + b"b" + np.ones(6, np.float32).tobytes()).hexdigest()
+    assert checkpoints.fingerprint(weights) == expected
+    for other in ({**weights, "b": torch.ones(3, 2) * 2}, {**weights, "c": torch.zeros(0)}, {"b": weights["b"]}):
+        assert checkpoints.fingerprint(other) != expected
+    assert checkpoints.fingerprint({"a": torch.ones(2, dtype=torch.bfloat16, requires_grad=True)})
+
+
 def test_removing_twice_is_no_error(tmp_path):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(checkpoint(), path)
@@ -140,8 +151,8 @@ def test_another_programs_checkpoint_is_named(tmp_path, content):
 
 def test_a_format_of_the_future_is_named(tmp_path):
     content = checkpoint()
-    content[checkpoints.KEY]["format"] = 2
-    with pytest.raises(ValueError, match=r"new\.ckpt: checkpoint format 2, this version reads 1"):
+    content[checkpoints.KEY]["format"] = checkpoints.FORMAT + 1
+    with pytest.raises(ValueError, match=r"new\.ckpt: checkpoint format 3, this version reads 1 and 2"):
         checkpoints.load(written(tmp_path / "new.ckpt", content))
 
 

@@ -38,6 +38,16 @@ def test_several_candidates(toy, tmp_path):
         assert path.read_bytes() == (tmp_path / "predictions.jsonl").read_bytes()
 
 
+@pytest.mark.parametrize("settings", [SAMPLED, replace(SAMPLED, num_candidates=3, batch_size=2)])
+def test_answers_without_a_file_are_the_same(toy, tmp_path, settings):
+    expected = run(toy, tmp_path / "predictions.jsonl", settings)
+    toy.train()
+    assert CaptionGenerator(settings).answer(toy, Letters(), make_prompts()) == expected
+    assert toy.training
+    with pytest.raises(ValueError, match="there are no prompts to answer"):
+        CaptionGenerator(settings).answer(toy, Letters(), [])
+
+
 # -------------------------------------------------------------------------------------------------- restarts
 
 

@@ -7,7 +7,6 @@ retrieved one), `whole_article` (in place of chosen chunks).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -26,6 +25,7 @@ from diptych.metrics.captions.article_retrieval import ABOUT, article_retrieval
 from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.metrics.captions.entity_matching import Claim
 from diptych.metrics.captions.overall import overall
+from diptych.parallel import checkpoints
 from diptych.parallel.distributed import rank, world_size
 from diptych.report.caption_cards import CaptionCard, EntitySpan
 from diptych.report.caption_page import write_caption_report
@@ -156,11 +156,7 @@ def _described(query: PreparedQuery) -> dict[str, Any]:
 
 def _fingerprint(system: CaptionFuserSystem) -> str:
     """Stands for the adapter's weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(system.model.adapter_state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return checkpoints.fingerprint(system.model.adapter_state_dict())
 
 
 # ---------------------------------------------------------------------------------------------------- scoring

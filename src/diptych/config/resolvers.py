@@ -17,12 +17,13 @@ def register_resolvers() -> None:
     """`${precision:auto}` is bf16-mixed where the hardware computes in it; `${dataset_root:cirr}` is `data.root`, or
     the dataset's own folder under `data_dir`; `${run_dir:train}` is a new folder for a run, or that of the resumed one.
     """
-    OmegaConf.register_new_resolver("precision", _precision, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("precision", chosen_precision, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("dataset_root", _dataset_root, replace=True)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
 
 
-def _precision(choice: str) -> str:
+def chosen_precision(choice: str) -> str:
+    """The precision itself; for `auto` bf16-mixed where the hardware computes in it, else 32-true."""
     import torch
 
     if choice != "auto":

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from diptych.config import building, checking, resolvers
 from diptych.config.trained import checkpoint_path, config_of
+from diptych.contracts.models import ImageSpec
 from diptych.parallel import checkpoints
+from diptych.photos.images import ImageReader
 from diptych.photos.photo_transform import PhotoTransform
 
 _PREFIX = "model."  # of the model's weights in a checkpoint of the CIR system
@@ -39,12 +41,18 @@ class TrainedEncoder(nn.Module):
     @property
     def transform(self) -> Callable[[Tensor], Tensor]:
         """uint8 pixels (3, H, W) to uint8 pixels (3, S, S)."""
-        return PhotoTransform(building.build(self._settings.backbone.preprocessing, _convert_="all").image)
+        return PhotoTransform(self._image)
+
+    @property
+    def reader(self) -> ImageReader:
+        """Reads picture files as an evaluation of the system does: uint8 pixels (3, S, S). It has no cache."""
+        data = self._config.data
+        return ImageReader(self._image, decoder=data.images.decoder)
 
     def load(self) -> None:
         """Builds the model, loads its weights and switches to evaluation."""
         model = building.build(self._settings, _convert_="all")
-        weights = checkpoints.load(self.checkpoint).get("state_dict", {})
+        weights = checkpoints.load(self.checkpoint, weights_alone=True).get("state_dict", {})
         own = {key.removeprefix(_PREFIX): value for key, value in weights.items() if key.startswith(_PREFIX)}
         checkpoints.load_weights(model, {"state_dict": own}, self.checkpoint)
         self.model = model
@@ -67,11 +75,19 @@ class TrainedEncoder(nn.Module):
         return F.normalize(self.model.backbone.encode_text(tokens).embedding.float(), dim=-1)
 
     @cached_property
+    def _image(self) -> ImageSpec:
+        return building.build(self._settings.backbone.preprocessing, _convert_="all").image
+
+    @cached_property
     def _settings(self) -> DictConfig:
         """The config of the checkpoint's model, resolved and safe to build."""
+        plain = OmegaConf.to_container(self._config.system.model, resolve=True)
+        return checking.check_untrusted(OmegaConf.create({"system": {"model": plain}})).system.model
+
+    @cached_property
+    def _config(self) -> DictConfig:
         resolvers.register_resolvers()
-        config = config_of(checkpoints.load(self.checkpoint))
+        config = config_of(checkpoints.load(self.checkpoint, weights_alone=True))
         if OmegaConf.select(config, "system.model.backbone.preprocessing") is None:
             raise ValueError(f"{self.checkpoint} holds no image backbone; name a checkpoint of a CIR system")
-        plain = OmegaConf.to_container(config.system.model, resolve=True)
-        return checking.check_untrusted(OmegaConf.create({"system": {"model": plain}})).system.model
+        return config

@@ -138,6 +138,25 @@ class CaptionGenerator:
         _on_every_rank(merge, device)
         return list(RecordLog(output).read().values())
 
+    def answer(
+        self, model: nn.Module, tokenizer: TextTokenizer, prompts: Sequence[FusionExample]
+    ) -> list[dict[str, Any]]:
+        """The records of `generate`, without a file: this process writes all of them, and a kill loses them.
+
+        Raises:
+            ValueError: as `generate`.
+        """
+        _check_prompts(prompts, model, self.settings)
+        was_training = model.training
+        model.eval()
+        try:
+            ends, batches = [tokenizer.eos_token_id], self._batches(prompts)
+            written = [record for batch in batches for record in self._answer(model, tokenizer, batch, ends)]
+        finally:
+            model.train(was_training)
+        of_query = {record["query_id"]: record for record in written}
+        return self._choose([of_query[example.query_id] for example in prompts])
+
     def _completed(
         self, model: nn.Module, prompts: Sequence[FusionExample], output: Path, made_with: Mapping[str, Any]
     ) -> set[str]:

@@ -83,6 +83,14 @@ def test_the_baselines_are_the_backbones_own_embeddings(model, tiny_batch):
     torch.testing.assert_close(gallery["baseline"], image)
 
 
+def test_pictures_or_texts_alone_have_their_own_baseline(model, tiny_batch):
+    batch = tiny_batch(4)
+    both = model.embed_queries(batch.reference, batch.text)
+    pictures, texts = model.embed_queries(batch.reference, None), model.embed_queries(None, batch.text)
+    assert set(pictures) == {"image_only"} and torch.equal(pictures["image_only"], both["image_only"])
+    assert set(texts) == {"text_only"} and torch.equal(texts["text_only"], both["text_only"])
+
+
 @pytest.mark.parametrize(
     ("kind", "freeze"),
     [

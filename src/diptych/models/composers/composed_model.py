@@ -95,19 +95,23 @@ class ComposedModel(nn.Module):
             None if batch.distractors is None else _slice(features, 2 * num_queries, None),
         )
 
-    def embed_queries(self, reference: Tensor, text: TextTokens) -> dict[str, Tensor]:
-        """Query embeddings (B, E) by name: `model`, and the baselines `sum`, `image_only` and `text_only`.
+    def embed_queries(self, reference: Tensor | None, text: TextTokens | None) -> dict[str, Tensor]:
+        """Query embeddings (B, E) by name: `model`, and the baselines `sum`, `image_only` and `text_only`; of pictures
+        or texts alone only their own baseline.
 
         The baselines are the backbone's own shared-space embeddings, so `embed_gallery` gives their gallery too.
         """
-        image, words = self.backbone.encode_image(reference), self.backbone.encode_text(text)
-        image_only, text_only = (F.normalize(at_least_float32(part.embedding), dim=-1) for part in (image, words))
-        return {
-            "model": self.compose(image, words),
-            "sum": F.normalize(image_only + text_only, dim=-1),
-            "image_only": image_only,
-            "text_only": text_only,
+        image = None if reference is None else self.backbone.encode_image(reference)
+        words = None if text is None else self.backbone.encode_text(text)
+        embedded = {
+            name: F.normalize(at_least_float32(part.embedding), dim=-1)
+            for name, part in (("image_only", image), ("text_only", words))
+            if part is not None
         }
+        if image is not None and words is not None:
+            embedded["model"] = self.compose(image, words)
+            embedded["sum"] = F.normalize(embedded["image_only"] + embedded["text_only"], dim=-1)
+        return embedded
 
     def embed_gallery(self, pixels: Tensor) -> dict[str, Tensor]:
         """Gallery embeddings (B, E): `model` in the model's own space, `baseline` in the backbone's shared space."""

@@ -182,19 +182,25 @@ class QLoRAFuser(nn.Module):
         """A context in which the base model answers alone: the untuned baseline."""
         return self.model.disable_adapter()
 
-    @contextlib.contextmanager
-    def merged(self) -> Iterator[None]:
-        """A context in which the adapter is part of a float32 base model's weights: the same answers to rounding, in a
-        third of the time a token. Base models in fewer bits would lose it in rounding, and are left as they are.
+    def merge(self) -> bool:
+        """Makes the adapter part of a float32 base model's weights: the same answers to rounding, in a third of the
+        time a token. Base models in fewer bits would lose it in rounding, and are left as they are. Returns whether it
+        is in.
         """
         if self.quantization != "none" or self.dtype != "float32":
-            yield
-            return
+            return False
         self.model.merge_adapter()
+        return True
+
+    @contextlib.contextmanager
+    def merged(self) -> Iterator[None]:
+        """A context in which the adapter is merged, as far as `merge` does it."""
+        is_in = self.merge()
         try:
             yield
         finally:
-            self.model.unmerge_adapter()
+            if is_in:
+                self.model.unmerge_adapter()
 
     # ------------------------------------------------------------------------------------------------ adapter
 

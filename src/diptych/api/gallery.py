@@ -1,0 +1,99 @@
+"""The images that a retriever searches, with their embeddings, and the file that keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from diptych.contracts.retrieval import GalleryImage
+from diptych.data.annotations import first_repeated
+from diptych.data.pairs.image_folder import ImageFolder
+from diptych.storage.whole import write_file
+
+Images = str | Path | Iterable[str | Path] | Mapping[str, str | Path]
+_FORMAT = "diptych gallery 1"
+
+
+def gallery_images(images: Images) -> list[GalleryImage]:
+    """What is to be indexed, with absolute paths: the images below a folder (ids are their paths relative to it), files
+    (ids are their paths as given), or files by id; those of a folder by their ids, others in the order given.
+
+    Raises:
+        ValueError: the folder is missing or empty, there is nothing, an id occurs twice or is no text.
+    """
+    if isinstance(images, (str, Path)):
+        found = list(ImageFolder(images).gallery())
+    elif isinstance(images, Mapping):
+        found = [GalleryImage(image_id, Path(path)) for image_id, path in images.items()]
+    else:
+        found = [GalleryImage(str(path), Path(path)) for path in images]
+    if not found:
+        raise ValueError("there are no images to index: name a folder, files, or files by id")
+    ids = [image.image_id for image in found]
+    if (repeated := first_repeated(ids)) is not None:
+        raise ValueError(f"image {repeated!r} is named twice; an index holds every image once")
+    if others := [image_id for image_id in ids if not isinstance(image_id, str)]:
+        raise ValueError(f"ids of images must be texts; {others[0]!r} is none")
+    return [GalleryImage(image.image_id, image.path.absolute()) for image in found]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images with their L2-normalised float32 embeddings (G, E), a row each: `model` in the space of composed queries,
+    `baseline` in the space of pictures and texts alone; many models have one space for both, and then one array.
+
+    `weights` is the fingerprint of what they were made with, `checkpoint` its name.
+    """
+
+    images: Sequence[GalleryImage]
+    vectors: Mapping[str, np.ndarray]
+    weights: str
+    checkpoint: str
+
+    def write(self, path: Path) -> None:
+        """Writes the file in one step; one that is there already is replaced.
+
+        Raises:
+            OSError: the disk does not take it; what was there before is untouched.
+        """
+        listed = json.dumps([[image.image_id, str(image.path)] for image in self.images]).encode()
+        arrays = {"images": np.frombuffer(listed, np.uint8), "model": self.vectors["model"]}
+        if self.vectors["baseline"] is not self.vectors["model"]:
+            arrays["baseline"] = self.vectors["baseline"]
+        about = {"format": _FORMAT, "weights": self.weights, "checkpoint": self.checkpoint}
+        write_file(path, save(arrays, about))
+
+
+def read_gallery(path: Path, weights: str, checkpoint: str) -> Gallery:
+    """The gallery that `Gallery.write` left; it holds numbers and texts alone, so a stranger's runs no code.
+
+    Raises:
+        ValueError: the file is missing, damaged or another program's, or was made with other weights than those of the
+            fingerprint `weights`; names it, and both checkpoints.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such index file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = file.metadata() or {}
+            if about.get("format") != _FORMAT:
+                raise ValueError(f"{path} is no index of this version ({_FORMAT}): index the images again")
+            if about["weights"] != weights:
+                raise ValueError(
+                    f"{path} was made by {about['checkpoint']} (weights {about['weights'][:12]}), this retriever is"
+                    f" {checkpoint} (weights {weights[:12]}): index the images again, or load that checkpoint"
+                )
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        images = [GalleryImage(image_id, Path(name)) for image_id, name in json.loads(arrays.pop("images").tobytes())]
+        vectors = {"model": arrays["model"], "baseline": arrays.get("baseline", arrays["model"])}
+        if any(array.dtype != np.float32 or array.shape[:-1] != (len(images),) for array in vectors.values()):
+            raise KeyError("a row for each image")
+    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is a damaged index ({error}): index the images again") from None
+    return Gallery(images, vectors, about["weights"], about["checkpoint"])

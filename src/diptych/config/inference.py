@@ -1,0 +1,41 @@
+"""How a trained model runs without a trainer: on which device, and in which precision."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from diptych.config.resolvers import chosen_precision
+
+_AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+def computing_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """A context in which a model on `device` computes as under `trainer.precision`: `32-true`, `bf16-mixed`,
+    `16-mixed`, or `auto`, which is what `evaluate.py` takes by itself.
+
+    Raises:
+        ValueError: the precision is another one.
+    """
+    precision = chosen_precision(precision)
+    if precision not in _AUTOCAST:
+        raise ValueError(f"precision={precision!r} is not one of auto, {', '.join(_AUTOCAST)}")
+    dtype = _AUTOCAST[precision]
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype, cache_enabled=False)
+
+
+def chosen_device(device: str | torch.device | None) -> torch.device:
+    """The device itself; for None the first GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: the device is not known, or not there.
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise ValueError(f"device={str(device)!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return found
