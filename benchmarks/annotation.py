@@ -25,7 +25,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -36,8 +35,10 @@ from diptych.annotation.cost import Prices
 from diptych.annotation.images import PictureForm
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.annotation.prompt import AnnotationPrompt
+from diptych.annotation.task import AnnotationTask
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.models.server.vlm_client import VLMClient
+from diptych.stages.annotation.ask_stage import AskStage
 from diptych.stages.annotation.asking import Asking
 from diptych.stages.annotation.describe_reference import DescribeReference
 from diptych.stages.annotation.describe_target import DescribeTarget
@@ -66,7 +67,7 @@ class NoAsker:
 
 def prompt(name: str) -> AnnotationPrompt:
     """The prompt of a stage, as its config has it."""
-    entry = yaml.safe_load((ROOT / "conf/prompt/annotation" / f"{name}.yaml").read_text())
+    entry = yaml.safe_load((ROOT / "conf/annotation/prompt" / f"{name}.yaml").read_text())
     return AnnotationPrompt(entry["text"], entry["domains"])
 
 
@@ -97,13 +98,15 @@ def write_pairs(folder: Path, num_pairs: int, mode: str) -> None:
 def plan(folder: Path, mode: str) -> None:
     """Plans in this process, and prints the seconds, the peak in MB, and the number of questions."""
     asking = Asking(NoAsker(), str(folder / "ledger.sqlite"), Prices({}), "gpt-4o", PictureForm())
-    own: dict[str, Any] = {"asking": asking, "pairs": folder / "pairs.json", "domain": "hotel", "max_objects": 10}
+
+    def task(name: str) -> AnnotationTask:
+        return AnnotationTask(prompt(name), folder / "pairs.json", "hotel", 10)
+
     started = time.perf_counter()
     if mode == "targets":
-        references = folder / "references.jsonl"
-        stage = DescribeTarget(prompt=prompt("describe_target"), references=references, **own)
+        stage: AskStage = DescribeTarget(asking, task("describe_target"), folder / "references.jsonl")
     else:
-        stage = DescribeReference(prompt=prompt("describe_reference"), **own)
+        stage = DescribeReference(asking, task("describe_reference"))
     with suppress(Planned):
         list(stage.process(stage.ids()))
     seconds = time.perf_counter() - started

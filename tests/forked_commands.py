@@ -15,13 +15,13 @@ from warm_python import warm
 _DYING = """
 import json, os, signal, sys, threading
 from diptych.commands import pipeline
-from diptych.config import command_line
+from diptych.config import command_line, short_names
 from diptych.stages.running import runner
 
 {preparation}
 
 arm(*json.loads(sys.argv.pop(1)))
-sys.exit(command_line.entry_point("pipeline", pipeline.run_pipeline))
+sys.exit(command_line.entry_point("pipeline", pipeline.run_pipeline, rewrite=short_names.with_full_names))
 """
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Failure, SharedWork
+from diptych.stages.running.prediction import Prediction
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.record_log import RecordLog
 
@@ -32,13 +33,18 @@ class Squares(RecordStage):
         die_at: int | None = None,
         pause: float = 0.0,
     ) -> None:
-        self.input_files = [Path(input)]
-        self.output_files = [Path(output)] if output else []
+        self.input, self.output = Path(input), Path(output) if output else None
         self.bad, self.power, self.die_at, self.pause = set(bad), power, die_at, pause
         self.calls: list[str] = []
 
+    def input_files(self) -> Sequence[Path]:
+        return [self.input]
+
+    def output_files(self) -> Sequence[Path]:
+        return [self.output] if self.output else []
+
     def ids(self) -> Sequence[str]:
-        return [str(number) for number in json.loads(self.input_files[0].read_text())]
+        return [str(number) for number in json.loads(self.input.read_text())]
 
     def process(self, ids: Sequence[str]) -> Iterator[dict[str, Any] | Failure]:
         for name in reversed(ids):  # any order
@@ -53,7 +59,7 @@ class Squares(RecordStage):
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         values = [record["value"] for record in RecordLog(folder / "records.jsonl").read().values()]
-        for path in (folder / "values.json", *self.output_files):
+        for path in (folder / "values.json", *self.output_files()):
             path.write_text(json.dumps(values))
 
 
@@ -65,11 +71,17 @@ class ModelSquares(RecordStage):
     def __init__(
         self, input: str, bad: Sequence[int] = (), batch_size: int = 2, num_workers: int = 0, log: str | None = None
     ) -> None:
-        self.input_files = [Path(input)]
+        self.input = Path(input)
         self.bad, self.batch_size, self.num_workers, self.log = tuple(bad), batch_size, num_workers, log
 
+    def input_files(self) -> Sequence[Path]:
+        return [self.input]
+
     def ids(self) -> Sequence[str]:
-        return [str(number) for number in json.loads(self.input_files[0].read_text())]
+        return [str(number) for number in json.loads(self.input.read_text())]
+
+    def shared_work(self) -> SharedWork:
+        return Prediction(self)
 
     def reader(self) -> NumberReader:
         return NumberReader(self.bad)

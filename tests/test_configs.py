@@ -89,6 +89,19 @@ def test_what_training_reads_belongs_to_triplets_alone():
         building.build_data(compose("experiment=cir_rooms", "data/training=shards").data)
 
 
+AUGMENTATIONS = {"crop": ["RandomCropResize"], "colour": ["ColorJitter"]}
+AUGMENTATIONS["crop_and_colour"] = AUGMENTATIONS["crop"] + AUGMENTATIONS["colour"]
+
+
+@pytest.mark.parametrize("option", options("data/augmentation"))
+@pytest.mark.parametrize("experiment", ["cir_hotel", "cir_rooms"])  # without one of its own, and with one
+def test_every_augmentation_is_one_word(experiment, option):
+    config = compose(f"experiment={experiment}", f"+data/augmentation@data.training.augmentation={option}")
+    checking.check(config, checking.root_keys("train"))
+    built = building.build(config.data.training.augmentation, _convert_="all")
+    assert [type(one).__name__ for one in built.augmentations] == AUGMENTATIONS[option]
+
+
 @pytest.mark.parametrize("option", options("system/metrics"))
 def test_every_metric_binds(option):
     checking.check(compose(f"system/metrics@metrics=[{option}]", name="evaluate"), checking.root_keys("evaluate"))

@@ -17,6 +17,7 @@ from diptych.commands.evaluation import evaluate
 from diptych.commands.pipeline import run_pipeline
 from diptych.commands.training import train
 from diptych.config import folder, resolvers
+from diptych.config.short_names import with_full_names
 from diptych.synthetic.newsroom.generate import NewsroomSettings, generate_newsroom
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
 
@@ -76,8 +77,8 @@ TINY_RETRIEVAL = [  # pipelines of photos; "+": settings that their stages have 
     "trainer=cpu",
     "trainer.precision=32-true",
     "trainer.enable_progress_bar=false",
-    "+stages.embed_gallery_ENCODER.batch_size=8",
-    "+stages.embed_queries_ENCODER.batch_size=3",
+    "+stages.embed_gallery.batch_size=8",
+    "+stages.embed_queries.batch_size=3",
     "+stages.verify_geometry.num_workers=1",
 ]
 
@@ -182,7 +183,7 @@ def compose_pipeline(*overrides: str) -> DictConfig:
     """What `python -m diptych.pipeline` with these overrides hands to `run_pipeline`."""
     resolvers.register_resolvers()
     with hydra.initialize_config_dir(str(folder.CONFIG_FOLDER), version_base="1.3"):
-        config = hydra.compose("pipeline", overrides=list(overrides), return_hydra_config=True)
+        config = hydra.compose("pipeline", overrides=with_full_names(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
 

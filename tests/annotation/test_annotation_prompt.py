@@ -17,7 +17,7 @@ SLOTS = {
 
 
 def shipped(name):
-    return hydra.utils.instantiate(OmegaConf.load(CONFIG_FOLDER / "prompt" / "annotation" / f"{name}.yaml"))
+    return hydra.utils.instantiate(OmegaConf.load(CONFIG_FOLDER / "annotation" / "prompt" / f"{name}.yaml"))
 
 
 @pytest.mark.parametrize("domain", ["hotel", "fashion", "general"])

@@ -6,7 +6,6 @@ import json
 import sys
 
 import pytest
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from transformers import Qwen3ForCausalLM
 
@@ -85,14 +84,16 @@ def test_captions_their_scores_and_a_submission(place, fuser, work):
     assert (verdict.violations, verdict.unchecked) == ((), ())
 
 
-def test_the_same_command_again_generates_nothing(work, words, monkeypatch):
+def test_the_same_command_again_generates_nothing(work, words, monkeypatch, caplog):
     before = content(work / "caption") | content(work / "submission") | content(work / "describe")
 
     def forward(self, *arguments, **settings):
         pytest.fail("the language model was asked again")
 
     monkeypatch.setattr(Qwen3ForCausalLM, "forward", forward)
+    caplog.set_level("INFO")
     run_pipeline_with(*words)
+    assert "write_captions: 4 done (4 kept), none failed" in caplog.text
     assert content(work / "caption") | content(work / "submission") | content(work / "describe") == before
 
 
@@ -103,7 +104,8 @@ def data_of(fuser, words):
 
     def compose(*further):
         config = prepare_config(compose_pipeline(*words, *further))
-        return OmegaConf.to_container(fuser_data(trained, config, HydraConfig.get().overrides.task), resolve=False)
+        stage = {run.name: run.stage for run in stage_runs(config)}["write_captions"]
+        return OmegaConf.to_container(fuser_data(trained, stage.data_changes()), resolve=False)
 
     return compose
 
@@ -164,6 +166,36 @@ def test_other_chunks_are_captioned_anew_and_the_stages_kept(work, words):
     assert content(aside) == first
     run_pipeline_with(*words)  # back again
     assert content(work / "caption")["predictions.jsonl"] == first["predictions.jsonl"]
+
+
+def test_the_stage_has_its_manifest_and_its_counts(work):
+    manifest = json.loads((work / "caption/manifest.json").read_text())
+    assert (manifest["stage"], manifest["done"], manifest["failed"]) == ("write_captions", 4, {})
+    predictions = [json.loads(line) for line in (work / "caption/predictions.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (work / "caption/records.jsonl").read_text().splitlines()]
+    assert records == [{name: record[name] for name in ("query_id", "caption")} for record in predictions]
+    assert (work / "report/index.html").is_file()
+
+
+def test_a_submission_that_is_gone_is_written_again_without_the_model(work, words, monkeypatch):
+    path = work / "submission/submission.zip"
+    before = path.read_bytes()
+    path.unlink()
+    monkeypatch.setattr(Qwen3ForCausalLM, "forward", lambda *_, **__: pytest.fail("the language model was asked"))
+    run_pipeline_with(*words)
+    assert path.read_bytes() == before
+
+
+def test_an_ablation_that_is_added_writes_only_its_own(work, words, caplog):
+    own = (work / "caption/predictions.jsonl").read_bytes()
+    caplog.set_level("INFO")
+    run_pipeline_with(*words, "ablation=untuned")
+    assert "write_captions: 8 done (4 kept), none failed" in caplog.text
+    assert (work / "caption/predictions.jsonl").read_bytes() == own
+    assert (work / "caption/untuned/predictions.jsonl").is_file()
+    assert "untuned/cider" in json.loads((work / "caption/metrics.json").read_text())["metrics"]
+    run_pipeline_with(*words)
+    assert "untuned/cider" not in json.loads((work / "caption/metrics.json").read_text())["metrics"]
 
 
 def test_blank_captions_are_replaced_and_counted(caplog):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from omegaconf import OmegaConf
 
 from diptych.commands.pipeline import prepare_config, stage_runs
 from diptych.config import checking, command_line, folder
+from diptych.config.short_names import with_full_names
 from diptych.index.exact_index import ExactIndex
 from diptych.index.faiss_index import FaissIndex
 from diptych.index.rank_fusion import ReciprocalRank, TopTwoPooling, WeightedScores
 from diptych.models.backbones.clip_encoder import CLIPEncoder
+from diptych.stages.news.describe import Describe
 from diptych.verification.published_policy import PublishedPolicy
 from diptych.verification.verified_policy import VerifiedPolicy
 from tiny_runs import compose_pipeline
@@ -24,7 +28,7 @@ ALONE = {  # what a pipeline without a source must be told
     "verify_geometry": ["input=a.json", "query_images=Q", "gallery_images=G", "output=out.json"],
 }
 OF_NEWS = {"news_retrieval": [], "caption_news": ["ckpt=a.ckpt"]}
-AFTER_SEARCH = ["ensemble", "verify_geometry", "articles", "describe"]
+AFTER_SEARCH = ["ensemble", "verify_geometry", "articles", "describe", "report"]
 
 
 def options(group):
@@ -58,7 +62,7 @@ def test_the_sets_and_pipelines_of_news():
 def test_a_stage_alone_needs_no_source(name, tmp_path):
     (run,) = stages(f"pipeline={name}", *ALONE[name]).values()
     assert run.name == name and run.folder == tmp_path / "runs" / name / name
-    assert [str(path) for path in run.stage.output_files] == ["out.json"]
+    assert [str(path) for path in run.stage.output_files()] == ["out.json"]
     with_folders = stages(f"pipeline={name}", *ALONE[name], "data=newsroom")  # data is of no importance
     assert with_folders[name].settings == run.settings
 
@@ -68,16 +72,18 @@ def test_a_stage_alone_needs_no_source(name, tmp_path):
 def test_every_pipeline_composes_and_builds_with_each_set_of_news(name, data, tmp_path):
     runs = stages(f"pipeline={name}", f"data={data}", *OF_NEWS[name])
     encoders = ("colour_layout", "oriented_gradients") if data == "newsroom" else ("beit3", "siglip2")
-    assert list(runs) == names_of(*encoders)
+    assert list(runs) == names_of(*encoders) + (["write_captions"] if name == "caption_news" else [])
     first, last = (runs[f"embed_gallery_{encoder}"] for encoder in encoders)
     assert first.folder == tmp_path / "data" / f"{data}_prepared/gallery" / encoders[0]
     assert runs["describe"].folder == tmp_path / "runs" / name / f"{data}_test/describe"
     assert type(first.stage.encoder) is not type(last.stage.encoder)
     assert first.stage.split is None and runs[f"embed_queries_{encoders[0]}"].stage.split == "test"
-    assert runs["ensemble"].stage.input_files == [
+    assert runs["ensemble"].stage.input_files() == [
         tmp_path / "runs" / name / f"{data}_test" / f"retrieve_images_{encoder}/retrieval.json" for encoder in encoders
     ]
     assert list(runs["articles"].stage.compare) == [*(f"retrieve_images_{encoder}" for encoder in encoders), "ensemble"]
+    assert list(runs["report"].stage.stages) == names_of(*encoders)[:-1]
+    assert runs["report"].stage.stages["describe"] == runs["describe"].folder
 
 
 def test_another_split_has_another_folder_and_the_same_gallery():
@@ -100,11 +106,11 @@ def test_a_third_encoder_is_one_word():
         assert isinstance(runs[f"{step}_third"].stage.encoder, CLIPEncoder)
     search = runs["retrieve_images_third"].stage
     assert (search.queries, search.gallery) == (runs["embed_queries_third"].folder, runs["embed_gallery_third"].folder)
-    assert [path.parent.name for path in runs["ensemble"].stage.input_files] == [
+    assert [path.parent.name for path in runs["ensemble"].stage.input_files()] == [
         f"retrieve_images_{encoder}" for encoder in ("colour_layout", "oriented_gradients", "third")
     ]
     assert runs["articles"].stage.compare["retrieve_images_third"].parent == runs["retrieve_images_third"].folder
-    assert not any("ENCODER" in str(run.settings) for run in runs.values())
+    assert "retrieve_images_third" in runs["report"].stage.stages
 
 
 def test_an_encoder_is_left_out_with_one_word():
@@ -112,7 +118,7 @@ def test_an_encoder_is_left_out_with_one_word():
     assert list(runs) == names_of("oriented_gradients")
 
 
-@pytest.mark.parametrize("option", options("encoder"))
+@pytest.mark.parametrize("option", options("search/encoder"))
 def test_every_encoder_binds(option):
     words = ["pipeline=news_retrieval", "data=newsroom", f"+encoder@encoders.other={option}"]
     section = OmegaConf.to_container(prepare_config(compose_pipeline(*words)).encoders, resolve=True)
@@ -121,12 +127,16 @@ def test_every_encoder_binds(option):
 
 @pytest.mark.parametrize("option", options("captioner"))
 def test_every_captioner_binds(option):
-    config = compose_pipeline("pipeline=news_retrieval", "data=openevents", f"captioner={option}")
-    if option == "server":
-        config.captioner.client.model = "a-model"
-    section = OmegaConf.to_container(prepare_config(config).stages.describe, resolve=True)
-    checking.check_section("stages.describe", section)
-    assert section["captioner"]["_target_"].startswith("diptych.models.captioners.")
+    model = ["captioner.client.model=a-model"] if option == "server" else []
+    describe = stages("pipeline=news_retrieval", "data=openevents", f"captioner={option}", *model)["describe"]
+    assert describe.settings["captioner"]["_target_"].startswith("diptych.models.captioners.")
+    assert (describe.stage.shared_work() is None) == (option == "server")
+
+
+def test_a_set_whose_captions_are_copied_can_be_described():
+    words = ["stage@describe=describe", "+captioner=server", "captioner.client.model=m", "describe.image=matched"]
+    describe = stages("pipeline=news_retrieval", "data=newsroom", *words)["describe"].stage
+    assert isinstance(describe, Describe) and describe.photos.image == "matched"
 
 
 POLICIES = {"off": type(None), "published": PublishedPolicy, "verified": VerifiedPolicy}
@@ -135,7 +145,7 @@ INDEXES = {"exact": ExactIndex, "hnsw": FaissIndex, "ivf_pq": FaissIndex}
 
 
 def test_these_are_all_choices():
-    assert [options(group) for group in ("policy", "fusion", "index")] == [
+    assert [options(f"search/{group}") for group in ("policy", "fusion", "index")] == [
         sorted(choices) for choices in (POLICIES, FUSIONS, INDEXES)
     ]
 
@@ -232,3 +242,86 @@ def test_without_an_encoder_nothing_is_searched():
         stages("pipeline=news_retrieval", "data=rooms")
     with pytest.raises(ValueError, match="has no encoder"):
         stages("pipeline=news_retrieval", "data=newsroom", "~encoders.colour_layout", "~encoders.oriented_gradients")
+
+
+def test_what_marked_a_stage_for_each_encoder_says_what_it_is_now():
+    with pytest.raises(ValueError, match=r"stages\.embed_gallery_ENCODER is stages\.embed_gallery now"):
+        stages("pipeline=news_retrieval", "data=newsroom", "+stages.embed_gallery_ENCODER.batch_size=8")
+
+
+def test_a_setting_of_a_stage_holds_for_every_encoder():
+    runs = stages("pipeline=news_retrieval", "data=newsroom", "+stages.embed_queries.batch_size=7")
+    assert {runs[name].stage.batch_size for name in runs if name.startswith("embed_queries_")} == {7}
+
+
+def test_without_the_report_nothing_else_changes():
+    without = stages("pipeline=news_retrieval", "data=newsroom", "~stages.report")
+    assert list(without) == names_of("colour_layout", "oriented_gradients")[:-1]
+    left_out = stages("pipeline=news_retrieval", "data=newsroom", "~stages.describe")["report"]
+    assert "describe" not in left_out.stage.stages
+
+
+OWN_STAGE = """
+from diptych.stages.running.record_stage import RecordStage
+
+
+class Shuffle(RecordStage):
+    def __init__(self, input, seed=0):
+        self.input, self.seed = input, seed
+
+    def ids(self):
+        return ["q"]
+
+    def process(self, ids):
+        yield {"query_id": "q"}
+"""
+
+
+def test_a_stage_of_ones_own_is_one_file_one_yaml_and_one_word(tmp_path, monkeypatch):
+    """In a folder of the user's own, as `--config-dir` names it."""
+    (tmp_path / "mypackage").mkdir()
+    (tmp_path / "mypackage/shuffle.py").write_text(OWN_STAGE)
+    (tmp_path / "conf/stage").mkdir(parents=True)
+    (tmp_path / "conf/stage/shuffle.yaml").write_text(
+        "_target_: mypackage.shuffle.Shuffle\ninput: ${work_dir}/ensemble/retrieval.json\nafter: ensemble\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "mypackage/.."))
+    words = ["pipeline=news_retrieval", "data=newsroom", f"hydra.searchpath=[file://{tmp_path}/conf]"]
+    runs = stages(*words, "+stage@stages.shuffle=shuffle", "+stages.shuffle.seed=3")
+    assert list(runs)[list(runs).index("ensemble") + 1] == "shuffle" and len(runs) == 12
+    assert runs["shuffle"].stage.seed == 3 and runs["shuffle"].settings == {
+        "_target_": "mypackage.shuffle.Shuffle",
+        "input": str(runs["ensemble"].folder / "retrieval.json"),
+        "seed": 3,
+    }
+    with pytest.raises(ValueError, match=r"stages\.shuffle\.after=nothing: there is no such other stage"):
+        stages(*words, "+stage@stages.shuffle=shuffle", "stages.shuffle.after=nothing")
+    for_each = stages(*words, "+stage@stages.shuffle=shuffle", "+stages.shuffle.for_each=encoders")
+    assert {"shuffle_colour_layout", "shuffle_oriented_gradients"} < set(for_each)
+    elsewhere = stages(*words, "+stage@stages.shuffle=shuffle", f"+stages.shuffle.folder={tmp_path}/here")
+    assert elsewhere["shuffle"].folder == tmp_path / "here"
+    with pytest.raises(ValueError, match=r"stages\.shuffle\.for_each=things: the config has no mapping"):
+        stages(*words, "+stage@stages.shuffle=shuffle", "+stages.shuffle.for_each=things")
+
+
+def test_every_stage_is_a_file_that_a_pipeline_or_a_group_names():
+    named = "".join(path.read_text() for path in CONF.rglob("*.yaml"))
+    assert len(options("stage")) > 20
+    for name in options("stage"):
+        assert re.search(rf"/stage@[a-z_.]+: {name}$", named, re.MULTILINE), name
+
+
+@pytest.mark.parametrize(
+    ("word", "full"),
+    [
+        ("policy=off", "search/policy=off"),
+        ("+encoder@encoders.a=clip_b32", "+search/encoder@encoders.a=clip_b32"),
+        ("~fusion", "~search/fusion"),
+        ("asker=batch", "annotation/asker=batch"),
+        ("prompt/annotation@p=x", "annotation/prompt@p=x"),
+        *[(word, word) for word in ("policy.max_side=3", "search/index=hnsw", "prompt@a.b=x", "--cfg", "data=rooms")],
+        ("x.policy=1", "x.policy=1"),
+    ],
+)
+def test_short_names_of_groups(word, full):
+    assert with_full_names([word]) == [full]

@@ -82,7 +82,7 @@ def test_agreement_is_switched_on_with_one_word(name, tmp_path):
     assert list(runs) == [*STAGES[name][:-1], "filter_by_agreement", "export"]
     stage = runs["filter_by_agreement"].stage
     assert isinstance(stage.encoder, CLIPEncoder) and (stage.agreement.margin, stage.num_workers) == (0.02, 3)
-    assert stage.input_files[1] == tmp_path / "work/combine/records.jsonl"
+    assert stage.input_files()[1] == tmp_path / "work/combine/records.jsonl"
     assert runs["export"].stage.texts == tmp_path / "work/filter_by_agreement/records.jsonl"
     assert {"combine", "filter_by_agreement"} <= set(runs["export"].stage.stages)
     without = stages(name, *words)["export"].stage

@@ -38,6 +38,10 @@ def test_the_data_card_says_what_stands_behind_the_set(out):
     assert "| write_modifications | 2 | cut 1 |" in card and "no_texts 2" in card
     assert "| write_modifications | 1 | 1,000,000 | 100,000 | 1.50 |" in card and "In all 1.50 USD" in card
     assert "`images/a.png` to `images/b.png`: Make | it." in card
+    task = {name: manifest["settings"].pop(name) for name in ("prompt", "domain")}
+    manifest["settings"]["task"] = task  # where this version has them; 0.1 had them among the stage's own settings
+    (out / "work" / "write_modifications" / "manifest.json").write_text(json.dumps(manifest))
+    assert write_data_card(out, Prices({"m": {"input": 2.0, "output": 10.0}})).read_text() == card
     assert "no price" in write_data_card(out, Prices({})).read_text()
 
 

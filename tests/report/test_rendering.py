@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -165,7 +166,9 @@ def test_hostile_text_is_shown_and_changes_no_tag(page, tmp_path):
 
 @pytest.mark.parametrize("page", [evaluation, hidden_answers, captions])
 def test_what_a_browser_swallows_is_seen_and_half_a_character_stops_no_report(page, tmp_path):
+    logging.disable()  # what is logged goes from an xdist worker to the main process, which half a character stops
     content = page(tmp_path, "nul \x00 bell \x07 half \ud83d").read_text(encoding="utf-8")
+    logging.disable(logging.NOTSET)
     assert "nul � bell � half ?" in content
     assert not set(content) & {"\x00", "\x07", "\ud83d"}
 

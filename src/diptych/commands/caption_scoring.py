@@ -120,20 +120,53 @@ def caption_and_score(
     if unknown:
         raise ValueError(f"post_processing={unknown[0]} is not one of {', '.join(STEPS)}")
     variants = {"": MODEL, **ablation_variants(ablation)}
-    data = {name: variant.data(datamodule, split) for name, variant in variants.items()}
-    weights, tokenizer = _fingerprint(system), datamodule.tokenizer
-    jobs = {
-        name: _job(data[name], tokenizer, run_dir / name / "predictions.jsonl", weights if variant.tuned else None)
-        for name, variant in variants.items()
-    }
     if rank() == 0:
-        run_dir.mkdir(parents=True, exist_ok=True)
         log.info("captions go to %s; if this is stopped, the same command with resume=%s goes on", run_dir, run_dir)
-    trainer.test(system, dataloaders=job_loader(list(jobs.values())), verbose=False)
+    write_captions(trainer, system, datamodule, split, run_dir, variants)
     if rank() == 0:
-        about |= {"data": [datamodule.name], "split": split, "world_size": world_size()}
-        sets = [_written(jobs[name].output, name, data[name], datamodule, split) for name in data]
-        _score(system, datamodule, data[""], sets, run_dir, post_processing, about)
+        score_written(system, datamodule, split, run_dir, variants, post_processing, **about)
+
+
+def write_captions(
+    trainer: L.Trainer,
+    system: CaptionFuserSystem,
+    datamodule: CaptionData,
+    split: str,
+    run_dir: Path,
+    variants: Mapping[str, Variant],
+) -> None:
+    """Writes the captions of a split, of each of the variants (`""`: the model's own), every process its share; what is
+    written is not written again.
+    """
+    weights, tokenizer = _fingerprint(system), datamodule.tokenizer
+    jobs = [
+        _job(
+            variant.data(datamodule, split), tokenizer, captions_file(run_dir, name), weights if variant.tuned else None
+        )
+        for name, variant in variants.items()
+    ]
+    trainer.test(system, dataloaders=job_loader(jobs), verbose=False)
+
+
+def captions_file(run_dir: Path, variant: str) -> Path:
+    """Where the captions of a variant are written."""
+    return run_dir / variant / "predictions.jsonl"
+
+
+def score_written(
+    system: CaptionFuserSystem,
+    datamodule: CaptionData,
+    split: str,
+    run_dir: Path,
+    variants: Mapping[str, Variant],
+    post_processing: Sequence[str] = (),
+    **about: Any,
+) -> None:
+    """Scores the captions that `write_captions` has written, and leaves metrics.json, scores.jsonl and the report."""
+    data = {name: variant.data(datamodule, split) for name, variant in variants.items()}
+    sets = [_written(captions_file(run_dir, name), name, data[name], datamodule, split) for name in data]
+    about |= {"data": [datamodule.name], "split": split, "world_size": world_size()}
+    _score(system, datamodule, data[""], sets, run_dir, post_processing, about)
 
 
 # ---------------------------------------------------------------------------------------------------- writing

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from diptych.commands.catalogue import COMMANDS
 from diptych.commands.completion import script
 from diptych.config.arguments import run as run_function
+from diptych.config.short_names import with_full_names
 from diptych.sweeping.resuming import of_resumed_sweep
+
+_REWRITING = {"train": of_resumed_sweep, "pipeline": with_full_names}  # short ways to write settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +50,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
         return 0
     from diptych.config.command_line import entry_point
 
-    rewrite = of_resumed_sweep if name == "train" else list
+    rewrite = _REWRITING.get(name, list)
     return entry_point(command.config, command.target, arguments, command.open_section, rewrite)
 
 

@@ -1,83 +1,172 @@
-"""From a photo to its enriched caption: what the pipeline `caption_news` does after its stages."""
+"""The stage of `caption_news` that writes captions: from articles and base captions to enriched ones, and a submission.
+
+It stands above the other stages because it builds and scores the system that lies in a checkpoint.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
-from diptych.commands.caption_scoring import caption_and_score
+from diptych.commands.caption_scoring import (
+    MODEL,
+    Variant,
+    ablation_variants,
+    captions_file,
+    score_written,
+    write_captions,
+)
+from diptych.config.building import build
 from diptych.config.trained import build_trained, checkpoint_path, config_of
+from diptych.contracts.news import NewsSource
+from diptych.contracts.pipelines import Failure, Result, SharedWork
 from diptych.data.news.base_captions import read_base_captions
 from diptych.data.news.captions_file import read_captions
 from diptych.data.news.retrieval_file import article_ids, read_retrieval
 from diptych.parallel import checkpoints
-from diptych.stages.running.manifest import open_folder
 from diptych.stages.running.record_stage import RecordStage
-from diptych.stages.running.runner import PipelineRunner
-from diptych.submission.eventa import write_eventa
+from diptych.submission.eventa import ZIP_NAME, write_eventa
 
 log = logging.getLogger(__name__)
 
 
-def caption_news(config: DictConfig, overrides: Sequence[str], trainer: L.Trainer, runner: PipelineRunner) -> None:
-    """Writes and scores the captions of `config.split` with the fuser `config.ckpt`, from the articles and the base
-    captions that the stages have left, into the folder `caption`; and EVENTA's submission file into `submission`.
+class WriteCaptions(RecordStage):
+    """Captions of `split` by the fuser `checkpoint` (or the best one of a run directory), their scores, and EVENTA's
+    submission file in the folder `submission`.
 
-    The fuser's own data settings hold (its prompt, its selection of chunks), but for `data.` settings among
-    `overrides`, the command line.
+    Articles and base captions are those of the files `retrieval` and `base_captions`. The fuser's own data settings
+    hold (its prompt, its selection of chunks) but for `changes`, by dotted names, and the `sources` and `cache` of this
+    pipeline; these come as configs, since they are built together with the system. `ablation` writes further captions
+    beside, as in evaluate.py. The stage's folder is as evaluate.py leaves it. Records are `{"query_id", "caption"}`,
+    for an ablation under `<its name>/<query id>`.
 
     Raises:
-        ValueError: the checkpoint is no fuser's, or what it needs is missing.
+        ValueError: an ablation is not known; later, the checkpoint is no fuser's, or what it needs is missing.
     """
-    work_dir = Path(config.work_dir)
-    retrieval = work_dir / "articles" / "retrieval.json"
-    base_captions = work_dir / "describe" / "base_captions.csv"
-    path = checkpoint_path(config.ckpt)
-    checkpoint = checkpoints.load(path)
-    trained = config_of(checkpoint)
-    data = fuser_data(trained, config, overrides)
-    data.retrieval, data.base_captions = str(retrieval), str(base_captions)
-    datamodule, system = build_trained(trained, data, config.data_dir)
-    if system.kind != "captions":
-        raise ValueError(f"{path}: this checkpoint composes images, it writes no captions; name a fuser's")
-    folder = work_dir / "caption"
-    with runner.lockstep.main_first():
-        if runner.lockstep.is_main:
-            made_with = RecordStage()
-            made_with.input_files = [retrieval, base_captions, path]
-            settings = {"data": OmegaConf.to_container(data), "split": config.split}
-            open_folder(folder, "caption", settings, made_with)
-        datamodule.prepare_evaluation(config.split)
-    system.load_pretrained(trainer.strategy.root_device, weights_follow=True)
-    checkpoints.load_weights(system, checkpoint, path)
-    about: dict[str, Any] = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
-    caption_and_score(trainer, system, datamodule, config.split, folder, ablation=config.ablation, **about)
-    if runner.lockstep.is_main:
-        query_ids = [query.query_id for query in datamodule.source.queries(config.split)]
-        captions = without_blanks(read_captions(folder / "predictions.jsonl"), read_base_captions(base_captions))
-        path = write_eventa(work_dir / "submission", captions, article_ids(read_retrieval(retrieval)), query_ids)
-        print(f"submission file: {path}")  # noqa: T201
+
+    runtime_settings = ("checkpoint", "retrieval", "base_captions", "cache", "changes.cache", "ablation", "submission")
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        sources: Mapping[str, Any],
+        retrieval: str | Path,
+        base_captions: str | Path,
+        data_dir: str,
+        split: str,
+        submission: str | Path,
+        cache: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+        ablation: str | Sequence[str] | None = None,
+    ) -> None:
+        if len(sources) != 1:
+            raise ValueError(f"data.sources must hold one source of news photos, found {list(sources)}")
+        self.checkpoint, self.sources, self.cache = checkpoint_path(str(checkpoint)), sources, cache
+        self.changes = dict(changes or {})
+        self.retrieval, self.base_captions = Path(retrieval), Path(base_captions)
+        self.data_dir, self.split, self.submission = data_dir, split, Path(submission)
+        self.variants = {"": MODEL, **ablation_variants(ablation)}
+
+    def input_files(self) -> Sequence[Path]:
+        """The checkpoint, and what the stages before have left."""
+        return [self.retrieval, self.base_captions, self.checkpoint]
+
+    def output_files(self) -> Sequence[Path]:
+        """The submission."""
+        return [self.submission / ZIP_NAME]
+
+    def ids(self) -> Sequence[str]:
+        """The queries of the split, in file order, for each kind of captions."""
+        return [_name(variant, query_id) for variant in self.variants for query_id in self._query_ids()]
+
+    def shared_work(self) -> SharedWork:
+        """The fuser writes on the trainer's devices."""
+        return self._fuser
+
+    def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
+        """Scores, report and submission."""
+        fuser = self._fuser
+        fuser.prepare()
+        about = {"experiment": fuser.trained.name, "checkpoint": str(self.checkpoint), "seed": fuser.trained.seed}
+        score_written(fuser.system, fuser.datamodule, self.split, folder, self.variants, **about)
+        written = read_captions(captions_file(folder, ""))
+        captions = without_blanks(written, read_base_captions(self.base_captions))
+        articles = article_ids(read_retrieval(self.retrieval))
+        print(f"submission file: {write_eventa(self.submission, captions, articles, self._query_ids())}")  # noqa: T201
+
+    @cached_property
+    def _source(self) -> NewsSource:
+        (source,) = self.sources.values()
+        return build(OmegaConf.create(source), _convert_="all")
+
+    def _query_ids(self) -> list[str]:
+        return [query.query_id for query in self._source.queries(self.split)]
+
+    def data_changes(self) -> dict[str, Any]:
+        """What differs from the data that the fuser was trained with, by dotted names."""
+        own = {"sources": self.sources, "cache": self.cache}
+        files = {"retrieval": str(self.retrieval), "base_captions": str(self.base_captions)}
+        return {**self.changes, **own, **files}
+
+    @cached_property
+    def _fuser(self) -> TrainedFuser:
+        return TrainedFuser(self.checkpoint, self.data_changes(), self.data_dir, self.split, self.variants)
 
 
-def fuser_data(trained: DictConfig, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The data section that the fuser was trained with, reading this pipeline's source, and with the settings below
-    `data` that the command line names: single ones, or groups (`prompt@data.preparation.prompt=no_ratio`).
+class TrainedFuser:
+    """The fuser of a checkpoint with its data, `changes` of whose section are made; the SharedWork of WriteCaptions.
+
+    Raises:
+        ValueError: the checkpoint is no fuser's, is missing, or does not fit the data.
     """
-    data = OmegaConf.create({"data": OmegaConf.to_container(trained.data)})
-    plain = OmegaConf.to_container(config)
-    for word in overrides:
-        name = word.lstrip("+~").split("=")[0].split("@")[-1]
-        if name.startswith("data."):
-            value = OmegaConf.select(OmegaConf.create(plain), name, throw_on_resolution_failure=False)
-            OmegaConf.update(data, name, _plain(value), merge=False, force_add=True)
-    data.data.sources = OmegaConf.to_container(config.data.sources, resolve=True)
-    data.data.cache = OmegaConf.select(config, "data.cache")
-    return data.data
+
+    shows_progress = True
+
+    def __init__(
+        self, path: Path, changes: Mapping[str, Any], data_dir: str, split: str, variants: Mapping[str, Variant]
+    ) -> None:
+        self.path, self.split, self.variants = path, split, variants
+        self._checkpoint = checkpoints.load(path)
+        self.trained = config_of(self._checkpoint)
+        data = fuser_data(self.trained, changes)
+        self.datamodule, self.system = build_trained(self.trained, data, data_dir)
+        if self.system.kind != "captions":
+            raise ValueError(f"{path}: this checkpoint composes images, it writes no captions; name a fuser's")
+
+    def prepare(self) -> None:
+        """The examples of the split, which the other processes then find."""
+        self.datamodule.prepare_evaluation(self.split)
+
+    def run(
+        self, trainer: L.Trainer, folder: Path, ids: Sequence[str], keep: Callable[[Sequence[Result]], None]
+    ) -> None:
+        """Writes all captions that are missing, and keeps those of `ids`. The fuser shares them out by itself, and goes
+        on where it was stopped.
+        """
+        self.prepare()
+        self.system.load_pretrained(trainer.strategy.root_device, weights_follow=True)
+        checkpoints.load_weights(self.system, self._checkpoint, self.path)
+        write_captions(trainer, self.system, self.datamodule, self.split, folder, self.variants)
+        captions = {
+            _name(variant, query_id): caption
+            for variant in self.variants
+            for query_id, caption in read_captions(captions_file(folder, variant)).items()
+        }
+        keep([{"query_id": name, "caption": captions[name]} for name in ids])
+
+
+def fuser_data(trained: DictConfig, changes: Mapping[str, Any]) -> DictConfig:
+    """The data section that a fuser was trained with, its settings of these dotted names replaced."""
+    data = OmegaConf.create(OmegaConf.to_container(trained.data))
+    for name, value in changes.items():
+        OmegaConf.update(data, name, value, merge=False, force_add=True)
+    return data
 
 
 def without_blanks(captions: Mapping[str, str], base_captions: Mapping[str, str]) -> dict[str, str]:
@@ -88,5 +177,6 @@ def without_blanks(captions: Mapping[str, str], base_captions: Mapping[str, str]
     return {**captions, **{query_id: base_captions.get(query_id, "") for query_id in blank}}
 
 
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+def _name(variant: str, query_id: str) -> str:
+    """A record's id: that of the query, behind the kind of captions where these are not the fuser's own."""
+    return f"{variant}/{query_id}" if variant else query_id

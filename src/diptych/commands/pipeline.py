@@ -11,20 +11,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.commands.evaluation import quiet_lightning
-from diptych.commands.news_captioning import caption_news
 from diptych.config import building, checking
-from diptych.report.retrieval_report import write_retrieval_report
+from diptych.config.stage_configs import stage_configs, stage_settings
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
 
 log = logging.getLogger(__name__)
-
-_EACH = "ENCODER"
 
 
 def run_pipeline(config: DictConfig) -> None:
@@ -47,31 +42,20 @@ def run_pipeline(config: DictConfig) -> None:
         prepare_source(config)
     counts = runner.run(runs)
     if runner.lockstep.is_main:
-        if "articles" in config.stages:
-            source = building.build(config.source, _convert_="all")
-            print(f"report: {write_retrieval_report(work_dir / 'report', runs, source, config.split)}")  # noqa: T201
         print(f"everything is in {work_dir}")  # noqa: T201
-    if config.get("ckpt") is not None:
-        caption_news(config, HydraConfig.get().overrides.task, trainer, runner)
     check_outcome(runs, counts)
 
 
 def prepare_config(config: DictConfig) -> DictConfig:
-    """The config with one stage for each encoder where it says ENCODER, and with its source named.
+    """A copy of the config, its source named.
 
     Raises:
-        ValueError: one of the pipeline's values is missing, or it has no encoder where it needs one.
+        ValueError: one of the pipeline's values is missing.
     """
     missing = [key for key in config if OmegaConf.is_missing(config, key)]
     if missing:
         raise ValueError(f"pipeline={config.name} needs {', '.join(f'{key}=...' for key in missing)}")
     plain = OmegaConf.to_container(config)
-    if not plain["encoders"] and any(_EACH in str(name) for name in plain["stages"]):
-        raise ValueError(
-            f"pipeline={config.name} has no encoder to search with; choose data=newsroom or data=openevents, which have"
-            " some, or add one: +encoder@encoders.clip=clip_b32"
-        )
-    plain = {key: _expand(value, list(plain["encoders"])) for key, value in plain.items()}
     sources = list(plain["data"]["sources"])
     if len(sources) == 1:
         plain["source"] = f"${{data.sources.{sources[0]}}}"
@@ -91,14 +75,11 @@ def stage_runs(config: DictConfig) -> list[StageRun]:
         ValueError: a stage has an unknown argument, or one that it refuses.
     """
     runs = []
-    folders = OmegaConf.to_container(config.folders, resolve=True)
-    for name, node in config.stages.items():
-        if node is None:  # switched off
-            continue
-        settings = OmegaConf.to_container(node, resolve=True)
-        checking.check_section(f"stages.{name}", settings)
-        stage = building.build(node, _convert_="all")
-        runs.append(StageRun(str(name), stage, Path(folders.get(name, Path(config.work_dir) / str(name))), settings))
+    for one in stage_configs(config):
+        settings = stage_settings(config, one)
+        checking.check_section(f"stages.{one.name}", settings)
+        stage = building.build(OmegaConf.create(settings), _convert_="all")
+        runs.append(StageRun(one.name, stage, one.folder, settings))
     if not runs:
         raise ValueError(f"pipeline={config.name} has no stages")
     return runs
@@ -127,29 +108,3 @@ def print_estimates(runs: Sequence[StageRun]) -> None:
         usual, most = (sum(getattr(one, key) for one in estimates.values()) for key in ("usual_usd", "most_usd"))
         total = f"{usual:.2f} USD, at most {most:.2f} before retries"
     print(f"all stages: {total}; nothing was sent")  # noqa: T201
-
-
-def _expand(value: Any, encoders: list[str]) -> Any:
-    """Keys and list entries that say ENCODER once for each encoder."""
-    if isinstance(value, Mapping):
-        expanded: dict[Any, Any] = {}
-        for key, inner in value.items():
-            for encoder in encoders if _EACH in str(key) else (None,):
-                own = inner if encoder is None else _replace(inner, encoder)
-                expanded[key if encoder is None else str(key).replace(_EACH, encoder)] = _expand(own, encoders)
-        return expanded
-    if isinstance(value, list):
-        return [
-            _expand(_replace(item, encoder), encoders)
-            for item in value
-            for encoder in (encoders if isinstance(item, str) and _EACH in item else ("",))
-        ]
-    return value
-
-
-def _replace(value: Any, encoder: str) -> Any:
-    if isinstance(value, Mapping):
-        return {_replace(key, encoder): _replace(inner, encoder) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_replace(item, encoder) for item in value]
-    return value.replace(_EACH, encoder) if isinstance(value, str) and encoder else value

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-
-if TYPE_CHECKING:  # records are read by programs that need no tensors, and torch takes seconds to import
-    pass
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +34,39 @@ class RecordSink(Protocol):
         """Puts the records of these ids in this order into one file and lets go of the rest; ids may be missing."""
 
 
+Result = Mapping[str, Any] | Failure  # what becomes of one id: a record, or why there is none
+
+
+class SharedWork(Protocol):
+    """What several processes do at once, each its share: predictions of a model, on as many devices as there are."""
+
+    shows_progress: bool  # of its own; the runner shows none then
+
+    def prepare(self) -> None:
+        """Called in the first process before the others join it: what takes long, or writes files for all."""
+
+    def run(self, trainer: Any, folder: Path, ids: Sequence[str], keep: Callable[[Sequence[Result]], None]) -> None:
+        """Called in every process with its share of the ids, the stage's folder and the Lightning trainer; `keep` takes
+        results as soon as they are there.
+        """
+
+
 class Stage(Protocol):
     """One step of a pipeline: for each of its ids a record, or a Failure. Construction reads nothing, costs nothing.
 
-    `record_key` names the id in its records (`query_id`, `image_id`). `input_files` are files whose content decides the
-    results, beside the settings; `output_files` those outside its folder that `write_output` makes. `runtime_settings`
-    are the constructor's arguments that do not decide the results: batch sizes, worker counts, and where files lie.
-    `RecordStage` has defaults for what a stage does not need.
+    `record_key` names the id in its records (`query_id`, `image_id`). `runtime_settings` are the constructor's
+    arguments that do not decide the results: batch sizes, worker counts, and where files lie; a dot leads to an
+    argument's own (`captioner.client.timeout_s`). `RecordStage` has defaults for what a stage does not need.
     """
 
     record_key: str
     runtime_settings: tuple[str, ...]
-    input_files: Sequence[Path]
-    output_files: Sequence[Path]
+
+    def input_files(self) -> Sequence[Path]:
+        """The files whose content decides the results, beside the settings."""
+
+    def output_files(self) -> Sequence[Path]:
+        """The files outside its folder that `write_output` makes."""
 
     def open_sink(self, folder: Path, part: int | None) -> RecordSink:
         """Where the records go; `part` numbers the process where several work at once."""
@@ -57,7 +74,10 @@ class Stage(Protocol):
     def ids(self) -> Sequence[str]:
         """What is to be done: unique ids, in the order of the finished file. ValueError for input that cannot be."""
 
-    def process(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any] | Failure]:
+    def shared_work(self) -> SharedWork | None:
+        """What makes the records on the trainer's devices; None where `process` makes them, in the first process."""
+
+    def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """The results for these of the ids, in any order, each as soon as it is there."""
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
@@ -74,11 +94,8 @@ class RecordReader(Protocol):
         """A batch of what `read` gave, without failures; tensors in it are moved to the model's device."""
 
 
-@runtime_checkable
-class ModelStage(Protocol):
-    """What a Stage has in place of `process` when a model does the work: the runner predicts with it under Lightning,
-    on as many devices as the trainer has.
-    """
+class Predictor(Protocol):
+    """A model that makes a stage's records, batch by batch, under Lightning."""
 
     batch_size: int
     num_workers: int
@@ -89,7 +106,7 @@ class ModelStage(Protocol):
     def reader(self) -> RecordReader:
         """Reads for the model, in worker processes: it is pickled, and must not hold the model."""
 
-    def predict(self, model: Any, ids: Sequence[str], batch: Any) -> Sequence[Mapping[str, Any] | Failure]:
+    def predict(self, model: Any, ids: Sequence[str], batch: Any) -> Sequence[Result]:
         """A record or failure for every id of the batch."""
 
 

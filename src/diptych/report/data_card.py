@@ -54,9 +54,10 @@ def _models(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]
     rows = []
     for name, manifest in manifests.items():
         settings = manifest.get("settings", {})
-        if "prompt" in settings:
-            prompt = key_of(settings["prompt"])
-            rows.append((name, settings.get("asking", {}).get("model", ""), prompt, settings.get("domain", "")))
+        task = settings.get("task", settings)  # in manifests of version 0.1 the task's settings lie with the others
+        if "prompt" in task:
+            model, domain = settings.get("asking", {}).get("model", ""), task.get("domain", "")
+            rows.append((name, model, key_of(task["prompt"]), domain))
     return rows
 
 

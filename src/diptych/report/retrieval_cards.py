@@ -7,14 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from diptych.contracts.news import Candidate, NewsSource
 from diptych.data.news.retrieval_file import first_of_each_article, read_retrieval
-from diptych.stages.running.runner import StageRun
 from diptych.storage.record_log import RecordLog
 
 VERIFICATION, ARTICLES = "verify_geometry", "articles"  # the names of the stages in the pipelines
+
+
+class Reported(Protocol):
+    """A stage that has run: its name, its folder, and its settings (of verification `input`, what it was given)."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the pipeline."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its records lie."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Its settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +85,7 @@ def rank_of(article_id: str, candidates: Sequence[Candidate]) -> int | None:
     return articles.index(article_id) + 1 if article_id in articles else None
 
 
-def read_cards(runs: Sequence[StageRun], source: NewsSource, split: str) -> list[RetrievalCard]:
+def read_cards(runs: Sequence[Reported], source: NewsSource, split: str) -> list[RetrievalCard]:
     """A card for every query of the split that the run has candidates of, in the split's order.
 
     With verification in the run its candidates are shown, else those of the articles; neither: no cards.

@@ -10,8 +10,7 @@ from typing import Any
 from diptych.contracts.news import NewsSource
 from diptych.report.pictures import Thumbnails
 from diptych.report.rendering import Section, write_page
-from diptych.report.retrieval_cards import ARTICLES, VERIFICATION, choose_cards, read_cards
-from diptych.stages.running.runner import StageRun
+from diptych.report.retrieval_cards import ARTICLES, VERIFICATION, Reported, choose_cards, read_cards
 from diptych.storage.json_files import read_json
 
 logger = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ _EXPLANATIONS = {
 
 
 def write_retrieval_report(
-    folder: Path, runs: Sequence[StageRun], source: NewsSource, split: str, max_queries: int = 24
+    folder: Path, runs: Sequence[Reported], source: NewsSource, split: str, max_queries: int = 24
 ) -> Path:
     """Writes `folder/index.html` and returns its path; the same run and data give the same bytes.
 

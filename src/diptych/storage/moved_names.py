@@ -21,9 +21,33 @@ _CAPTION_METRICS = (
     "unsupported_entity_rate",
 )
 _RETRIEVAL_METRICS = ("map_at_k", "median_rank", "recall_at_k", "recall_subset_at_k")
+_NEWS_STAGES = (
+    "articles",
+    "copy_captions",
+    "describe",
+    "describe_by_server",
+    "embed_photos",
+    "ensemble",
+    "retrieve_images",
+    "verify_geometry",
+)
+_ANNOTATION_STAGES = (
+    "asking",
+    "audit_triplets",
+    "combine",
+    "describe_reference",
+    "describe_target",
+    "export_triplets",
+    "fetch_images",
+    "filter_by_agreement",
+    "one_stage",
+    "propose_pairs",
+    "verify_sentences",
+    "write_modifications",
+)
 _COMPOSERS = ("baseline_composers", "cross_attention_composer", "good4cir_composer")
 
-# Modules below `diptych` that a config of checkpoint format 1 may name, and where they are since.
+# Modules below `diptych` that a config of checkpoint format 1, or a manifest, may name, and where they are since.
 MOVED = {
     **{f"data.{name}": f"data.triplets.{name}" for name in (*_TRIPLETS, "triplet_jsonl")},
     **{f"data.{name}": f"data.news.{name}" for name in _NEWS},
@@ -37,9 +61,12 @@ MOVED = {
     **{f"metrics.{name}": f"metrics.retrieval.{name}" for name in _RETRIEVAL_METRICS},
     **{f"models.{name}": f"models.composers.{name}" for name in _COMPOSERS},
     **{f"models.{name}": f"models.fuser.{name}" for name in ("chat_tokenizer", "qlora_fuser")},
+    **{f"models.askers.{name}": f"annotation.askers.{name}" for name in ("batch", "local", "online")},
     "models.vlm_client": "models.server.vlm_client",
     "named_entities": "text.named_entities",
     "sharding": "parallel.sharding",
+    **{f"stages.{name}": f"stages.news.{name}" for name in _NEWS_STAGES},
+    **{f"stages.{name}": f"stages.annotation.{name}" for name in _ANNOTATION_STAGES},
     "trained_encoder": "config.trained_encoder",
 }
 

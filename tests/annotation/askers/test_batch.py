@@ -20,6 +20,7 @@ from diptych.annotation.askers.batch import BatchAsker
 from diptych.annotation.askers.batch_results import Unanswered, read_line
 from diptych.annotation.askers.batch_server import BatchServer
 from diptych.annotation.ledger.ledger import Ledger as DurableLedger
+from diptych.annotation.ledger.ledger_batches import Batches
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.models.server.server_failures import ServerFailure
 
@@ -111,8 +112,8 @@ def test_several_batches_lose_nothing(base_url, tmp_path):
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         results = ask(base_url, ledger, asked, max_requests=1000)
         assert num_started(base_url) == 2500
-        assert states(ledger) == {"done": 2500} and ledger.open_batches() == []
-        assert len({ledger.batch_of(one.key) for one in asked}) == 3
+        assert states(ledger) == {"done": 2500} and ledger.batches.unfinished() == []
+        assert len({ledger.batches.of(one.key) for one in asked}) == 3
     assert {one.key for one in asked} == results.keys()
     assert results[asked[8].key].text == "Your question has 2 words."
     assert all(answer.finish_reason == "stop" and answer.usage["prompt_tokens"] for answer in results.values())
@@ -171,7 +172,7 @@ def test_partial_batches_are_collected_and_the_rest_is_sent_again(tmp_path, end)
         failures = [result for result in results.values() if isinstance(result, Failure)]
         assert counted(base_url)["answered"]["batch/other"] == len(answers), "nothing is asked twice"
         assert states(ledger) == {"done": len(answers), "failed": len(failures)}
-        assert ledger.open_batches() == []
+        assert ledger.batches.unfinished() == []
     assert len(results) == 100 and 75 <= len(answers) < 100
     expected = {"batch_expired": "batch_expired", "batch_cancelled": "batch_cancelled"}.get(end, "server_error")
     assert {failure.reason for failure in failures} == {expected}
@@ -214,7 +215,7 @@ def test_a_batch_that_never_ends_is_cancelled_and_sent_again(tmp_path):
         ledger.plan(asked, "tiny")
         results = dict(slow.ask(asked, ledger))
         assert {result.reason for result in results.values()} == {"batch_given_up"}
-        assert ledger.open_batches() == []
+        assert ledger.batches.unfinished() == []
 
 
 class FakeServer:
@@ -323,14 +324,14 @@ def killed_at(step: str) -> Callable[[], None]:
 
     return {
         "claimed": after(Ledger, "claim", 150),
-        "opened": after(Ledger, "open_batch", 2),
+        "opened": after(Batches, "open", 2),
         "uploaded": after(BatchServer, "upload", 2),
         "created, not named": after(BatchServer, "create", 2),
-        "named": after(Ledger, "name_batch", 3),
+        "named": after(Batches, "name", 3),
         "answer not written": after(Ledger, "answered", 30, before=True),
         "answer written": after(Ledger, "answered", 130),
-        "collected, not closed": after(Ledger, "close_batch", 1, before=True),
-        "closed": after(Ledger, "close_batch", 2),
+        "collected, not closed": after(Batches, "close", 1, before=True),
+        "closed": after(Batches, "close", 2),
     }[step]
 
 
@@ -373,7 +374,7 @@ def test_killed_at_every_step_nothing_is_asked_twice(base_url, tmp_path):
         with Ledger(path) as ledger:
             settled = ledger.settled([one.key for one in asked])
             results = {**settled, **ask(base_url, ledger, asked, **settings)}
-            assert states(ledger) == {"done": 250} and ledger.open_batches() == [], step
+            assert states(ledger) == {"done": 250} and ledger.batches.unfinished() == [], step
         assert len(results) == 250 and all(isinstance(result, Answer) for result in results.values()), step
         assert num_started(base_url) == 250 * number, step
 
@@ -386,7 +387,7 @@ def test_interrupted_in_one_process_the_next_call_collects(tmp_path):
         results = one.ask(asked, ledger)
         first = [next(results)]
         results.close()
-        assert len(ledger.open_batches()) == 3
+        assert len(ledger.batches.unfinished()) == 3
         rest = list(one.ask([other for other in asked if other.key != first[0][0]], ledger))
         assert len(rest) == 29 and num_started(base_url) == 30
 
@@ -434,7 +435,7 @@ def test_a_batch_of_another_server_is_not_given_up(base_url, tmp_path):
         ledger.plan(asked, "tiny")
         for one in asked:
             ledger.claim(one.key)
-        ledger.name_batch(ledger.open_batch([one.key for one in asked], ""), "batch_of_elsewhere")
+        ledger.batches.name(ledger.batches.open([one.key for one in asked], ""), "batch_of_elsewhere")
         ledger.close()
         with pytest.raises(ValueError, match="does not know batch batch_of_elsewhere"):
             ask(base_url, ledger, asked)

@@ -129,13 +129,13 @@ def test_a_silent_process_is_given_up(ledger, monkeypatch):
 CLAIM_AND_DIE = """
 import os, signal, sys
 from diptych.annotation.ledger.ledger import Ledger
-from diptych.contracts import Answer
+from diptych.contracts.pipelines import Answer
 ledger = Ledger(sys.argv[1])
 ledger.claim("a")
 ledger.claim("b")
 ledger.answered("b", Answer("kept", "stop", {}, 0.1))
 ledger.claim("c")
-ledger.open_batch("c", "file-1")
+ledger.batches.open("c", "file-1")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -147,10 +147,10 @@ def test_a_kill_loses_only_what_was_on_its_way(ledger):
     assert ledger.settled("abcd") == {"b": Answer("kept", "stop", {}, 0.1)}
     assert not ledger.claim("b")
     assert not ledger.claim("c")  # the batch may be with the server
-    (batch,) = ledger.open_batches()
+    (batch,) = ledger.batches.unfinished()
     assert (batch.batch_id, batch.input_file_id, batch.owner_lives) == (None, "file-1", False)
-    ledger.close_batch(batch.token, "lost")
-    assert ledger.claim("c") and ledger.open_batches() == []
+    ledger.batches.close(batch.token, "lost")
+    assert ledger.claim("c") and ledger.batches.unfinished() == []
 
 
 def _claim_all(path: str, keys: list[str], start) -> list[str]:
@@ -184,25 +184,25 @@ def test_processes_share_the_work(tmp_path):
 def test_the_way_of_a_batch(ledger):
     for key in "abc":
         ledger.claim(key)
-    token = ledger.open_batch("abc", "file-1")
-    assert ledger.batch_of("a") == token and ledger.batch_of("d") is None
-    ledger.name_batch(token, "batch_7")
-    (batch,) = ledger.open_batches()
+    token = ledger.batches.open("abc", "file-1")
+    assert ledger.batches.of("a") == token and ledger.batches.of("d") is None
+    ledger.batches.name(token, "batch_7")
+    (batch,) = ledger.batches.unfinished()
     assert (batch.token, batch.batch_id, batch.input_file_id, batch.owner_lives) == (token, "batch_7", "file-1", True)
     ledger.release("abc")  # what is in a batch is not given up
     ledger.answered("a", ANSWER)
     ledger.failed("b", Failure("record of b", "server_error", "500"))
-    ledger.close_batch(token, "expired")
-    assert ledger.open_batches() == []
+    ledger.batches.close(token, "expired")
+    assert ledger.batches.unfinished() == []
     assert ledger.counts() == {"describe": {"done": 1, "failed": 1, "pending": 2}}
-    assert ledger.claim("c") and ledger.batch_of("c") is None
+    assert ledger.claim("c") and ledger.batches.of("c") is None
 
 
 def test_a_batch_takes_only_what_is_claimed(ledger):
     ledger.claim("a")
     with pytest.raises(ValueError, match="question b is not claimed by this process"):
-        ledger.open_batch("ab", "file-1")
-    assert ledger.open_batches() == [] and ledger.batch_of("a") is None
+        ledger.batches.open("ab", "file-1")
+    assert ledger.batches.unfinished() == [] and ledger.batches.of("a") is None
 
 
 def test_settings_of_the_file(ledger):
@@ -210,9 +210,9 @@ def test_settings_of_the_file(ledger):
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
     ledger.claim("a")
-    assert ledger._open().execute("PRAGMA synchronous").fetchone() == (1,)
+    assert ledger._file.open().execute("PRAGMA synchronous").fetchone() == (1,)
     ledger.answered("a", ANSWER)
-    assert ledger._open().execute("PRAGMA synchronous").fetchone() == (2,)
+    assert ledger._file.open().execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_many_results_in_one_write(ledger):

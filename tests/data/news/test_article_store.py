@@ -67,11 +67,11 @@ def test_articles_come_back_as_they_are_in_file_order(source):
 
 def test_articles_of_a_photo(source):
     store = opened(source)
-    assert store.articles_of_image("12e4567890123456") == (store[IDS[1]],)
+    assert store.article_ids_of_image("12e4567890123456") == (IDS[1],)
     assert store.article_ids_of_image("00000000000000a2") == (IDS[0], IDS[3])  # printed twice
     assert list(store.image_ids()) == ["00000000000000a1", "00000000000000a2", "12e4567890123456", "0000000000000000"]
     with pytest.raises(ValueError, match=r"database\.json holds no article with the image '12e4'"):
-        store.articles_of_image("12e4")
+        store.article_ids_of_image("12e4")
 
 
 def test_unknown_ids(source):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diptych.contracts.news import FusionExample
-from diptych.data.news.packing import PackedBatches, PackedCollator, PaddedCollator, pack
+from diptych.data.news.packing import PackedBatches, PackedCollator, pack
 
 LENGTHS = np.random.default_rng(0).integers(100, 901, size=300).tolist()
 
@@ -130,13 +130,13 @@ def test_a_packed_batch_to_the_last_number():
 
 
 def test_a_padded_batch_has_one_example_a_row():
-    batch = PaddedCollator(row_length=8, pad_token_id=0)([example("a", 1, 1), example("b", 2, 2, start=11)])
+    batch = PackedCollator(row_length=8, pad_token_id=0)([[example("a", 1, 1)], [example("b", 2, 2, start=11)]])
     assert batch.input_ids.tolist() == [[1, 2, 0, 0], [11, 12, 13, 14]]
     assert batch.segments.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
 
 
 def test_pads_that_are_also_tokens_carry_no_loss():
-    batch = PaddedCollator(row_length=8, pad_token_id=2)([example("a", 1, 1), example("b", 2, 2, start=11)])
+    batch = PackedCollator(row_length=8, pad_token_id=2)([[example("a", 1, 1)], [example("b", 2, 2, start=11)]])
     assert batch.labels.tolist() == [[-100, 2, -100, -100], [-100, -100, 13, 14]]
 
 
@@ -144,6 +144,6 @@ def test_a_query_that_does_not_fit_is_named():
     with pytest.raises(ValueError, match=r"query b: its 6 tokens do not fit into a row of 8 with 4 taken; raise row_l"):
         PackedCollator(row_length=8, pad_token_id=0)([[example("a", 2, 2), example("b", 3, 3)]])
     with pytest.raises(ValueError, match=r"query long: its 9 tokens"):
-        PaddedCollator(row_length=8, pad_token_id=0)([example("a", 2, 2), example("long", 4, 5)])
+        PackedCollator(row_length=8, pad_token_id=0)([[example("a", 2, 2)], [example("long", 4, 5)]])
     with pytest.raises(ValueError, match=r"query empty: its 0 tokens"):
-        PaddedCollator(row_length=8, pad_token_id=0)([example("empty", 0, 0)])
+        PackedCollator(row_length=8, pad_token_id=0)([[example("empty", 0, 0)]])

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from typing import Any
 
 import pytest
 from PIL import Image
 
 import patience
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Answer, Failure
 from diptych.models.captioners.caption import Caption
 from diptych.models.captioners.server import ServerCaptioner
 from diptych.models.server import vlm_client
@@ -130,6 +131,11 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
         server.released.set()
         server.shutdown()
         server.server_close()
+
+
+def all_results(model: VLMClient, number: int) -> list[tuple[str, Answer | Failure]]:
+    """The results of so many requests, as they come."""
+    return list(chain.from_iterable(model.results_together(requests(number))))
 
 
 def client(server: Server, **settings: Any) -> VLMClient:
@@ -243,7 +249,7 @@ def test_timeouts_and_nobody_there(serve):
 
 def test_retry_after_is_honoured_by_all(serve):
     server = serve(error(429, Retry_After="0.4"), OK)
-    got = dict(client(server, concurrency=1).results(requests(3)))
+    got = dict(all_results(client(server, concurrency=1), 3))
     assert [got[f"q{n}"].text for n in range(3)] == ["a tower"] * 3
     assert server.times[1] - server.times[0] >= 0.4
 
@@ -291,7 +297,7 @@ def test_many_requests(serve):
             yield Request(str(n), lambda n=n: [{"role": "user", "content": str(n)}], 5)
 
     got, ahead = {}, 0
-    for name, result in client(server, concurrency=4).results(many()):
+    for name, result in chain.from_iterable(client(server, concurrency=4).results_together(many())):
         got[name] = result
         ahead = max(ahead, len(made) - len(got))
     failure = got.pop("7")
@@ -315,7 +321,7 @@ def test_fewer_in_flight_after_a_429(serve):
 
     all_there = threading.Barrier(8)
     server = serve(*[together] * 8, slow)
-    assert len(list(client(server, concurrency=8).results(requests(8)))) == 8
+    assert len(all_results(client(server, concurrency=8), 8)) == 8
     assert server.most_in_flight == 8
     assert len(in_flight) == 8 and 2 <= max(in_flight) <= 5  # four at first, and slowly more
 
@@ -323,18 +329,18 @@ def test_fewer_in_flight_after_a_429(serve):
 def test_what_all_requests_have_in_common_ends_the_run(serve):
     server = serve(error(401))
     with pytest.raises(ServerFailure, match="refuses the key"):
-        list(client(server, concurrency=2).results(requests(50)))
+        all_results(client(server, concurrency=2), 50)
     assert len(server.requests) <= 4
 
 
 def test_a_run_that_is_left_early(serve):
     server = serve(OK)
     model = client(server, concurrency=2)
-    results = model.results(requests(1000))
+    results = model.results_together(requests(1000))
     next(results)
     results.close()
     assert len(server.requests) <= 6
-    assert len(list(model.results(requests(3)))) == 3  # a new loop, new connections
+    assert len(all_results(model, 3)) == 3  # a new loop, new connections
 
 
 def test_a_run_that_is_interrupted(serve):
@@ -346,7 +352,7 @@ def test_a_run_that_is_interrupted(serve):
     signal.setitimer(signal.ITIMER_REAL, 0.4)
     try:
         with pytest.raises(KeyboardInterrupt):
-            list(model.results(requests(5)))
+            all_results(model, 5)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, earlier)

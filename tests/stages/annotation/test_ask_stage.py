@@ -16,16 +16,18 @@ from PIL import Image
 import patience
 from diptych.annotation.askers.online import OnlineAsker
 from diptych.annotation.cost import Prices
+from diptych.annotation.descriptions import reuse
 from diptych.annotation.images import PictureForm
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.annotation.prompt import AnnotationPrompt
-from diptych.contracts.pipelines import Failure
+from diptych.annotation.task import AnnotationTask
+from diptych.contracts.pipelines import Answer, Failure
 from diptych.models.server import vlm_client
 from diptych.models.server.vlm_client import VLMClient
-from diptych.stages.annotation import ask_stage
+from diptych.stages.annotation import question_run, questions
 from diptych.stages.annotation.asking import Asking
 from diptych.stages.annotation.describe_reference import DescribeReference
-from diptych.stages.annotation.describe_target import DescribeTarget, reuse
+from diptych.stages.annotation.describe_target import DescribeTarget
 from diptych.stages.annotation.one_stage import OneStage
 from diptych.stages.annotation.write_modifications import WriteModifications
 
@@ -94,7 +96,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(vlm_client, "_FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(ask_stage, "_SHORTEST_WAIT_S", 0.01)
+    monkeypatch.setattr(question_run, "_SHORTEST_WAIT_S", 0.01)
     servers = []
 
     def start(reply: Callable[[dict[str, Any]], Any] = honest) -> Server:
@@ -130,17 +132,20 @@ def asking(folder: Path, server: Server, **settings: Any) -> Asking:
 
 
 def stages(folder: Path, server: Server, **settings: Any) -> dict[str, Any]:
-    own = {"asking": asking(folder, server, **settings), "domain": "general", "max_objects": 3}
-    own["pairs"] = folder / "pairs.jsonl"
+    how = asking(folder, server, **settings)
     references, targets = folder / "references.jsonl", folder / "targets.jsonl"
     see = AnnotationPrompt("describe {domain}, {max_objects} objects")
     like = AnnotationPrompt("describe like {reference}")
     write = AnnotationPrompt("write what makes {target} of {reference}")
+
+    def task(prompt: AnnotationPrompt) -> AnnotationTask:
+        return AnnotationTask(prompt, folder / "pairs.jsonl", "general", 3)
+
     return {
-        "references": DescribeReference(prompt=see, **own),
-        "targets": DescribeTarget(prompt=like, references=references, **own),
-        "sentences": WriteModifications(prompt=write, references=references, targets=targets, **own),
-        "one_stage": OneStage(prompt=AnnotationPrompt("both"), **own),
+        "references": DescribeReference(how, task(see)),
+        "targets": DescribeTarget(how, task(like), references),
+        "sentences": WriteModifications(how, task(write), references, targets),
+        "one_stage": OneStage(how, task(AnnotationPrompt("both"))),
     }
 
 
@@ -199,7 +204,7 @@ def test_what_is_answered_is_not_asked_again(folder, serve):
     Image.new("RGB", (40, 30), "red").save(folder / "moved.png")
     results(stages(folder, server)["references"])
     assert len(server.requests) == 8  # within a process a file is read once
-    ask_stage._hash_of_image.cache_clear()
+    questions._hash_of_image.cache_clear()
     results(stages(folder, server)["references"])
     assert len(server.requests) == 9
 
@@ -220,7 +225,7 @@ def test_one_stage_shows_both_pictures_in_order(folder, serve):
 def test_equal_pictures_are_described_once(folder, serve):
     server = serve()
     (folder / "d.png").write_bytes((folder / "a.png").read_bytes())
-    ask_stage._hash_of_image.cache_clear()
+    questions._hash_of_image.cache_clear()
     found = results(stages(folder, server)["references"])
     assert len(found) == 2 and len(server.requests) == 1
 
@@ -228,7 +233,7 @@ def test_equal_pictures_are_described_once(folder, serve):
 def test_nothing_is_asked_on_a_missing_input(folder, serve):
     (folder / "a.png").write_bytes(b"no picture")
     server = serve(lambda body: honest(body))
-    ask_stage._hash_of_image.cache_clear()
+    questions._hash_of_image.cache_clear()
     found = run_three(folder, server)
     assert found["references"][str(folder / "a.png")].reason == "unreadable"
     for name in ("targets", "sentences"):
@@ -313,11 +318,11 @@ def test_what_another_process_asks_is_waited_for(folder, serve):
     server = serve()
     (folder / "pairs.jsonl").write_text('{"reference_image": "a.png", "target_image": "b.png"}\n')
     stage = stages(folder, server)["references"]
-    (one,) = stage._first_tries(stage.ids())
+    (one,) = stage.first_tries(stage.ids())
     with Ledger(folder / "ledger.sqlite") as other:
         other.plan([one.question], "m")
         assert other.claim(one.question.key)
-        answer = ask_stage.Answer(objects(RUG), "stop", {}, 0.1)
+        answer = Answer(objects(RUG), "stop", {}, 0.1)
         timer = threading.Timer(0.3, other.answered, (one.question.key, answer))
         timer.start()
         (record,) = results(stage).values()

@@ -6,7 +6,6 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 
@@ -15,6 +14,7 @@ from diptych.annotation.cost import Prices
 from diptych.annotation.images import PictureForm
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.annotation.prompt import AnnotationPrompt
+from diptych.annotation.task import AnnotationTask
 from diptych.stages.annotation.asking import Asking
 from diptych.stages.annotation.write_modifications import WriteModifications
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
@@ -57,8 +57,8 @@ def write_descriptions(folder: Path) -> None:
 def run(folder: Path, asker: BatchAsker) -> StageCounts:
     asking = Asking(asker, str(folder / "ledger.sqlite"), Prices({}), asker.model, PictureForm())
     prompt = AnnotationPrompt("Before: {reference}\nAfter: {target}\nWhat has changed?")
-    files: list[Any] = [folder / f"{name}.jsonl" for name in ("pairs", "references", "targets")]
-    stage = WriteModifications(asking, prompt, *files, domain="hotel", max_objects=12)
+    task = AnnotationTask(prompt, folder / "pairs.jsonl", "hotel", 12)
+    stage = WriteModifications(asking, task, folder / "references.jsonl", folder / "targets.jsonl")
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
     runner = PipelineRunner(trainer, folder, show_progress=False)
     return runner.run([StageRun("write_modifications", stage, folder / "stage", {})])["write_modifications"]
@@ -80,4 +80,4 @@ def test_all_answers_of_batches_of_a_thousand_are_collected(tmp_path, monkeypatc
     assert list(records) == [f"p{number}" for number in range(NUM_PAIRS)]
     assert all(len(record["sentences"]) >= 3 for record in records.values())
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        assert ledger.counts() == {"write_modifications": {"done": NUM_PAIRS}} and not ledger.open_batches()
+        assert ledger.counts() == {"write_modifications": {"done": NUM_PAIRS}} and not ledger.batches.unfinished()

@@ -11,6 +11,7 @@ import pytest
 
 from diptych.annotation.cost import Prices
 from diptych.annotation.images import PictureForm
+from diptych.annotation.task import VerificationTask
 from diptych.annotation.verification_question import VerificationPrompt
 from diptych.contracts.pipelines import Answer, Failure
 from diptych.stages.annotation.asking import Asking
@@ -121,7 +122,7 @@ def test_a_second_model_says_which_sentences_hold(written, tmp_path):
     asker = Decided()
     asking = Asking(asker, str(tmp_path / "ledger.sqlite"), Prices({}), "second", PictureForm(None))
     prompt = VerificationPrompt("Does it hold?\n{sentence}")
-    stage = VerifySentences(asking, prompt, pairs, ways["invented"])
+    stage = VerifySentences(asking, VerificationTask(prompt, pairs), ways["invented"])
     assert stage.ids()[:3] == ["p0/0", "p0/1", "p1/0"]
     done, failures = finished(stage, tmp_path / "verify")
     assert not failures and len(done) == 16 and len(asker.asked) == 18  # two were asked again

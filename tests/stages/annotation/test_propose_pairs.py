@@ -120,7 +120,7 @@ def test_the_pipeline_from_a_folder_to_pairs(tmp_path):
         Image.fromarray(pixels).resize((32, 32), 0).save(tmp_path / f"images/{number}.png")
     resolvers.register_resolvers()
     words = [f"images={tmp_path}/images", f"output={tmp_path}/pairs.jsonl", f"work_dir={tmp_path}/work"]
-    words += ["encoder=colour_layout", "stages.embed_images.num_workers=0", "stages.propose_pairs.low=0.5"]
+    words += ["search/encoder=colour_layout", "stages.embed_images.num_workers=0", "stages.propose_pairs.low=0.5"]
     with hydra.initialize_config_dir(str(folder.CONFIG_FOLDER), version_base="1.3"):
         config = hydra.compose("pipeline", overrides=["pipeline=propose_pairs", "trainer=cpu", *words])
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)

@@ -169,7 +169,7 @@ def test_the_file_that_others_read(world, tmp_path):
     sink.finish(QUERIES)
     stage.write_output(folder, [])
     assert output.read_bytes() == (folder / "retrieval.json").read_bytes()
-    assert stage.output_files == [output]
+    assert stage.output_files() == [output]
     retrieval = read_retrieval(output, articles=world.source.articles())
     assert list(retrieval) == QUERIES
     for query_id, candidates in retrieval.items():
@@ -189,11 +189,11 @@ def test_a_photo_of_two_articles_counts_for_the_first(world):
 
 def test_input_files_change_with_the_vectors(world):
     stage = world.stage()
-    before = [path.read_bytes() for path in stage.input_files]
-    assert [path.name for path in stage.input_files] == ["ids.jsonl", "embeddings.json"] * 2
+    before = [path.read_bytes() for path in stage.input_files()]
+    assert [path.name for path in stage.input_files()] == ["ids.jsonl", "embeddings.json"] * 2
     store(world.root / "other", list(world.gallery), 2 * np.stack(list(world.gallery.values())))
     other = RetrieveImages(str(world.root / "queries"), str(world.root / "other"), world.source, "test", ExactIndex())
-    after = [path.read_bytes() for path in other.input_files]
+    after = [path.read_bytes() for path in other.input_files()]
     assert [there == here for there, here in zip(before, after, strict=True)] == [True, True, True, False]
 
 

@@ -166,7 +166,7 @@ def test_input_that_cannot_be(pictures):
 
 def test_construction_reads_nothing():
     stage = VerifyGeometry("absent.json", POLICY, query_images="a", gallery_images="b", output="c.json")
-    assert [str(path) for path in (*stage.input_files, *stage.output_files)] == ["absent.json", "c.json"]
+    assert [str(path) for path in (*stage.input_files(), *stage.output_files())] == ["absent.json", "c.json"]
     assert pickle.loads(pickle.dumps(POLICY)) == POLICY
     with pytest.raises(ValueError, match="absent"):
         stage.ids()

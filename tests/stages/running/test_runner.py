@@ -77,7 +77,7 @@ def test_new_ids_are_added_and_old_ones_let_go(tmp_path, numbers):
 
     def fixed(ids):
         stage = Squares(str(numbers))
-        stage.input_files = []  # an input that decides which ids there are, not what becomes of them
+        stage.input_files = list  # an input that decides which ids there are, not what becomes of them
         stage.ids = lambda: ids
         return stage, {}
 
@@ -250,3 +250,12 @@ def test_two_processes_make_every_record_once(tmp_path, numbers):
     assert (tmp_path / "work/a/records.jsonl").read_bytes() == (
         tmp_path / "one/work/squares_0/records.jsonl"
     ).read_bytes()
+
+
+def test_output_of_other_settings_is_replaced_when_settings_come_back(tmp_path, numbers):
+    output = str(tmp_path / "out.json")
+    values = []
+    for power in (2, 3, 2):
+        run(tmp_path, of(numbers, power=power, output=output))
+        values.append(json.loads((tmp_path / "out.json").read_text())[0])
+    assert values == [9, 27, 9]

@@ -29,7 +29,7 @@ from diptych.synthetic.server.rooms_language import (
     read_items,
 )
 
-PROMPTS = Path(__file__).resolve().parents[3] / "conf" / "prompt" / "annotation"
+PROMPTS = Path(__file__).resolve().parents[3] / "conf" / "annotation" / "prompt"
 
 
 def test_three_stages_one_stage_and_verification(serve, folder, pairs, rooms):

@@ -9,9 +9,9 @@ from typing import Any
 
 from diptych.contracts.pipelines import Answer, Failure
 from diptych.models.server.completion import read_completion
+from diptych.models.server.server_failures import reason_of, shortened
 
-_REFUSED_CODES = ("content_policy_violation", "content_filter")
-_LONGEST_MESSAGE = 400  # characters of what a server says
+_AGAIN = {"server_error": "the server failed", "rate_limited": "the server was asked too much"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +60,14 @@ def _of_error(error: Any) -> Unanswered:
 def _of_status(key: str, status: Any, error: Any) -> Failure | Unanswered:
     said = f"{status}: {_said(error)}"
     code = error.get("code") if isinstance(error, Mapping) else None
-    if not isinstance(status, int) or status >= 500 or status in (408, 409, 425):
-        return Unanswered("server_error", f"the server failed ({said})")
-    if status == 429:
-        return Unanswered("rate_limited", f"the server was asked too much ({said})")
-    if status in (401, 402, 403, 404) or code in _REFUSED_CODES:
-        return Failure(key, "refused_by_server", f"the server refuses this request ({said})")
-    return Failure(key, "bad_request", f"the server cannot use this request ({said})")
+    # Without the code of a 429: a quota that was used up within a batch may be there again for the next one.
+    reason = reason_of(status, code if status != 429 else None) if isinstance(status, int) else "server_error"
+    if reason in _AGAIN:
+        return Unanswered(reason, f"{_AGAIN[reason]} ({said})")
+    what = "refuses" if reason == "refused_by_server" else "cannot use"
+    return Failure(key, reason, f"the server {what} this request ({said})")
 
 
 def _said(value: Any) -> str:
     message = value.get("message") if isinstance(value, Mapping) else None
-    return " ".join(str(message or value).split())[:_LONGEST_MESSAGE]
+    return shortened(str(message or value))

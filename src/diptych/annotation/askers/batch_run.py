@@ -104,11 +104,11 @@ class BatchRun:
         """The questions that are in no batch of a run that has stopped; those batches are waited for."""
         stopped = {
             batch.token: batch
-            for batch in self._ledger.open_batches()
+            for batch in self._ledger.batches.unfinished()
             if not batch.owner_lives or batch.token in self._asker.opened
         }
         for question in questions:
-            token = self._ledger.batch_of(question.key) if stopped else None
+            token = self._ledger.batches.of(question.key) if stopped else None
             if token in stopped and token not in self._open and not self._take_over(stopped[token]):
                 del stopped[token]
             if token in stopped:
@@ -120,10 +120,10 @@ class BatchRun:
         """Whether the batch of an earlier run is there; if it was never created, its questions are free again."""
         batch_id = batch.batch_id or self._server.search(batch.token)
         if batch_id is None:
-            self._ledger.close_batch(batch.token, "never_created")
+            self._ledger.batches.close(batch.token, "never_created")
             return False
         if batch.batch_id is None:
-            self._ledger.name_batch(batch.token, batch_id)
+            self._ledger.batches.name(batch.token, batch_id)
         log.info("batch %s of an earlier run is waited for", batch_id)
         self._asker.opened.add(batch.token)
         self._open[batch.token] = _Batch(batch.token, batch_id)
@@ -172,7 +172,7 @@ class BatchRun:
 
     def _create(self, requests: _InputFile) -> None:
         """Makes the batch at the server. It is in the ledger before, and has its name there right after."""
-        token = self._ledger.open_batch(requests.questions, "")
+        token = self._ledger.batches.open(requests.questions, "")
         self._asker.opened.add(token)
         file_id = None
         try:
@@ -180,9 +180,9 @@ class BatchRun:
             batch_id = self._server.create(file_id, token)
         except ServerFailure as failure:
             if file_id is None or not failure.worth_retrying:  # there is no batch
-                self._ledger.close_batch(token, "not_created")
+                self._ledger.batches.close(token, "not_created")
             raise
-        self._ledger.name_batch(token, batch_id)
+        self._ledger.batches.name(token, batch_id)
         log.info("batch %s: %d requests sent", batch_id, len(requests.questions))
         self._open[token] = _Batch(token, batch_id, dict(requests.questions), list(requests.questions))
 
@@ -201,7 +201,7 @@ class BatchRun:
         if seen is None:
             raise ValueError(
                 f"the server does not know batch {batch.batch_id}, which was sent, and may be paid: set base_url and"
-                f" the key to those it was sent with, or give it up: Ledger(...).close_batch({batch.token!r}, 'lost')"
+                f" the key to those it was sent with, or give it up: Ledger(...).batches.close({batch.token!r}, 'lost')"
             )
         self._failed_polls = 0
         if seen.status in _ENDED:
@@ -243,7 +243,7 @@ class BatchRun:
             self._ledger.failed(key, failure)
             yield key, failure
         left = len(batch.waiting)
-        self._ledger.close_batch(batch.token, seen.status)
+        self._ledger.batches.close(batch.token, seen.status)
         del self._open[batch.token]
         if left:
             log.warning("batch %s %s, with %d requests unanswered", batch.batch_id, seen.status, left)

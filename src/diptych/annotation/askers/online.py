@@ -32,7 +32,7 @@ class OnlineAsker:
         Interrupted, it gives up what is on its way: the ledger counts that as charged.
 
         Raises:
-            ValueError: as `VLMClient.map`; what has an answer by then is given before.
+            ValueError: as `VLMClient.results_together`; what has an answer by then is given before.
         """
         asked: dict[str, Question] = {}
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from diptych.annotation.ledger.ledger_batches import LedgerBatches
+from diptych.annotation.ledger.ledger_batches import Batches
+from diptych.annotation.ledger.ledger_file import LedgerFile
 from diptych.contracts.pipelines import Answer, Failure, Question
 
 _CHUNK = 500  # keys in one statement
@@ -28,7 +29,7 @@ class Tokens:
     num_output_tokens: int
 
 
-class Ledger(LedgerBatches):
+class Ledger:
     """The ledger at `path`, made on first use with its folder. Construction does no I/O.
 
     A row is a question by its key, in one of five states: `pending`; `sent` (by an owner, perhaps in a batch); `done`;
@@ -37,13 +38,26 @@ class Ledger(LedgerBatches):
     will not do. Threads may share an instance.
 
     What was sent and then lost with its process counts as charged in full, by the estimate, when it is asked again;
-    a failed question counts nothing.
+    a failed question counts nothing. `batches` are those that questions were sent in.
+
+    A context manager that closes it. What this process has sent alone is then abandoned; a later call opens it again.
     """
 
     def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
+        self._file = LedgerFile(path)
+        self.path, self.batches = self._file.path, Batches(self._file)
         self._charged: dict[tuple[str, float], list[int]] = defaultdict(lambda: [0, 0])
         self._charges_read = 0
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; later calls open it again. What this process has sent alone is then abandoned."""
+        self._file.close()
 
     # ------------------------------------------------------------------------------------------------ questions
 
@@ -56,7 +70,7 @@ class Ledger(LedgerBatches):
             for one in questions
         )
         while chunk := list(islice(rows, _PLAN_CHUNK)):
-            with self._writing() as connection:
+            with self._file.writing() as connection:
                 connection.executemany(
                     "INSERT INTO questions(key, stage, record_id, model, num_input_tokens, max_tokens, price_factor)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO UPDATE SET max_tokens = excluded.max_tokens,"
@@ -72,30 +86,29 @@ class Ledger(LedgerBatches):
         Raises:
             ValueError: the question is not planned.
         """
-        self._beat_from_now_on()
-        with self._writing(synchronous="NORMAL") as connection:  # lost with the machine it would be `pending`, rightly
+        self._file.beat_from_now_on()
+        # A claim that is lost with the machine leaves the question `pending`, rightly.
+        with self._file.writing(synchronous="NORMAL") as connection:
             row = connection.execute("SELECT state, owner, batch FROM questions WHERE key = ?", (key,)).fetchone()
             if row is None:
                 raise ValueError(f"{self.path}: question {key} is not planned; call plan() first")
             state, owner, batch = row
-            if state == "sent" and batch is None and not self._lives(owner):
+            if state == "sent" and batch is None and not self._file.lives(owner):
                 self._charge_lost([key])
             elif state != "pending":
                 return False
             connection.execute(
-                "UPDATE questions SET state = 'sent', owner = ?, batch = NULL WHERE key = ?", (self._owner, key)
+                "UPDATE questions SET state = 'sent', owner = ?, batch = NULL WHERE key = ?", (self._file.owner, key)
             )
         return True
 
     def release(self, keys: Iterable[str], unpaid: bool = False) -> None:
         """Makes `pending` again what this process has sent alone and gave up; `unpaid` where it surely cost nothing."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             for chunk in _chunks(keys):
                 own = f"state = 'sent' AND batch IS NULL AND owner = ? AND key IN ({_places(chunk)})"
-                found = [
-                    key
-                    for (key,) in connection.execute(f"SELECT key FROM questions WHERE {own}", (self._owner, *chunk))
-                ]
+                rows = connection.execute(f"SELECT key FROM questions WHERE {own}", (self._file.owner, *chunk))
+                found = [key for (key,) in rows]
                 if not unpaid:
                     self._charge_lost(found)
                 connection.executemany(
@@ -108,7 +121,7 @@ class Ledger(LedgerBatches):
         if not self.path.exists():
             return results
         for chunk in _chunks(keys):
-            for key, record_id, state, text, finish_reason, usage, latency_s, reason, message in self._read(
+            for key, record_id, state, text, finish_reason, usage, latency_s, reason, message in self._file.read(
                 "SELECT key, record_id, state, text, finish_reason, usage, latency_s, reason, message FROM questions"
                 f" WHERE state IN ('done', 'invalid', 'failed') AND key IN ({_places(chunk)})",
                 chunk,
@@ -131,7 +144,7 @@ class Ledger(LedgerBatches):
 
     def settle(self, results: Iterable[tuple[str, Answer | Failure]]) -> None:
         """`answered` and `failed` for many, in one write: to reach the disk takes as long for one as for a hundred."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             for key, result in results:
                 if isinstance(result, Failure):
                     connection.execute(
@@ -158,14 +171,14 @@ class Ledger(LedgerBatches):
 
     def invalid(self, key: str, message: str) -> None:
         """The answer is of no use; it is kept, with the reason."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             connection.execute(
                 "UPDATE questions SET state = 'invalid', message = ? WHERE key = ? AND state = 'done'", (message, key)
             )
 
     def forget_failures(self, stage: str) -> None:
         """What failed in the stage may be asked again."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             connection.execute(
                 "UPDATE questions SET state = 'pending', reason = NULL, message = NULL, batch = NULL"
                 " WHERE stage = ? AND state = 'failed'",
@@ -177,7 +190,7 @@ class Ledger(LedgerBatches):
     def counts(self) -> dict[str, dict[str, int]]:
         """How many questions of each stage are in each state; states without any are left out."""
         counts: dict[str, dict[str, int]] = {}
-        for stage, state, number in self._read(
+        for stage, state, number in self._file.read(
             "SELECT stage, state, count(*) FROM questions GROUP BY stage, state ORDER BY stage, state"
         ):
             counts.setdefault(stage, {})[state] = number
@@ -187,7 +200,7 @@ class Ledger(LedgerBatches):
         """`requests`, `input_tokens` and `output_tokens` that the stage was charged, and `lost`: how many of these
         requests' answers were lost with a process.
         """
-        ((requests, num_input, num_output, lost),) = self._read(
+        ((requests, num_input, num_output, lost),) = self._file.read(
             "SELECT count(*), total(num_input_tokens), total(num_output_tokens), total(lost) FROM charges"
             " WHERE stage = ?",
             (stage,),
@@ -202,14 +215,14 @@ class Ledger(LedgerBatches):
     def spent(self, stage: str | None = None) -> list[Tokens]:
         """What was charged, in all stages or one."""
         if stage is not None:
-            rows = self._read(
+            rows = self._file.read(
                 "SELECT model, price_factor, sum(num_input_tokens), sum(num_output_tokens) FROM charges"
                 " WHERE stage = ? GROUP BY model, price_factor",
                 (stage,),
             )
             return [Tokens(*row) for row in rows]
-        with self._lock:  # charges are only added: what was read before need not be read again
-            for number, model, factor, num_input, num_output in self._read(
+        with self._file.lock:  # charges are only added: what was read before need not be read again
+            for number, model, factor, num_input, num_output in self._file.read(
                 "SELECT id, model, price_factor, num_input_tokens, num_output_tokens FROM charges WHERE id > ?",
                 (self._charges_read,),
             ):
@@ -220,14 +233,14 @@ class Ledger(LedgerBatches):
 
     def in_flight(self) -> list[Tokens]:
         """What is sent and not answered, at its most: the estimates of the questions and the limits of the answers."""
-        rows = self._read(
+        rows = self._file.read(
             "SELECT model, price_factor, sum(num_input_tokens), sum(max_tokens) FROM questions WHERE state = 'sent'"
             " GROUP BY model, price_factor"
         )
         return [Tokens(*row) for row in rows]
 
     def _charge_lost(self, keys: Iterable[str]) -> None:
-        self._open().executemany(
+        self._file.open().executemany(
             "INSERT INTO charges(stage, model, price_factor, num_input_tokens, num_output_tokens, lost)"
             " SELECT stage, model, price_factor, num_input_tokens, max_tokens, 1 FROM questions WHERE key = ?",
             [(key,) for key in keys],

@@ -11,9 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
-
-_Self = TypeVar("_Self", bound="LedgerFile")
 
 _BEAT_S, _DEAD_AFTER_S = 5.0, 60.0  # a live process says so this often, and is given up after this long a silence
 _BUSY_S = 60.0  # how long a write waits for other processes
@@ -44,32 +41,27 @@ class LedgerFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._owner = secrets.token_hex(8)
-        self._lock = threading.RLock()
+        self.owner = secrets.token_hex(8)
+        self.lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._beating: threading.Event | None = None
 
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Closes the file; later calls open it again. What this process has sent alone is then abandoned."""
-        with self._lock:
+        with self.lock:
             if self._beating is not None:
                 self._beating.set()
-                with self._writing() as connection:
-                    connection.execute("DELETE FROM owners WHERE owner = ?", (self._owner,))
-                self._beating, self._owner = None, secrets.token_hex(8)
+                with self.writing() as connection:
+                    connection.execute("DELETE FROM owners WHERE owner = ?", (self.owner,))
+                self._beating, self.owner = None, secrets.token_hex(8)
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
     # ------------------------------------------------------------------------------------------------ the tables
 
-    def _open(self) -> sqlite3.Connection:
+    def open(self) -> sqlite3.Connection:
+        """The connection, the tables made. ValueError where the file is none of ours."""
         if self._connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -83,14 +75,16 @@ class LedgerFile:
             self._connection = connection
         return self._connection
 
-    def _read(self, statement: str, values: Sequence[object] = ()) -> list[tuple]:
-        with self._lock:
-            return self._open().execute(statement, values).fetchall()
+    def read(self, statement: str, values: Sequence[object] = ()) -> list[tuple]:
+        """The rows of a query."""
+        with self.lock:
+            return self.open().execute(statement, values).fetchall()
 
     @contextmanager
-    def _writing(self, synchronous: str = "FULL") -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._open()
+    def writing(self, synchronous: str = "FULL") -> Iterator[sqlite3.Connection]:
+        """One transaction, which other threads and processes wait for; an error undoes it."""
+        with self.lock:
+            connection = self.open()
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -102,34 +96,36 @@ class LedgerFile:
 
     # ------------------------------------------------------------------------------------------------ who lives
 
-    def _lives(self, owner: str | None) -> bool:
-        if owner == self._owner:
+    def lives(self, owner: str | None) -> bool:
+        """Whether the process that was this owner still runs, as far as can be known."""
+        if owner == self.owner:
             return self._beating is not None
-        rows = self._read("SELECT host, pid, started, beat FROM owners WHERE owner = ?", (owner,))
+        rows = self.read("SELECT host, pid, started, beat FROM owners WHERE owner = ?", (owner,))
         if not rows or time.time() - rows[0][3] > _DEAD_AFTER_S:
             return False
         host, pid, started, _ = rows[0]
         return host != socket.gethostname() or _started(pid) == started
 
-    def _beat_from_now_on(self) -> None:
-        with self._lock:
+    def beat_from_now_on(self) -> None:
+        """This owner has sent something: from here on it says that it lives."""
+        with self.lock:
             if self._beating is not None:
                 return
             self._beating = threading.Event()
-            with self._writing() as connection:
+            with self.writing() as connection:
                 connection.execute(
                     "INSERT OR REPLACE INTO owners VALUES (?, ?, ?, ?, ?)",
-                    (self._owner, socket.gethostname(), os.getpid(), _started(os.getpid()), time.time()),
+                    (self.owner, socket.gethostname(), os.getpid(), _started(os.getpid()), time.time()),
                 )
             threading.Thread(target=self._beat, args=(self._beating,), daemon=True, name="ledger").start()
 
     def _beat(self, stopped: threading.Event) -> None:
         while not stopped.wait(_BEAT_S):
-            with self._lock:
+            with self.lock:
                 if stopped.is_set():
                     return
-                with self._writing() as connection:
-                    connection.execute("UPDATE owners SET beat = ? WHERE owner = ?", (time.time(), self._owner))
+                with self.writing() as connection:
+                    connection.execute("UPDATE owners SET beat = ? WHERE owner = ?", (time.time(), self.owner))
 
 
 def _started(pid: int) -> str | None:

@@ -123,16 +123,12 @@ class ArticleStore:
         for (image_id,) in self._stream(query):
             yield image_id
 
-    def articles_of_image(self, image_id: str) -> tuple[Article, ...]:
+    def article_ids_of_image(self, image_id: str) -> tuple[str, ...]:
         """The articles that a photo is printed with, in file order: one, in the published set.
 
         Raises:
             ValueError: none; names the store.
         """
-        return tuple(self[article_id] for article_id in self.article_ids_of_image(image_id))
-
-    def article_ids_of_image(self, image_id: str) -> tuple[str, ...]:
-        """As `articles_of_image`, the ids alone."""
         rows = self._rows(
             "SELECT DISTINCT article_id, position FROM image JOIN article USING (position) WHERE image_id = ?"
             " ORDER BY position",

@@ -163,17 +163,6 @@ class PackedCollator:
         return length
 
 
-class PaddedCollator:
-    """As `PackedCollator` with one example a row: for reference, and for examples that are not packed."""
-
-    def __init__(self, row_length: int, pad_token_id: int) -> None:
-        self._packed = PackedCollator(row_length, pad_token_id)
-
-    def __call__(self, examples: Sequence[FusionExample]) -> FusionBatch:
-        """The batch, a row for each example, padded on the right."""
-        return self._packed([[example] for example in examples])
-
-
 def _labels(tokens: Tensor, prompt_length: int) -> Tensor:
     labels = tokens.clone()
     labels[: max(prompt_length, 1)] = IGNORED  # nothing stands before the first token to predict it from

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from diptych.contracts.pipelines import Failure
@@ -34,16 +36,19 @@ class ServerCaptioner:
         """A caption, or why there is none, for each (id, file), as they come; `stop_reason` is the server's word.
 
         Raises:
-            ValueError: the key is not set, or the server refuses what all photos have in common (see `VLMClient.map`).
+            ValueError: the key is not set, or the server refuses what all photos have in common (see
+                `VLMClient.results_together`).
         """
         requests = (Request(name, partial(self._messages, path), self.max_tokens) for name, path in photos)
-        for name, answer in self.client.results(requests):
-            if isinstance(answer, Failure):
-                yield name, answer
-            elif answer.finish_reason == "refusal":
-                yield name, Failure(name, "refused", f"the model refuses to describe the photo: {answer.text[:200]!r}")
-            else:
-                yield name, Caption(" ".join(answer.text.split()), answer.finish_reason)
+        with closing(self.client.results_together(requests)) as together:
+            for name, answer in chain.from_iterable(together):
+                if isinstance(answer, Failure):
+                    yield name, answer
+                elif answer.finish_reason == "refusal":
+                    said = f"the model refuses to describe the photo: {answer.text[:200]!r}"
+                    yield name, Failure(name, "refused", said)
+                else:
+                    yield name, Caption(" ".join(answer.text.split()), answer.finish_reason)
 
     def _messages(self, path: Path) -> Messages:
         picture = {"type": "image_url", "image_url": {"url": data_url(path, self.max_side)}}

@@ -13,6 +13,7 @@ from typing import Any
 _LONGEST_MESSAGE = 400  # characters of what a server says; some send the whole request back
 _REFUSALS = {401: "the key", 402: "the account", 404: "the address or the model"}
 _REFUSED_CODES = ("content_policy_violation", "content_filter")
+_OUT_OF_QUOTA = "insufficient_quota"
 
 
 class ServerFailure(ValueError):
@@ -89,30 +90,43 @@ def _said(body: bytes) -> tuple[str, Any]:
     return str(error.get("message") or text), error.get("code")
 
 
+def reason_of(status: int, code: Any) -> str:
+    """The one word for an HTTP status that is no success, with the code of the error that came with it.
+
+    `rate_limited` and `server_error` may help to be asked again; `refused_by_server` and `bad_request` come again.
+    """
+    if status in _REFUSALS or status == 403:
+        return "refused_by_server"
+    if status == 429:
+        return "refused_by_server" if code == _OUT_OF_QUOTA else "rate_limited"
+    if status >= 500 or status in (408, 409, 425):
+        return "server_error"
+    return "refused_by_server" if code in _REFUSED_CODES else "bad_request"
+
+
+def shortened(said: str) -> str:
+    """What a server says, on one line and without its end: some send the whole request back."""
+    return " ".join(said.split())[:_LONGEST_MESSAGE]
+
+
 def _of_status(status: int, headers: Mapping[str, str], said: str, code: Any) -> ServerFailure:
+    reason = reason_of(status, code)
     if status in _REFUSALS:  # what a server says about a key may quote parts of it
         said = "" if status == 401 else f": {said}"
-        return ServerFailure(
-            "refused_by_server", f"the server refuses {_REFUSALS[status]} ({status}){said}", concerns_all=True
-        )
-    if status == 429 and code == "insufficient_quota":
-        return ServerFailure("refused_by_server", f"the account's quota is used up (429): {said}", concerns_all=True)
-    if status == 429:
+        return ServerFailure(reason, f"the server refuses {_REFUSALS[status]} ({status}){said}", concerns_all=True)
+    if reason == "refused_by_server" and status == 429:
+        return ServerFailure(reason, f"the account's quota is used up (429): {said}", concerns_all=True)
+    if reason == "rate_limited":
         wait_s = asked_wait(headers)
         asked = f"; it asks to wait {wait_s:.0f} s" if wait_s else ""
-        return ServerFailure(
-            "rate_limited",
-            f"the server is asked too much (429){asked}; lower concurrency: {said}",
-            worth_retrying=True,
-            wait_s=wait_s,
-        )
-    if status >= 500 or status in (408, 409, 425):
+        message = f"the server is asked too much (429){asked}; lower concurrency: {said}"
+        return ServerFailure(reason, message, worth_retrying=True, wait_s=wait_s)
+    if reason == "server_error":
         failure = server_error(f"{status}: {said}")
         failure.wait_s = asked_wait(headers)
         return failure
-    if status == 403 or code in _REFUSED_CODES:
-        return ServerFailure("refused_by_server", f"the server refuses this request ({status}): {said}")
-    return ServerFailure("bad_request", f"the server cannot use this request ({status}): {said}")
+    what = "refuses" if reason == "refused_by_server" else "cannot use"
+    return ServerFailure(reason, f"the server {what} this request ({status}): {said}")
 
 
 def asked_wait(headers: Mapping[str, str]) -> float:
@@ -130,4 +144,4 @@ def asked_wait(headers: Mapping[str, str]) -> float:
 
 def _shortened(said: str | BaseException, key: str) -> str:
     text = " ".join(str(said).split()) or ("nothing" if isinstance(said, str) else type(said).__name__)
-    return (text.replace(key, "***") if key else text)[:_LONGEST_MESSAGE]
+    return shortened(text.replace(key, "***") if key else text)

@@ -7,8 +7,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -162,25 +161,39 @@ class VLMClient:
 
     # ------------------------------------------------------------------------------------------------ many requests
 
-    async def map(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Answer | Failure]]:
-        """The results of `map_together` one by one."""
-        together = self.map_together(requests)
-        try:
-            async for results in together:
-                for result in results:
-                    yield result
-        finally:
-            await together.aclose()
-
-    async def map_together(self, requests: Iterable[Request]) -> AsyncIterator[list[tuple[str, Answer | Failure]]]:
+    def results_together(self, requests: Iterable[Request]) -> Iterator[list[tuple[str, Answer | Failure]]]:
         """The ids of the requests with their answers, or why there is none, as they come: those together that came
-        since the last. `requests` is taken from as places become free.
+        since the last. `requests` is taken from as places become free, and moves on only while the next results are
+        waited for.
 
         Raises:
             ServerFailure: the server refuses what all requests have in common: the key, the address, or the model. What
                 was on its way then is waited for, and given first.
             ValueError: as `complete`.
         """
+        loop = asyncio.new_event_loop()
+        together = self._together(requests)
+        following: asyncio.Task[Any] | None = None
+
+        async def next_results() -> Any:
+            return await anext(together, None)
+
+        try:
+            while True:
+                following = loop.create_task(next_results())
+                results = loop.run_until_complete(following)
+                if results is None:
+                    return
+                yield results
+        finally:
+            if following is not None and following.cancel():  # interrupted while it waited
+                loop.run_until_complete(asyncio.wait([following]))
+            loop.run_until_complete(together.aclose())
+            loop.run_until_complete(self.close())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    async def _together(self, requests: Iterable[Request]) -> AsyncGenerator[list[tuple[str, Answer | Failure]], None]:
         waiting = iter(requests)
         pending: set[asyncio.Task[tuple[str, Answer | Failure]]] = set()
         refusal: ServerFailure | None = None
@@ -206,36 +219,6 @@ class VLMClient:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
-
-    def results(self, requests: Iterable[Request]) -> Iterator[tuple[str, Answer | Failure]]:
-        """`map` for callers that are not coroutines. Requests move on only while the next result is waited for."""
-        with closing(self.results_together(requests)) as together:
-            for results in together:
-                yield from results
-
-    def results_together(self, requests: Iterable[Request]) -> Iterator[list[tuple[str, Answer | Failure]]]:
-        """`map_together` for callers that are not coroutines."""
-        loop = asyncio.new_event_loop()
-        together = self.map_together(requests)
-        following: asyncio.Task[Any] | None = None
-
-        async def next_results() -> Any:
-            return await anext(together, None)
-
-        try:
-            while True:
-                following = loop.create_task(next_results())
-                results = loop.run_until_complete(following)
-                if results is None:
-                    return
-                yield results
-        finally:
-            if following is not None and following.cancel():  # interrupted while it waited
-                loop.run_until_complete(asyncio.wait([following]))
-            loop.run_until_complete(together.aclose())
-            loop.run_until_complete(self.close())
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
 
     async def _result(self, request: Request) -> tuple[str, Answer | Failure]:
         try:

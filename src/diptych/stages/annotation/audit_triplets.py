@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.annotation.audit import audit_pair, audit_table, summarise, true_changes
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import ImagePair, read_pairs
 from diptych.photos.image_urls import is_remote
 from diptych.stages.running.record_stage import RecordStage
@@ -43,7 +43,10 @@ class AuditTriplets(RecordStage):
             raise ValueError("ways is empty: name at least one file of sentences, as three_stage=.../records.jsonl")
         self.pairs, self.images_root = Path(pairs), images_root
         self.ways = {name: Path(path) for name, path in ways.items()}
-        self.input_files = [self.pairs, *self.ways.values()]
+
+    def input_files(self) -> Sequence[Path]:
+        """Pairs and sentences."""
+        return [self.pairs, *self.ways.values()]
 
     @cached_property
     def _pairs(self) -> dict[str, ImagePair]:
@@ -53,7 +56,7 @@ class AuditTriplets(RecordStage):
         """All pairs, in file order."""
         return list(self._pairs)
 
-    def process(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any] | Failure]:
+    def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """The audit of each pair."""
         sentences = {name: RecordLog(path, self.record_key).read() for name, path in self.ways.items()}
         for pair_id in ids:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from diptych.annotation.combine import SentenceCombiner, TextFilter, TokenLimit, leave_sentences
 from diptych.contracts.models import Preprocessing
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import read_pairs
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.record_log import RecordLog
@@ -36,28 +35,32 @@ class Combine(RecordStage):
         max_tokens: int = 77,
         images_root: str | Path | None = None,
     ) -> None:
-        self.input_files = [Path(pairs), Path(sentences)]
+        self.pairs, self.sentences = Path(pairs), Path(sentences)
         self.combiner, self.images_root = combiner, images_root
         self.tokens = TokenLimit(preprocessing, max_tokens)
         self.filters = [item for item in (filters or {}).values() if item is not None]
 
+    def input_files(self) -> Sequence[Path]:
+        """Pairs and sentences."""
+        return [self.pairs, self.sentences]
+
     @cached_property
     def _pair_ids(self) -> list[str]:
-        return [pair.pair_id for pair in read_pairs(self.input_files[0], self.images_root).pairs]
+        return [pair.pair_id for pair in read_pairs(self.pairs, self.images_root).pairs]
 
     def ids(self) -> Sequence[str]:
         """All pairs, in file order."""
         return self._pair_ids
 
-    def process(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any] | Failure]:
+    def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """`{"pair_id", "sentences", "texts", "parts", "dropped"}` for each pair: `parts` holds for each text the
         positions of its sentences, `dropped` how many texts went for which reason.
         """
-        records = RecordLog(self.input_files[1], self.record_key).read()
+        records = RecordLog(self.sentences, self.record_key).read()
         for pair_id in ids:
             sentences = records.get(pair_id, {}).get("sentences", [])
             if not sentences:
-                message = f"{self.input_files[1]} has no sentence for the pair; the failures.jsonl beside it says why"
+                message = f"{self.sentences} has no sentence for the pair; the failures.jsonl beside it says why"
                 yield Failure(pair_id, "no_sentences", message)
                 continue
             if self.combiner is None:

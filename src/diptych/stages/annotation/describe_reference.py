@@ -6,8 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from diptych.annotation.answers import ImageDescription, parse
+from diptych.annotation.task import AnnotationTask
 from diptych.contracts.pipelines import Answer, Failure
-from diptych.stages.annotation.ask_stage import AskStage, Inquiry
+from diptych.stages.annotation.ask_stage import AskStage
+from diptych.stages.annotation.asking import Asking
+from diptych.stages.annotation.questions import Inquiry
 
 
 class DescribeReference(AskStage):
@@ -21,9 +24,13 @@ class DescribeReference(AskStage):
     name = "describe_reference"
     form = ImageDescription
 
+    def __init__(self, asking: Asking, task: AnnotationTask) -> None:
+        super().__init__(asking, task)
+        self.max_objects = task.max_objects
+
     def ids(self) -> Sequence[str]:
         """The reference images, in the order of first use."""
-        return list(dict.fromkeys(pair.reference_image for pair in self._pairs.pairs))
+        return list(dict.fromkeys(pair.reference_image for pair in self.pairs.values()))
 
     def inquiries(self, ids: Iterable[str], assumed: bool = False) -> Iterator[Inquiry | Failure]:
         """The prompt, with the image."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from diptych.annotation.fetching import FetchFailure, ImageFetcher
 from diptych.annotation.reviews import Reviews, read_reviews
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import ImagePair, Pairs, read_pairs
 from diptych.photos.image_urls import is_remote
 from diptych.stages.annotation.fetch_images import FETCHED
@@ -70,13 +70,11 @@ class ExportTriplets(RecordStage):
         self.stages = {name: Path(folder) for name, folder in (stages or {}).items()}
         self.images_root = images_root
 
-    @property
     def input_files(self) -> Sequence[Path]:
         """Pairs, texts, reviews, and the other stages' manifests."""
         reviews = [] if self.reviews is None else [self.reviews]
         return [self.pairs, self.texts, *reviews, *(folder / MANIFEST for folder in self.stages.values())]
 
-    @property
     def output_files(self) -> Sequence[Path]:
         """The triplets and the summary."""
         return [self.out / TRIPLETS, self.out / SUMMARY]
@@ -97,7 +95,7 @@ class ExportTriplets(RecordStage):
         """All pairs, in file order."""
         return [pair.pair_id for pair in self._read_pairs.pairs]
 
-    def process(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any] | Failure]:
+    def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """The line of `train.jsonl` for each pair. Reads every image once, to name it by its content."""
         pairs = {pair.pair_id: pair for pair in self._read_pairs.pairs}
         texts = {name: self._accepted(name) for name in ids}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from diptych.annotation.fetching import FetchFailure, ImageFetcher
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import Pairs, read_pairs
 from diptych.photos.image_urls import is_remote
 from diptych.stages.running.record_stage import RecordStage
@@ -28,7 +27,10 @@ class FetchImages(RecordStage):
 
     def __init__(self, pairs: str | Path, out: str | Path, images_root: str | Path | None = None) -> None:
         self.pairs, self.out, self.images_root = Path(pairs), Path(out), images_root
-        self.input_files = [self.pairs]
+
+    def input_files(self) -> Sequence[Path]:
+        """`pairs`."""
+        return [self.pairs]
 
     @cached_property
     def _pairs(self) -> Pairs:
@@ -38,7 +40,7 @@ class FetchImages(RecordStage):
         """All pairs, in file order."""
         return [pair.pair_id for pair in self._pairs.pairs]
 
-    def process(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any] | Failure]:
+    def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """The pairs in the order of the ids, each as soon as its images are there."""
         wanted = set(ids)
         pairs = [pair for pair in self._pairs.pairs if pair.pair_id in wanted]

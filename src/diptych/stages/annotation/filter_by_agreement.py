@@ -12,11 +12,12 @@ from torch.utils.data import default_collate
 
 from diptych.annotation.filters import Agreement
 from diptych.contracts.models import PhotoEncoder
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Failure, Result, SharedWork
 from diptych.data.pairs.image_pairs import ImagePair, read_pairs
 from diptych.photos.image_urls import is_remote
 from diptych.photos.images import read_image
 from diptych.stages.news.embed_photos import device_type, filled_up
+from diptych.stages.running.prediction import Prediction
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.record_log import RecordLog
 
@@ -41,21 +42,29 @@ class FilterByAgreement(RecordStage):
         batch_size: int = 32,
         num_workers: int = 8,
     ) -> None:
-        self.input_files = [Path(pairs), Path(texts)]
+        self.pairs, self.texts = Path(pairs), Path(texts)
         self.encoder, self.agreement, self.images_root = encoder, agreement, images_root
         self.batch_size, self.num_workers = batch_size, num_workers
 
+    def input_files(self) -> Sequence[Path]:
+        """Pairs and texts."""
+        return [self.pairs, self.texts]
+
     @cached_property
     def _records(self) -> dict[str, dict[str, Any]]:
-        return RecordLog(self.input_files[1], self.record_key).read()
+        return RecordLog(self.texts, self.record_key).read()
 
     @cached_property
     def _pairs(self) -> dict[str, ImagePair]:
-        return {pair.pair_id: pair for pair in read_pairs(self.input_files[0], self.images_root).pairs}
+        return {pair.pair_id: pair for pair in read_pairs(self.pairs, self.images_root).pairs}
 
     def ids(self) -> Sequence[str]:
         """All pairs, in file order."""
         return list(self._pairs)
+
+    def shared_work(self) -> SharedWork:
+        """The encoder compares."""
+        return Prediction(self)
 
     def reader(self) -> PairReader:
         """Decodes and transforms in worker processes."""
@@ -67,7 +76,7 @@ class FilterByAgreement(RecordStage):
         self.encoder.load()
         return self.encoder
 
-    def predict(self, model: PhotoEncoder, ids: Sequence[str], batch: Any) -> Sequence[Mapping[str, Any] | Failure]:
+    def predict(self, model: PhotoEncoder, ids: Sequence[str], batch: Any) -> Sequence[Result]:
         """The record of each pair with the texts that are left, or why there is none."""
         with torch.autocast(device_type(batch), enabled=False):  # precision is the encoder's own affair
             references, targets = model.embed_images(batch).float().unflatten(0, (2, -1))

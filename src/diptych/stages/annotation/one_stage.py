@@ -7,7 +7,8 @@ from typing import Any
 
 from diptych.annotation.answers import Modifications, parse
 from diptych.contracts.pipelines import Answer, Failure
-from diptych.stages.annotation.ask_stage import AskStage, Inquiry
+from diptych.stages.annotation.ask_stage import AskStage
+from diptych.stages.annotation.questions import Inquiry
 
 
 class OneStage(AskStage):
@@ -22,7 +23,7 @@ class OneStage(AskStage):
 
     def inquiries(self, ids: Iterable[str], assumed: bool = False) -> Iterator[Inquiry | Failure]:
         """The prompt, with the reference and then the target."""
-        pairs = {pair.pair_id: pair for pair in self._pairs.pairs}
+        pairs = self.pairs
         return (Inquiry(name, {}, (pairs[name].reference_image, pairs[name].target_image)) for name in ids)
 
     def read(self, inquiry: Inquiry, answer: Answer) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from diptych.contracts.models import ImageIndex
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_folder import ImageFolder
 from diptych.index.embedding_store import FACTS, IDS, StoredEmbeddings, open_embeddings
 from diptych.stages.running.record_stage import RecordStage
@@ -61,12 +61,10 @@ class ProposePairs(RecordStage):
         self.low, self.high, self.per_image, self.depth, self.seed = low, high, per_image, depth, seed
         self.output = None if output is None else Path(output)
 
-    @property
     def input_files(self) -> Sequence[Path]:
         """The small files of the embeddings, which hold a hash of the vectors."""
         return [self.embeddings / name for name in (IDS, FACTS)]
 
-    @property
     def output_files(self) -> Sequence[Path]:
         """`output`."""
         return [] if self.output is None else [self.output]
@@ -79,7 +77,7 @@ class ProposePairs(RecordStage):
         """All images, sorted by id."""
         return list(self._groups)
 
-    def process(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any] | Failure]:
+    def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """`{"image_id", "nearest", "candidates": [{"image_id", "score"}], "near_duplicates"}` for each image."""
         stored = open_embeddings(self.embeddings)
         places = {name: place for place, name in enumerate(stored.ids)}

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from diptych.annotation.answers import parse
-from diptych.annotation.verification_question import Verdict, VerificationPrompt, wilson_interval
+from diptych.annotation.task import VerificationTask
+from diptych.annotation.verification_question import Verdict, wilson_interval
 from diptych.contracts.pipelines import Answer, Failure
-from diptych.stages.annotation.ask_stage import AskStage, Inquiry
+from diptych.stages.annotation.ask_stage import AskStage
 from diptych.stages.annotation.asking import Asking
+from diptych.stages.annotation.questions import Inquiry
 from diptych.storage.json_files import write_json
 from diptych.storage.record_log import RecordFile, RecordLog
 
@@ -34,17 +36,13 @@ class VerifySentences(AskStage):
     expected_tokens = 10
     runtime_settings = (*AskStage.runtime_settings, "sentences")
 
-    def __init__(
-        self,
-        asking: Asking,
-        prompt: VerificationPrompt,
-        pairs: str | Path,
-        sentences: str | Path,
-        images_root: str | Path | None = None,
-    ) -> None:
-        super().__init__(asking, prompt, pairs, "general", 1, images_root)  # type: ignore[arg-type]
-        self.sentences = Path(sentences)
-        self.input_files = [self.pairs, self.sentences]
+    def __init__(self, asking: Asking, task: VerificationTask, sentences: str | Path) -> None:
+        super().__init__(asking, task)
+        self.prompt, self.sentences = task.prompt, Path(sentences)
+
+    def input_files(self) -> Sequence[Path]:
+        """Pairs and sentences."""
+        return [*super().input_files(), self.sentences]
 
     @cached_property
     def _sentences(self) -> dict[str, tuple[str, str]]:
@@ -52,7 +50,7 @@ class VerifySentences(AskStage):
         records = RecordLog(self.sentences, "pair_id").read()
         return {
             f"{pair.pair_id}/{place}": (pair.pair_id, sentence)
-            for pair in self._pairs.pairs
+            for pair in self.pairs.values()
             for place, sentence in enumerate(records.get(pair.pair_id, {}).get("sentences", ()))
         }
 
@@ -62,10 +60,9 @@ class VerifySentences(AskStage):
 
     def inquiries(self, ids: Iterable[str], assumed: bool = False) -> Iterator[Inquiry | Failure]:
         """The sentence, with the reference and then the target."""
-        pairs = {pair.pair_id: pair for pair in self._pairs.pairs}
         for name in ids:
             pair_id, sentence = self._sentences[name]
-            pair = pairs[pair_id]
+            pair = self.pairs[pair_id]
             yield Inquiry(name, {"sentence": sentence}, (pair.reference_image, pair.target_image))
 
     def read(self, inquiry: Inquiry, answer: Answer) -> Mapping[str, Any]:

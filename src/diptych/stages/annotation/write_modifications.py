@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diptych.annotation.answers import ImageDescription, Modifications, fewest_sentences, parse
-from diptych.annotation.prompt import AnnotationPrompt
+from diptych.annotation.descriptions import read_descriptions
+from diptych.annotation.task import AnnotationTask
 from diptych.contracts.pipelines import Answer, Failure
-from diptych.stages.annotation.ask_stage import AskStage, Inquiry
+from diptych.stages.annotation.ask_stage import AskStage
 from diptych.stages.annotation.asking import Asking
-from diptych.stages.annotation.describe_target import STAND_IN, no_reference_description, read_descriptions
+from diptych.stages.annotation.describe_target import STAND_IN, no_reference_description
+from diptych.stages.annotation.questions import Inquiry
 
 
 class WriteModifications(AskStage):
@@ -26,24 +28,16 @@ class WriteModifications(AskStage):
     form = Modifications
     expected_tokens = 150
 
-    def __init__(
-        self,
-        asking: Asking,
-        prompt: AnnotationPrompt,
-        pairs: str | Path,
-        references: str | Path,
-        targets: str | Path,
-        domain: str,
-        max_objects: int,
-        images_root: str | Path | None = None,
-    ) -> None:
-        super().__init__(asking, prompt, pairs, domain, max_objects, images_root)
+    def __init__(self, asking: Asking, task: AnnotationTask, references: str | Path, targets: str | Path) -> None:
+        super().__init__(asking, task)
         self.references, self.targets = Path(references), Path(targets)
-        self.input_files = [self.pairs, self.references, self.targets]
+
+    def input_files(self) -> Sequence[Path]:
+        """Pairs, and both descriptions."""
+        return [*super().input_files(), self.references, self.targets]
 
     def inquiries(self, ids: Iterable[str], assumed: bool = False) -> Iterator[Inquiry | Failure]:
         """The prompt with both descriptions."""
-        pairs = {pair.pair_id: pair for pair in self._pairs.pairs}
         if assumed and not (self.references.exists() and self.targets.exists()):
             for pair_id in ids:
                 yield Inquiry(pair_id, {"reference": STAND_IN, "target": STAND_IN})
@@ -51,7 +45,7 @@ class WriteModifications(AskStage):
         references = read_descriptions(self.references, "image")
         targets = read_descriptions(self.targets, "pair_id")
         for pair_id in ids:
-            image = pairs[pair_id].reference_image
+            image = self.pairs[pair_id].reference_image
             if image not in references:
                 yield no_reference_description(pair_id, image, self.references)
             elif pair_id not in targets:

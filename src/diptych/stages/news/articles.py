@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from diptych.contracts.news import Candidate, NewsSource
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Failure, Result
 from diptych.data.news.retrieval_file import first_of_each_article, read_retrieval
 from diptych.stages.news.retrieval_output import candidates_of, retrieval_record, write_records
 from diptych.stages.running.record_stage import RecordStage
@@ -56,8 +56,15 @@ class Articles(RecordStage):
     ) -> None:
         self.input, self.source, self.split, self.depth, self.metric = Path(input), source, split, depth, metric
         self.compare = {name: Path(path) for name, path in (compare or {}).items()}
-        self.input_files = [self.input, *self.compare.values()]
-        self.output_files = [] if output is None else [Path(output)]
+        self.output = None if output is None else Path(output)
+
+    def input_files(self) -> Sequence[Path]:
+        """The retrieval files."""
+        return [self.input, *self.compare.values()]
+
+    def output_files(self) -> Sequence[Path]:
+        """`output`, if there is one."""
+        return [] if self.output is None else [self.output]
 
     @cached_property
     def _ranked(self) -> dict[str, tuple[Candidate, ...]]:
@@ -67,14 +74,14 @@ class Articles(RecordStage):
         """The split's queries, in its order."""
         return [query.query_id for query in self.source.queries(self.split)]
 
-    def process(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any] | Failure]:
+    def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """The articles of each query."""
         for query_id in ids:
             yield retrieval_record(query_id, first_of_each_article(self._ranked.get(query_id, ()))[: self.depth])
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """`retrieval.json`, the same as `output`, and `metrics.json` where the answers are known."""
-        write_records(folder, self.output_files)
+        write_records(folder, self.output_files())
         ranked = {name: candidates_of(record) for name, record in RecordLog(folder / "records.jsonl").read().items()}
         without = sum(not candidates for candidates in ranked.values())
         if without:

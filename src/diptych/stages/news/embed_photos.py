@@ -11,9 +11,10 @@ from torch.utils.data import default_collate
 
 from diptych.contracts.models import PhotoEncoder
 from diptych.contracts.news import NewsSource
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Failure, SharedWork
 from diptych.index.embedding_store import EmbeddingStore
 from diptych.photos.images import read_image
+from diptych.stages.running.prediction import Prediction
 from diptych.stages.running.record_stage import RecordStage
 
 
@@ -38,8 +39,11 @@ class EmbedPhotos(RecordStage):
     ) -> None:
         self.source, self.encoder, self.split = source, encoder, split
         self.dtype, self.batch_size, self.num_workers = dtype, batch_size, num_workers
-        self.input_files = tuple(getattr(encoder, "input_files", ()))  # a checkpoint that may be trained anew
         self.record_key = "image_id" if split is None else "query_id"
+
+    def input_files(self) -> Sequence[Path]:
+        """The encoder's, where it has some: a checkpoint that may be trained anew."""
+        return tuple(getattr(self.encoder, "input_files", ()))
 
     def open_sink(self, folder: Path, part: int | None) -> EmbeddingStore:
         """The store in the stage's folder."""
@@ -48,6 +52,10 @@ class EmbedPhotos(RecordStage):
     def ids(self) -> Sequence[str]:
         """The database's photos in its order, or the split's queries."""
         return list(self._paths())
+
+    def shared_work(self) -> SharedWork:
+        """The encoder embeds."""
+        return Prediction(self)
 
     def reader(self) -> PhotoReader:
         """Decodes and transforms in worker processes."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from diptych.contracts.models import ImageIndex
 from diptych.contracts.news import Candidate, NewsSource
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Failure, Result
 from diptych.data.news.retrieval_file import first_of_each_article
 from diptych.index.embedding_store import FACTS, IDS, StoredEmbeddings, open_embeddings
 from diptych.stages.news.retrieval_output import retrieval_record, write_records
@@ -55,12 +54,10 @@ class RetrieveImages(RecordStage):
         self.index, self.depth = index, depth
         self.output = None if output is None else Path(output)
 
-    @property
     def input_files(self) -> Sequence[Path]:
         """The small files of both stores, which hold a hash of the vectors."""
         return [folder / name for folder in (self.queries, self.gallery) for name in (IDS, FACTS)]
 
-    @property
     def output_files(self) -> Sequence[Path]:
         """`output`."""
         return [] if self.output is None else [self.output]
@@ -69,7 +66,7 @@ class RetrieveImages(RecordStage):
         """The split's queries, in file order."""
         return [query.query_id for query in self.source.queries(self.split)]
 
-    def process(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any] | Failure]:
+    def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """`{"query_id", "results": [{"image_id", "article_id", "score"}, ...]}` for each query.
 
         Raises:
@@ -103,7 +100,7 @@ class RetrieveImages(RecordStage):
         Raises:
             ValueError: no query has a record.
         """
-        write_records(folder, self.output_files)
+        write_records(folder, self.output_files())
 
     def _candidates(
         self, vectors: np.ndarray, gallery: StoredEmbeddings, article_of: _ArticleOfImage

@@ -18,7 +18,7 @@ import cv2
 import torch
 
 from diptych.contracts.news import Candidate, NewsSource
-from diptych.contracts.pipelines import Failure
+from diptych.contracts.pipelines import Failure, Result
 from diptych.data.news.retrieval_file import read_retrieval, write_retrieval
 from diptych.stages.news.retrieval_output import result_of, retrieval_record
 from diptych.stages.running.record_stage import RecordStage
@@ -95,12 +95,10 @@ class VerifyGeometry(RecordStage):
         self.num_workers = num_workers
         self.output = None if output is None else Path(output)
 
-    @property
     def input_files(self) -> Sequence[Path]:
         """The retrieval file."""
         return (self.input,)
 
-    @property
     def output_files(self) -> Sequence[Path]:
         """`output`, if there is one."""
         return () if self.output is None else (self.output,)
@@ -123,7 +121,7 @@ class VerifyGeometry(RecordStage):
                 raise ValueError(f"verify_geometry: {name} is {folder}, which is no folder")
         return list(self._retrieval)
 
-    def process(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any] | Failure]:
+    def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """A record for each query as soon as it is there; a Failure `bad_id` where an id can name no file."""
         if self.policy is None:
             for query_id in ids:
@@ -144,7 +142,7 @@ class VerifyGeometry(RecordStage):
         """
         records = RecordFile(folder, self.record_key).records()
         retrieval = {name: _new_order(candidates, records.get(name)) for name, candidates in self._retrieval.items()}
-        for path in (folder / "retrieval.json", *self.output_files):
+        for path in (folder / "retrieval.json", *self.output_files()):
             write_retrieval(path, retrieval)
         counts = _counts(records)
         write_json(folder / "verification.json", counts, indent=1)

@@ -2,18 +2,21 @@
 
 The key of a folder is a hash of the stage's settings and the content of its input files (with the key of the folder
 that these lie in). Which ids are asked for is no part of it: new ones are added, others are kept. A folder with another
-key is set aside as `NAME.<its key>`, never deleted, and comes back when the settings do.
+key is set aside as `NAME.<its key>`, never deleted, and comes back when the settings do. Folders that an earlier
+version made are known by their settings, and keep the key that they have.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diptych.stages.running.record_stage import RecordStage
+from diptych.stages.running.earlier_settings import present_settings
 from diptych.storage.json_files import read_json, write_json
 from diptych.storage.key import key_of
 from diptych.storage.whole import move, remove_unfinished
@@ -30,6 +33,11 @@ class Manifest:
     def __init__(self, folder: Path, content: Mapping[str, Any]) -> None:
         self.path = folder / FILE
         self._content = dict(content)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the file says."""
+        return dict(self._content)
 
     def complete_with(self, ids: Sequence[str]) -> bool:
         """Whether the folder is complete for exactly these ids."""
@@ -48,18 +56,27 @@ class Manifest:
         write_json(self.path, content, indent=1)
 
 
-def open_folder(folder: Path, name: str, settings: Mapping[str, Any], stage: RecordStage) -> Manifest:
-    """The manifest of the stage's folder, which is then empty, or was made with these settings and inputs.
+def open_folder(
+    folder: Path,
+    name: str,
+    settings: Mapping[str, Any],
+    inputs: Sequence[Path] = (),
+    runtime: Sequence[str] = (),
+) -> Manifest:
+    """The manifest of the folder of the stage `name`, which is then empty, or was made with these settings and inputs.
+
+    `inputs` are files whose content counts; `runtime` names settings that do not, with dots where they lie deeper. What
+    comes back after it was set aside is not complete: files outside the folder may be those of other settings.
 
     Raises:
         ValueError: an input file is missing, or the folder holds other things.
     """
-    own = _without(settings, stage.runtime_settings)
-    inputs = [_fingerprint(path, name) for path in stage.input_files]
-    key = key_of([own, inputs])
-    content = {"stage": name, "key": key, "settings": own, "inputs": inputs}
+    own = json.loads(json.dumps(_without(settings, runtime)))
+    hashes = [_fingerprint(path, name) for path in inputs]
+    key = key_of([own, hashes])
+    content = {"stage": name, "key": key, "settings": own, "inputs": hashes}
     found = _read(folder)
-    if found is not None and found["key"] == key:
+    if found is not None and _is_made_with(found, content):
         return Manifest(folder, found)
     if found is not None:
         aside = _aside(folder, found["key"])
@@ -68,12 +85,15 @@ def open_folder(folder: Path, name: str, settings: Mapping[str, Any], stage: Rec
     remove_unfinished(folder, FILE)  # of a process that was killed while it began
     if found is None and folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds files, but no {FILE}: it is no stage's folder; name another, or remove it")
-    if (earlier := _aside(folder, key)).exists():
+    earlier = _earlier(folder, content)
+    if earlier is not None:
         if folder.exists():
             folder.rmdir()
+        manifest = Manifest(earlier, _read(earlier) or content)
+        manifest.begin()  # before it comes back: a kill in between must not leave it complete
         move(earlier, folder)
         log.info("%s: back to settings that %s was made with", name, folder)
-        return Manifest(folder, _read(folder) or content)
+        return Manifest(folder, manifest.content)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(folder, content)
     manifest.begin()
@@ -93,6 +113,22 @@ def _without(settings: Any, names: Sequence[str]) -> Any:
 
 def _aside(folder: Path, key: str) -> Path:
     return folder.with_name(f"{folder.name}.{key}")
+
+
+def _earlier(folder: Path, wanted: Mapping[str, Any]) -> Path | None:
+    """The folder that was set aside and holds what is wanted."""
+    for path in sorted(folder.parent.glob(f"{glob.escape(folder.name)}.*")):
+        found = _read(path) if path.is_dir() else None
+        if found is not None and _is_made_with(found, wanted):
+            return path
+    return None
+
+
+def _is_made_with(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a manifest is about the settings and inputs that are wanted, perhaps in an earlier version's words."""
+    if found["key"] == wanted["key"]:
+        return True
+    return found["inputs"] == wanted["inputs"] and present_settings(found["settings"]) == wanted["settings"]
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
@@ -117,6 +153,6 @@ def _hash_of_ids(ids: Sequence[str]) -> str:
 
 
 def _changes(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    there, here = found["settings"], wanted["settings"]
+    there, here = present_settings(found["settings"]), wanted["settings"]
     changed = [str(key) for key in {**there, **here} if there.get(key) != here.get(key)]
     return f"other settings ({', '.join(changed)})" if changed else "its input has changed"

@@ -2,48 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 from torch.utils.data import DataLoader, Dataset
 
-from diptych.contracts.pipelines import Failure, ModelStage, RecordReader
+from diptych.contracts.pipelines import Failure, Predictor, RecordReader, Result
 
-Result = Mapping[str, Any] | Failure
+
+class Prediction:
+    """The SharedWork of a stage whose records a model makes."""
+
+    shows_progress = False
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+
+    def prepare(self) -> None:
+        """Nothing: weights are loaded where they are needed."""
+
+    def run(
+        self, trainer: L.Trainer, folder: Path, ids: Sequence[str], keep: Callable[[Sequence[Result]], None]
+    ) -> None:
+        """Predicts these records in this process."""
+        predict(trainer, self.predictor, ids, keep)
 
 
 def predict(
-    trainer: L.Trainer, stage: ModelStage, ids: Sequence[str], keep: Callable[[Sequence[Result]], None]
+    trainer: L.Trainer, predictor: Predictor, ids: Sequence[str], keep: Callable[[Sequence[Result]], None]
 ) -> None:
     """Calls `keep` with the results of each batch as soon as they are there, one for every id."""
-    reader = stage.reader()
+    reader = predictor.reader()
     loader = DataLoader(
         _Readings(reader, ids),
-        batch_size=stage.batch_size,
-        num_workers=min(stage.num_workers, len(ids)),
+        batch_size=predictor.batch_size,
+        num_workers=min(predictor.num_workers, len(ids)),
         collate_fn=_Collator(reader),
-        multiprocessing_context="spawn" if stage.num_workers else None,  # a fork of running threads can hang
+        multiprocessing_context="spawn" if predictor.num_workers else None,  # a fork of running threads can hang
     )
-    trainer.predict(_Predictor(stage, keep), loader, return_predictions=False)
+    trainer.predict(_LentModel(predictor, keep), loader, return_predictions=False)
 
 
-class _Predictor(L.LightningModule):
+class _LentModel(L.LightningModule):
     """Lends the stage's model to Lightning, which moves it and the batches to the device."""
 
-    def __init__(self, stage: ModelStage, keep: Callable[[Sequence[Result]], None]) -> None:
+    def __init__(self, predictor: Predictor, keep: Callable[[Sequence[Result]], None]) -> None:
         super().__init__()
-        self.stage, self.keep = stage, keep
+        self.predictor, self.keep = predictor, keep
         self.model: Any = None
 
     def configure_model(self) -> None:
         """Loads the weights, now that this process has its device: quantised ones go straight onto it."""
         if self.model is None:
-            self.model = self.stage.load_model()
+            self.model = self.predictor.load_model()
 
     def predict_step(self, batch: tuple[list[str], Any, list[tuple[str, str, str]]], batch_idx: int) -> None:
         ids, content, failures = batch
-        results = list(self.stage.predict(self.model, ids, content)) if ids else []
+        results = list(self.predictor.predict(self.model, ids, content)) if ids else []
         self.keep([*results, *(Failure(*failure) for failure in failures)])
 
 

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from diptych.contracts.pipelines import Failure, RecordSink
+from diptych.contracts.pipelines import Failure, RecordSink, Result, SharedWork
 from diptych.storage.record_log import RecordFile
 
 
 class RecordStage:
-    """The defaults of a Stage. `output_files` are files outside the stage's folder that `write_output` makes."""
+    """The defaults of a Stage. What is left to write is `ids`, and `process` or `shared_work`."""
 
     record_key = "query_id"
     runtime_settings: tuple[str, ...] = ()
-    input_files: Sequence[Path] = ()
-    output_files: Sequence[Path] = ()
+
+    def input_files(self) -> Sequence[Path]:
+        """None."""
+        return ()
+
+    def output_files(self) -> Sequence[Path]:
+        """None."""
+        return ()
 
     def open_sink(self, folder: Path, part: int | None) -> RecordSink:
         """Where the records go; `part` numbers the process where several work at once."""
         return RecordFile(folder, self.record_key, part)
+
+    def ids(self) -> Sequence[str]:
+        """What is to be done."""
+        raise NotImplementedError(f"{type(self).__name__} has no ids()")
+
+    def shared_work(self) -> SharedWork | None:
+        """None: `process` makes the records."""
+        return None
+
+    def process(self, ids: Sequence[str]) -> Iterator[Result]:
+        """The results for these of the ids."""
+        raise NotImplementedError(f"{type(self).__name__} has neither process() nor shared_work()")
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """Nothing but the records."""

@@ -16,12 +16,10 @@ from typing import Any
 
 import lightning as L
 
-from diptych.contracts.pipelines import Failure, ModelStage
+from diptych.contracts.pipelines import Failure, RecordSink, Result, SharedWork, Stage
 from diptych.stages.running.lockstep import Lockstep
 from diptych.stages.running.manifest import open_folder
-from diptych.stages.running.prediction import predict
 from diptych.stages.running.progress import StageProgress
-from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.file_lock import lock_file, locked
 from diptych.storage.record_log import RecordFile
 
@@ -33,7 +31,7 @@ class StageRun:
     """A stage with its name in the pipeline, its folder, and its settings as the config gives them."""
 
     name: str
-    stage: RecordStage
+    stage: Stage
     folder: Path
     settings: Mapping[str, Any]
 
@@ -77,62 +75,66 @@ class PipelineRunner:
                 return {run.name: self._run(run) for run in runs}
         for run in runs:
             ids = self.lockstep.wait_for_step()
-            if ids is not None:
-                self._predict(run, ids)
+            work = None if ids is None else run.stage.shared_work()
+            if ids is not None and work is not None:
+                self._share(run, work, ids)
                 self.lockstep.together()
         return {}
 
     def _run(self, run: StageRun) -> StageCounts:
-        ids = _unique(run)
+        stage, ids = run.stage, _unique(run)
         busy = f"{run.folder} is being written by another process; wait, or name another folder"
         with locked(lock_file(run.folder), patience=0, busy=busy):
-            manifest = open_folder(run.folder, run.name, run.settings, run.stage)
-            sink, failed = run.stage.open_sink(run.folder, None), _failures(run)
+            inputs, runtime = stage.input_files(), stage.runtime_settings
+            manifest = open_folder(run.folder, run.name, run.settings, inputs, runtime)
+            sink, failed = stage.open_sink(run.folder, None), _failures(run)
             earlier, failures = sink.done(), {} if self.retry_failures else failed.records()
             missing = [name for name in ids if name not in earlier and name not in failures]
-            if manifest.complete_with(ids) and not missing and all(path.exists() for path in run.stage.output_files):
+            if manifest.complete_with(ids) and not missing and all(path.exists() for path in stage.output_files()):
                 self.lockstep.next_step()
                 return self._report(run, StageCounts(len(ids) - len(failures), len(ids) - len(failures), _by(failures)))
             manifest.begin()
             if self.retry_failures:
                 failed.finish([])
-            if not missing:
-                pass
-            elif isinstance(run.stage, ModelStage):
-                self.lockstep.begin_work(missing)
-                self._predict(run, missing)
-                self.lockstep.together()
-            else:
-                self._process(run, missing)
+            if missing:
+                self._work(run, missing)
             done = sink.done()
             sink.finish(ids)
             failed.finish([name for name in ids if name not in done])
             failures = failed.records()
             _check_complete(run, ids, done, failures)
-            run.stage.write_output(run.folder, [_failure(run, record) for record in failures.values()])
+            stage.write_output(run.folder, [_failure(run, record) for record in failures.values()])
             manifest.complete(ids, len(ids) - len(failures), _by(failures))
         self.lockstep.next_step()
         kept = sum(name in earlier for name in ids)
         return self._report(run, StageCounts(len(ids) - len(failures), kept, _by(failures)))
 
-    def _process(self, run: StageRun, missing: Sequence[str]) -> None:
+    def _work(self, run: StageRun, missing: Sequence[str]) -> None:
+        work = run.stage.shared_work()
+        if work is not None:
+            work.prepare()
+            self.lockstep.begin_work(missing)
+            self._share(run, work, missing)
+            self.lockstep.together()
+            return
         sink, failed = run.stage.open_sink(run.folder, None), _failures(run)
         with StageProgress(run.name, len(missing), self.show_progress) as progress:
             for result in run.stage.process(missing):
                 _keep([result], sink, failed)
                 progress.advance(1)
 
-    def _predict(self, run: StageRun, missing: Sequence[str]) -> None:
+    def _share(self, run: StageRun, work: SharedWork, missing: Sequence[str]) -> None:
         part = self.trainer.global_rank if self.trainer.world_size > 1 else None
         sink, failed = run.stage.open_sink(run.folder, part), _failures(run, part)
         own = missing[self.trainer.global_rank :: self.trainer.world_size] or missing[:1]  # no process without work
-        with StageProgress(run.name, len(own), self.show_progress and self.trainer.global_rank == 0) as progress:
+        show = self.show_progress and self.trainer.global_rank == 0 and not work.shows_progress
+        with StageProgress(run.name, len(own), show) as progress:
 
-            def keep(results: Sequence[Mapping[str, Any] | Failure]) -> None:
+            def keep(results: Sequence[Result]) -> None:
                 _keep(results, sink, failed)
                 progress.advance(len(results))
 
-            predict(self.trainer, run.stage, own, keep)
+            work.run(self.trainer, run.folder, own, keep)
 
     def _report(self, run: StageRun, counts: StageCounts) -> StageCounts:
         log.info("%s: %s", run.name, counts.describe())
@@ -141,7 +143,7 @@ class PipelineRunner:
         return counts
 
 
-def _keep(results: Sequence[Mapping[str, Any] | Failure], sink: Any, failed: RecordFile) -> None:
+def _keep(results: Sequence[Result], sink: RecordSink, failed: RecordFile) -> None:
     records = [result for result in results if not isinstance(result, Failure)]
     failures = [result for result in results if isinstance(result, Failure)]
     if records:

@@ -73,7 +73,7 @@ def annotate_and_train(pairs: int = 200, out: Path = Path("runs/annotation_demo"
                 common = [f"pairs={pairs_file}", f"out={out / folder}", f"model={MODEL}", f"base_url={address}"]
                 run(
                     "-m",
-                    "diptych.commands.pipeline",
+                    "diptych.pipeline",
                     f"pipeline={pipeline}",
                     *common,
                     "domain=hotel",
@@ -87,7 +87,7 @@ def annotate_and_train(pairs: int = 200, out: Path = Path("runs/annotation_demo"
     ways = ", ".join(f"{way}: {out / way / 'work' / stage / 'records.jsonl'}" for way, stage in work.items())
     run(
         "-m",
-        "diptych.commands.pipeline",
+        "diptych.pipeline",
         "pipeline=audit_triplets",
         f"pairs={pairs_file}",
         f"out={out / 'audit'}",
