@@ -4,8 +4,8 @@ from diptych.sweeping import launcher, optuna_sweeper
 
 
 class RunLauncher(launcher.RunLauncher):
-    """`hydra.launcher` of `train.py`; says nothing of its own."""
+    """`hydra.launcher` of `train.py`, under the name by which Hydra finds it."""
 
 
 class OptunaSweeper(optuna_sweeper.OptunaSweeper):
-    """`hydra.sweeper` of `sweep=optuna`; says nothing of its own."""
+    """`hydra.sweeper` of `sweep=optuna`, under the name by which Hydra finds it."""

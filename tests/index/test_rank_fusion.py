@@ -112,5 +112,5 @@ def test_ties_stay_as_they_came(fusion):
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("weights", [[1.0], [0.2, 0.3, 0.5], []])
 def test_weights_of_the_wrong_number_are_refused(fusion, weights):
-    with pytest.raises(ValueError, match=rf"fusion\.weights has {len(weights)} entries for 2 rankings; give one for"):
+    with pytest.raises(ValueError, match=rf"weights has {len(weights)} entries for 2 rankings; give one for"):
         fusion(weights=weights).fuse([ranking(("a1", "a", 0.9)), ranking(("b1", "b", 0.9))])

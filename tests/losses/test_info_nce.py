@@ -144,7 +144,7 @@ def test_the_log_shows_the_true_number_of_negatives(settings, negatives):
 def test_negatives_that_were_not_embedded_are_an_error(missing):
     _, batch = make([10, 11], reference_keys=[20, 21], distractor_keys=[30])
     embeddings, _ = make([10, 11])
-    with pytest.raises(ValueError, match=rf"loss\.{missing}_negatives is on, but the batch was embedded without"):
+    with pytest.raises(ValueError, match=rf"^{missing}_negatives=true, but the batch was embedded without"):
         InfoNCE(**{f"{missing}_negatives": True})(embeddings, batch)
 
 
@@ -189,7 +189,7 @@ def test_a_learned_temperature_stays_in_bounds_and_can_come_back():
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, 0.009])
 def test_a_temperature_where_training_diverges_is_refused(temperature):
-    with pytest.raises(ValueError, match=r"loss\.temperature="):
+    with pytest.raises(ValueError, match="^temperature="):
         InfoNCE(temperature=temperature)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from diptych.photos.photo_file import photo_size, read_photo
+from diptych.photos.photo_file import decode_photo, photo_size, read_photo
 
 
 @pytest.fixture
@@ -23,6 +23,12 @@ def test_photos_are_upright_and_small(turned):
     assert photo.getpixel((150, 20))[0] > 200 and photo.getpixel((150, 380))[2] > 200
     assert read_photo(turned, 100).size == (75, 100)
     assert read_photo(turned, 4000).size == (300, 400)  # never enlarged
+
+
+def test_bytes_are_decoded_as_their_file(turned):
+    assert decode_photo(turned.read_bytes(), "a", 100).tobytes() == read_photo(turned, 100).tobytes()
+    with pytest.raises(ValueError, match="photo http://x is no readable image"):
+        decode_photo(b"no picture", "http://x")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -100,7 +100,7 @@ def test_a_mistake_in_one_run_is_found_before_any_starts(sweep):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["-m", "sweep.resume=nowhere"], "nowhere: there is no sweep to go on with here"),
+        (["-m", "sweep.resume=nowhere"], "nowhere: there is no sweep to resume here"),
         (["-m", "sweep.resume=sweep", "seed=4"], "with seed=4 would be another sweep; only cluster=, "),
     ],
 )

@@ -285,7 +285,7 @@ def test_a_stopped_run_is_gone_on_with(tmp_path, caplog):
         return RunStatus("stopped", tuple(words)) if number == 2 else ended(number, words)
 
     make_sweeper(tmp_path, trials=5, end=end).sweep(list(WORDS))
-    assert "the same command again goes on" in caplog.text
+    assert "the same command again resumes" in caplog.text
     stopped = read_status(tmp_path / "2").overrides
     again = make_sweeper(tmp_path, trials=5)
     again.sweep(list(WORDS))

@@ -171,7 +171,7 @@ def test_prompts_that_cannot_be_answered_are_refused(toy, tmp_path):
             run(toy, tmp_path / "predictions.jsonl", GREEDY, examples)
     with pytest.raises(ValueError, match="no prompts"):
         CaptionGenerator(GREEDY).generate(toy, Letters(), [], tmp_path / "p.jsonl", model_fingerprint="")
-    with pytest.raises(ValueError, match="set generation.consensus=embedding"):
+    with pytest.raises(ValueError, match="set system.generator.settings.consensus=embedding"):
         run(toy, tmp_path / "p.jsonl", replace(SAMPLED, num_candidates=2), make_prompts(1))
     assert list(tmp_path.iterdir()) == []
 
@@ -181,7 +181,7 @@ def test_out_of_memory_says_what_to_lower(toy, tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(toy, "forward", fail)
-    with pytest.raises(ValueError, match=r"with 4 answers at a time.*lower generation.batch_size \(now 4\)"):
+    with pytest.raises(ValueError, match=r"with 4 answers at a time.*settings.batch_size \(now 4\)"):
         run(toy, tmp_path / "predictions.jsonl", SAMPLED)
 
 
@@ -209,12 +209,12 @@ def test_added_fields_may_not_replace_others(toy, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_new_tokens": 0}, "generation.max_new_tokens must be at least 1"),
-        ({"target_words": 0}, "generation.target_words"),
-        ({"temperature": 0.0}, "generation.temperature must be above 0.*do_sample=false"),
-        ({"min_p": 1.5}, "generation.min_p"),
+        ({"max_new_tokens": 0}, "max_new_tokens=0 must be at least 1"),
+        ({"target_words": 0}, "target_words=0"),
+        ({"temperature": 0.0}, "temperature=0.0 must be above 0.*do_sample=false"),
+        ({"min_p": 1.5}, "min_p=1.5"),
         ({"num_candidates": 2, "do_sample": False}, "all candidates would be the same"),
-        ({"consensus": "bleu"}, "generation.consensus must be cider or embedding"),
+        ({"consensus": "bleu"}, "consensus='bleu' is not one of cider, embedding"),
     ],
 )
 def test_settings_are_checked(settings, message):

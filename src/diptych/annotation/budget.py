@@ -46,7 +46,7 @@ class Budget:
         spent, cost = self._prices.cost_usd(self._ledger.spent()), self._prices.cost_usd([request])
         return ValueError(
             f"max_cost_usd={self.max_cost_usd} would be passed: {spent:.4f} USD are spent, and the next request may"
-            f" cost up to {cost:.4f}. All answers are kept; the same command with a higher max_cost_usd goes on"
+            f" cost up to {cost:.4f}. All answers are kept; the same command with a higher max_cost_usd resumes"
         )
 
     def _fits(self, cost: float) -> bool:

@@ -125,7 +125,7 @@ class Estimate:
     images: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def lines(self, name: str) -> list[str]:
-        """For people: the stage's line, and one for each size of picture."""
+        """What is printed: a line for the stage, and one for each size of picture."""
         about = "about " if self.assumed else ""
         cost = "no price known" if self.usual_usd is None else f"{self.usual_usd:.2f} USD, at most {self.most_usd:.2f}"
         kept = f", {self.settled:,} answered already" if self.settled else ""

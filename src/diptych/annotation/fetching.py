@@ -50,7 +50,7 @@ class ImageFetcher:
         """The file of the image, fetched if need be.
 
         Raises:
-            FetchFailure: the image cannot be had.
+            FetchFailure: the image cannot be fetched.
             OSError: the folder cannot be written.
         """
         path = self.path(url)

@@ -25,7 +25,7 @@ class ForbiddenPhrases:
 
     def __init__(self, phrases: Sequence[str] = ()) -> None:
         if any(not phrase.strip() for phrase in phrases):
-            raise ValueError("filters.forbidden.phrases holds a blank phrase, which every text would match")
+            raise ValueError(f"phrases={list(phrases)} holds a blank phrase, which every text would match")
         alternatives = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in phrases)
         self._phrases = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE) if phrases else None
 
@@ -41,7 +41,7 @@ class TextLength:
 
     def __init__(self, min_words: int = 3, max_words: int = 60) -> None:
         if not 0 <= min_words <= max_words:
-            raise ValueError(f"filters.length: min_words={min_words} must be from 0 to max_words={max_words}")
+            raise ValueError(f"min_words={min_words} must be from 0 to max_words={max_words}")
         self.min_words, self.max_words = min_words, max_words
 
     def refuses(self, text: str, kept: Sequence[str]) -> bool:
@@ -58,7 +58,7 @@ class Diversity:
 
     def __init__(self, max_overlap: float = 0.9) -> None:
         if not 0 < max_overlap <= 1:
-            raise ValueError(f"filters.diversity.max_overlap={max_overlap} must be above 0 and at most 1")
+            raise ValueError(f"max_overlap={max_overlap} must be above 0 and at most 1")
         self.max_overlap = max_overlap
 
     def refuses(self, text: str, kept: Sequence[str]) -> bool:
@@ -81,10 +81,10 @@ class Agreement:
 
     def __init__(self, margin: float | None = 0.0, max_image_similarity: float | None = 0.98) -> None:
         if margin is None and max_image_similarity is None:
-            raise ValueError("agreement.margin and agreement.max_image_similarity are both null: leave the stage out")
+            raise ValueError("margin=null and max_image_similarity=null: leave the stage out")
         for name, value in (("margin", margin), ("max_image_similarity", max_image_similarity)):
             if value is not None and not -2 <= value <= 2:
-                raise ValueError(f"agreement.{name}={value} is no cosine; want a number from -1 to 1")
+                raise ValueError(f"{name}={value} is no cosine; want a number from -1 to 1")
         self.margin, self.max_image_similarity = margin, max_image_similarity
 
     def near_identical(self, reference: Tensor, target: Tensor) -> bool:

@@ -54,7 +54,7 @@ class PictureForm:
     def __post_init__(self) -> None:
         if self.detail not in DETAILS or (self.max_side is not None and self.max_side < 1):
             raise ValueError(
-                f"picture_form.detail={self.detail!r}, max_side={self.max_side}: want one of {', '.join(DETAILS)}, and"
+                f"detail={self.detail!r}, max_side={self.max_side}: want one of {', '.join(DETAILS)}, and"
                 " at least 1 pixel or null"
             )
 

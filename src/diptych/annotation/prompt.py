@@ -1,4 +1,4 @@
-"""Prompts of the annotation stages: a text with places for what a pair brings."""
+"""Prompts of the annotation stages: a text with slots for what a pair brings."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class AnnotationPrompt:
         """The prompt with its slots filled; what a value holds in braces is not filled again.
 
         Raises:
-            ValueError: a slot has no value, the domain is not known, or the prompt has no place for a description.
+            ValueError: a slot has no value, the domain is not known, or the prompt has no slot for a description.
         """
         missing = sorted(self.slots - values.keys())
         unplaced = sorted(values.keys() - self.slots - set(_SETTINGS))

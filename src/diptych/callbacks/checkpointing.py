@@ -10,6 +10,7 @@ import lightning as L
 
 from diptych.parallel import checkpoints
 from diptych.parallel.distributed import rank
+from diptych.parallel.private_parts import set_logged_step
 
 log = logging.getLogger(__name__)
 
@@ -19,18 +20,18 @@ class Checkpointing(L.Callback):
     `checkpoints/best.ckpt` whenever the metric `monitor` improves. `mode` is `max` or `min`, where its best value lies;
     None asks the system when the metric is logged for the first time (`mode_of`).
 
-    A run that goes on from `last.ckpt`, whenever it was killed, ends as if it had not been: `last` is saved only where
-    Lightning can go on exactly. That is neither within an accumulated step nor between a step and the validation due
+    A run that resumes from `last.ckpt`, whenever it was killed, ends as if it had not been: `last` is saved only where
+    Lightning can resume exactly. That is neither within an accumulated step nor between a step and the validation due
     after it, which would be left out; so `last` is saved one step earlier, and a run that was killed in a validation
     repeats that step and the validation.
 
     The run's config.yaml travels inside, so that a checkpoint needs nothing else to be evaluated. A full disk is
-    logged as an error and the run goes on: the previous checkpoint is whole.
+    logged as an error and the run continues: the previous checkpoint is whole.
     """
 
     def __init__(self, monitor: str, mode: str | None = None, every_n_steps: int = 500) -> None:
         if mode not in ("max", "min", None):
-            raise ValueError(f"callbacks.checkpointing.mode={mode!r} is not one of max, min")
+            raise ValueError(f"mode={mode!r} is not one of max, min")
         self.monitor, self.mode, self.every_n_steps = monitor, mode, every_n_steps
         self.best_value: float | None = None
         self._last_saved_step = self._validated_batch = -1
@@ -40,7 +41,7 @@ class Checkpointing(L.Callback):
         """Starts counting from where the run is."""
         self._last_saved_step, self._validates = trainer.global_step, trainer.enable_validation
         if trainer.global_step:  # Lightning counts the last step for its logs now, again if `on_train_end` saved it
-            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step - 1
+            set_logged_step(trainer, trainer.global_step - 1)
         if self._validates and trainer.val_check_batch is None:
             raise ValueError(
                 f"trainer.val_check_interval={trainer.val_check_interval!r}: a run that validates by the clock cannot "
@@ -81,7 +82,7 @@ class Checkpointing(L.Callback):
             self.save_last(trainer)
 
     def save_last(self, trainer: L.Trainer) -> None:
-        """Saves `last.ckpt` now, if the run can go on from here exactly; else the previous one stays. Every rank must
+        """Saves `last.ckpt` now, if the run can resume from here exactly; else the previous one stays. Every rank must
         call it.
         """
         batches = _batches(trainer)

@@ -19,7 +19,7 @@ _SECONDS_BETWEEN_NOTES = 10.0
 
 class StatusKeeper(L.Callback):
     """Writes the status of the run in `run_dir` when it starts, every ten seconds of training, and when `note` is
-    called. `overrides` are the words that made the run, unless its status names them already; `active` is true on the
+    called. `overrides` are those that made the run, unless its status names them already; `active` is true on the
     first rank, which alone writes.
     """
 

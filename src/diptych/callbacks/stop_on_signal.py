@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1 and SIGUSR2 end a run at a point from which it goes on exactly."""
+"""SIGTERM, SIGUSR1 and SIGUSR2 end a run at a point from which it resumes exactly."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from diptych.callbacks.checkpointing import Checkpointing
 from diptych.parallel.distributed import any_rank, gather, world_size
+from diptych.parallel.private_parts import take_sigterm
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,7 @@ class StopOnSignal(L.Callback):
         """Takes the signals over: Lightning's handler would raise out of the step."""
         for number in SIGNALS:
             signal.signal(number, self._note)
-        connector = trainer._signal_connector
-        if connector.received_sigterm:  # while the loaders were set up; Lightning would end the process, unsaved
-            connector.received_sigterm = False
+        if take_sigterm(trainer):  # while the loaders were set up; Lightning would end the process, unsaved
             self._received.add(signal.SIGTERM)
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:

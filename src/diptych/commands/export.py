@@ -23,10 +23,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diptych.config import checking, resolvers
-from diptych.config.trained import config_of
+from diptych.config.trained import checkpoint_path, config_of
 from diptych.extras import require
 from diptych.models.fuser.chat_tokenizer import load_tokenizer
 from diptych.parallel import checkpoints
+from diptych.parallel.private_parts import set_saved_attention
 from diptych.storage.model_files import is_gguf, locate_model
 from diptych.storage.whole import remove_unfinished, whole_folder
 
@@ -46,7 +47,7 @@ def export(ckpt: str | Path, out: str | Path, merge: bool = False, dtype: str = 
             are not the adapter's; or peft is not installed.
     """
     require("peft")
-    path, out = _checkpoint(Path(ckpt)), Path(out)
+    path, out = checkpoint_path(ckpt), Path(out)
     if out.exists():
         raise ValueError(f"{out} exists; name a folder that does not")
     checkpoint = checkpoints.load(path)
@@ -59,10 +60,6 @@ def export(ckpt: str | Path, out: str | Path, merge: bool = False, dtype: str = 
         else:
             _write_adapter(temporary, settings, adapter)
     return out
-
-
-def _checkpoint(path: Path) -> Path:
-    return path / "checkpoints" / "best.ckpt" if path.is_dir() else path
 
 
 def _fuser_settings(checkpoint: Mapping[str, Any], path: Path) -> tuple[type, dict[str, Any]]:
@@ -113,7 +110,7 @@ def _write_merged(folder: Path, model: type, settings: Mapping[str, Any], adapte
         )
     if is_gguf(settings["name"]):
         del merged.config.quantization_config  # the weights are plain now
-    merged.config._attn_implementation = "sdpa"
+    set_saved_attention(merged.config, "sdpa")
     merged.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     log.info("merged in %s; logits differ from the adapter's by %.3f %%", settings["dtype"], 100 * difference)

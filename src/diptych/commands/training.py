@@ -104,7 +104,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
         _claim(run_dir, config)
         if resume:
             csv.resume_from(step if goes_on else 0)
-        _report_size(system, config)
+        _report_size(system, config.name, trainer.precision)
         # Lightning starts the other ranks with this command line: not a sweep's, not a new run's.
         set_command_line([*called_as(), f"join_run={run_dir}", *([f"resume={run_dir}"] if goes_on else [])])
     datamodule.prepare_from_weights(system, trainer.strategy.root_device)
@@ -172,6 +172,7 @@ def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: 
     interval = settings.val_check_interval
     return building.build(
         settings,
+        precision=building.chosen_precision(settings),
         val_check_interval=min(interval, batches) if isinstance(interval, int) else interval,
         callbacks=callbacks,
         logger=loggers,
@@ -191,13 +192,13 @@ def _claim(run_dir: Path, config: DictConfig) -> None:
     write_link(run_dir.parent / "latest", run_dir.name)
 
 
-def _report_size(system: L.LightningModule, config: DictConfig) -> None:
+def _report_size(system: L.LightningModule, name: str, precision: str) -> None:
     counts = [(p.numel(), p.requires_grad) for p in system.parameters()]
     total, trained = sum(n for n, _ in counts), sum(n for n, trained in counts if trained)
     log.info(
         "%s: %.1f M parameters, %.1f M trained; precision %s",
-        config.name,
+        name,
         total / 1e6,
         trained / 1e6,
-        config.trainer.precision,
+        precision,
     )

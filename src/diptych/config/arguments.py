@@ -116,7 +116,8 @@ def help_of(function: Callable[..., Any], name: str) -> str:
     for key, parameter, hint in rows:
         note = " ".join(item for item in getattr(hint, "__metadata__", ()) if isinstance(item, str))
         if parameter.default not in (parameter.empty, None):
-            note = f"{note} (default: {_text(parameter.default)})".strip()
+            default = str(parameter.default)
+            note = f"{note} (default: {default.lower() if isinstance(parameter.default, bool) else default})".strip()
         lines += textwrap.wrap(
             note or _kind(hint), width, initial_indent=f"  {key:<{column}}", subsequent_indent=" " * (column + 2)
         )
@@ -187,10 +188,6 @@ def _kind(hint: Any) -> str:
     if get_origin(kind) in (list, tuple):
         return f"[{_kind(get_args(kind)[0])},...]"
     return {bool: "true|false", int: "NUMBER", float: "NUMBER", Path: "PATH", str: "NAME"}.get(kind, "VALUE")
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _listed(names: Sequence[str], word: str = "and") -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import re
 from typing import Any
 
 import hydra
@@ -13,14 +15,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.checking import SECTION_KEYS
 from diptych.extras import missing_extra
+from diptych.parallel.private_parts import root_of
 
 log = logging.getLogger(__name__)
+
+_ARGUMENT = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\.\w+)*)=")
+_INTERPOLATION = re.compile(r"\$\{(?P<dots>\.*)(?P<path>[\w.]+)\}")
 
 
 def build(node: DictConfig, **arguments: Any) -> Any:
     """The object that a config describes, with its parts; the config path is the constructor path. `arguments` are
-    further ones, which no config can hold. A part's ValueError comes out as it is, and so does that of a missing extra.
+    further ones, which no config can hold. A part's ValueError comes out as it is, and so does that of a missing extra;
+    but where it begins with an argument, `num_heads=7 does not divide ...`, it names the key that the user
+    types instead: `system.model.num_heads=7 does not divide ...`.
     """
+    written = OmegaConf.to_container(root_of(node), resolve=False)  # Hydra resolves what the node refers to
     try:
         return hydra.utils.instantiate(node, **arguments)
     except HydraException as error:
@@ -29,7 +38,7 @@ def build(node: DictConfig, **arguments: Any) -> Any:
             raise missing from error
         cause = error.__cause__
         if isinstance(cause, (ValueError, OSError)):
-            raise cause from None
+            raise _with_keys(cause, written, str(error)) from None
         raise
 
 
@@ -40,11 +49,47 @@ def build_data(node: DictConfig) -> Any:
     return build(OmegaConf.create({"data": own}).data)  # below its name, which errors then tell
 
 
+def _with_keys(error: Exception, config: Any, message: str) -> Exception:
+    """The error of a constructor with keys for the arguments that it names; `message` is Hydra's, with the path in the
+    unresolved plain config.
+    """
+    path = re.search(r"^full_key: (.+)$", message, re.MULTILINE)
+    if path is None or not _ARGUMENT.match(str(error)):
+        return error
+
+    def key(argument: re.Match[str]) -> str:
+        try:
+            return typed_key(config, f"{path[1]}.{argument[1]}") + "="
+        except (LookupError, TypeError, ValueError):  # not a setting of this part
+            return argument[0]
+
+    text = _ARGUMENT.sub(key, str(error))
+    return error if text == str(error) else ValueError(text).with_traceback(error.__traceback__)
+
+
+def typed_key(config: Any, path: str) -> str:
+    """The key that sets what lies at `path` of an unresolved plain config: of a value that is an interpolation of
+    another, `${system.model.backbone.name}`, the other's.
+
+    Raises:
+        LookupError, TypeError or ValueError: there is nothing at the path.
+    """
+    key, value = "", config
+    for part in path.split("."):
+        value = value[int(part) if isinstance(value, list) else part]
+        key = f"{key}.{part}" if key else part
+        if isinstance(value, str) and (other := _INTERPOLATION.fullmatch(value)):
+            upwards = len(other["dots"])  # one for the key's own section
+            key = typed_key(config, ".".join([*key.split(".")[:-upwards], other["path"]]) if upwards else other["path"])
+            value = functools.reduce(lambda node, name: node[name], key.split("."), config)
+    return key
+
+
 def build_trainer(node: DictConfig, **arguments: Any) -> Any:
     """As `build`, of a Trainer for `evaluate.py` or a pipeline; ValueError when it would start processes of its own in
     a sweep: Lightning gives them the sweep's command line. (`train.py -m` has a launcher for that.)
     """
-    trainer = build(node, **arguments)
+    trainer = build(node, precision=chosen_precision(node), **arguments)
     in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if in_sweep and trainer.world_size > 1 and not trainer.strategy.cluster_environment.creates_processes_externally:
         raise ValueError(
@@ -52,3 +97,19 @@ def build_trainer(node: DictConfig, **arguments: Any) -> Any:
             "trainer.devices=1"
         )
     return trainer
+
+
+def chosen_precision(node: DictConfig) -> str | int | None:
+    """The `precision` of a Trainer's config. `auto` is decided here, on the machine that computes: bf16-mixed where its
+    hardware has bfloat16, else 32-true.
+    """
+    import torch
+
+    precision = node.get("precision")
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available():
+        has_bf16 = torch.cuda.is_bf16_supported()
+    else:
+        has_bf16 = any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_tile"))
+    return "bf16-mixed" if has_bf16 else "32-true"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from omegaconf import OmegaConf
 
-from diptych.config.resolvers import chosen_precision
+from diptych.config.building import chosen_precision
 
 _AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -18,7 +19,7 @@ def computing_in(precision: str, device: torch.device) -> AbstractContextManager
     Raises:
         ValueError: the precision is another one.
     """
-    precision = chosen_precision(precision)
+    precision = str(chosen_precision(OmegaConf.create({"precision": precision})))
     if precision not in _AUTOCAST:
         raise ValueError(f"precision={precision!r} is not one of auto, {', '.join(_AUTOCAST)}")
     dtype = _AUTOCAST[precision]

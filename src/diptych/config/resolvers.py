@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.config import stage_configs
 
-_STARTED = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-if int(os.environ.get("SLURM_NTASKS", 1)) > 1:  # the same for all tasks, and for the job when it is queued again
-    _STARTED = f"job_{os.environ['SLURM_JOB_ID']}_{os.environ.get('SLURM_STEP_ID', 0)}"
-
 
 def register_resolvers() -> None:
-    """`${precision:auto}` is bf16-mixed where the hardware computes in it; `${dataset_root:cirr}` is `data.root`, or
+    """`${dataset_root:cirr}` is `data.root`, or
     the dataset's own folder under `data_dir`; `${run_dir:train}` is a new folder for a run, or that of the resumed one.
 
     In pipelines `${files_of:FILE,STAGE,...}` is a list of the files of that name in the folders of the stages, one for
@@ -26,25 +23,13 @@ def register_resolvers() -> None:
     `${folders_before:STAGE}` are the folders of the stages that run before it, by name; `${overridden:data}` are the
     settings below `data` that the command line names, by their dotted names.
     """
-    OmegaConf.register_new_resolver("precision", chosen_precision, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("precision", str, replace=True)
     OmegaConf.register_new_resolver("dataset_root", _dataset_root, replace=True)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
     OmegaConf.register_new_resolver("files_of", _files_of, replace=True)
     OmegaConf.register_new_resolver("named_files_of", _named_files_of, replace=True)
     OmegaConf.register_new_resolver("folders_before", _folders_before, replace=True)
     OmegaConf.register_new_resolver("overridden", _overridden, replace=True)
-
-
-def chosen_precision(choice: str) -> str:
-    """The precision itself; for `auto` bf16-mixed where the hardware computes in it, else 32-true."""
-    import torch
-
-    if choice != "auto":
-        return choice
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    fast_on_cpu = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if fast_on_cpu else "32-true"
 
 
 def _dataset_root(name: str, *, _root_: DictConfig) -> str:
@@ -74,7 +59,19 @@ def _overridden(section: str, *, _root_: DictConfig) -> dict[str, Any]:
     return found
 
 
+@functools.cache
+def _started(process: int) -> str:
+    """When the process first asked. One of several tasks of a SLURM job is named by the job instead: all tasks have
+    the same folder, and so has the job when it is queued again.
+    """
+    environment = os.environ
+    if int(environment.get("SLURM_NTASKS", 1)) > 1 and "SLURM_JOB_ID" in environment:
+        return f"job_{environment['SLURM_JOB_ID']}_{environment.get('SLURM_STEP_ID', 0)}"
+    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
 def _run_dir(entry: str, *, _root_: DictConfig) -> str:
+    started = _started(os.getpid())  # not a process's that this one was forked from
     runs = Path(os.environ.get("DIPTYCH_RUNS", "runs"))
     if entry == "evaluate" and _root_.resume:
         return str(Path(_root_.resume).resolve())
@@ -82,8 +79,8 @@ def _run_dir(entry: str, *, _root_: DictConfig) -> str:
         checkpoint = Path(_root_.ckpt or "predictions").resolve()
         run = next((parent for parent in (checkpoint, *checkpoint.parents) if (parent / "config.yaml").is_file()), None)
         if run and (run.parent / "command.json").is_file():  # a run of a sweep: its evaluations are its own
-            return str(run / "eval" / _STARTED)
-        return str(runs / (run.parent.name if run else checkpoint.stem) / "eval" / _STARTED)
+            return str(run / "eval" / started)
+        return str(runs / (run.parent.name if run else checkpoint.stem) / "eval" / started)
     if _root_.resume or _root_.join_run:
         return str(Path(_root_.resume or _root_.join_run).resolve())
-    return str(runs / _root_.name / _STARTED)
+    return str(runs / _root_.name / started)

@@ -42,7 +42,7 @@ def build_trained(
     return building.build_data(merged.data), building.build(merged.system)
 
 
-def checkpoint_path(given: str) -> Path:
+def checkpoint_path(given: str | Path) -> Path:
     """The checkpoint's file; of a run directory its best one."""
     path = Path(given)
     if path.is_dir() and not is_sharded(path):

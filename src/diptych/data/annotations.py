@@ -88,7 +88,7 @@ class Record:
         return self.data.get(key) is not None
 
     def error(self, message: str) -> ValueError:
-        """An error that opens with the place of this record."""
+        """An error that opens with the position of this record."""
         return ValueError(f"{self.where}: {message}")
 
     def text(self, key: str) -> str:

@@ -71,7 +71,7 @@ class EmbeddingPart:
             self._sizes, self._width = (_size(ids_file), _size(rows_file)), rows.shape[1]
 
     def _fresh(self, names: Sequence[str], rows: np.ndarray, rows_file: BinaryIO) -> dict[str, int]:
-        """The ids that are new, with their places in `rows`."""
+        """The ids that are new, with their positions in `rows`."""
         fresh: dict[str, int] = {}
         for number, (name, row) in enumerate(zip(names, rows, strict=True)):
             if name in self._places:

@@ -1,6 +1,6 @@
 """Embeddings by id on disk: written as they come, by several processes, merged into one array that is mapped to memory.
 
-While a run goes on, each process appends to a part of its own (`embedding_part.py`). `finish` merges them into
+During a run each process appends to a part of its own (`embedding_part.py`). `finish` merges them into
 
 - `embeddings.npy`: the vectors (N, E), float16 or float32
 - `ids.jsonl`: the id of each row, a JSON string a line
@@ -195,7 +195,7 @@ class EmbeddingStore:
             (temporary / FACTS).write_text(f"{json.dumps(facts, indent=1)}\n")
 
     def _complete_merge(self) -> None:
-        """Puts merged files in their places and removes the parts: also where a killed process had no time for it."""
+        """Puts merged files where they belong and removes the parts: also where a killed process had no time for it."""
         merged = self.folder / _MERGED
         if not merged.exists():
             return

@@ -146,7 +146,7 @@ class FaissIndex:
         return index
 
     def _keep(self, faiss: Any, index: Any, path: Path) -> None:
-        """Writes the index in one step, and removes those of earlier vectors. Without room the search goes on."""
+        """Writes the index in one step, and removes those of earlier vectors. Without room the search continues."""
         prefix = self._prefix(faiss.__version__)
         try:
             with whole_file(path) as temporary:

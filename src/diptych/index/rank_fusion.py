@@ -102,7 +102,7 @@ def _weights(weights: Sequence[float] | None, rankings: Rankings) -> Sequence[fl
     if weights is None:
         return [1 / len(rankings)] * len(rankings)
     if len(weights) != len(rankings):
-        raise ValueError(f"fusion.weights has {len(weights)} entries for {len(rankings)} rankings; give one for each")
+        raise ValueError(f"weights has {len(weights)} entries for {len(rankings)} rankings; give one for each")
     return weights
 
 

@@ -1,4 +1,4 @@
-"""Every logged number in one CSV file, appended to as the run goes on, and continued when it is resumed."""
+"""Every logged number in one CSV file, appended to during the run, and continued when it is resumed."""
 
 from __future__ import annotations
 

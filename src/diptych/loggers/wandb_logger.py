@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class ForgivingWandbLogger(WandbLogger):
-    """A WandbLogger whose run id is kept in `folder/wandb_id`, so that a resumed run goes on in the same place.
+    """A WandbLogger whose run id is kept in `folder/wandb_id`, so that a resumed run continues there.
 
     Any failure of the tracker (network, disk, account) is logged once; from then on nothing more is sent.
     """
@@ -72,7 +72,7 @@ class ForgivingWandbLogger(WandbLogger):
 
     def _give_up(self, error: Exception) -> None:
         self.failed = True
-        log.warning("wandb failed (%s); the run goes on without it, metrics.csv has everything", error)
+        log.warning("wandb failed (%s); the run continues without it, metrics.csv has everything", error)
 
 
 def _stable_id(folder: Path) -> str | None:

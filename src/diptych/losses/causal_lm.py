@@ -26,7 +26,7 @@ class ChunkedCausalLMLoss(nn.Module):
     def __init__(self, chunk_size: int = 256) -> None:
         super().__init__()
         if chunk_size < 1:
-            raise ValueError(f"loss.chunk_size={chunk_size} must be 1 or more")
+            raise ValueError(f"chunk_size={chunk_size} must be 1 or more")
         self.chunk_size = chunk_size
 
     def forward(

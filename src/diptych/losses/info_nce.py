@@ -38,7 +38,7 @@ class InfoNCE(nn.Module):
     ) -> None:
         super().__init__()
         if temperature < 1 / MAX_LOGIT_SCALE:
-            raise ValueError(f"loss.temperature={temperature} is under {1 / MAX_LOGIT_SCALE}, where training diverges")
+            raise ValueError(f"temperature={temperature} is under {1 / MAX_LOGIT_SCALE}, where training diverges")
         log_scale = torch.tensor(math.log(1 / temperature))
         if learned:
             self.log_logit_scale = nn.Parameter(log_scale)
@@ -112,5 +112,5 @@ def _identity(tensor: Tensor) -> Tensor:
 
 def _required(tensor: Tensor | None, what: str) -> Tensor:
     if tensor is None:
-        raise ValueError(f"loss.{what}_negatives is on, but the batch was embedded without {what} images")
+        raise ValueError(f"{what}_negatives=true, but the batch was embedded without {what} images")
     return tensor

@@ -2,8 +2,8 @@
 
 `last.ckpt` is then a link to one of two folders beside it, `last.shards-0` and `last.shards-1`, which are written in
 turn: the link is moved by a rename when the new folder is whole, so a kill at any moment leaves a readable checkpoint.
-A folder holds `skeleton.pt`, the checkpoint as everybody's but with tensors without content (on the device `meta`) in
-the places of the sharded ones, and these in the files of torch.distributed.checkpoint, named by their place.
+A folder holds `skeleton.pt`, the checkpoint as everybody's but with tensors without content (on the device `meta`)
+instead of the sharded ones, and these in the files of torch.distributed.checkpoint, named by their paths.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def is_sharded(path: Path) -> bool:
 def load(path: Path, empty_like: Callable[[str, Tensor], Tensor | None]) -> dict[str, Any]:
     """Reads a checkpoint in pieces, whatever number of processes wrote it, without running code that it may hold.
 
-    `empty_like` is given the place of a sharded tensor, such as `state_dict/model.projection.weight`, and a tensor of
+    `empty_like` is given the path of a sharded tensor, such as `state_dict/model.projection.weight`, and a tensor of
     its shape and type without content. It returns what to read it into: a whole tensor; one sharded over the
     processes, of which each reads its own part alone; or None to leave it without content.
 
@@ -205,7 +205,7 @@ def like(tensor: Tensor, target: Tensor) -> Tensor:
 
 
 def _split(checkpoint: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The checkpoint with sharded tensors replaced by ones without content, and these by place."""
+    """The checkpoint with sharded tensors replaced by ones without content, and these by path."""
     shards: dict[str, Tensor] = {}
 
     def empty(place: str, tensor: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from typing import Any
 import lightning as L
 import torch
 import torch.distributed as dist
-import torch.utils._pytree as pytree
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -18,12 +17,12 @@ from torch.distributed.tensor import DTensor, Shard
 from torch.distributed.tensor import empty as empty_shards
 
 from diptych.contracts.retrieval import ContrastiveEmbeddings
-from diptych.parallel import checkpoints, sharded_checkpoints
+from diptych.parallel import checkpoints, private_parts, sharded_checkpoints
 
 PRECISIONS = ("32-true", "bf16-mixed")
 
 # What the sharded model returns: without this torch would not see the tensors in it and reduce no gradient.
-pytree.register_dataclass(ContrastiveEmbeddings)
+private_parts.register_dataclass(ContrastiveEmbeddings)
 
 
 class ShardedStrategy(DDPStrategy):
@@ -46,7 +45,7 @@ class ShardedStrategy(DDPStrategy):
     # ------------------------------------------------------------------------------------------------ the model
 
     def setup(self, trainer: L.Trainer) -> None:
-        """Shards the model when it is to be trained; one that was, stays so."""
+        """Shards the model when it is to be trained, unless it is sharded already."""
         if not self._sharded():
             super().setup(trainer)
             return
@@ -125,7 +124,7 @@ def check_shardable(trainer: L.Trainer, system: L.LightningModule) -> None:
         raise ValueError(
             f"trainer.precision={trainer.precision} is not supported with trainer=fsdp: use {' or '.join(PRECISIONS)}"
         )
-    if any(module._compiled_call_impl is not None for module in system.modules()):
+    if any(private_parts.is_compiled(module) for module in system.modules()):
         raise ValueError("system.compile=true is not supported with trainer=fsdp: use trainer=ddp, or do not compile")
 
 

@@ -17,13 +17,12 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from diptych.contracts.models import ImageSpec
-from diptych.photos.photo_file import FORMATS
+from diptych.photos.photo_file import EXIF_ORIENTATION, FORMATS
 from diptych.photos.photo_transform import PhotoTransform
 from diptych.photos.prepared_cache import PreparedCache
 
 DECODERS = ("fast", "exact")
 
-_EXIF_ORIENTATION = 0x0112
 _JPEG_END = b"\xff\xd9"
 
 
@@ -112,7 +111,7 @@ def _upright(pixels: Tensor, image: Image.Image) -> Tensor:
 
     `ImageOps.exif_transpose` would also rewrite the EXIF block, and fail on pictures where only that is damaged.
     """
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 2)
     flips = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}.get(orientation)

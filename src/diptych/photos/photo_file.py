@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 # A closed list: among Pillow's other formats are some that start programs (EPS runs Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-_ORIENTATION = 0x0112  # of EXIF; 5 to 8 are turned by a quarter
+EXIF_ORIENTATION = 0x0112  # 5 to 8 are turned by a quarter
 
 
 def read_photo(path: str | Path, max_side: int | None = None) -> Image.Image:
@@ -23,8 +23,13 @@ def read_photo(path: str | Path, max_side: int | None = None) -> Image.Image:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"photo {path} cannot be read: {error.strerror or error}") from error
+    return decode_photo(data, path, max_side)
+
+
+def decode_photo(data: bytes, name: str | Path, max_side: int | None = None) -> Image.Image:
+    """What `read_photo` gives for a file of these bytes; errors call it `name`."""
     if not data:
-        raise ValueError(f"photo {path} is empty (0 bytes); fetch it again")
+        raise ValueError(f"photo {name} is empty (0 bytes); fetch it again")
     try:
         photo = Image.open(io.BytesIO(data), formats=FORMATS)
         if max_side is not None:
@@ -34,7 +39,7 @@ def read_photo(path: str | Path, max_side: int | None = None) -> Image.Image:
         upright = ImageOps.exif_transpose(photo).convert("RGB")
     # Pillow's plugins answer damaged bytes with OSError, SyntaxError, EOFError, struct.error and more.
     except Exception as error:
-        raise ValueError(f"photo {path} is no readable image: {error}; fetch it again") from error
+        raise ValueError(f"photo {name} is no readable image: {error}; fetch it again") from error
     if max_side is not None and max(upright.size) > max_side:
         upright.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
     return upright
@@ -49,7 +54,7 @@ def photo_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path, formats=FORMATS) as photo:
             width, height = photo.size
-            turned = photo.getexif().get(_ORIENTATION, 1) >= 5
+            turned = photo.getexif().get(EXIF_ORIENTATION, 1) >= 5
     except Exception as error:  # as above
         raise ValueError(f"photo {path} is no readable image: {error}; fetch it again") from error
     return (height, width) if turned else (width, height)

@@ -16,7 +16,7 @@ from torch import Tensor
 from diptych.contracts.models import ImageSpec
 from diptych.storage.whole import whole_file
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Raise this when the same spec and decoder begin to give other pixels: entries of older versions are not looked at.
 _FORMAT_VERSION = 1
@@ -31,7 +31,7 @@ class PreparedCache:
       time, and is replaced when they differ. (A file changed with both unchanged is not noticed.)
     - Many processes may use one folder: entries are written beside their place and moved there in one step.
     - An entry of the wrong length or checksum is logged and built again.
-    - When writing fails (disk full, read-only folder) the process logs that once and goes on without writing; entries
+    - When writing fails (disk full, read-only folder) the process logs that once and continues without writing; entries
       that are there are still read.
 
     The order of 20 times faster than decoding and resizing a photograph, for 3 S² bytes per image. Construction does
@@ -75,12 +75,12 @@ class PreparedCache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            logger.warning("prepared image %s cannot be read (%s); preparing it again", entry, error.strerror)
+            log.warning("prepared image %s cannot be read (%s); preparing it again", entry, error.strerror)
             return None
         size, mtime_ns, checksum = _HEADER.unpack_from(buffer)
         pixels = memoryview(buffer)[_HEADER.size :]
         if not complete or zlib.crc32(pixels) != checksum:
-            logger.warning("prepared image %s is damaged; preparing it again", entry)
+            log.warning("prepared image %s is damaged; preparing it again", entry)
             return None
         if (size, mtime_ns) != (source.st_size, source.st_mtime_ns):
             return None
@@ -96,4 +96,4 @@ class PreparedCache:
                 temporary.write_bytes(header + data)
         except OSError as error:
             self._writable = False
-            logger.warning("prepared images are no longer written to %s: %s", self.folder, error.strerror or error)
+            log.warning("prepared images are no longer written to %s: %s", self.folder, error.strerror or error)

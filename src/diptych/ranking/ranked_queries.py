@@ -15,7 +15,7 @@ from torch import Tensor
 from diptych.contracts.retrieval import EvaluationProtocol, Query, RankedQuery
 from diptych.ranking.ranking import Ranking, rank
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 NUM_RESULTS = 50  # what a RankedQuery keeps, and what the test servers ask for
 
@@ -128,7 +128,7 @@ def rank_ids(
     largest_k = max((*protocol.recall_ks, *protocol.map_ks), default=1)
     num_short = sum(len(one.ranked_ids) < largest_k for one in ranked)
     if num_short:
-        logger.warning("%d lists hold fewer than K=%d images; what is missing counts as a miss", num_short, largest_k)
+        log.warning("%d lists hold fewer than K=%d images; what is missing counts as a miss", num_short, largest_k)
     return ranked
 
 

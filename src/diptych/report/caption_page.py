@@ -21,7 +21,7 @@ from diptych.results.results_table import (
     variants,
 )
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 PHOTO_SIZE = 320
 _KNOWN_KEYS = ("experiment", "data", "split", "metrics", "queries", "references_per_item", "lines", "about")
@@ -58,7 +58,7 @@ def write_caption_report(
     )
     if thumbnails.unreadable:
         number, first = len(thumbnails.unreadable), thumbnails.unreadable[0]
-        logger.warning("%d photos of the report are grey tiles: they cannot be read, the first is %s", number, first)
+        log.warning("%d photos of the report are grey tiles: they cannot be read, the first is %s", number, first)
     return page
 
 

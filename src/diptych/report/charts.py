@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _MAX_POINTS = 400
 
@@ -33,7 +33,7 @@ def read_curves(metrics_csv: Path, columns: Sequence[str]) -> dict[str, list[tup
     A missing file gives no curves and a warning: the report's other parts do not depend on it.
     """
     if not metrics_csv.is_file():
-        logger.warning("No training curve in the report: %s does not exist", metrics_csv)
+        log.warning("No training curve in the report: %s does not exist", metrics_csv)
         return {}
     points: dict[str, list[tuple[float, float]]] = {column: [] for column in columns}
     with metrics_csv.open(newline="", encoding="utf-8") as file:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from diptych.photos.images import read_image
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 THUMBNAIL_SIZE = 160
 _JPEG_QUALITY = 80
@@ -49,7 +49,7 @@ class Thumbnails:
         try:
             pixels = read_image(path)
         except ValueError as error:
-            logger.debug("A grey tile in the report: %s", error)
+            log.debug("A grey tile in the report: %s", error)
             self.unreadable.append(path)
             return None
         image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())

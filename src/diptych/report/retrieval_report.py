@@ -13,7 +13,7 @@ from diptych.report.rendering import Section, write_page
 from diptych.report.retrieval_cards import ARTICLES, VERIFICATION, Reported, choose_cards, read_cards
 from diptych.storage.json_files import read_json
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 NUM_CANDIDATES = 5
 MATCHES_SIZE = 960
@@ -71,7 +71,7 @@ def write_retrieval_report(
     )
     if unreadable := pictures.unreadable:
         number = len(unreadable)
-        logger.warning("%d photos of the report are grey tiles: they cannot be read, first %s", number, unreadable[0])
+        log.warning("%d photos of the report are grey tiles: they cannot be read, first %s", number, unreadable[0])
     return page
 
 

@@ -19,7 +19,7 @@ from diptych.report.sheet import draw_sheet
 from diptych.results.results_table import aspect_label, protocol_line, title_line
 from diptych.storage.whole import whole_file
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 PAGE_RESULTS = 8
 SHEET_WORST, SHEET_RANDOM = 6, 6
@@ -85,7 +85,7 @@ def write_report(
         draw_sheet(result, groups, thumbnails).save(temporary, "PNG", optimize=True)
     missing = [*map(str, thumbnails.unreadable), *dict.fromkeys(unknown)]
     if missing:
-        logger.warning(
+        log.warning(
             "%d pictures of the report are grey tiles: they cannot be read, the first is %s", len(missing), missing[0]
         )
     return page
@@ -126,7 +126,7 @@ def _path_finder(
         try:
             return Path(find(image_id))
         except (KeyError, ValueError) as error:
-            logger.debug("A grey tile in the report for image %r: %s", image_id, error)
+            log.debug("A grey tile in the report for image %r: %s", image_id, error)
             unknown.append(image_id)
             return None
 

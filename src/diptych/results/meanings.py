@@ -41,7 +41,7 @@ class Meanings:
     """How the metrics of one metrics.json are to be read.
 
     A key is `[<set>/][<baseline>/]<metric>[/<aspect>]`; captions of another kind than the model's (`base_caption`)
-    stand in the place of the baseline.
+    stand where the baseline would.
     """
 
     def __init__(self, result: Mapping[str, Any]) -> None:

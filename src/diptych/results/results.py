@@ -20,7 +20,11 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
     those of the metrics that apply to it, `average` included; the rank of a target that was not found is infinite.
     """
     gallery_ids = [image_id for result in results for image_id in result.gallery_ids]
-    bounds = {key: value for result in results for key, value in _named(results, result.bounds, result.name).items()}
+    bounds = {
+        key if len(results) == 1 else f"{result.name}/{key}": value
+        for result in results
+        for key, value in result.bounds.items()
+    }
     return EvaluationRecord(
         origin,
         num_scored=sum(len(result.ranked) for result in results),
@@ -44,10 +48,6 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
 def gallery_fingerprint(image_ids: Sequence[str]) -> str:
     """SHA-256 over the gallery's ids in order, a line each: equal for the same gallery on any machine."""
     return hashlib.sha256("".join(f"{image_id}\n" for image_id in image_ids).encode()).hexdigest()
-
-
-def _named(results: Sequence[SetResult], values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return dict(values) if len(results) == 1 else {f"{name}/{key}": value for key, value in values.items()}
 
 
 def _set_name(results: Sequence[SetResult], result: SetResult) -> dict[str, str]:

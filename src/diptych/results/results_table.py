@@ -61,11 +61,13 @@ def metric_rows(result: Mapping[str, Any]) -> list[MetricRow]:
     for key, value in result["metrics"].items():
         set_name, baseline, metric, aspect = meanings.split(key)
         row = rows.setdefault((metric, set_name, aspect), MetricRow(metric, meanings.of(key), set_name, aspect))
-        row.cells[baseline or MODEL] = Cell(_number(value), _interval(intervals.get(key)))
+        bounds = intervals.get(key)
+        interval = None if bounds is None else (stored_number(bounds[0]), stored_number(bounds[1]))
+        row.cells[baseline or MODEL] = Cell(stored_number(value), interval)
     overall = [row for row in rows.values() if row.aspect is None]
     per_aspect = [row for row in rows.values() if row.aspect is not None]
     groups = list(dict.fromkeys((row.set_name, row.metric) for row in per_aspect))
-    per_aspect.sort(key=lambda row: (groups.index((row.set_name, row.metric)), _natural_order(row.aspect or "")))
+    per_aspect.sort(key=lambda row: (groups.index((row.set_name, row.metric)), natural_order(row.aspect or "")))
     return overall + per_aspect
 
 
@@ -130,12 +132,12 @@ def protocol_line(result: Mapping[str, Any]) -> str:
 def protocol_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a retrieval's numbers rest on, as (name, value) pairs: two results compare only when all are equal."""
     protocol, gallery = result["protocol"], result["gallery"]
+    images = "not read: the predictions name its images"
+    if gallery["size"] is not None:
+        images = f"{gallery['size']:,} images, sha256 {gallery['sha256'][:12]}"
     facts = [
         ("protocol", protocol_line(result)),
-        (
-            "gallery",
-            f"{protocol.get('gallery', '')} ({_fingerprint(gallery)})".strip(),
-        ),
+        ("gallery", f"{protocol.get('gallery', '')} ({images})".strip()),
         ("reference image", "left out of the ranking" if protocol.get("exclude_reference") else "stays in the ranking"),
         ("text", str(protocol.get("text_template", ""))),
         ("several captions", str(protocol.get("caption_joining", ""))),
@@ -185,19 +187,11 @@ def results_table(result: Mapping[str, Any]) -> Table:
     return table
 
 
-def _fingerprint(gallery: Mapping[str, Any]) -> str:
-    if gallery["size"] is None:
-        return "not read: the predictions name its images"
-    return f"{gallery['size']:,} images, sha256 {gallery['sha256'][:12]}"
-
-
-def _number(value: float | None) -> float:
+def stored_number(value: float | None) -> float:
+    """A stored value; NaN for None, as which it is stored: JSON has no NaN."""
     return math.nan if value is None else float(value)
 
 
-def _interval(bounds: Any) -> tuple[float, float] | None:
-    return None if bounds is None else (_number(bounds[0]), _number(bounds[1]))
-
-
-def _natural_order(aspect: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", aspect)]
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """What names are sorted by, so that `changes_2` comes before `changes_10`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -89,7 +89,7 @@ def read_json_lines(
 def each_json_line(
     path: Path, advice: str = "", growing: bool = False, missing_ok: bool = False
 ) -> Iterator[tuple[str, Any]]:
-    """The records one at a time, each with its place (`FILE:LINE`) for errors; blank lines are passed over.
+    """The records one at a time, each with its position (`FILE:LINE`) for errors; blank lines are passed over.
 
     With `growing`, what comes after the last line break is not read: a process may be writing it, or was killed then.
     With `missing_ok` a file that is not there has no records.

@@ -29,8 +29,8 @@ class RunStatus:
     """What a run says of itself.
 
     `state` is one of `STATES`: `waiting` was prepared by a sweep and has not started, `stopped` ended by a signal with
-    a checkpoint and can go on. A run that was killed still says `running`: whoever started it knows better.
-    `overrides` are the words of the command line that made it. `seconds` is its time over all its starts, evaluation
+    a checkpoint and can resume. A run that was killed still says `running`: whoever started it knows better.
+    `overrides` are those of the command line that made it. `seconds` is its time over all its starts, evaluation
     included, up to the last note; `processes` and `device` say what it had. `error` is why it failed.
     """
 
@@ -75,5 +75,5 @@ def change_status(run_dir: Path, **changes: Any) -> RunStatus:
 
 
 def same_overrides(status: RunStatus, overrides: Sequence[str]) -> bool:
-    """Whether the run was made by these words, in any order."""
+    """Whether the run was made by these overrides, in any order."""
     return sorted(status.overrides) == sorted(overrides)

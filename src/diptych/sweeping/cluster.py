@@ -1,4 +1,4 @@
-"""What a sweep and the place where its runs are executed exchange."""
+"""What a sweep and the cluster that executes its runs exchange."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a sweep: its folder, which holds its config, and the command that starts it or goes on with it."""
+    """One run of a sweep: its folder, which holds its config, and the command that starts or resumes it."""
 
     folder: Path
     command: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Runs of a sweep as processes of their own: each gets its resolved config, and the sweep can be gone on with."""
+"""Runs of a sweep as processes of their own: each gets its resolved config, and the sweep can be resumed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 class RunLauncher(Launcher):
     """Hydra's launcher of `train.py -m`. Run number n lies in `<sweep>/<n>`: one that is done there already, with the
-    same words, is not run again, one that was interrupted is gone on with.
+    same overrides, is not run again; one that was interrupted is resumed.
 
     A run that fails does not stop the others.
     """
@@ -40,7 +40,7 @@ class RunLauncher(Launcher):
         self._preparing = threading.Lock()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by Hydra; `config` is the sweep's, composed without the words that are swept."""
+        """Called by Hydra; `config` is the sweep's, composed without the overrides that are swept."""
         self._hydra, self.config = hydra_context, config
         self.folder = Path(str(config.hydra.sweep.dir)).resolve()
         self.cluster: Cluster = building.build(config.cluster)
@@ -49,7 +49,7 @@ class RunLauncher(Launcher):
         """Runs all, then writes the sweep's table, which it prints too, and its plot.
 
         Raises:
-            ValueError: some have not ended well; names them and the command that goes on with the sweep.
+            ValueError: some have not ended well; names them and the command that resumes the sweep.
         """
         numbered = [(initial_job_idx + place, words) for place, words in enumerate(job_overrides)]
         statuses = self.launch_runs(numbered)

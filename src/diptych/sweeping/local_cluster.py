@@ -41,7 +41,7 @@ class LocalCluster:
                 self._gpus.put(share)
 
     def overrides(self, chosen: Mapping[str, str]) -> list[str]:
-        """None: what the run is told about its devices is right here."""
+        """None: the devices that a run chose are there on this machine."""
         return []
 
     def execute(self, run: Run) -> str | None:

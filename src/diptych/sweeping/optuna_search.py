@@ -33,12 +33,12 @@ _PLACE = ("cluster", "hydra")  # words that say where runs are executed, not whi
 
 @dataclass(frozen=True)
 class Question:
-    """What a study is about: the same for all its workers, and whenever it is gone on with."""
+    """What a study is about: the same for all its workers, and whenever it is resumed."""
 
     metric: str
     mode: str  # max or min
     space: SearchSpace
-    fixed: tuple[str, ...]  # the other words of the command line
+    fixed: tuple[str, ...]  # the other overrides of the command line
 
     def described(self) -> dict[str, Any]:
         """As it is kept in the study."""
@@ -48,7 +48,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Claim:
-    """A trial that this worker is to run: its number, the words of its run, and the lock on its folder."""
+    """A trial that this worker is to run: its number, the overrides of its run, and the lock on its folder."""
 
     number: int
     words: tuple[str, ...]
@@ -109,7 +109,7 @@ class OptunaSearch:
             return claim
 
     def finish(self, claim: Claim, status: RunStatus) -> None:
-        """Tells the study how the run ended, and frees its folder. A stopped one stays open, to be gone on with."""
+        """Tells the study how the run ended, and frees its folder. A stopped one stays open, to be resumed."""
         with self._alone():
             if status.state != "stopped":
                 self._tell(claim.number, self._value(claim.number, status))
@@ -156,7 +156,7 @@ class OptunaSearch:
         elif status is not None and status.state in ("done", "failed"):
             self._tell(trial.number, self._value(trial.number, status))
         else:
-            log.info("trial %d has lost its worker, going on with it", trial.number)
+            log.info("trial %d has lost its worker, resuming it", trial.number)
             return self._claimed(trial, lock)
         lock.close()
         return None
@@ -251,7 +251,7 @@ def _check_same(study: str, known: Mapping[str, Any], asked: Mapping[str, Any]) 
     if differences:
         raise ValueError(
             f"{study} was made for another search: {'; '.join(differences)}. Give the search another name "
-            "(hydra.sweeper.study=...), or the words that it was started with"
+            "(hydra.sweeper.study=...), or the overrides that it was started with"
         )
 
 

@@ -48,9 +48,9 @@ class OptunaSweeper(Sweeper):
     """Searches the best value of the experiment's primary metric, `callbacks.checkpointing.monitor` and its mode.
 
     The keys that are searched stand on the command line or in `params`, in Hydra's sweep syntax; everything else is
-    fixed. The same command again, or at the same time, goes on with the study until `trials` of it ended with a value.
-    `at_once` is how many of them this worker runs at a time. When more than `max_failures` runs of this worker have
-    failed, it starts no further ones.
+    fixed. The same command again, or at the same time, continues the study until `trials` of its runs have ended
+    with a value. `at_once` is how many of them this worker runs at a time. When more than `max_failures` runs of this
+    worker have failed, it starts no further ones.
 
     `storage` is any URL of Optuna, or a storage of its; by default a SQLite file in the sweep's folder. Optuna warns
     that SQLite may not work on NFS, where file locks are often broken, and names JournalStorage or a database server
@@ -76,7 +76,7 @@ class OptunaSweeper(Sweeper):
         self.at_once, self.max_failures, self.params = at_once, max_failures, dict(params or {})
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by Hydra; `config` is the sweep's, composed without the words that are swept."""
+        """Called by Hydra; `config` is the sweep's, composed without the overrides that are swept."""
         self.hydra_context, self.config = hydra_context, config
         self.launcher: RunsTrials = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -166,7 +166,7 @@ class OptunaSweeper(Sweeper):
         if len(failures) > self.max_failures:
             raise ValueError(f"{failed}\nmore than hydra.sweeper.max_failures={self.max_failures}: the search stopped")
         if stopped:
-            log.warning("stopped at the trials %s; the same command again goes on", list(stopped))
+            log.warning("stopped at the trials %s; the same command again resumes", list(stopped))
         elif not best:
             raise ValueError(failed or f"no trial of {search.folder} ended with a value")
         if failures:

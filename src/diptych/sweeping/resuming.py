@@ -1,4 +1,4 @@
-"""`sweep.resume`: the command line that goes on with an earlier sweep."""
+"""`sweep.resume`: the command line that resumes an earlier sweep."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MAY_CHANGE = ("cluster=", "cluster.", "hydra.")  # where and how the runs are e
 
 
 def of_resumed_sweep(words: Sequence[str]) -> list[str]:
-    """The words themselves, or, if one is `sweep.resume=DIR`, those that started the sweep in DIR, to run it there
-    again: what is done is left, the rest gone on with. Further words may say where: `cluster=local`.
+    """The overrides themselves, or, if one is `sweep.resume=DIR`, those that started the sweep in DIR, to run it there
+    again: what is done is left, the rest resumed. Further overrides may say where: `cluster=local`.
 
     Raises:
-        ValueError: DIR holds no sweep, or a further word would make it another sweep.
+        ValueError: DIR holds no sweep, or a further override would make it another sweep.
     """
     named = [word for word in words if word.startswith(_RESUME)]
     if not named:
@@ -25,13 +25,13 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
     folder = Path(named[-1].removeprefix(_RESUME)).resolve()
     path = folder / COMMAND
     if not path.is_file():
-        raise ValueError(f"{folder}: there is no sweep to go on with here (no {COMMAND})")
+        raise ValueError(f"{folder}: there is no sweep to resume here (no {COMMAND})")
     started = read_json(path)["words"]
     further = [word for word in words if word not in named and word not in ("-m", "--multirun")]
     refused = [word for word in further if not word.startswith(_MAY_CHANGE)]
     if refused:
         raise ValueError(
-            f"going on with {folder} with {' '.join(refused)} would be another sweep; only {', '.join(_MAY_CHANGE)}... "
+            f"resuming {folder} with {' '.join(refused)} would be another sweep; only {', '.join(_MAY_CHANGE)}... "
             "may change"
         )
     elsewhere = any(word.startswith("cluster=") for word in further)

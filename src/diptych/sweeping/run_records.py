@@ -16,7 +16,7 @@ import yaml
 
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.results.meanings import Meanings
-from diptych.results.results_table import Cell, protocol_facts
+from diptych.results.results_table import Cell, natural_order, protocol_facts, stored_number
 from diptych.storage.json_files import read_json
 from diptych.storage.run_status import FILE, RunStatus, read_status
 
@@ -32,7 +32,7 @@ USUAL = (*_CAPTIONS, *_RETRIEVAL)  # the first to look at; captions' results als
 class RunRecord:
     """One run, or one evaluation of a checkpoint (which has no status).
 
-    `name` is its path below the folder that was searched; `overrides` are the words of its command line by key;
+    `name` is its path below the folder that was searched; `overrides` are those of its command line by key;
     `result` is the content of its metrics.json, None where it has none; `problem` says what could not be read.
     """
 
@@ -48,7 +48,8 @@ class RunRecord:
         """`done`, `failed: why`, `running at step 40, best val/recall_at_1 0.1234`, ... in one line."""
         text = "done" if self.status is None else self.status.state
         if text == "failed":
-            text += f": {_last_line(self.status.error or 'its status names no reason')}"
+            lines = (self.status.error or "its status names no reason").splitlines()
+            text += f": {next((line.strip() for line in reversed(lines) if line.strip()), '')}"
         elif text in ("running", "stopped"):
             text += f" at step {self.status.step}"
             objective = self.status.objective
@@ -64,12 +65,14 @@ class RunRecord:
         if self.result is None:
             return {}
         intervals = self.result.get("intervals") or {}
-        found = {
-            key: Cell(_number(value), _bounds(intervals.get(key))) for key, value in self.result["metrics"].items()
-        }
+        found = {}
+        for key, value in self.result["metrics"].items():
+            bounds = intervals.get(key)
+            whole = bounds is not None and None not in bounds and not any(map(math.isnan, bounds))
+            found[key] = Cell(stored_number(value), (float(bounds[0]), float(bounds[1])) if whole else None)
         key, _ = self.primary or (None, "")
         if key is not None and key not in found:
-            found[key] = Cell(_number(self.status.objective.value))
+            found[key] = Cell(stored_number(self.status.objective.value))
         return found
 
     @cached_property
@@ -133,7 +136,7 @@ def find_runs(folder: Path) -> list[RunRecord]:
         names[:] = [name for name in names if (name == "eval" if record else not name.startswith("."))]
     if not records:
         raise ValueError(f"{folder}: no run lies here: no folder below it has a {FILE} or an evaluation's {RESULT}")
-    return sorted(records, key=lambda record: _natural(record.name))
+    return sorted(records, key=lambda record: natural_order(record.name))
 
 
 def group_names(records: Sequence[RunRecord]) -> dict[str, str]:
@@ -216,7 +219,8 @@ def _read_run(top: Path, folder: Path) -> RunRecord | None:
         problems.append(f"unreadable: {error}")
     words = list(status.overrides) if status else _hydra_overrides(folder)
     name = str(folder.relative_to(top)) if folder != top else folder.name
-    return RunRecord(name, folder, status, _by_key(words), result, "; ".join(problems) or None)
+    overrides = {key: value for key, _, value in (word.lstrip("+").partition("=") for word in words)}
+    return RunRecord(name, folder, status, overrides, result, "; ".join(problems) or None)
 
 
 def _is_evaluation(result: Any) -> bool:
@@ -235,27 +239,6 @@ def _hydra_overrides(folder: Path) -> list[str]:
         return [str(word) for word in yaml.safe_load(path.read_text()) or []]
     except FileNotFoundError:
         return []
-
-
-def _by_key(words: Sequence[str]) -> dict[str, str]:
-    return {key: value for key, _, value in (word.lstrip("+").partition("=") for word in words)}
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _bounds(pair: Sequence[float | None] | None) -> tuple[float, float] | None:
-    return None if pair is None or None in pair or any(map(math.isnan, pair)) else (float(pair[0]), float(pair[1]))
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _letters(number: int) -> str:

@@ -1,4 +1,4 @@
-"""What a search varies: Hydra's sweep words, `lr=tag(log,interval(1e-3,3e-2))`, as Optuna's distributions and back."""
+"""What a search varies: Hydra's sweep overrides, `lr=interval(1e-3,3e-2)`, as Optuna's distributions and back."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class SearchSpace:
 
 
 def split(overrides: Sequence[Override]) -> tuple[SearchSpace, list[str]]:
-    """What is varied, and the words that are fixed. Of two overrides of one key the later counts.
+    """What is varied, and the overrides that are fixed. Of two overrides of one key the later counts.
 
     `choice(...)` and comma lists are unordered; `range(...)` is ordered, its end left out; `interval(a,b)` is
     continuous, `int(interval(a,b))` whole numbers with both ends; `tag(log,...)` makes an interval logarithmic.

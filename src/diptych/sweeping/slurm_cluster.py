@@ -30,7 +30,7 @@ _REQUEUES = 1000  # after time limits; preemptions are not counted
 
 class SlurmCluster:
     """One job per run, `nodes` x (`tasks_per_node`, one per GPU unless set) tasks, Lightning taking its ranks from
-    SLURM. The job is `train.py resume=RUN_DIR`: whenever it is queued again it goes on from its last checkpoint.
+    SLURM. The job is `train.py resume=RUN_DIR`: whenever it is queued again it resumes from its last checkpoint.
 
     `sbatch` holds further parameters of sbatch by name, `setup` shell lines that come before the run. `time_min` is
     the limit of one job in minutes; `signal_seconds` before it the run is told to save, and is queued again.
@@ -124,7 +124,7 @@ class JobOfRun:
         self.command = tuple(command)
 
     def __call__(self) -> None:
-        """Becomes `train.py` with the command's words, in this process: signals go to whom SLURM sends them."""
+        """Becomes `train.py` with the command's overrides, in this process: signals go to whom SLURM sends them."""
         from diptych.config.command_line import entry_point, set_command_line
 
         task = os.environ.get("SLURM_PROCID", "0")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Settings = TypeVar("Settings", bound="DataclassInstance")
 _EXPECTED = {int: "a whole number", float: "a number"}
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def read_settings(arguments: Sequence[str], readers: Mapping[str, Callable[[str], Any]], usage: str) -> dict[str, Any]:
@@ -76,9 +76,9 @@ def run_generator(
         if sheet is not None:
             sheet.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(sheet), cv2.cvtColor(draw_sheet((defaults | given)["seed"]), cv2.COLOR_RGB2BGR))
-            logger.info("contact sheet in %s", sheet)
+            log.info("contact sheet in %s", sheet)
         if out is not None:
-            logger.info("%s set in %s", name, generate(out, settings, workers, True))
+            log.info("%s set in %s", name, generate(out, settings, workers, True))
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2

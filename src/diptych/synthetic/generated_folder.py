@@ -11,7 +11,7 @@ from diptych.storage.file_lock import lock_file, locked
 from diptych.storage.json_files import read_json
 from diptych.storage.whole import remove_unfinished, whole_folder
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def generate_folder(
@@ -28,7 +28,7 @@ def generate_folder(
     """
     root = Path(root).absolute()
     if _is_complete(root, name, root / manifest_name, manifest):
-        logger.info("%s holds this %s set already", root, name)
+        log.info("%s holds this %s set already", root, name)
         return root
     with locked(lock_file(root)):
         if not _is_complete(root, name, root / manifest_name, manifest):  # another process's, meanwhile

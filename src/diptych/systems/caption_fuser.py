@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _IncompatibleKeys
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
@@ -19,6 +18,7 @@ from torchmetrics import Metric
 from diptych.contracts.models import Movable
 from diptych.contracts.news import CaptionData, FusionBatch, FusionExample, TextTokenizer
 from diptych.parallel.distributed import gather_rows, seed_step
+from diptych.parallel.private_parts import nothing_missing
 from diptych.systems.caption_generation import CaptionGenerator
 
 
@@ -86,7 +86,7 @@ class CaptionFuserSystem(L.LightningModule):
             ValueError: some are missing, unknown, or of another shape.
         """
         self.model.load_adapter_state_dict({name.removeprefix("model."): value for name, value in state_dict.items()})
-        return _IncompatibleKeys([], [])
+        return nothing_missing()
 
     # ------------------------------------------------------------------------------------------------ training
 

@@ -53,17 +53,17 @@ class GenerationSettings:
         for name in ("max_new_tokens", "batch_size", "num_candidates", "target_words"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"generation.{name} must be at least 1, is {value}")
+                raise ValueError(f"{name}={value} must be at least 1")
         if not self.temperature > 0:
-            raise ValueError(f"generation.temperature must be above 0, is {self.temperature}; or set do_sample=false")
+            raise ValueError(f"temperature={self.temperature} must be above 0; or set do_sample=false")
         if not 0 <= self.min_p <= 1:
-            raise ValueError(f"generation.min_p must be from 0 to 1, is {self.min_p}")
+            raise ValueError(f"min_p={self.min_p} must be from 0 to 1")
         if self.num_candidates > 1 and not self.do_sample:
             raise ValueError(
-                f"generation.num_candidates={self.num_candidates} without do_sample: all candidates would be the same"
+                f"num_candidates={self.num_candidates} without do_sample=true: all candidates would be the same"
             )
         if self.consensus not in ("cider", "embedding"):
-            raise ValueError(f"generation.consensus must be cider or embedding, is {self.consensus!r}")
+            raise ValueError(f"consensus={self.consensus!r} is not one of cider, embedding")
 
 
 class CaptionGenerator:
@@ -86,7 +86,7 @@ class CaptionGenerator:
         self._closeness: consensus.Closeness = consensus.cider_closeness
         if settings.num_candidates > 1 and settings.consensus == "embedding":
             if encoder is None:
-                raise ValueError("generation.consensus=embedding needs a sentence encoder")
+                raise ValueError("settings.consensus=embedding needs a sentence encoder: encoder=null")
             self._closeness = consensus.EmbeddingCloseness(encoder)
 
     def generate(
@@ -202,7 +202,8 @@ class CaptionGenerator:
                 longest = max(len(answer.example.prompt_ids) for answer in together)
                 raise ValueError(
                     f"out of memory with {len(together)} answers at a time to prompts of up to {longest} tokens: lower "
-                    f"generation.batch_size (now {settings.batch_size}), and start again to go on from here ({error})"
+                    f"system.generator.settings.batch_size (now {settings.batch_size}), and start again to resume "
+                    f"({error})"
                 ) from error
         for position, example in enumerate(batch):
             own = answers[position * len(numbers) : (position + 1) * len(numbers)]
@@ -266,7 +267,10 @@ def _check_prompts(prompts: Sequence[FusionExample], model: nn.Module, settings:
     if not prompts:
         raise ValueError("there are no prompts to answer")
     if len(prompts) == 1 and settings.num_candidates > 1 and settings.consensus == "cider":
-        raise ValueError("one query has no consensus by CIDEr, which needs several: set generation.consensus=embedding")
+        raise ValueError(
+            "one query has no consensus by CIDEr, which needs several: set "
+            "system.generator.settings.consensus=embedding"
+        )
     context = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     seen = set()
     for example in prompts:
@@ -277,7 +281,7 @@ def _check_prompts(prompts: Sequence[FusionExample], model: nn.Module, settings:
             raise ValueError(f"{name} occurs twice; every query is asked once")
         if context is not None and length + settings.max_new_tokens > context:
             raise ValueError(
-                f"{name}: its prompt of {length} tokens leaves no room for generation.max_new_tokens="
+                f"{name}: its prompt of {length} tokens leaves no room for max_new_tokens="
                 f"{settings.max_new_tokens} in the model's {context}; shorten the evidence or lower max_new_tokens"
             )
         seen.add(name)

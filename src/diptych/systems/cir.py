@@ -131,9 +131,7 @@ class CIRSystem(L.LightningModule):
         ]
         groups = [group for group in groups if group["params"]]
         if not groups:
-            raise ValueError(
-                "system.model has no trainable parameter: backbone.freeze=all leaves nothing to train here"
-            )
+            raise ValueError("system.model.backbone.freeze=all leaves this model no trainable parameter")
         optimizer = self.optimizer_of(groups)
         if self.scheduler_of is None:
             return {"optimizer": optimizer}

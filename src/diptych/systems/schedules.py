@@ -25,7 +25,7 @@ class WarmupCosineRestarts(LambdaLR):
         min_factor: float = 0.0,
     ) -> None:
         if cycle_steps < 1 or cycle_growth < 1:
-            raise ValueError(f"scheduler.cycle_steps={cycle_steps} and cycle_growth={cycle_growth} must be 1 or more")
+            raise ValueError(f"cycle_steps={cycle_steps} and cycle_growth={cycle_growth} must be 1 or more")
 
         def factor(step: int) -> float:
             if step < warmup_steps:

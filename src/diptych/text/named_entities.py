@@ -45,7 +45,7 @@ class EntityRecognizer:
         return {**self.__dict__, "_pipeline": None}
 
     def entities(self, texts: Sequence[str]) -> list[tuple[NamedEntity, ...]]:
-        """The entities of each text, in the order of the texts and of their places; equal texts are read once.
+        """The entities of each text, in the order of the texts and of their positions; equal texts are read once.
 
         Raises:
             ValueError: the model is not there, finds no entities, or a text has more than a million characters.

@@ -15,7 +15,7 @@ from diptych.storage.whole import whole_file
 from diptych.verification.features import UnreadablePicture, read_picture
 from diptych.verification.policy import Description, Policy
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _FORMAT = 1  # raise it when the same recipe and picture begin to give another description
 _SOURCE = "source"
@@ -28,7 +28,7 @@ class KeypointCache:
       replaced when they differ. (A file changed with both unchanged is not noticed.)
     - Many processes may use one folder: entries are written beside their place and moved there in one step.
     - A damaged entry is logged and made again. When writing fails (disk full, read-only folder) the process logs that
-      once and goes on without writing.
+      once and continues without writing.
     - Values come back bit for bit. Unreadable pictures leave no entry.
 
     An entry has about 0.15 MB with the default recipe of `verified` (1,000 keypoints of 144 bytes), and up to 0.75 MB
@@ -53,7 +53,7 @@ class KeypointCache:
                 return self.policy.describe(read_picture(path))
             return self._load_or_describe(Path(path), self.folder)
         except UnreadablePicture as error:
-            logger.warning("%s", error)
+            log.warning("%s", error)
             return None
 
     def _load_or_describe(self, path: Path, folder: Path) -> Description:
@@ -80,7 +80,7 @@ class KeypointCache:
                 np.savez(file, **arrays)
         except OSError as error:
             self._writable = False
-            logger.warning("features are no longer written to %s: %s", self.folder, error.strerror or error)
+            log.warning("features are no longer written to %s: %s", self.folder, error.strerror or error)
 
 
 def _load(entry: Path, source: np.ndarray) -> Description | None:
@@ -92,6 +92,6 @@ def _load(entry: Path, source: np.ndarray) -> Description | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        logger.warning("features in %s cannot be read (%s); describing the picture again", entry, error)
+        log.warning("features in %s cannot be read (%s); describing the picture again", entry, error)
         return None
     return arrays if current else None

@@ -194,6 +194,17 @@ def test_metrics_share_one_model_and_its_features(folder, scorer, photo_items, m
     assert calls[:6] == ["load", 3, 1, 3, 1, 1] and sum(calls[6:]) == long_windows
 
 
+def test_photos_are_turned_as_their_orientation_asks(scorer, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # to be turned by a half
+    photo = Image.effect_noise((40, 40), 90).convert("RGB")
+    photo.save(tmp_path / "turned.png", exif=exif)
+    photo.rotate(180).save(tmp_path / "upright.png")
+    items = [CaptionItem("q", "a", image_path=tmp_path / name) for name in ("turned.png", "upright.png")]
+    turned, upright = scorer.image_features(items)
+    np.testing.assert_array_equal(turned, upright)
+
+
 def test_a_photo_that_changed_is_read_again(scorer, tmp_path):
     item = CaptionItem("q", "a", image_path=tmp_path / "photo.png")
     seen = []
@@ -213,7 +224,7 @@ def test_missing_photos_are_listed(kind, scorer, photo_items, tmp_path):
 
 def test_other_faults_are_named(scorer, photo_items, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
-    with pytest.raises(ValueError, match="query 'x': photo .*broken.jpg cannot be decoded"):
+    with pytest.raises(ValueError, match="query 'x': photo .*broken.jpg is no readable image"):
         clip_score([CaptionItem("x", "a", image_path=tmp_path / "broken.jpg")], scorer)
     with pytest.raises(ValueError, match="1 items have no reference caption: x"):
         ref_clip_score([CaptionItem("x", "a", image_path=photo_items[0].image_path)], scorer)

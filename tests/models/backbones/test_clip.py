@@ -148,7 +148,7 @@ def test_no_graph_is_built_where_none_is_wanted(tiny_backbone, tiny_batch):
 
 
 def test_an_unknown_freeze_choice_is_named(tiny_backbone):
-    with pytest.raises(ValueError, match=r"backbone\.freeze='visual' is not one of none, vision, text, all"):
+    with pytest.raises(ValueError, match=r"^freeze='visual' is not one of none, vision, text, all"):
         tiny_backbone(freeze="visual")
 
 
@@ -166,7 +166,7 @@ def test_openais_weights_run_with_the_activation_they_were_trained_with(tiny_arc
 
 
 def test_an_unknown_model_is_named():
-    with pytest.raises(ValueError, match=r"backbone\.name='ViT-B-33' is not an open_clip model"):
+    with pytest.raises(ValueError, match=r"^name='ViT-B-33' is not an open_clip model"):
         CLIPPreprocessing("ViT-B-33")
 
 
@@ -186,7 +186,7 @@ def test_an_unknown_model_is_named():
     ],
 )  # fmt: skip
 def test_a_model_that_cannot_serve_is_refused(tiny_architecture, tiny_preprocessing, change, message):
-    with pytest.raises(ValueError, match=rf"backbone\.name='odd'.*{message}"):
+    with pytest.raises(ValueError, match=rf"^name='odd'.*{message}"):
         CLIPBackbone("odd", tiny_preprocessing, architecture=tiny_architecture | change)
 
 

@@ -180,10 +180,10 @@ def test_photos_that_cannot_be_read(captioner, tmp_path, content, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"quantization": "int4"}, "captioner.quantization='int4' is not one of int8, none"),
-        ({"dtype": "half"}, "captioner.dtype='half' is not one of"),
-        ({"instruction": " "}, "captioner.instruction is blank"),
-        ({"max_side": 0}, "captioner.max_side=0"),
+        ({"quantization": "int4"}, "quantization='int4' is not one of int8, none"),
+        ({"dtype": "half"}, "dtype='half' is not one of"),
+        ({"instruction": " "}, "instruction=' ' is blank"),
+        ({"max_side": 0}, "max_side=0"),
     ],
 )
 def test_settings_that_make_no_sense(settings, message):
@@ -202,7 +202,7 @@ def test_a_model_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="is not on this machine and cannot be downloaded"):
         ImageTextCaptioner(str(tmp_path / "none"), "x", "none", "float32").load()
     if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="captioner.dtype=float16 is for GPUs"):
+        with pytest.raises(ValueError, match="dtype=float16 is for GPUs"):
             ImageTextCaptioner("x", "x", "none", "float16").load()
 
 

@@ -293,10 +293,10 @@ def test_generation_with_left_padding_and_cache_is_that_of_one_prompt_alone(load
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"quantization": "int4"}, r"model\.quantization='int4' is not one of int8, nf4, none"),
-        ({"attention": "eager"}, r"model\.attention='eager' is not one of"),
-        ({"dtype": "half"}, r"model\.dtype='half' is not one of"),
-        ({"rank": 0}, r"model\.rank=0"),
+        ({"quantization": "int4"}, r"quantization='int4' is not one of int8, nf4, none"),
+        ({"attention": "eager"}, r"attention='eager' is not one of"),
+        ({"dtype": "half"}, r"dtype='half' is not one of"),
+        ({"rank": 0}, r"rank=0"),
         ({"alpha": 0}, r"alpha=0"),
         ({"dropout": 1.0}, r"dropout=1\.0"),
         ({"name": "a/b.gguf", "quantization": "nf4"}, r"quantization=nf4 cannot be applied to a/b\.gguf"),
@@ -315,7 +315,7 @@ def test_settings_that_cannot_work_are_refused_at_construction(settings, message
             {"attention": "flash_attention_2"},
             r"flash_attention_2 needs CUDA and the package flash-attn \(device: cpu\)",
         ),
-        ({"dtype": "float16", "quantization": "none"}, r"model\.dtype=float16 is for GPUs"),
+        ({"dtype": "float16", "quantization": "none"}, r"dtype=float16 is for GPUs"),
     ],
 )
 def test_settings_that_the_device_cannot_do_are_refused_before_weights_are_read(settings, message, monkeypatch):

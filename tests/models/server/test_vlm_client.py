@@ -380,7 +380,7 @@ def test_the_key_is_nowhere(serve, caplog, monkeypatch):
 
 @pytest.mark.parametrize("settings", [{"concurrency": 0}, {"timeout_s": 0}, {"max_retries": -1}])
 def test_settings_that_make_no_sense(settings):
-    with pytest.raises(ValueError, match="client.concurrency="):
+    with pytest.raises(ValueError, match="^concurrency="):
         VLMClient("m", **settings)
 
 
@@ -395,5 +395,5 @@ def test_captions_of_a_server(serve, tmp_path):
     picture, text = request["messages"][0]["content"]
     assert text == {"type": "text", "text": "Say what is there."} and request["max_tokens"] == 9
     assert picture["image_url"]["url"] == data_url(tmp_path / "a.jpg", 16)
-    with pytest.raises(ValueError, match="captioner.instruction is blank"):
+    with pytest.raises(ValueError, match="instruction=.* is blank"):
         ServerCaptioner(captioner.client, "")

@@ -80,7 +80,7 @@ def test_the_order_of_the_files_decides_whose_photo_is_named(inputs):
 def test_what_cannot_be_fused_is_said(inputs, tmp_path):
     with pytest.raises(ValueError, match=r"inputs of the ensemble are empty; name retrieval files: inputs=\["):
         Ensemble([], TopTwoPooling())
-    with pytest.raises(ValueError, match=r"fusion\.weights has 3 entries for 2 rankings"):
+    with pytest.raises(ValueError, match=r"weights has 3 entries for 2 rankings"):
         run(tmp_path, Ensemble(inputs, TopTwoPooling(weights=[1, 1, 1])))
     other = write_retrieval(tmp_path / "other.json", {"another": hits("a")})
     with pytest.raises(ValueError, match="retrieval.json is not written: no query in it"):

@@ -50,7 +50,7 @@ class BatchAsker:
     ) -> None:
         if max_requests < 1 or max_bytes < 1 or poll_s < 0 or max_tries < 1:
             raise ValueError(
-                f"asker.max_requests={max_requests}, max_bytes={max_bytes}, poll_s={poll_s}, max_tries={max_tries}:"
+                f"max_requests={max_requests}, max_bytes={max_bytes}, poll_s={poll_s}, max_tries={max_tries}:"
                 " want at least 1, 1, 0 and 1"
             )
         self.model, self.base_url, self.api_key_env = model, base_url, api_key_env

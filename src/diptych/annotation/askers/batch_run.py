@@ -96,7 +96,7 @@ class BatchRun:
                     time.sleep(self._asker.poll_s)
         finally:
             if self._open:
-                log.info("%d batches go on at the server; the same command collects them", len(self._open))
+                log.info("%d batches continue at the server; the same command collects them", len(self._open))
 
     # ------------------------------------------------------------------------------------------------ earlier runs
 
@@ -166,7 +166,7 @@ class BatchRun:
         request = {"custom_id": question.key, "method": "POST", "url": ENDPOINT, "body": body}
         line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
         if len(line) > self._asker.max_bytes:
-            message = f"the request has {len(line):,} bytes, above asker.max_bytes; send smaller pictures"
+            message = f"the request has {len(line):,} bytes, above max_bytes; send smaller pictures"
             return Failure(question.record_id, "too_large", message)
         return line
 
@@ -189,7 +189,7 @@ class BatchRun:
     # ------------------------------------------------------------------------------------------------ collecting
 
     def _look(self, batch: _Batch) -> Any | None:
-        """The batch as the server has it, once it has ended; None while it goes on."""
+        """The batch as the server has it, once it has ended; None until then."""
         try:
             seen = self._server.batch(batch.batch_id)
         except ServerFailure as failure:

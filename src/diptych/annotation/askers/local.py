@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http.client import HTTPException
 from typing import Any
 from urllib.request import urlopen
 
@@ -15,7 +15,7 @@ from PIL import Image
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.models.fuser.generation import DTYPES, ending_tokens
-from diptych.photos.photo_file import FORMATS
+from diptych.photos.photo_file import decode_photo
 from diptych.storage.model_files import locate_model
 
 _FETCH_S, _MOST_BYTES = 30.0, 64 * 2**20  # for a remote picture
@@ -35,7 +35,7 @@ class LocalAsker:
 
     def __init__(self, model: str, dtype: str = "bfloat16", device: str = "auto") -> None:
         if dtype not in DTYPES:
-            raise ValueError(f"asker.dtype={dtype!r} is not one of {', '.join(DTYPES)}")
+            raise ValueError(f"dtype={dtype!r} is not one of {', '.join(DTYPES)}")
         self.model, self.dtype, self.device = model, dtype, device
         self._loaded: tuple[Any, Any] | None = None
 
@@ -118,13 +118,13 @@ def _with_pictures(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _picture(url: str) -> Image.Image:
-    """The picture of a data URL, or one that is fetched. Raises ValueError where it cannot be had."""
+    """The picture of a data URL, or one that is fetched, upright. Raises ValueError where there is none."""
     try:
         if url.startswith("data:"):
             data = base64.b64decode(url.partition(",")[2])
         else:
             with urlopen(url, timeout=_FETCH_S) as answer:
                 data = answer.read(_MOST_BYTES)
-        return Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB")
-    except Exception as error:  # Pillow's plugins answer damaged bytes with errors of many kinds
-        raise ValueError(f"picture {url[:80]} cannot be had: {error}; fetch it, and name the file") from error
+    except (OSError, ValueError, HTTPException) as error:
+        raise ValueError(f"picture {url[:80]} cannot be fetched: {error}; download it, and name the file") from error
+    return decode_photo(data, url[:80])

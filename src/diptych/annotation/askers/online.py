@@ -28,8 +28,8 @@ class OnlineAsker:
     def ask(self, questions: Iterable[Question], ledger: Ledger) -> Iterator[tuple[str, Answer | Failure]]:
         """The answers by key, or why there is none, as they come; each is in the ledger before it is given.
 
-        `questions` is taken from as places become free, and each is claimed then; what cannot be claimed is left out.
-        Interrupted, it gives up what is on its way: the ledger counts that as charged.
+        `questions` is taken from as soon as a request may be sent, and each is claimed then; what cannot be claimed
+        is left out. Interrupted, it gives up what is on its way: the ledger counts that as charged.
 
         Raises:
             ValueError: as `VLMClient.results_together`; what has an answer by then is given before.

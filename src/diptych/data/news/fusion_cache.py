@@ -95,8 +95,8 @@ def open_or_prepare(
     title: str = "preparing",
 ) -> FusionData:
     """The examples made under these settings; makes them block by block with `prepare(start, stop)` if they are not
-    there, with a progress bar. A killed preparation goes on with the block it was at; the folder appears in one step,
-    complete; of several processes one prepares and the others wait.
+    there, with a progress bar. A killed preparation resumes with the block it had reached; the folder appears in one
+    step, complete; of several processes one prepares and the others wait.
 
     Raises:
         ValueError: the folder cannot be written, or as `prepare`.

@@ -19,7 +19,7 @@ _HALVES = re.compile("[\ud800-\udfff]")
 
 
 def stream_articles(file: BinaryIO, path: Path, gaps: Counter[str]) -> Iterator[tuple[str, Article]]:
-    """Every article in file order, each with its place (file, line, id) for errors; one in memory at a time.
+    """Every article in file order, each with its position (file, line, id) for errors; one in memory at a time.
 
     Texts are given as published, control characters included, except that half a surrogate pair, which no encoding can
     write, becomes U+FFFD. A key that is absent or null gives an empty text or no images. `gaps` counts, as it goes, the

@@ -55,7 +55,7 @@ class PackedBatches(Sampler[list[list[int]]]):
     takes its own part of each global batch, so N ranks of b rows train on the batches of one rank of N x b rows. With
     `packing` off every example has a row of its own.
 
-    `start_batch` is how many batches are already done: to find its place, earlier passes are packed again (no example
+    `start_batch` is how many batches are already done: to get there, earlier passes are packed again (no example
     is read: a tenth of a second for 20,000 examples).
 
     Raises:

@@ -22,7 +22,7 @@ _HIGHEST_SCORE = 1e300  # not below it: infinity, NaN, and integers that no floa
 def read_retrieval(path: str | Path, articles: Container[str] | None = None) -> dict[str, tuple[Candidate, ...]]:
     """The candidates of every query, best first, by query id in file order; a query may have none.
 
-    `unknown` and `#` in the place of an article id are read as None. The same article may come several times (see
+    `unknown` and `#` instead of an article id are read as None. The same article may come several times (see
     `first_of_each_article`). `articles`, such as an `ArticleStore`, is asked for every other article id.
 
     Raises:

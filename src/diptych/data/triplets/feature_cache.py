@@ -25,12 +25,12 @@ from diptych.storage.json_files import read_json
 from diptych.storage.key import key_of
 from diptych.storage.whole import remove_unfinished, whole_folder, write_file
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Features = ImageFeatures | TextFeatures
 Stamp = tuple[int, int]  # size and modification time (ns) of an image file; zeros for a text
 
-# A killed build loses at most the shard it was at: 20 MB of ViT-B/32 features in float16.
+# A killed build loses at most the shard it was writing: 20 MB of ViT-B/32 features in float16.
 _ROWS_PER_SHARD = 256
 _PER_TOKEN = ("tokens", "mask")  # these lie end to end, (T, ...), with `starts` (N + 1,); the others are (N, ...)
 

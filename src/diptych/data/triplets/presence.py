@@ -35,6 +35,6 @@ def complain_about(absent: Mapping[str, str], total: int, source: TripletSource,
         return
     raise ValueError(
         f"{message}A short gallery inflates recall. `python -m diptych.doctor data={Path(source.docs_page).stem}` lists"
-        f" them all; {source.docs_page} says where they come from; data.images.on_missing=drop goes on without them,"
+        f" them all; {source.docs_page} says where they come from; data.images.on_missing=drop continues without them,"
         " marked partial."
     )

@@ -66,7 +66,7 @@ def write_shards(
     wording. `num_workers` processes write (None: one a processor).
 
     Every shard gets its name when it is complete and on the disk, the manifest comes last: killed anywhere, the same
-    call goes on with the shards that are missing, and the folder ends with the same bytes. On a finished folder it
+    call resumes with the shards that are missing, and the folder ends with the same bytes. On a finished folder it
     writes again what is missing or of another size, and else nothing.
 
     Raises:

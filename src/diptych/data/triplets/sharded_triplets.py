@@ -30,7 +30,7 @@ _SHARDS, _BLOCK = 1, 2  # what randomness is for, beside a draw's
 class ShardOrder:
     """Which shards a rank's batches come out of; `counts` are the triplets of each shard.
 
-    Every shard is once in every pass, and each place of the sequence belongs to one stream of one rank. `shuffle_block`
+    Every shard is in every pass once, each position of the sequence belongs to one stream of one rank. `shuffle_block`
     triplets are shuffled together (1: they come as they were written).
 
     Raises:
@@ -140,7 +140,7 @@ class ShardedTriplets(Dataset[list[TripletExample]]):
                 skip = 0
 
     def _shuffled(self, block: list[StoredTriplet], place: int, number: int) -> list[StoredTriplet]:
-        """The block in a new order for each place of its shard in the sequence, groups side by side."""
+        """The block in a new order for each position of its shard in the sequence, groups side by side."""
         if len(block) == 1:
             return block
         sampler = MixingSampler(

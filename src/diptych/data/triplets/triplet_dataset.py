@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from diptych.contracts.models import ImageFeatures, Preprocessing, TextFeatures, TextTokens
 from diptych.contracts.retrieval import Triplet, TripletBatch, TripletSource
+from diptych.data.triplets.augmentation import Augmentation
 from diptych.data.triplets.captions import choose_text
 from diptych.data.triplets.feature_cache import BackboneFeatures
 from diptych.data.triplets.presence import absent_files, complain_about
@@ -23,8 +24,6 @@ from diptych.data.triplets.sampling import random_generator
 from diptych.photos.images import ImageReader
 
 log = logging.getLogger(__name__)
-
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def article_retrieval(
     """`recall_at_1`, `recall_at_10` and `average_precision`, means over the queries, and the same of each (N,).
 
     Candidates stand in their order, not that of the scores. Photos of the same article count once, as the first of
-    them, and photos without an article take no place. With one right answer the average precision is 1 over its rank,
+    them, and photos without an article take none. With one right answer the average precision is 1 over its rank,
     and 0 beyond the tenth article.
 
     Raises:

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
-from open_clip.pretrained import get_pretrained_cfg
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 from torch import Tensor
 
 from diptych.contracts.news import CaptionItem
-from diptych.photos.photo_file import FORMATS
+from diptych.models.backbones.clip import needs_quick_gelu
+from diptych.photos.photo_file import read_photo
 
 PREFIX = "A photo depicts "
 SCALE = 2.5
@@ -46,7 +46,7 @@ class ClipScorer:
         return f"{self.name} {self.pretrained}" if self.pretrained else self.name
 
     def image_features(self, items: Sequence[CaptionItem]) -> np.ndarray:
-        """L2-normalised embeddings (N, E) of the items' photos: short side resized, centre cropped, bicubic.
+        """L2-normalised embeddings (N, E) of the items' upright photos: short side resized, centre cropped, bicubic.
 
         Raises:
             ValueError: a photo cannot be read, or the model not be loaded; names the item or the setting.
@@ -112,23 +112,21 @@ def _loaded(scorer: ClipScorer) -> _LoadedClip:
 
 
 def _load(scorer: ClipScorer) -> tuple[torch.nn.Module, Callable[[Image.Image], Tensor], Any]:
-    tag = (get_pretrained_cfg(scorer.name, scorer.pretrained) if scorer.pretrained else None) or {}
     try:
         model, transform = open_clip.create_model_from_pretrained(
             scorer.name,
             scorer.pretrained,
-            # OpenAI's weights were trained with QuickGELU; open_clip only warns and would run them with GELU.
-            force_quick_gelu=bool(tag.get("quick_gelu")),
+            force_quick_gelu=needs_quick_gelu(scorer.name, scorer.pretrained),
         )
         tokenizer = open_clip.get_tokenizer(scorer.name)
     # A hub without network, a folder without weights and a file of another model each raise their own kinds.
     except Exception as error:
         raise ValueError(
-            f"the CLIP model {scorer.describe()} cannot be loaded: {error}; scorer.name and scorer.pretrained must be "
-            "a model and a tag of open_clip, or scorer.name=local-dir:FOLDER with scorer.pretrained=null"
+            f"the CLIP model {scorer.describe()} cannot be loaded: {error}; its name and pretrained must be "
+            "a model and a tag of open_clip, or name=local-dir:FOLDER with pretrained=null"
         ) from error
     if not isinstance(tokenizer, SimpleTokenizer):
-        raise ValueError(f"scorer.name={scorer.name!r} does not use CLIP's tokenizer; CLIPScore is defined on CLIP")
+        raise ValueError(f"name={scorer.name!r} does not use CLIP's tokenizer; CLIPScore is defined on CLIP")
     return model, transform, tokenizer
 
 
@@ -143,11 +141,9 @@ def _file_key(item: CaptionItem) -> tuple[str, int, int]:
 
 def _photo(item: CaptionItem) -> Image.Image:
     try:
-        with Image.open(item.image_path, formats=FORMATS) as image:
-            return image.convert("RGB")
-    # Pillow's plugins answer damaged bytes with OSError, SyntaxError, EOFError, struct.error and more.
-    except Exception as error:
-        raise ValueError(f"query {item.query_id!r}: photo {item.image_path} cannot be decoded: {error}") from error
+        return read_photo(item.image_path or "")
+    except ValueError as error:
+        raise ValueError(f"query {item.query_id!r}: {error}") from error
 
 
 def _batches(values: list[Any], size: int) -> Iterator[list[Any]]:

@@ -161,17 +161,15 @@ def _tokens(piece: str) -> tuple[str, ...]:
     tokens: list[str] = []
     position = 0
     while position < len(piece):
-        longest = max((match for matcher in _MATCHERS if (match := matcher(piece, position))), key=_end, default=None)
+        longest = max(
+            (match for matcher in _MATCHERS if (match := matcher(piece, position))), key=re.Match.end, default=None
+        )
         if longest is None:
             position += 1  # white space, and characters that Stanford's tokenizer drops
             continue
         position = longest.end()
         tokens += (_written(token) for token in longest.groups() or (longest[0],) if token)
     return tuple(token for token in tokens if token not in REMOVED)
-
-
-def _end(match: re.Match[str]) -> int:
-    return match.end()
 
 
 def _written(token: str) -> str:

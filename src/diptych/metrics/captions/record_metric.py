@@ -14,6 +14,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from diptych.contracts.retrieval import Better, EvaluationProtocol, MetricMeaning, Unit
+from diptych.parallel.private_parts import check_overrides
+
+check_overrides("_sync_dist")
 
 
 @dataclass

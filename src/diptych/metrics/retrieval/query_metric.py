@@ -12,6 +12,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from diptych.contracts.retrieval import EvaluationProtocol, MetricMeaning, MetricValues, RankedQuery
+from diptych.parallel.private_parts import check_overrides
+
+check_overrides("_wrap_compute")
 
 
 class QueryMetric(Metric, ABC):

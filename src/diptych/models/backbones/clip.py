@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from diptych.contracts.models import ImageFeatures, ImageSpec, TextFeatures, TextTokens
 from diptych.models.backbones.quick_gelu import make_lean
+from diptych.parallel.private_parts import pooled_and_tokens
 
 FREEZE_CHOICES = ("none", "vision", "text", "all")
 
@@ -106,7 +107,7 @@ class CLIPBackbone(nn.Module):
     ) -> None:
         super().__init__()
         if freeze not in FREEZE_CHOICES:
-            raise ValueError(f"backbone.freeze={freeze!r} is not one of {', '.join(FREEZE_CHOICES)}")
+            raise ValueError(f"freeze={freeze!r} is not one of {', '.join(FREEZE_CHOICES)}")
         self.name, self.pretrained, self.preprocessing = name, pretrained, preprocessing
         self.clip = _build(name, pretrained, architecture)
         make_lean(self.clip)
@@ -160,9 +161,7 @@ class CLIPBackbone(nn.Module):
             path = download_pretrained(entry)
         else:
             tags = ", ".join(open_clip.list_pretrained_tags_by_model(self.name)) or "none"
-            raise ValueError(
-                f"backbone.pretrained={self.pretrained!r} is neither a file nor a tag of {self.name} ({tags})"
-            )
+            raise ValueError(f"pretrained={self.pretrained!r} is neither a file nor a tag of {self.name} ({tags})")
         try:
             open_clip.load_checkpoint(self.clip, path, strict=True, weights_only=True)
         except Exception as error:  # the unpickler, the zip reader and the model each raise their own kinds
@@ -198,7 +197,7 @@ class CLIPBackbone(nn.Module):
                 embedding = self.visual.head(trunk.head(pooled))  # one of the two is the projection, the other nothing
                 return ImageFeatures(tokens[:, trunk.num_prefix_tokens :], embedding, pooled)
             vit = self.visual
-            pooled, tokens = vit._pool(vit.transformer(vit._embeds(images)))
+            pooled, tokens = pooled_and_tokens(vit, images)
             return ImageFeatures(tokens, pooled if vit.proj is None else pooled @ vit.proj, pooled)
 
     def encode_text(self, tokens: TextTokens) -> TextFeatures:
@@ -223,26 +222,30 @@ class CLIPBackbone(nn.Module):
 def _registered(name: str) -> dict[str, Any]:
     config = open_clip.get_model_config(name)
     if config is None:
-        raise ValueError(f"backbone.name={name!r} is not an open_clip model; open_clip.list_models() lists them")
+        raise ValueError(f"name={name!r} is not an open_clip model; open_clip.list_models() lists them")
     return config
+
+
+def needs_quick_gelu(name: str, pretrained: str | None) -> bool:
+    """Whether the weights of a tag were trained with QuickGELU, as OpenAI's were; open_clip only warns, and would run
+    them with GELU.
+    """
+    return bool(pretrained and (get_pretrained_cfg(name, pretrained) or {}).get("quick_gelu"))
 
 
 def _build(name: str, pretrained: str | None, architecture: dict[str, Any] | None) -> open_clip.CustomTextCLIP:
     config = dict(architecture or _registered(name))
     config.pop("custom_text", None)
-    if pretrained and (get_pretrained_cfg(name, pretrained) or {}).get("quick_gelu"):
-        # OpenAI's weights were trained with QuickGELU; open_clip only warns and would run them with GELU.
+    if needs_quick_gelu(name, pretrained):
         config["quick_gelu"] = True
     for part in ("hf_model_name", "multimodal_cfg"):
         if part in config or part in config["text_cfg"]:
-            raise ValueError(
-                f"backbone.name={name!r} needs {part}: only open_clip's own text transformers are supported"
-            )
+            raise ValueError(f"name={name!r} needs {part}: only open_clip's own text transformers are supported")
     model = open_clip.CustomTextCLIP(**config)
     if not _has_patch_tokens(model.visual):
-        raise ValueError(f"backbone.name={name!r} has no patch tokens; choose a ViT, for example ViT-B-32")
+        raise ValueError(f"name={name!r} has no patch tokens; choose a ViT, for example ViT-B-32")
     if not isinstance(model.text, TextTransformer) or model.text.cls_emb is not None:
-        raise ValueError(f"backbone.name={name!r}: its text tower is not supported; choose a CLIP or SigLIP model")
+        raise ValueError(f"name={name!r}: its text tower is not supported; choose a CLIP or SigLIP model")
     return model
 
 

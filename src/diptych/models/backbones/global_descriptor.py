@@ -63,7 +63,7 @@ class ColourLayout(_GlobalDescriptor):
 
     def __init__(self, grid: int = 8) -> None:
         if grid < 2:
-            raise ValueError(f"encoder.grid={grid}: a layout needs at least 2 cells a side")
+            raise ValueError(f"grid={grid}: a layout needs at least 2 cells a side")
         super().__init__(8 * grid)
         self.grid = grid
 

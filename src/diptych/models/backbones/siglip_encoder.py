@@ -38,7 +38,7 @@ class SiglipEncoder(nn.Module):
     def __init__(self, name: str, dtype: str = "float32") -> None:
         super().__init__()
         if dtype not in DTYPES:
-            raise ValueError(f"encoder.dtype={dtype!r} is not one of {', '.join(DTYPES)}")
+            raise ValueError(f"dtype={dtype!r} is not one of {', '.join(DTYPES)}")
         self.name, self.dtype = name, DTYPES[dtype]
         self.model: Any = None
         self._tokenizer: Any = None

@@ -37,13 +37,12 @@ class DecodingSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.min_new_tokens <= self.max_new_tokens or self.max_new_tokens < 1:
             raise ValueError(
-                f"captioner.decoding.min_new_tokens={self.min_new_tokens}, max_new_tokens={self.max_new_tokens}: want"
+                f"min_new_tokens={self.min_new_tokens}, max_new_tokens={self.max_new_tokens}: want"
                 " the first from 0 to the second, and the second at least 1"
             )
         if self.num_beams < 1 or not self.repetition_penalty > 0:
             raise ValueError(
-                f"captioner.decoding.num_beams={self.num_beams}, repetition_penalty={self.repetition_penalty}: want at"
-                " least 1 and above 0"
+                f"num_beams={self.num_beams}, repetition_penalty={self.repetition_penalty}: want at least 1 and above 0"
             )
 
     def second_try(self) -> DecodingSettings:

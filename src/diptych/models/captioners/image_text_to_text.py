@@ -48,13 +48,13 @@ class ImageTextCaptioner(nn.Module):
     ) -> None:
         super().__init__()
         if quantization not in QUANTIZATIONS:
-            raise ValueError(f"captioner.quantization={quantization!r} is not one of {', '.join(QUANTIZATIONS)}")
+            raise ValueError(f"quantization={quantization!r} is not one of {', '.join(QUANTIZATIONS)}")
         if dtype not in DTYPES:
-            raise ValueError(f"captioner.dtype={dtype!r} is not one of {', '.join(DTYPES)}")
+            raise ValueError(f"dtype={dtype!r} is not one of {', '.join(DTYPES)}")
         if not instruction.strip():
-            raise ValueError("captioner.instruction is blank; say what the caption is to hold")
+            raise ValueError(f"instruction={instruction!r} is blank; say what the caption is to hold")
         if max_side is not None and max_side < 1:
-            raise ValueError(f"captioner.max_side={max_side}: want at least 1 pixel, or null")
+            raise ValueError(f"max_side={max_side}: want at least 1 pixel, or null")
         self.name, self.instruction, self.quantization, self.dtype = name, instruction.strip(), quantization, dtype
         self.max_side, self.decoding = max_side, decoding or DecodingSettings()
         self._model: Any = None
@@ -79,7 +79,7 @@ class ImageTextCaptioner(nn.Module):
             return
         on_gpu = torch.cuda.is_available()
         if self.dtype == "float16" and not on_gpu:
-            raise ValueError("captioner.dtype=float16 is for GPUs; on the CPU set captioner.dtype=float32 or bfloat16")
+            raise ValueError("dtype=float16 is for GPUs; on the CPU set dtype=float32 or bfloat16")
         if self.quantization == "int8":
             require("bitsandbytes", "set quantization=none")
         path, placed = locate_model(self.name), {}

@@ -26,9 +26,9 @@ class ServerCaptioner:
 
     def __init__(self, client: VLMClient, instruction: str, max_side: int | None = 1024, max_tokens: int = 350) -> None:
         if not instruction.strip():
-            raise ValueError("captioner.instruction is blank; say what the caption is to hold")
+            raise ValueError(f"instruction={instruction!r} is blank; say what the caption is to hold")
         if max_tokens < 1 or (max_side is not None and max_side < 1):
-            raise ValueError(f"captioner.max_tokens={max_tokens}, max_side={max_side}: want at least 1")
+            raise ValueError(f"max_tokens={max_tokens}, max_side={max_side}: want at least 1")
         self.client, self.instruction = client, instruction.strip()
         self.max_side, self.max_tokens = max_side, max_tokens
 

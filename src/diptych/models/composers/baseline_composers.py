@@ -23,7 +23,7 @@ class BaselineComposer(ComposedModel):
     def __init__(self, backbone: Backbone, kind: str = "sum") -> None:
         super().__init__(backbone)
         if kind not in BASELINES:
-            raise ValueError(f"model.kind={kind!r} is not one of {', '.join(BASELINES)}")
+            raise ValueError(f"kind={kind!r} is not one of {', '.join(BASELINES)}")
         self.kind = kind
         if kind == "image_only":  # nothing of the text tower gets a gradient
             backbone.freeze_text_tower()

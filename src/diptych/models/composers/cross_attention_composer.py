@@ -79,7 +79,7 @@ class MultiHeadCrossAttention(nn.Module):
     def __init__(self, width: int, text_dim: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if width % num_heads:
-            raise ValueError(f"composer.num_heads={num_heads} does not divide the backbone's width {width}")
+            raise ValueError(f"num_heads={num_heads} does not divide the backbone's width {width}")
         self.num_heads, self.dropout = num_heads, dropout
         self.to_query, self.to_key_value = nn.Linear(width, width), nn.Linear(text_dim, 2 * width)
         self.head_scale = nn.Parameter(torch.ones(num_heads, 1, 1))

@@ -25,7 +25,7 @@ class ChatTokenizer:
 
     def __init__(self, name: str, thinking: str = "off") -> None:
         if thinking not in ("off", "on"):
-            raise ValueError(f"tokenizer.thinking={thinking!r} is not one of off, on")
+            raise ValueError(f"thinking={thinking!r} is not one of off, on")
         self.name, self.thinking = name, thinking
 
     @cached_property

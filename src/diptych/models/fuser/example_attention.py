@@ -20,6 +20,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from diptych.parallel.private_parts import softmax_backward
+
 EXAMPLE_ATTENTION = "example_attention"
 # Queries whose weights exist at a time, with keys up to the block's end: small enough to skip most of the upper
 # triangle, large enough for fast matrix products.
@@ -116,7 +118,7 @@ class _PlainAttention(torch.autograd.Function):
                 weights = _weights(block, k[:, :end], ctx.scaling)
                 grad_v[:, :end] += torch.bmm(weights.transpose(1, 2), grad_block)
                 grad_weights = torch.bmm(grad_block, v[:, :end].transpose(1, 2))
-                grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype).mul_(ctx.scaling)
+                grad_scores = softmax_backward(grad_weights, weights).mul_(ctx.scaling)
                 grad_q[:, rows] = torch.bmm(grad_scores, k[:, :end]).view_as(grad_q[:, rows])
                 grad_k[:, :end] += torch.bmm(grad_scores.transpose(1, 2), block)
         return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None, None

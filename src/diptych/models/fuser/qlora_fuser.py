@@ -60,14 +60,14 @@ class QLoRAFuser(nn.Module):
         _check_choice("attention", attention, ATTENTIONS)
         _check_choice("dtype", dtype, tuple(DTYPES))
         if rank < 1 or alpha <= 0 or not 0 <= dropout < 1:
-            raise ValueError(f"model.rank={rank}, alpha={alpha}, dropout={dropout}: want at least 1, above 0, 0 to 1")
+            raise ValueError(f"rank={rank}, alpha={alpha}, dropout={dropout}: want at least 1, above 0, 0 to 1")
         if is_gguf(name) and quantization != "none":
             raise ValueError(
-                f"model.quantization={quantization} cannot be applied to {name}: a GGUF file is quantised already; "
-                "set model.quantization=none, or name the model's unquantised folder"
+                f"quantization={quantization} cannot be applied to {name}: a GGUF file is quantised already; "
+                "set quantization=none, or name the model's unquantised folder"
             )
         if attention == "flash_attention_2" and dtype == "float32":
-            raise ValueError("model.attention=flash_attention_2 has no float32; set model.dtype=bfloat16")
+            raise ValueError("attention=flash_attention_2 has no float32; set dtype=bfloat16")
         self.name, self.quantization, self.rank, self.alpha, self.dropout = name, quantization, rank, alpha, dropout
         self.gradient_checkpointing, self.attention, self.dtype = gradient_checkpointing, attention, dtype
         self._model: PeftModel | None = None
@@ -114,13 +114,13 @@ class QLoRAFuser(nn.Module):
     def _check_device(self, device: torch.device) -> None:
         if self.attention == "flash_attention_2" and (device.type != "cuda" or find_spec("flash_attn") is None):
             raise ValueError(
-                f"model.attention=flash_attention_2 needs CUDA and the package flash-attn (device: {device}); "
-                "set model.attention=sdpa"
+                f"attention=flash_attention_2 needs CUDA and the package flash-attn (device: {device}); "
+                "set attention=sdpa"
             )
         if self.dtype == "float16" and device.type == "cpu":
-            raise ValueError("model.dtype=float16 is for GPUs; on the CPU set model.dtype=bfloat16 or float32")
+            raise ValueError("dtype=float16 is for GPUs; on the CPU set dtype=bfloat16 or float32")
         if self.dtype == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
-            raise ValueError("model.dtype=bfloat16: this GPU has no bfloat16; set model.dtype=float16")
+            raise ValueError("dtype=bfloat16: this GPU has no bfloat16; set dtype=float16")
         if self.quantization != "none":
             require("bitsandbytes", "set quantization=none")
 
@@ -249,13 +249,13 @@ class QLoRAFuser(nn.Module):
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"model.{key}={value!r} is not one of {', '.join(choices)}")
+        raise ValueError(f"{key}={value!r} is not one of {', '.join(choices)}")
 
 
 def _check_attention(base: PreTrainedModel, name: str) -> None:
     """Only models whose every layer is softmax attention through transformers' interface keep examples apart."""
     kinds = set(getattr(base.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
-    if kinds or not base._supports_attention_backend:
+    if kinds or not base.is_backend_compatible():
         raise ValueError(
             f"{name} ({type(base).__name__}) cannot be trained on packed rows: "
             + (f"layers of the kinds {sorted(kinds)} " if kinds else "its attention ")

@@ -37,7 +37,7 @@ class ChatServer:
             headers["Authorization"] = f"Bearer {key}"
         self._url, self._key = f"{base_url.rstrip('/')}/chat/completions", key or ""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # who asks limits what is in flight
+            connector=aiohttp.TCPConnector(limit=0),  # the caller limits how many requests are in flight
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             proxy=_proxy(self._url),

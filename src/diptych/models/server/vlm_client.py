@@ -70,11 +70,11 @@ class VLMClient:
     ) -> None:
         if concurrency < 1 or not timeout_s > 0 or max_retries < 0:
             raise ValueError(
-                f"client.concurrency={concurrency}, timeout_s={timeout_s}, max_retries={max_retries}: want at least 1,"
+                f"concurrency={concurrency}, timeout_s={timeout_s}, max_retries={max_retries}: want at least 1,"
                 " above 0, and at least 0"
             )
         if structured not in STRUCTURED:
-            raise ValueError(f"client.structured={structured!r} is not one of {', '.join(STRUCTURED)}")
+            raise ValueError(f"structured={structured!r} is not one of {', '.join(STRUCTURED)}")
         self.model, self.base_url, self.api_key_env = model, base_url, api_key_env
         self.concurrency, self.timeout_s, self.max_retries = concurrency, timeout_s, max_retries
         self.temperature = temperature
@@ -163,8 +163,7 @@ class VLMClient:
 
     def results_together(self, requests: Iterable[Request]) -> Iterator[list[tuple[str, Answer | Failure]]]:
         """The ids of the requests with their answers, or why there is none, as they come: those together that came
-        since the last. `requests` is taken from as places become free, and moves on only while the next results are
-        waited for.
+        since the last. `requests` is taken from as soon as one may be sent.
 
         Raises:
             ServerFailure: the server refuses what all requests have in common: the key, the address, or the model. What

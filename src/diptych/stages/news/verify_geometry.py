@@ -29,7 +29,7 @@ from diptych.verification.drawing import draw_matches
 from diptych.verification.feature_cache import KeypointCache
 from diptych.verification.policy import OUTCOMES, Policy
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG")
 _NUM_DRAWINGS = 3  # of queries whose first candidate is another one now, and as many of others
@@ -146,9 +146,9 @@ class VerifyGeometry(RecordStage):
             write_retrieval(path, retrieval)
         counts = _counts(records)
         write_json(folder / "verification.json", counts, indent=1)
-        logger.info("verification: %s of %s queries have another order", counts["moved"], counts["queries"])
+        log.info("verification: %s of %s queries have another order", counts["moved"], counts["queries"])
         if unreadable := counts["outcomes"]["unreadable"]:
-            logger.warning("verification: %s candidates could not be compared: a picture is unreadable", unreadable)
+            log.warning("verification: %s candidates could not be compared: a picture is unreadable", unreadable)
         if self.policy is not None:
             self._draw(folder / "matches", records)
 
