@@ -57,7 +57,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def published_order(case: Case) -> list[int]:
-    """Steps 2 to 4 (FORMATS 8.3 to 8.5), each pair from the files."""
+    """Steps 2 to 4 of Beyond Vision's code, each pair from the files."""
     order = list(range(len(case.candidates)))
     first, second = (pair_agreement(case.query, case.candidates[position]) for position in (0, 1))
     confident = pair_confidence(first, second, abs(case.scores[0] - case.scores[1])) > 0.4
@@ -74,7 +74,7 @@ def published_order(case: Case) -> list[int]:
 
 
 def pair_agreement(query: Path, candidate: Path) -> Agreement:
-    """Step 2 of one pair (FORMATS 8.3)."""
+    """Step 2 of one pair."""
     pictures = [cv2.cvtColor(read(path), cv2.COLOR_BGR2GRAY) for path in (query, candidate)]
     found = []
     for detector, norm in (
@@ -102,7 +102,7 @@ def pair_agreement(query: Path, candidate: Path) -> Agreement:
 
 
 def pair_quality(query: Path, candidate: Path) -> float:
-    """The score of steps 3 and 4 of one pair (FORMATS 8.4)."""
+    """The score of steps 3 and 4 of one pair."""
     pictures = []
     for picture in map(read, (query, candidate)):
         fine = enhance(picture, cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))

@@ -17,7 +17,7 @@ def tokens(tiny_preprocessing):
     return TokenLimit(tiny_preprocessing)
 
 
-# FORMATS.md 6.5
+# n + n(n-1) + n(n-1)(n-2) ordered choices of one to three sentences; the unordered ones divide by 2 and by 6.
 @pytest.mark.parametrize(
     ("number", "ordered", "texts"), [(5, True, 85), (5, False, 25), (7, True, 259), (7, False, 63), (2, True, 4)]
 )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.commands.doctor import examine, images_needed, main, main_for_sources
+from diptych.commands.doctor import examine, examine_sources, images_needed
+from diptych.commands.main import run
 from diptych.data.triplets.circo import CIRCO
 from diptych.data.triplets.cirr import CIRR
 from diptych.data.triplets.hotel_cir import HotelCIR
@@ -33,7 +34,7 @@ def test_a_whole_set_is_healthy(source, capsys):
     (report,) = examine(source, ["train"], workers=1)
     assert report.healthy
     assert (report.num_records, report.num_expected, report.faults, report.listing) == (2, 4, (), None)
-    assert main_for_sources({"hotel_cir": source}, ["train", "val"]) == 0
+    assert examine_sources({"hotel_cir": source}, ["train", "val"]) == 0
     assert "everything is there and readable. docs/hotel_cir.md" in capsys.readouterr().out
 
 
@@ -53,7 +54,7 @@ def test_missing_empty_and_damaged_files_are_told_apart_and_listed(source, capsy
     assert [line[0] for line in lines] == [str(folder / name) for name in ("a.jpg", "b.jpg", "c.jpg")]
     assert lines[2][1].startswith("unreadable: ")
     assert str(report.listing) in report.next_step
-    assert main_for_sources({"hotel_cir": source}, ["val"]) == 1
+    assert examine_sources({"hotel_cir": source}, ["val"]) == 1
     printed = capsys.readouterr().out
     assert "docs/hotel_cir.md" in printed
     assert "data.images.on_missing=drop" in printed
@@ -109,10 +110,10 @@ def test_processes_find_what_one_process_finds(source, monkeypatch):
 
 
 def test_annotations_that_cannot_be_read_are_the_report(source, tmp_path, capsys):
-    assert main_for_sources({"hotel_cir": source}) == 1
+    assert examine_sources({"hotel_cir": source}) == 1
     assert "hotel_test_data.json is not there" in capsys.readouterr().out
     absent = HotelCIR(tmp_path / "none")
-    assert main_for_sources({"hotel_cir": absent}) == 1
+    assert examine_sources({"hotel_cir": absent}) == 1
     printed = capsys.readouterr().out
     assert printed.count("No Hotel-CIR data") == 1
     assert "experiment=cir_rooms" in printed
@@ -150,16 +151,16 @@ def test_unknown_split(source):
 
 
 def test_usage(capsys):
-    assert main([]) == 2
-    assert "usage: python -m diptych.doctor data=cirr" in capsys.readouterr().err
+    assert run("doctor", []) == 2
+    assert "data=... is missing; usage:" in capsys.readouterr().err
 
 
 def test_the_command_line_composes_the_sources(source, tmp_path, capsys):
     words = ["data=hotel_cir", f"data.root={source.root}", "split=val", f"output={tmp_path / 'out'}", "workers=1"]
-    assert main(words) == 0
+    assert run("doctor", words) == 0
     assert "hotel_cir" in capsys.readouterr().out
     assert (tmp_path / "out/verdicts.jsonl").is_file()
-    assert main(["data=hotel_cir", f"data.root={tmp_path / 'none'}"]) == 1
+    assert run("doctor", ["data=hotel_cir", f"data.root={tmp_path / 'none'}"]) == 1
     assert str(tmp_path / "none") in capsys.readouterr().out
-    assert main(["data=hotels"]) == 2
-    assert "Could not find 'data/hotels'" in capsys.readouterr().err
+    assert run("doctor", ["data=hotels"]) == 2
+    assert "there is no data=hotels. Did you mean 'hotel_cir'?" in capsys.readouterr().err

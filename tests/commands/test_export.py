@@ -5,7 +5,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from diptych.commands.export import export, main
+from diptych.commands.export import export
+from diptych.commands.main import run
 from diptych.models.fuser.qlora_fuser import QLoRAFuser
 from diptych.parallel import checkpoints
 
@@ -71,9 +72,9 @@ def test_a_merge_that_changes_the_answers_is_not_written(checkpoint, tmp_path, m
 
 def test_mistakes_are_named(checkpoint, tmp_path, capsys):
     (tmp_path / "there").mkdir()
-    assert main([f"ckpt={checkpoint}", f"out={tmp_path / 'there'}"]) == 2
+    assert run("export", [f"ckpt={checkpoint}", f"out={tmp_path / 'there'}"]) == 2
     assert "exists; name a folder that does not" in capsys.readouterr().err
-    assert main([f"ckpt={checkpoint}"]) == 2 and "usage:" in capsys.readouterr().err
-    assert main([f"ckpt={checkpoint}", f"out={tmp_path / 'x'}", "merge=perhaps"]) == 2
-    assert "merge=perhaps is not true or false" in capsys.readouterr().err
-    assert main([f"ckpt={checkpoint}", f"out={tmp_path / 'x'}"]) == 0
+    assert run("export", [f"ckpt={checkpoint}"]) == 2 and "usage:" in capsys.readouterr().err
+    assert run("export", [f"ckpt={checkpoint}", f"out={tmp_path / 'x'}", "merge=perhaps"]) == 2
+    assert "merge=perhaps: expected true or false" in capsys.readouterr().err
+    assert run("export", [f"ckpt={checkpoint}", f"out={tmp_path / 'x'}"]) == 0

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.commands.doctor import main, main_for_sources
+from diptych.commands.doctor import examine_sources
+from diptych.commands.main import run
 from diptych.commands.news_doctor import examine_news
 from diptych.contracts.news import NewsSource
 from diptych.data.news.openevents import OpenEvents
@@ -42,7 +43,7 @@ def test_a_whole_set_is_healthy(source, capsys):
     )
     assert "openevents train: 22,040 rows expected as published, the files hold 6" in train.notes
     assert "openevents train: 1 queries have no annotated article, first 1111111111111111" in train.notes
-    assert main_for_sources({"openevents": source}, ["train"], workers=1) == 0
+    assert examine_sources({"openevents": source}, ["train"], workers=1) == 0
     printed = capsys.readouterr().out
     assert "Next: everything is there and readable. docs/openevents.md" in printed and "Note: openevents" in printed
 
@@ -51,7 +52,7 @@ def test_query_photos_must_be_there_and_readable(source, capsys):
     first, second = [source.image_path("test", query.query_id) for query in source.queries("test")][:2]
     first.unlink()
     second.write_bytes(b"not a picture")
-    assert main_for_sources({"openevents": source}, ["test"], workers=1) == 1
+    assert examine_sources({"openevents": source}, ["test"], workers=1) == 1
     listing = source.root / "doctor/openevents/test.txt"
     lines = [line.split("\t") for line in listing.read_text().splitlines()]
     assert [line[0] for line in lines] == [str(first), str(second)]
@@ -69,14 +70,14 @@ def test_database_photos_may_be_missing_unless_asked_for(source, capsys):
     *_, counted = examine_news(source, ["train"], workers=1)
     assert counted.healthy and [counted.count(kind) for kind in ("missing", "zero bytes", "unreadable")] == [1, 1, 0]
     assert "2 of 4 photos are absent" in counted.notes[-1] and "only image retrieval needs them" in counted.notes[-1]
-    assert main_for_sources({"openevents": source}, ["test"], workers=1) == 0
+    assert examine_sources({"openevents": source}, ["test"], workers=1) == 0
     assert "Next: everything that is needed is there and readable" in capsys.readouterr().out
     *_, decoded = examine_news(source, ["train"], workers=1, decode_database=True)
     assert [fault.kind for fault in decoded.faults] == ["missing", "zero bytes", "unreadable"]
     assert not decoded.healthy and "database=true" not in " ".join(decoded.notes)
     assert decoded.listing == source.root / "doctor/openevents/database.txt"
     assert str(decoded.listing) in decoded.next_step
-    assert main_for_sources({"openevents": source}, ["train"], workers=1, decode_database=True) == 1
+    assert examine_sources({"openevents": source}, ["train"], workers=1, decode_database=True) == 1
 
 
 def test_tables_that_cannot_be_read_are_the_report(source, tmp_path, capsys):
@@ -84,7 +85,7 @@ def test_tables_that_cannot_be_read_are_the_report(source, tmp_path, capsys):
     train, database = examine_news(OpenEvents(source.root, val_share=0.0), ["train"], workers=1)
     assert "database.json" in database.problem and not database.healthy
     assert train.problem is None and train.notes == ()
-    assert main_for_sources({"openevents": OpenEvents(tmp_path / "none")}) == 1
+    assert examine_sources({"openevents": OpenEvents(tmp_path / "none")}) == 1
     printed = capsys.readouterr().out
     assert printed.count("No OpenEvents data") == 1
     assert not (tmp_path / "none").exists()
@@ -105,10 +106,10 @@ def test_output_goes_elsewhere(source, tmp_path):
 def test_the_command_line_makes_the_newsroom_and_decodes_all_of_it(tmp_path, capsys):
     few = [f"++data.sources.newsroom.settings.num_{split}_families=1" for split in ("train", "val", "test")]
     words = ["data=newsroom", f"data.root={tmp_path / 'newsroom'}", *few, "database=true", "workers=1"]
-    assert main([*words, f"output={tmp_path / 'out'}"]) == 0
+    assert run("doctor", [*words, f"output={tmp_path / 'out'}"]) == 0
     printed = capsys.readouterr().out
     assert "docs/newsroom.md shows how to train" in printed
     assert (tmp_path / "newsroom/newsroom.json").is_file() and (tmp_path / "out/verdicts.jsonl").is_file()
-    assert main(["data=newsroom", "database=maybe"]) == 2
-    assert main(["data=cirr", "database=true"]) == 2
+    assert run("doctor", ["data=newsroom", "database=maybe"]) == 2
+    assert run("doctor", ["data=cirr", "database=true"]) == 2
     assert "database=true is for news: data=cirr has no photos printed with articles" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""From queries to ranked queries: FORMATS' worked example both ways, and what is refused."""
+"""From queries to ranked queries: an example worked out by hand both ways, and what is refused."""
 
 import logging
 from dataclasses import replace

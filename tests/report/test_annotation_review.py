@@ -11,7 +11,8 @@ from annotated_pairs import NASTY
 from browser import needs_browser, opened
 
 from diptych.annotation.reviews import read_reviews
-from diptych.report.annotation_review import main, write_review
+from diptych.commands.main import run
+from diptych.report.annotation_review import write_review
 from diptych.report.rendering import environment
 
 
@@ -66,10 +67,9 @@ def test_what_the_button_saves_is_what_the_export_reads(out, tmp_path):
 def test_nothing_to_review_is_an_error(out, capsys):
     with pytest.raises(ValueError, match="sentences for 2 pairs of .*pairs.json, none from 3 on"):
         write_review(out, out.parent / "pairs.json", first=3)
-    with pytest.raises(SystemExit):
-        main([str(out), "--pairs", str(out.parent / "absent.json")])
+    assert run("review", [str(out), "--pairs", str(out.parent / "absent.json")]) == 2
     assert "absent.json" in capsys.readouterr().err
-    main([str(out), "--pairs", str(out.parent / "pairs.json")])
+    assert run("review", [str(out), "--pairs", str(out.parent / "pairs.json")]) == 0
     assert capsys.readouterr().out.strip() == str(out / "review.html")
 
 

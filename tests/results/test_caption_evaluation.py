@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from diptych.contracts.news import CaptionItem, NewsQuery
+from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.cider import CIDEr, cider
 from diptych.metrics.captions.length import Length
-from diptych.metrics.captions.record_metric import CaptionScores
 from diptych.metrics.captions.rouge_l import RougeL
 from diptych.results.caption_evaluation import (
     caption_items,

@@ -58,3 +58,14 @@ def test_a_part_that_hides_an_argument_is_refused():
         settings_of(Part(1))
     with pytest.raises(ValueError, match="has no settings"):
         settings_of(object())
+
+
+def test_a_part_of_a_users_own_is_known_by_its_full_path():
+    class Part:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+    Part.__module__, Part.__qualname__ = "mine.parts", "Part"
+    assert settings_of(Part(3)) == {"class": "mine.parts.Part", "size": 3}
+    Part.__module__ = "diptych.example"
+    assert settings_of(Part(3)) == {"class": "Part", "size": 3}

@@ -211,7 +211,7 @@ def test_command_line_writes_and_checks(source, tmp_path, capsys):
     assert "query 00000000000000d1: missing from the file" in printed and "4 violations" in printed
     for wrong, message in (
         (words[:1] + words[2:], "predictions=... is missing"),
-        ([*words, "colour=red"], "cannot read"),
+        ([*words, "colour=red"], "unknown key 'colour'"),
         ([*words[:-2], "data=cirr", words[-1]], r"evaluate.py ... split=test writes the files of data=cirr"),
         (["check", str(path), "data=circo", "test_set=private"], "data=circo has one"),
         ([*words, "split=none"], "no split 'none'"),

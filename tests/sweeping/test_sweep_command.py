@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diptych.sweeping import main
+from diptych.commands.main import run
 from run_folders import result, status, write_run
 
 
@@ -17,7 +17,7 @@ def sweep(tmp_path):
 
 
 def test_a_table_and_a_plot(sweep, capsys):
-    assert main([f"table={sweep}", "price_per_device_hour=2.5"]) == 0
+    assert run("sweep", [f"table={sweep}", "price_per_device_hour=2.5"]) == 0
     assert (sweep / "sweep.csv").is_file() and (sweep / "sweep.png").is_file()
     printed = capsys.readouterr().out
     assert "75.00" in printed and "cost 10.00" in printed and str(sweep / "sweep.png") in printed
@@ -25,13 +25,13 @@ def test_a_table_and_a_plot(sweep, capsys):
 
 def test_runs_without_values_get_a_table_only(tmp_path, capsys):
     write_run(tmp_path / "0", status(state="waiting"))
-    assert main([f"table={tmp_path}"]) == 0
+    assert run("sweep", [f"table={tmp_path}"]) == 0
     assert "no plot" in capsys.readouterr().out and not (tmp_path / "sweep.png").exists()
 
 
 @pytest.mark.parametrize("form", ["[{0}/0,{0}/1]", "{0}/0,{0}/1", "[{0}/0, {0}/1]"])
 def test_two_runs(sweep, capsys, form):
-    assert main([f"compare={form.format(sweep)}"]) == 0
+    assert run("sweep", [f"compare={form.format(sweep)}"]) == 0
     printed = capsys.readouterr().out
     assert "+25.00" in printed and "recall_at_1 (%)" in printed and f"run 2: {sweep}/1" in printed
 
@@ -39,12 +39,12 @@ def test_two_runs(sweep, capsys, form):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "usage: python -m diptych.sweep"),
-        (["table="], "usage"),
-        (["table=x", "compare=[a,b]"], "usage"),
-        (["table=x", "price=2"], "usage"),
-        (["table=x", "price_per_device_hour=free"], "price_per_device_hour=free: expected a price"),
-        (["table=x", "price_per_device_hour=0"], "price_per_device_hour=0: expected a price"),
+        ([], "say either table=DIR, or compare="),
+        (["table="], "say either table=DIR"),
+        (["table=x", "compare=[a,b]"], "say either"),
+        (["table=x", "price=2"], "unknown key 'price'. Known: table, price_per_device_hour"),
+        (["table=x", "price_per_device_hour=free"], "price_per_device_hour=free: expected a number"),
+        (["table=x", "price_per_device_hour=0"], "price_per_device_hour=0.0: expected a price"),
         (["table=no/such"], "no/such: there is no such folder"),
         (["compare=[a]"], "two folders are compared"),
         (["compare=[a,b]"], "a: there is no such folder"),
@@ -52,5 +52,5 @@ def test_two_runs(sweep, capsys, form):
 )
 def test_mistakes_end_in_a_message(words, told, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(words) == 2
+    assert run("sweep", words) == 2
     assert told in capsys.readouterr().err

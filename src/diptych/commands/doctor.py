@@ -10,26 +10,18 @@ was interrupted goes on where it stopped.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from diptych.commands.doctor_report import SplitReport, check_splits, find_and_list, print_reports
 from diptych.commands.news_doctor import examine_news
 from diptych.config.building import build
-from diptych.config.folder import CONFIG_FOLDER
-from diptych.config.resolvers import register_resolvers
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import TripletSource
 
-_USAGE = (
-    "usage: python -m diptych.doctor data=cirr [data.root=PATH] [split=val] [output=FOLDER] [workers=N] [database=true]"
-)
 _WITHOUT_THEM = "or go on without them with data.images.on_missing=drop, which marks the results as partial"
 
 
@@ -98,36 +90,28 @@ def _compare_with_published(source: TripletSource, split: str, num_queries: int,
 # ---------------------------------------------------------------------------------------------------- command line
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Compose the sources of `data=...`, make those that can be made, and examine; 2 if that is not possible."""
-    settings = dict(argument.partition("=")[::2] for argument in arguments)
-    output, split, workers = (settings.pop(key, None) for key in ("output", "split", "workers"))
-    database = settings.pop("database", "false")
-    try:
-        known = database in ("true", "false") and (workers is None or workers.isdigit())
-        if "data" not in settings or not known:
-            raise ValueError(_USAGE)
-        register_resolvers()
-        with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-            config = compose("train", [f"{key}={value}" for key, value in settings.items()])
-        sources = {name: build(node, _convert_="all") for name, node in config.data.sources.items()}
-        if database == "true" and not any(source.kind == NewsSource.kind for source in sources.values()):
-            raise ValueError(f"database=true is for news: data={settings['data']} has no photos printed with articles")
-        for source in sources.values():
-            source.prepare()
-        return main_for_sources(
-            sources,
-            [split] if split else None,
-            Path(output) if output else None,
-            int(workers) if workers else None,
-            database == "true",
-        )
-    except (ValueError, HydraException, OmegaConfBaseException) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+def examine_data(
+    config: DictConfig,
+    split: str | None = None,
+    output: Path | None = None,
+    workers: int | None = None,
+    database: bool = False,
+) -> int:
+    """Makes what can be made of the sources of a config's data, and examines them; returns 1 if anything is missing or
+    unreadable, else 0.
+
+    Raises:
+        ValueError: `database` is asked of data without one.
+    """
+    sources = {name: build(node, _convert_="all") for name, node in config.data.sources.items()}
+    if database and not any(source.kind == NewsSource.kind for source in sources.values()):
+        raise ValueError(f"database=true is for news: {', '.join(sources)} has no photos printed with articles")
+    for source in sources.values():
+        source.prepare()
+    return examine_sources(sources, [split] if split else None, output, workers, database)
 
 
-def main_for_sources(
+def examine_sources(
     sources: Mapping[str, TripletSource | NewsSource],
     splits: Sequence[str] | None = None,
     output: Path | None = None,

@@ -40,8 +40,6 @@ def evaluate(config: DictConfig) -> None:
     # The data section is checked with the checkpoint's system, which it refers to.
     own = OmegaConf.masked_copy(config, [key for key in config if key != "data"])
     checking.check(own, checking.root_keys("evaluate"))
-    if (config.ckpt is None) == (config.predictions is None):
-        raise ValueError("say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME")
     ablation_variants(config.ablation)
     if config.predictions is not None:
         _evaluate_predictions(config, run_dir)

@@ -10,15 +10,12 @@ logits with the adapter's before the folder gets its name.
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -33,7 +30,6 @@ from diptych.storage.whole import remove_unfinished, whole_folder
 
 log = logging.getLogger(__name__)
 
-_USAGE = "usage: python -m diptych.export ckpt=PATH out=FOLDER [merge=true] [dtype=bfloat16|float16|float32]"
 _PROBE = "The first cars drove across the new bridge on Friday, 18 September 2020, and the mayor cut the ribbon."
 # Of the logits' length. Rounding a weight to bfloat16 moves it by up to 0.4 %; a merge that went wrong by far more.
 _TOLERANCE = 0.03
@@ -119,21 +115,3 @@ def _write_merged(folder: Path, model: type, settings: Mapping[str, Any], adapte
 @torch.inference_mode()
 def _logits(model: nn.Module, ids: Tensor) -> Tensor:
     return model(input_ids=ids).logits.float()
-
-
-def main(arguments: Sequence[str]) -> int:
-    """The command; returns 2 when it cannot be done."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    settings = dict(argument.partition("=")[::2] for argument in arguments)
-    try:
-        if not {"ckpt", "out"} <= settings.keys() <= {"ckpt", "out", "merge", "dtype"}:
-            raise ValueError(_USAGE)
-        merge = settings.pop("merge", "false").lower()
-        if merge not in ("true", "false"):
-            raise ValueError(f"merge={merge} is not true or false; {_USAGE}")
-        out = export(**settings, merge=merge == "true")
-    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    log.info("written to %s", out)
-    return 0

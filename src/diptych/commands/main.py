@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from diptych.commands.catalogue import COMMANDS
 from diptych.commands.completion import script
@@ -38,8 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
-    """Runs one command; returns its exit status."""
+    """Runs one command; returns its exit status. Configs may name classes of packages in the working folder: it is
+    looked in last, so that nothing there hides what is installed.
+    """
     command = COMMANDS[name]
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     if command.config is None:
         module, _, function = command.target.partition(":")
         return run_function(getattr(importlib.import_module(module), function), f"diptych {name}", arguments)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,7 +33,7 @@ _TRUSTED = (
     "torch.optim.",
     "torch.nn.",
     "bitsandbytes.optim.",
-)  # what a config out of a checkpoint may name
+)  # what a config out of a checkpoint may name, beside the packages that DIPTYCH_TRUST lists
 
 
 def root_keys(config_name: str) -> list[str]:
@@ -95,7 +97,8 @@ def check_data_root(config: DictConfig) -> None:
 
 def check_untrusted(config: DictConfig) -> DictConfig:
     """The resolved form of a config that came out of a checkpoint, safe to build: it names only classes of this
-    package, torch.optim, torch.nn and bitsandbytes.optim, and nothing else of it was imported. ValueError otherwise.
+    package, torch.optim, torch.nn and bitsandbytes.optim, and of the packages that the environment variable
+    DIPTYCH_TRUST lists (`mine,theirs`), and nothing else of it was imported. ValueError otherwise.
     """
     plain = OmegaConf.to_container(config, resolve=True)
     for path, value in leaves(plain):
@@ -108,14 +111,24 @@ def check_untrusted(config: DictConfig) -> DictConfig:
 
 def locate_trusted(path: str, target: str) -> type:
     """The class that a `_target_` of a checkpoint's config names; ValueError, and nothing is imported, for others than
-    those of this package, torch.optim, torch.nn and bitsandbytes.optim.
+    those of this package, torch.optim, torch.nn, bitsandbytes.optim, and the packages that DIPTYCH_TRUST names.
     """
-    if not target.startswith(_TRUSTED):
-        raise ValueError(f"{path}._target_: {target} is not allowed in a checkpoint's config; nothing was built")
+    if not target.startswith(_trusted()):
+        raise ValueError(
+            f"{path}._target_: {target} is not allowed in a checkpoint's config; nothing was built. (DIPTYCH_TRUST"
+            " lists packages of your own whose classes it may name; docs/extending.md)"
+        )
     found = _locate(path, target)
-    if not (inspect.isclass(found) and f"{found.__module__}.".startswith(_TRUSTED)):
+    if not (inspect.isclass(found) and f"{found.__module__}.".startswith(_trusted())):
         raise ValueError(f"{path}._target_: {target} is not a class of this package or torch; nothing was built")
     return found
+
+
+def _trusted() -> tuple[str, ...]:
+    """How the names of classes begin that a checkpoint may name. Nobody's own package is one of Python's."""
+    own = [package.strip() for package in os.environ.get("DIPTYCH_TRUST", "").split(",")]
+    allowed = (package for package in own if package and package.partition(".")[0] not in sys.stdlib_module_names)
+    return (*_TRUSTED, *(f"{package}." for package in allowed))
 
 
 def _check_arguments(path: str, node: dict[str, Any], constructor: Callable[..., Any]) -> None:

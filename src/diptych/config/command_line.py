@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from diptych.config.checking import leaves, suggest
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.light_imports import import_lightly
-from diptych.config.presence import require_data
+from diptych.config.presence import require_inputs
 from diptych.config.resolvers import register_resolvers
 from diptych.extras import missing_extra
 
@@ -79,7 +80,7 @@ def shown_command() -> str:
 
 
 def _imported(task: str, config: DictConfig) -> Task:
-    require_data(config)
+    require_inputs(config)
     import_lightly()
     module, _, function = task.partition(":")
     return getattr(importlib.import_module(module), function)
@@ -93,36 +94,57 @@ def set_command_line(command: Sequence[str]) -> None:
     sys.argv = list(command)
 
 
-def explain(error: Exception, config_name: str) -> str:
-    """The error in one message; for a key that no config has, the nearest ones that it has."""
+def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """A primary config with these overrides, for commands that Hydra does not run. `config_dir=DIR` among them adds
+    configs of the user's own, as Hydra's flag `--config-dir` does.
+
+    Raises:
+        ValueError: there is no such config or key; offers the nearest.
+    """
+    register_resolvers()
+    words = [word for word in overrides if not word.startswith("config_dir=")]
+    own = [f"--config-dir={word.removeprefix('config_dir=')}" for word in overrides if word.startswith("config_dir=")]
+    try:
+        return _compose(config_name, words, user_config_folder(own))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(explain(error, config_name, [*words, *own])) from error
+
+
+def explain(error: Exception, config_name: str, arguments: Sequence[str] | None = None) -> str:
+    """The error in one message; for a key or config that there is not, the nearest ones that there are. `arguments` are
+    those of the command line unless given.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    own = user_config_folder(words)
     missing = missing_extra(error)
     if missing is not None:
         return str(missing)
     message = str(error).strip()
     if "Missing mandatory value: name" in message and config_name == "pipeline":
-        known = _names("pipeline")
-        return f"no pipeline is named; choose one: pipeline={', pipeline='.join(known)}"
+        return f"no pipeline is named; choose one: pipeline={', pipeline='.join(_names('pipeline', own))}"
     if "Missing mandatory value: name" in message:
-        known = _names("experiment")
-        return (
-            f"no experiment is named; try experiment=cir_rooms, or one of {', '.join(known)} (the key 'name' is unset)"
-        )
+        known = ", ".join(_names("experiment", own))
+        return f"no experiment is named; try experiment=cir_rooms, or one of {known} (the key 'name' is unset)"
+    if found := _NO_CONFIG.search(message):
+        group, name = found[1], found[2]
+        return f"there is no {group}={name}.{suggest(name, _names(group, own))}"
     cause = error.__cause__ or error.__context__
     if isinstance(error, HydraException) and "not in struct" in f"{message} {cause}":
         key = message.split("'")[1].split("=")[0].lstrip("+~") if "'" in message else message
-        known = [name for name, _ in leaves(OmegaConf.to_container(_compose(config_name, _without(key))))]
-        return f"unknown key {key!r}.{advice_on(key) or suggest(key, known)}"
+        plain = OmegaConf.to_container(_compose(config_name, _without(key, words), own))
+        return f"unknown key {key!r}.{advice_on(key) or suggest(key, [name for name, _ in leaves(plain)])}"
     if isinstance(error, HydraException) and cause is not None and not isinstance(cause, HydraException):
         return str(cause).strip()
     return message
 
 
-def _compose(config_name: str, overrides: list[str]) -> DictConfig:
-    own = user_config_folder(sys.argv[1:])
-    if own is not None:
-        overrides = [*overrides, f"hydra.searchpath=[file://{own}]"]
+_NO_CONFIG = re.compile(r"Could not find '([\w/]+)/([^/']+)'")
+
+
+def _compose(config_name: str, overrides: Sequence[str], own: Path | None) -> DictConfig:
+    search = [f"hydra.searchpath=[file://{own}]"] if own else []
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        return hydra.compose(config_name, overrides=overrides)
+        return hydra.compose(config_name, overrides=[*overrides, *search])
 
 
 def user_config_folder(arguments: Sequence[str]) -> Path | None:
@@ -135,17 +157,18 @@ def user_config_folder(arguments: Sequence[str]) -> Path | None:
     return None
 
 
-def _names(group: str) -> list[str]:
+def _names(group: str, own: Path | None) -> list[str]:
     """The configs of a group, the user's own included."""
-    folders = (CONFIG_FOLDER, user_config_folder(sys.argv[1:]))
-    return sorted({path.stem for folder in folders if folder for path in (folder / group).glob("*.yaml")})
+    return sorted({path.stem for folder in (CONFIG_FOLDER, own) if folder for path in (folder / group).glob("*.yaml")})
 
 
-def _without(key: str) -> list[str]:
-    """The command line's overrides that compose without the offending one: the group choices and the experiment."""
-    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith(("-", "hydra"))]
+def _without(key: str, words: Sequence[str]) -> list[str]:
+    """The overrides that compose without the offending one: the group choices and the experiment."""
     return [
         word
         for word in words
-        if word.split("=")[0] in ("experiment", "pipeline", "data", "trainer", "system/model") and key not in word
+        if "=" in word
+        and not word.startswith(("-", "hydra"))
+        and word.split("=")[0] in ("experiment", "pipeline", "data", "trainer", "system/model")
+        and key not in word
     ]

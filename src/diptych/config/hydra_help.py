@@ -21,7 +21,8 @@ def help_of(name: str, config_name: str, summary: str) -> str:
     head = [line.lstrip("# ") for line in _head(lines)]
     keys = [match for match in map(_KEY.match, _own_keys(lines)) if match]
     groups = _groups(lines)
-    text = [f"{name}: {summary}", "", *head, "", "settings (key=value):"]
+    usage = [piece for line in head for piece in textwrap.wrap(line, _WIDTH, subsequent_indent="    ")]
+    text = [f"{name}: {summary}", "", *usage, "", "settings (key=value):"]
     width = max(len(key[1]) for key in keys) + 2
     for key in keys:
         note = " ".join(filter(None, (key[3], f"(default: {key[2]})" if key[2] not in ("null", "???") else "")))

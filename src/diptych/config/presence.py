@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.building import build
-from diptych.contracts.news import NewsSource
-from diptych.contracts.retrieval import TripletSource
 from diptych.storage.presence import require_folder
 
-_NOTHING_TO_MAKE = (TripletSource.prepare, NewsSource.prepare)  # what a source inherits that makes nothing
+
+def require_inputs(config: DictConfig) -> None:
+    """Does nothing where what the command reads is there: as `require_data`, and of an evaluation what to evaluate.
+
+    Raises:
+        ValueError: it is not; says what is missing.
+    """
+    if "predictions" in config:
+        if (config.ckpt is None) == (config.predictions is None):
+            raise ValueError("say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME")
+        for key in ("ckpt", "predictions"):
+            if config[key] is not None and not Path(config[key]).exists():
+                raise ValueError(f"{key}={config[key]}: there is no such file or folder")
+    require_data(config)
 
 
 def require_data(config: DictConfig) -> None:
-    """Does nothing where the folder of each source is there, or the source makes its own, or the config has none.
+    """Does nothing where the folder of each source is there, or the source makes its own, or the config has none, or is
+    a pipeline's whose stages read other files.
 
     Raises:
         ValueError: a folder is missing; says where it was looked for, and which page tells how to get the data.
     """
+    stages = OmegaConf.to_yaml(config.stages) if "stages" in config else None
+    if stages is not None and not any(named in stages for named in ("${source", "${data", "${describe")):
+        return
     sources = OmegaConf.select(config, "data.sources")
     names = OmegaConf.select(config, "data.train_on") or list(sources or ())
     for name in names if sources else ():
@@ -27,5 +43,11 @@ def require_data(config: DictConfig) -> None:
         if node is None or "_target_" not in node:
             continue  # which is said later, with the names that there are
         source = build(node)
-        if getattr(type(source), "prepare", None) in _NOTHING_TO_MAKE:
+        if not _makes_its_own(source):
             require_folder(Path(source.root), source.name, source.docs_page)
+
+
+def _makes_its_own(source: Any) -> bool:
+    """Whether the source's class says how to make the data: what a contract says by default makes nothing."""
+    kinds = (kind for kind in type(source).__mro__ if not kind.__module__.startswith("diptych.contracts."))
+    return any("prepare" in vars(kind) for kind in kinds)

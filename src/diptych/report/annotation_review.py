@@ -9,14 +9,15 @@ shows them again.
 
 from __future__ import annotations
 
-import argparse
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from diptych.annotation.reviews import Reviews, read_reviews
+from diptych.config.arguments import run
 from diptych.data.pairs.image_pairs import ImagePair, read_pairs
 from diptych.photos.image_urls import is_remote
 from diptych.report.pictures import Thumbnails
@@ -147,21 +148,18 @@ def _decided_elsewhere(reviews: Reviews, shown: Mapping[str, Sequence[str]]) -> 
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Write a page on which annotated pairs are accepted and rejected.")
-    parser.add_argument("out", type=Path, help="the folder that annotate_triplets wrote")
-    parser.add_argument("--pairs", type=Path, required=True, help="the pairs that were annotated")
-    parser.add_argument("--images-root", type=Path, default=None, help="where relative paths begin")
-    parser.add_argument("--first", type=int, default=1, help="first pair of the page")
-    parser.add_argument("--number", type=int, default=200, help="pairs on the page")
-    options = parser.parse_args(arguments)
-    try:
-        page = write_review(options.out, options.pairs, options.images_root, options.first, options.number)
-    except ValueError as error:
-        parser.error(str(error))
-    print(page)  # noqa: T201
+def review(
+    out: Annotated[Path, "the folder that annotate_triplets wrote"],
+    /,
+    *,
+    pairs: Annotated[Path, "the pairs that were annotated"],
+    images_root: Annotated[Path | None, "where relative paths begin"] = None,
+    first: Annotated[int, "first pair of the page"] = 1,
+    number: Annotated[int, "pairs on the page"] = 200,
+) -> None:
+    """A page on which annotated pairs are accepted and rejected; prints its path."""
+    sys.stdout.write(f"{write_review(out, pairs, images_root, first, number)}\n")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(review, "python -m diptych.report.annotation_review", sys.argv[1:]))

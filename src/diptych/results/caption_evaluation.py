@@ -10,7 +10,7 @@ from typing import Any
 from diptych.contracts.news import CaptionItem, NewsQuery
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.captions.caption_metric import CaptionMetric
-from diptych.metrics.captions.record_metric import CaptionScores
+from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.results.record import EvaluationRecord
 
 _SHOWN_IDS = 10

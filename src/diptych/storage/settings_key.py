@@ -18,6 +18,8 @@ def settings_of(part: Any) -> Any:
 
     Raises:
         ValueError: an argument is not kept, or is of a kind that has no settings.
+
+    Classes of this package are known by their names alone, others by their full paths.
     """
     if part is None or isinstance(part, (bool, int, float, str)):
         return part
@@ -29,13 +31,15 @@ def settings_of(part: Any) -> Any:
         return {str(key): settings_of(value) for key, value in part.items()}
     if isinstance(part, Sequence):
         return [settings_of(value) for value in part]
-    if isinstance(part, type) or not type(part).__module__.startswith("diptych."):
+    kind = type(part)
+    if isinstance(part, type) or kind.__module__ == "builtins":
         raise ValueError(f"{part!r:.80} has no settings to make a cache's key of")
-    settings = {"class": type(part).__name__}
-    for name in inspect.signature(type(part).__init__).parameters:
+    ours = kind.__module__.startswith("diptych.")
+    settings = {"class": kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"}
+    for name in inspect.signature(kind.__init__).parameters:
         if name == "self":
             continue
         if not hasattr(part, name):
-            raise ValueError(f"{type(part).__name__} does not keep its argument {name!r}, which a cache's key needs")
+            raise ValueError(f"{kind.__name__} does not keep its argument {name!r}, which a cache's key needs")
         settings[name] = settings_of(getattr(part, name))
     return settings

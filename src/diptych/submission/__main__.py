@@ -9,85 +9,89 @@ and CIRCO's files are written by `evaluate.py ... split=test`.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
+from diptych.config.arguments import run
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import TripletSource
-from diptych.data.news.captions_file import read_captions
-from diptych.data.news.openevents import OpenEvents
-from diptych.data.news.retrieval_file import article_ids, read_retrieval
-from diptych.data.triplets.circo import CIRCO
-from diptych.data.triplets.cirr import CIRR
-from diptych.submission.formats import format_of
-from diptych.submission.servers import check
-from diptych.submission.verdict import describe
 
-SOURCES = {"cirr": CIRR, "circo": CIRCO, "openevents": OpenEvents}
-_DATA_KEYS = ("data", "root", "split", "test_set")
-_WRITE_KEYS = ("predictions", "retrieval", "output")
+_SERVERS = ("cirr", "circo", "openevents")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check or write a file. Returns 0 if it keeps the rules, 1 if not, 2 if it cannot be checked or written."""
-    parser = argparse.ArgumentParser(
-        prog="python -m diptych.submission", description="Write and check submission files, offline."
-    )
-    actions = parser.add_subparsers(dest="action", required=True)
-    checking = actions.add_parser("check", help="check a file")
-    checking.add_argument("file", type=Path)
-    checking.add_argument("settings", nargs="+", metavar=f"data={'|'.join(SOURCES)} [root=PATH] [split=test]")
-    writing = actions.add_parser("write", help="write EVENTA's submission.zip")
-    writing.add_argument("settings", nargs="+", metavar="predictions=FILE retrieval=FILE data=openevents output=FOLDER")
-    parsed = parser.parse_args(arguments)
-    try:
-        values = _settings(parsed.settings, _DATA_KEYS + (_WRITE_KEYS if parsed.action == "write" else ()))
-        source, split = _source(values), values.get("split", "test")
-        path = parsed.file if parsed.action == "check" else _write(values, source, split)
-        verdict = check(path, source, split)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+def check(
+    file: Annotated[Path, "the file to check"],
+    /,
+    *,
+    data: Annotated[str, "whose test server it is for: cirr, circo or openevents"],
+    root: Annotated[Path | None, "where the dataset lies, if not in data/NAME"] = None,
+    split: Annotated[str, "the split that it answers"] = "test",
+    test_set: Annotated[str | None, "of OpenEvents: public or private"] = None,
+) -> int:
+    """Does a file keep the rules of a test server? Whether its answers are right only the server knows. Exit status 1
+    if it breaks a rule.
+    """
+    return _report_on(file, _source(data, root, test_set), split)
+
+
+def write(
+    *,
+    predictions: Annotated[Path, "captions: {query id: caption} in JSON, or JSON lines"],
+    retrieval: Annotated[Path, "the ranked images or articles of each query"],
+    data: Annotated[str, "openevents"],
+    output: Annotated[Path, "the folder to write"],
+    root: Annotated[Path | None, "where the dataset lies, if not in data/NAME"] = None,
+    split: Annotated[str, "the split that it answers"] = "test",
+    test_set: Annotated[str | None, "of OpenEvents: public or private"] = None,
+) -> int:
+    """EVENTA's submission.zip, written and checked. CIRR's and CIRCO's files come from evaluate, with split=test."""
+    from diptych.data.news.captions_file import read_captions
+    from diptych.data.news.retrieval_file import article_ids, read_retrieval
+    from diptych.submission.formats import format_of
+
+    source = _source(data, root, test_set)
+    if source.kind != NewsSource.kind:
+        raise ValueError(f"evaluate.py ... split=test writes the files of data={source.name}; here: data=openevents")
+    articles = article_ids(read_retrieval(retrieval))
+    query_ids = [query.query_id for query in source.queries(split)]
+    (path,) = format_of(source).write(output, read_captions(predictions), articles, query_ids)
+    return _report_on(path, source, split)
+
+
+def _report_on(path: Path, source: TripletSource | NewsSource, split: str) -> int:
+    from diptych.submission.servers import check as check_file
+    from diptych.submission.verdict import describe
+
+    verdict = check_file(path, source, split)
     sys.stdout.write(describe(path, verdict))
     return 1 if verdict.violations else 0
 
 
-def _write(values: Mapping[str, str], source: TripletSource | NewsSource, split: str) -> Path:
-    """The server's file of captions, from a prediction file and a retrieval file."""
-    if source.kind != NewsSource.kind:
-        raise ValueError(f"evaluate.py ... split=test writes the files of data={source.name}; here: data=openevents")
+def _source(data: str, root: Path | None, test_set: str | None) -> TripletSource | NewsSource:
+    if data not in _SERVERS:
+        raise ValueError(f"data={data} has no test server; choose {', '.join(f'data={name}' for name in _SERVERS)}")
+    from diptych.data.news.openevents import OpenEvents
+    from diptych.data.triplets.circo import CIRCO
+    from diptych.data.triplets.cirr import CIRR
 
-    for key in _WRITE_KEYS:
-        if key not in values:
-            raise ValueError(f"{key}=... is missing; write needs {', '.join(f'{name}=...' for name in _WRITE_KEYS)}")
-    articles = article_ids(read_retrieval(values["retrieval"]))
-    query_ids = [query.query_id for query in source.queries(split)]
-    captions = read_captions(Path(values["predictions"]))
-    (path,) = format_of(source).write(Path(values["output"]), captions, articles, query_ids)
-    return path
-
-
-def _settings(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
-    values = dict(word.partition("=")[::2] for word in words)
-    if values.keys() - set(known) or not all(values.values()):
-        raise ValueError(f"cannot read {' '.join(words)!r}; expected {', '.join(f'{key}=...' for key in known)}")
-    return values
-
-
-def _source(values: Mapping[str, str]) -> TripletSource | NewsSource:
-    data = values.get("data")
-    if data not in SOURCES:
-        raise ValueError(f"data={data} has no test server; choose {', '.join(f'data={name}' for name in SOURCES)}")
-    root = values.get("root") or Path(os.environ.get("DIPTYCH_DATA", "data")) / data
+    root = root or Path(os.environ.get("DIPTYCH_DATA", "data")) / data
     if data == "openevents":
-        return OpenEvents(root, test_set=values.get("test_set", "public"))
-    if "test_set" in values:
-        raise ValueError(f"test_set={values['test_set']} chooses among OpenEvents' test sets; data={data} has one")
-    return SOURCES[data](root)
+        return OpenEvents(root, test_set=test_set or "public")
+    if test_set is not None:
+        raise ValueError(f"test_set={test_set} chooses among OpenEvents' test sets; data={data} has one")
+    return {"cirr": CIRR, "circo": CIRCO}[data](root)
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m diptych.submission check ...` and `... write ...`."""
+    actions = {"check": check, "write": write}
+    if not arguments or arguments[0] not in actions:
+        sys.stderr.write("error: say which: check FILE data=NAME, or write predictions=FILE ...\n")
+        return 2
+    return run(actions[arguments[0]], f"python -m diptych.submission {arguments[0]}", arguments[1:])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

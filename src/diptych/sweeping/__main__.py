@@ -10,29 +10,37 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-_USAGE = (
-    "usage: python -m diptych.sweep table=DIR [price_per_device_hour=2.5]\n"
-    "       python -m diptych.sweep compare=[DIR/0,DIR/3]"
-)
+from diptych.config.arguments import run
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Make the table and the plot, or compare two runs; 2, with a message, if that is not possible."""
-    settings = dict(argument.partition("=")[::2] for argument in arguments)
-    try:
-        if settings.keys() <= {"table", "price_per_device_hour"} and settings.get("table"):
-            _tabulate(Path(settings["table"]), _price(settings.get("price_per_device_hour")))
-        elif settings.keys() == {"compare"}:
-            _compare(settings["compare"])
-        else:
-            raise ValueError(_USAGE)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+def sweep(
+    *,
+    table: Annotated[
+        Path | None, "a folder of runs: writes sweep.csv and sweep.png there, and prints the table"
+    ] = None,
+    price_per_device_hour: Annotated[float | None, "with table: adds what each run cost"] = None,
+    compare: Annotated[list[str] | None, "two runs or evaluations, as [DIR/0,DIR/3]: a paired bootstrap"] = None,
+) -> None:
+    """What came out of a sweep, or of any folder of runs: one table and one plot, or whether two runs really differ. It
+    reads what runs leave, also while they are at work.
+    """
+    if (table is None) == (compare is None):
+        raise ValueError("say either table=DIR, or compare=[DIR/0,DIR/3]")
+    if price_per_device_hour is not None and not 0 < price_per_device_hour < math.inf:
+        raise ValueError(f"price_per_device_hour={price_per_device_hour}: expected a price above 0, such as 2.5")
+    if table is not None:
+        _tabulate(table, price_per_device_hour)
+        return
+    if price_per_device_hour is not None:
+        raise ValueError("price_per_device_hour goes with table=DIR")
+    if compare is None or len(compare) != 2:
+        raise ValueError(f"compare={compare}: two folders are compared, as compare=[DIR/0,DIR/3]")
+    from diptych.sweeping.comparison import compare_runs, print_comparison
+
+    print_comparison(*compare_runs(Path(compare[0]), Path(compare[1])))
 
 
 def _tabulate(folder: Path, price: float | None) -> None:
@@ -43,26 +51,5 @@ def _tabulate(folder: Path, price: float | None) -> None:
     sys.stdout.write(f"  {folder / FILE}\n  {picture or 'no plot: no run has a value of its primary metric'}\n")
 
 
-def _compare(text: str) -> None:
-    from diptych.sweeping.comparison import compare_runs, print_comparison
-
-    names = [name.strip() for name in text.removeprefix("[").removesuffix("]").split(",")]
-    if len(names) != 2 or not all(names):
-        raise ValueError(f"compare={text}: two folders are compared\n{_USAGE}")
-    print_comparison(*compare_runs(Path(names[0]), Path(names[1])))
-
-
-def _price(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        price = float(text)
-    except ValueError:
-        price = math.nan
-    if not 0 < price < math.inf:
-        raise ValueError(f"price_per_device_hour={text}: expected a price above 0, such as 2.5")
-    return price
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(sweep, "python -m diptych.sweep", sys.argv[1:]))

@@ -20,9 +20,7 @@ from diptych.storage.json_files import write_json
 from diptych.storage.run_status import RunStatus, change_status, read_status, same_overrides
 from diptych.storage.whole import write_file
 from diptych.sweeping.cluster import Cluster, Run
-from diptych.sweeping.plot import write_plot
 from diptych.sweeping.resuming import COMMAND
-from diptych.sweeping.table import write_table
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +70,9 @@ class RunLauncher(Launcher):
 
     def tabulate(self) -> None:
         """Writes the table of all runs in the sweep's folder, which is printed too, and their plot."""
+        from diptych.sweeping.plot import write_plot  # here: Hydra imports this file for every command
+        from diptych.sweeping.table import write_table
+
         write_plot(self.folder, write_table(self.folder))
 
     def _how_to_go_on(self, unfinished: Sequence[int]) -> str:

@@ -63,7 +63,7 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Orb:
-    """OpenCV's ORB (Rublee et al., ICCV 2011). The defaults are the published second stage's (FORMATS 8.3)."""
+    """OpenCV's ORB (Rublee et al., ICCV 2011). The defaults are those of Beyond Vision's step 2."""
 
     num_features: int = 2000
     scale_factor: float = 1.2
@@ -88,7 +88,7 @@ class Orb:
 
 @dataclass(frozen=True, slots=True)
 class Sift:
-    """OpenCV's SIFT (Lowe, IJCV 2004). The defaults are the published second stage's (FORMATS 8.3)."""
+    """OpenCV's SIFT (Lowe, IJCV 2004). The defaults are those of Beyond Vision's step 2."""
 
     num_features: int = 1000
     num_octave_layers: int = 3

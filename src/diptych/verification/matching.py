@@ -14,7 +14,7 @@ import torch
 
 from diptych.verification.features import Features
 
-_GRID = 4  # cells along each side, in which inliers are counted (FORMATS 8.3)
+_GRID = 4  # cells along each side, in which inliers are counted (4 in Beyond Vision's code)
 _ORB_BYTES = 32
 _FEWEST_FOR_HOMOGRAPHY = 4
 _SEED = 0

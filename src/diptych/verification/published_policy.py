@@ -1,5 +1,8 @@
 """The policy `published`: three re-ranking steps of Beyond Vision (Re:zero Slavery), EVENTA 2025, with its constants.
 
+The paper is arXiv 2512.20042. The constants are those of the code published with it (on GitHub:
+PhamPhuHoa-23/Event-Enriched-Image-Captioning-ReZeroSlavery); steps 2 to 4 are its stages 2 to 4.
+
 Each picture is described once here, where the published code does it anew for every pair and step; the decisions are
 the same. One thing is mended: a step in which a picture is missing leaves its order as it was (there the pictures of
 the query before were compared, or a candidate won by the other file's absence).
@@ -50,9 +53,9 @@ _LEAST_IMPROVEMENT = 8.0
 class PublishedPolicy:
     """Steps 2 to 4 of the published ensemble, on the first four candidates.
 
-    Step 2 may exchange the first two, by the inliers of ORB and SIFT (FORMATS 8.3). Step 3 may sort the first three by
-    a quality score over ORB, SIFT, ORB at half size and a template, on pictures that were smoothed and sharpened
-    (8.4). Step 4 may exchange the first and the fourth by the same score (8.5). A step needs all its pictures.
+    Step 2 may exchange the first two, by the inliers of ORB and SIFT. Step 3 may sort the first three by
+    a quality score over ORB, SIFT, ORB at half size and a template, on pictures that were smoothed and sharpened.
+    Step 4 may exchange the first and the fourth by the same score. A step needs all its pictures.
 
     Args:
         max_side: None compares pictures in full size, as published; else the long side that they are brought down to.
@@ -145,7 +148,7 @@ class _Comparison:
         return self._agreements[position]
 
     def quality(self, position: int) -> float:
-        """The score of steps 3 and 4 (FORMATS 8.4)."""
+        """The score of steps 3 and 4."""
         if position not in self._qualities:
             query, candidate = self._query, self._candidates[position]
             values = [orb_score(*self._pair(position, "fine_orb"))]
@@ -177,7 +180,7 @@ class _Comparison:
 
 
 def pair_confidence(first: Agreement, second: Agreement, score_difference: float) -> float:
-    """The confidence of step 2 (FORMATS 8.3)."""
+    """The confidence of step 2."""
     difference = abs(first.inliers - second.inliers)
     fewest = min(first.inliers, second.inliers)
     confidence = 0.4 if difference > 20 else 0.2 if difference > 10 else 0.0
@@ -188,7 +191,7 @@ def pair_confidence(first: Agreement, second: Agreement, score_difference: float
 
 
 def three_confidence(quality: Sequence[float], least: float) -> float:
-    """The confidence of step 3 (FORMATS 8.4), over the scores of the first three, in their order."""
+    """The confidence of step 3, over the scores of the first three, in their order."""
     best = int(np.argmax(quality))
     top, improvement = quality[best], quality[best] - quality[0]
     if best == 0 or top < least or improvement < _LEAST_IMPROVEMENT:
@@ -203,7 +206,7 @@ def three_confidence(quality: Sequence[float], least: float) -> float:
 
 
 def fourth_confidence(first: float, fourth: float, least: float) -> float:
-    """The confidence of step 4 (FORMATS 8.5)."""
+    """The confidence of step 4."""
     improvement = fourth - first
     if fourth < least or improvement < _LEAST_IMPROVEMENT:
         return 0.0

@@ -1,4 +1,7 @@
-"""What the published re-ranking measures between two pictures (FORMATS 8.3 and 8.4), from what is known of each."""
+"""What Beyond Vision's re-ranking measures between two pictures, from what is known of each.
+
+The constants are those of its published code (see `published_policy`).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def halved(grey: np.ndarray) -> np.ndarray:
 
 
 def enhance(picture: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Smoothed; evened out where it is dull, dark or bright; sharpened where it is blurred (FORMATS 8.4)."""
+    """Smoothed; evened out where it is dull, dark or bright; sharpened where it is blurred (published step 3)."""
     contrast, mean = float(grey.std()), float(grey.mean())
     sharpness = float(cv2.Laplacian(grey, cv2.CV_64F).var())
     picture = cv2.bilateralFilter(picture, 5, 25, 25)

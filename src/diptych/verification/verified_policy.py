@@ -20,7 +20,7 @@ from diptych.verification.policy import (
     Verdict,
 )
 
-_FEWEST_FEATURES = 10  # FORMATS 8.3
+_FEWEST_FEATURES = 10  # below which Beyond Vision's code compares nothing
 _DOUBT = 2.0  # effective inliers at which the score is one half: about what pictures of other things reach by chance
 
 

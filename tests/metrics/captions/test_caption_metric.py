@@ -14,8 +14,8 @@ from torch.multiprocessing import start_processes
 from diptych.contracts.news import CaptionItem
 from diptych.metrics.captions.bleu import BLEU
 from diptych.metrics.captions.caption_metric import CaptionMetric
+from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.cider import CIDEr, cider
-from diptych.metrics.captions.record_metric import CaptionScores
 from diptych.metrics.captions.rouge_l import RougeL
 from warm_python import warm
 

@@ -1,4 +1,4 @@
-"""Sums of results: FORMATS' worked examples through ranking and metrics, and CIRCO's official example predictions."""
+"""Sums of results: examples worked out by hand, and CIRCO's official example predictions."""
 
 import json
 from dataclasses import replace

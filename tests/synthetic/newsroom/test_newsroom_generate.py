@@ -9,11 +9,12 @@ from dataclasses import replace
 import cv2
 import pytest
 
+from diptych.commands.main import run
 from diptych.data.news.openevents import OpenEvents
 from diptych.data.news.retrieval_file import read_retrieval
 from diptych.synthetic.newsroom import generate, layout
 from diptych.synthetic.newsroom.casting import FAMILY_SIZE, SPLITS
-from diptych.synthetic.newsroom.generate import NewsroomSettings, draw_sheet, generate_newsroom, main
+from diptych.synthetic.newsroom.generate import NewsroomSettings, draw_sheet, generate_newsroom
 
 SMALL = NewsroomSettings(num_train_families=4, num_val_families=1, num_test_families=2)
 NUM_EVENTS = 7 * FAMILY_SIZE
@@ -241,6 +242,6 @@ def test_sheet_shows_every_kind_and_its_query_photo():
 
 def test_command_line(tmp_path):
     few = [f"num_{split}_families=1" for split in SPLITS]
-    assert main([f"out={tmp_path / 'set'}", "seed=4", "workers=1", *few]) == 0
+    assert run("generate newsroom", [f"out={tmp_path / 'set'}", "seed=4", "workers=1", *few]) == 0
     manifest = json.loads((tmp_path / "set" / layout.MANIFEST).read_text(encoding="utf-8"))
     assert manifest["seed"] == 4 and manifest["num_train_families"] == 1

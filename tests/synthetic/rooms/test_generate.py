@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from diptych.commands.main import run
 from diptych.synthetic.rooms import generate
-from diptych.synthetic.rooms.generate import MANIFEST, SPLITS, RoomsSettings, draw_sheet, generate_rooms, main
+from diptych.synthetic.rooms.generate import MANIFEST, SPLITS, RoomsSettings, draw_sheet, generate_rooms
 from diptych.synthetic.rooms.scene import find_changes, scene_from_json
 
 SMALL = RoomsSettings(
@@ -190,6 +191,6 @@ def test_sheet_shows_the_rooms_of_the_set():
 
 def test_command_line(tmp_path):
     few = [f"num_{split}_hotels=1" for split in SPLITS]
-    assert main([f"out={tmp_path / 'set'}", "seed=4", "workers=1", *few]) == 0
+    assert run("generate rooms", [f"out={tmp_path / 'set'}", "seed=4", "workers=1", *few]) == 0
     manifest = json.loads((tmp_path / "set" / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["seed"] == 4 and manifest["num_train_hotels"] == 1

@@ -19,8 +19,9 @@ from asking import HOLDS, OBJECTS, SENTENCES, answer_of, ask, data_url, items_of
 
 import patience
 from diptych.annotation.answers import ImageDescription, Modifications, parse, response_format
+from diptych.config.arguments import run
 from diptych.contracts.pipelines import Answer
-from diptych.synthetic.server.__main__ import main
+from diptych.synthetic.server.__main__ import serve as serve_until_stopped
 from diptych.synthetic.server.completions import image_tokens
 from diptych.synthetic.server.rooms_answers import Untruth, read_question
 from diptych.synthetic.server.rooms_language import (
@@ -221,7 +222,7 @@ def test_command_serves_until_it_is_stopped(folder):
     ],
 )
 def test_command_refuses_what_makes_no_sense(setting, message, capsys):
-    assert main([setting]) == 2
+    assert run(serve_until_stopped, "server", [setting]) == 2
     assert message in capsys.readouterr().err
 
 

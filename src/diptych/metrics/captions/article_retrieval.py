@@ -8,7 +8,8 @@ import numpy as np
 
 from diptych.contracts.news import Candidate
 from diptych.contracts.retrieval import Better, Unit
-from diptych.metrics.captions.record_metric import CaptionScores, RecordMetric
+from diptych.metrics.captions.caption_scores import CaptionScores
+from diptych.metrics.captions.record_metric import RecordMetric
 
 _DEPTH = 10
 ABOUT: dict[str, tuple[Unit, Better]] = dict.fromkeys(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
-from diptych.contracts.news import CaptionItem
 from diptych.metrics.captions.caption_corpus import MAX_ORDER, CaptionCorpus
-from diptych.metrics.captions.caption_metric import CaptionMetric
-from diptych.metrics.captions.record_metric import CaptionScores
 
 # What COCO's evaluation adds to matches and to n-grams: without a match, a score is tiny and not zero.
 _TINY = 1e-15
@@ -70,9 +69,8 @@ def _combine(matches: np.ndarray, ngrams: np.ndarray, length: np.ndarray, refere
     return precision**exponent * np.where(ratio < 1, np.exp(1 - 1 / np.minimum(ratio, 1)), 1.0)
 
 
-class BLEU(CaptionMetric):
-    """`bleu_1` to `bleu_4` over all captions of all processes."""
-
-    def score(self, items: Sequence[CaptionItem]) -> CaptionScores:
-        """The corpus' values and those of the items."""
-        return CaptionScores(*score_bleu(CaptionCorpus.of(items)))
+def __getattr__(name: str) -> Any:
+    """`BLEU`, the metric as a class, whose torchmetrics takes seconds to import: only whoever asks for it waits."""
+    if name != "BLEU":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("diptych.metrics.captions.ngram_metrics").BLEU

@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
-from diptych.metrics.captions.caption_metric import require_references
+from diptych.metrics.captions.item_checks import require_references
 from diptych.metrics.captions.ptb_tokenizer import tokenize
 
 MAX_ORDER = 4

@@ -7,13 +7,12 @@ items scored. A value therefore belongs to its set of items: values of subsets, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
-from diptych.contracts.news import CaptionItem
 from diptych.metrics.captions.caption_corpus import MAX_ORDER, CaptionCorpus, NgramCounts
-from diptych.metrics.captions.caption_metric import CaptionMetric
-from diptych.metrics.captions.record_metric import CaptionScores
 
 _SIGMA = 6.0
 _SCALE = 10.0
@@ -71,11 +70,8 @@ def _document_frequency(item: np.ndarray, counts: NgramCounts) -> np.ndarray:
     return np.bincount(pairs[first] % size, minlength=counts.num_ngrams)
 
 
-class CIDEr(CaptionMetric):
-    """`cider` over all captions of all processes."""
-
-    def score(self, items: Sequence[CaptionItem]) -> CaptionScores:
-        """The corpus' value and those of the items, with the source of the document frequencies."""
-        value, per_item = score_cider(CaptionCorpus.of(items))
-        source = f"the references of the {len(items)} items scored"
-        return CaptionScores({"cider": value}, {"cider": per_item}, document_frequencies=source)
+def __getattr__(name: str) -> Any:
+    """`CIDEr`, the metric as a class, whose torchmetrics takes seconds to import: only whoever asks for it waits."""
+    if name != "CIDEr":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("diptych.metrics.captions.ngram_metrics").CIDEr

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
-from diptych.metrics.captions.caption_metric import CaptionMetric, require_images
+from diptych.metrics.captions.caption_metric import CaptionMetric
+from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.clip_scorer import ClipScorer, clip_scores
-from diptych.metrics.captions.record_metric import CaptionScores
+from diptych.metrics.captions.item_checks import require_images
 
 
 def clip_score(items: Sequence[CaptionItem], scorer: ClipScorer) -> tuple[float, np.ndarray, np.ndarray]:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
-from diptych.metrics.captions.caption_metric import CaptionMetric, require_images
+from diptych.metrics.captions.caption_metric import CaptionMetric
+from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.clip_scorer import ClipScorer, clip_scores
-from diptych.metrics.captions.record_metric import CaptionScores
+from diptych.metrics.captions.item_checks import require_images
 
 # Where a window may end early. "U.S. " is no end of a sentence, but a window may end there as well as at any word.
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)]*\s+")

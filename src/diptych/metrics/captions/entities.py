@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
-from diptych.metrics.captions.caption_metric import CaptionMetric, require_references
+from diptych.metrics.captions.caption_metric import CaptionMetric
+from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.entity_matching import key
-from diptych.metrics.captions.record_metric import CaptionScores
+from diptych.metrics.captions.item_checks import require_references
 from diptych.text.named_entities import EntityRecognizer, NamedEntity
 
 

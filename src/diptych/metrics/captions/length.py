@@ -9,7 +9,7 @@ import numpy as np
 from diptych.contracts.news import CaptionItem
 from diptych.contracts.retrieval import Better, Unit
 from diptych.metrics.captions.caption_metric import CaptionMetric
-from diptych.metrics.captions.record_metric import CaptionScores
+from diptych.metrics.captions.caption_scores import CaptionScores
 
 
 def length(

@@ -11,9 +11,10 @@ from importlib.util import find_spec
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
-from diptych.metrics.captions.caption_metric import CaptionMetric, require_references
+from diptych.metrics.captions.caption_metric import CaptionMetric
+from diptych.metrics.captions.caption_scores import CaptionScores
+from diptych.metrics.captions.item_checks import require_references
 from diptych.metrics.captions.ptb_tokenizer import tokenize
-from diptych.metrics.captions.record_metric import CaptionScores
 
 
 def meteor(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, np.ndarray]:

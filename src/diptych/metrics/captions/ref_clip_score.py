@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
-from diptych.metrics.captions.caption_metric import CaptionMetric, require_references
+from diptych.metrics.captions.caption_metric import CaptionMetric
+from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.clip_score import clip_score
 from diptych.metrics.captions.clip_scorer import ClipScorer
-from diptych.metrics.captions.record_metric import CaptionScores
+from diptych.metrics.captions.item_checks import require_references
 
 
 def ref_clip_score(items: Sequence[CaptionItem], scorer: ClipScorer) -> tuple[float, np.ndarray]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
-from diptych.contracts.news import CaptionItem
 from diptych.metrics.captions.caption_corpus import CaptionCorpus
-from diptych.metrics.captions.caption_metric import CaptionMetric
-from diptych.metrics.captions.record_metric import CaptionScores
 
 _BETA = 1.2
 
@@ -72,10 +71,8 @@ def _item(prediction: Sequence[int], references: Sequence[Sequence[int]]) -> flo
     return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
 
 
-class RougeL(CaptionMetric):
-    """`rouge_l` over all captions of all processes."""
-
-    def score(self, items: Sequence[CaptionItem]) -> CaptionScores:
-        """The corpus' value and those of the items."""
-        value, per_item = score_rouge_l(CaptionCorpus.of(items))
-        return CaptionScores({"rouge_l": value}, {"rouge_l": per_item})
+def __getattr__(name: str) -> Any:
+    """`RougeL`, the metric as a class, whose torchmetrics takes seconds to import: only whoever asks for it waits."""
+    if name != "RougeL":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("diptych.metrics.captions.ngram_metrics").RougeL

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
-from diptych.metrics.captions.caption_metric import CaptionMetric, require_evidence
+from diptych.metrics.captions.caption_metric import CaptionMetric
+from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.entity_matching import Claim, Evidence, claims
-from diptych.metrics.captions.record_metric import CaptionScores
+from diptych.metrics.captions.item_checks import require_evidence
 from diptych.text.named_entities import EntityRecognizer, NamedEntity
 
 

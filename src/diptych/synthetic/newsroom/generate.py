@@ -22,10 +22,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from diptych.config.arguments import run
 from diptych.storage.processes import run_tasks
 from diptych.synthetic.command_line import run_generator
 from diptych.synthetic.generated_folder import generate_folder
@@ -166,10 +167,24 @@ def draw_sheet(seed: int, num_columns: int = 4) -> Array:
     return sheet
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command line; see `run_generator`."""
-    return run_generator(arguments, "newsroom", NewsroomSettings, generate_newsroom, draw_sheet)
+_DEFAULTS = NewsroomSettings()
+
+
+def command(
+    *,
+    out: Annotated[Path | None, "the folder to write the set into"] = None,
+    sheet: Annotated[Path | None, "a PNG file for a contact sheet"] = None,
+    workers: Annotated[int | None, "processes; one a processor unless given"] = None,
+    seed: Annotated[int, "of all random numbers"] = 0,
+    num_train_families: Annotated[int, "families of four events to train on"] = _DEFAULTS.num_train_families,
+    num_val_families: Annotated[int, "families to validate with"] = _DEFAULTS.num_val_families,
+    num_test_families: Annotated[int, "families to test with"] = _DEFAULTS.num_test_families,
+    captions_per_query: Annotated[int, "reference captions of each photo"] = _DEFAULTS.captions_per_query,
+) -> None:
+    """Draws and writes the newsroom set in OpenEvents' layout, or a contact sheet of it, or both."""
+    settings = NewsroomSettings(seed, num_train_families, num_val_families, num_test_families, captions_per_query)
+    run_generator("newsroom", out, sheet, workers, settings, generate_newsroom, draw_sheet)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(command, "python -m diptych.synthetic.newsroom.generate", sys.argv[1:]))

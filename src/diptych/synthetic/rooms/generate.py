@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from diptych.config.arguments import run
 from diptych.storage.processes import run_tasks
 from diptych.synthetic.command_line import run_generator
 from diptych.synthetic.generated_folder import generate_folder
@@ -203,10 +203,27 @@ def draw_sheet(seed: int, num_hotels: int = 4, num_rooms: int = 6) -> Array:
     return sheet
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command line; see `run_generator`."""
-    return run_generator(arguments, "rooms", RoomsSettings, generate_rooms, draw_sheet)
+_DEFAULTS = RoomsSettings()
+
+
+def command(
+    *,
+    out: Annotated[Path | None, "the folder to write the set into"] = None,
+    sheet: Annotated[Path | None, "a PNG file for a contact sheet"] = None,
+    workers: Annotated[int | None, "processes; one a processor unless given"] = None,
+    seed: Annotated[int, "of all random numbers"] = 0,
+    num_train_hotels: Annotated[int, "hotels to train on"] = _DEFAULTS.num_train_hotels,
+    num_val_hotels: Annotated[int, "hotels to validate with"] = _DEFAULTS.num_val_hotels,
+    num_test_hotels: Annotated[int, "hotels to test with"] = _DEFAULTS.num_test_hotels,
+    triplets_per_train_hotel: Annotated[int, "of each hotel to train on"] = _DEFAULTS.triplets_per_train_hotel,
+    triplets_per_eval_hotel: Annotated[int, "of each other hotel"] = _DEFAULTS.triplets_per_eval_hotel,
+) -> None:
+    """Draws the rooms set in Hotel-CIR's layout, or a contact sheet of it, or both."""
+    settings = RoomsSettings(
+        seed, num_train_hotels, num_val_hotels, num_test_hotels, triplets_per_train_hotel, triplets_per_eval_hotel
+    )
+    run_generator("rooms", out, sheet, workers, settings, generate_rooms, draw_sheet)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(command, "python -m diptych.synthetic.rooms.generate", sys.argv[1:]))

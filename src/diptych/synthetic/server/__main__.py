@@ -8,53 +8,58 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from diptych.synthetic.command_line import read_settings
+from diptych.config.arguments import run
 from diptych.synthetic.server.rooms_answers import Untruth
 from diptych.synthetic.server.server import AnnotationServer, ServerSettings
 
-_USAGE = """\
-usage: python -m diptych.synthetic.server [key=value ...]    answers about rooms, in OpenAI's form, on loopback
-
-  port=0                       0: any free one; the address is printed
-  scenes=FOLDER                a rooms set; without one no picture is known
-  hallucination=0.1            share of untrue sentences
-  one_stage_hallucination=0.2  the same where both pictures are shown; by default twice as many
-  misdescription=0.1           share of objects described wrongly
-  faults=any=0.1,cut=0.05      rates by name; any=0.1: a tenth of the requests
-  latency_s=0 retry_after_s=1 hang_s=600 batch_s=0.2 batch_answered=0.5
-  structured=true              false: refuse response_format
-  seed=0                       of what is untrue and faulty
-  api_key=TEXT                 refuse requests without it
-"""
+_DEFAULTS = ServerSettings()
 
 
-def _rates(text: str) -> dict[str, float]:
+def serve(
+    *,
+    port: Annotated[int, "0: any free one; the address is printed"] = 0,
+    scenes: Annotated[Path | None, "a rooms set; without one no picture is known"] = None,
+    hallucination: Annotated[float, "share of untrue sentences"] = 0.0,
+    one_stage_hallucination: Annotated[
+        float | None, "the same where both pictures are shown; twice as many unless given"
+    ] = None,
+    misdescription: Annotated[float, "share of objects described wrongly"] = 0.0,
+    faults: Annotated[list[str] | None, "rates by name, as any=0.1,cut=0.05; any=0.1: a tenth of the requests"] = None,
+    latency_s: Annotated[float, "seconds before each answer"] = _DEFAULTS.latency_s,
+    retry_after_s: Annotated[float, "seconds that a refused client is told to wait"] = _DEFAULTS.retry_after_s,
+    hang_s: Annotated[float, "seconds that a fault keeps a connection"] = _DEFAULTS.hang_s,
+    batch_s: Annotated[float, "seconds that a batch takes"] = _DEFAULTS.batch_s,
+    batch_answered: Annotated[float, "share of a failed batch that is answered"] = _DEFAULTS.batch_answered,
+    structured: Annotated[bool, "false: refuse response_format"] = _DEFAULTS.structured,
+    seed: Annotated[int, "of what is untrue and faulty"] = _DEFAULTS.seed,
+    api_key: Annotated[str | None, "refuse requests without it"] = None,
+) -> None:
+    """Answers questions about rooms in OpenAI's form, on this machine's loopback, until it is stopped."""
+    one_stage = min(1.0, 2 * hallucination) if one_stage_hallucination is None else one_stage_hallucination
+    settings = ServerSettings(
+        scenes=scenes,
+        untruth=Untruth(hallucination, one_stage, misdescription),
+        faults=_rates(faults or []),
+        latency_s=latency_s,
+        retry_after_s=retry_after_s,
+        hang_s=hang_s,
+        batch_s=batch_s,
+        batch_answered=batch_answered,
+        structured=structured,
+        seed=seed,
+        api_key=api_key,
+    )
+    asyncio.run(_serve_until_stopped(AnnotationServer(settings, port)))
+
+
+def _rates(items: list[str]) -> dict[str, float]:
     try:
-        return {name: float(rate) for name, rate in (item.split("=") for item in text.split(",") if item)}
+        return {name: float(rate) for name, rate in (item.split("=") for item in items)}
     except ValueError:
-        raise ValueError("name=rate,name=rate") from None
-
-
-def _truth(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("true or false")
-    return text == "true"
-
-
-_READERS: Mapping[str, Callable[[str], Any]] = {
-    "port": int,
-    "scenes": Path,
-    "faults": _rates,
-    "structured": _truth,
-    "seed": int,
-    "api_key": str,
-    **dict.fromkeys(("hallucination", "one_stage_hallucination", "misdescription"), float),
-    **dict.fromkeys(("latency_s", "retry_after_s", "hang_s", "batch_s", "batch_answered"), float),
-}
+        raise ValueError(f"faults={','.join(items)}: expected name=rate,name=rate") from None
 
 
 async def _serve_until_stopped(server: AnnotationServer) -> None:
@@ -67,20 +72,5 @@ async def _serve_until_stopped(server: AnnotationServer) -> None:
     await server.stop()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Serve until SIGINT or SIGTERM; 2 where the settings make no sense."""
-    try:
-        settings = read_settings(arguments, _READERS, _USAGE)
-        sentences, objects = settings.pop("hallucination", 0.0), settings.pop("misdescription", 0.0)
-        untruth = Untruth(sentences, settings.pop("one_stage_hallucination", min(1.0, 2 * sentences)), objects)
-        port = settings.pop("port", 0)
-        server = AnnotationServer(ServerSettings(untruth=untruth, **settings), port)
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    asyncio.run(_serve_until_stopped(server))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(serve, "python -m diptych.synthetic.server", sys.argv[1:]))

@@ -12,17 +12,16 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+from diptych.config.arguments import run as run_command
 from diptych.storage.json_files import write_json_lines
-from diptych.synthetic.command_line import read_settings
 from diptych.synthetic.rooms.generate import RoomsSettings
 from diptych.synthetic.rooms.source import Rooms
 
 MODEL = "rooms"
 FAULTS = ["hallucination=0.1", "misdescription=0.02", "faults=any=0.1", "hang_s=2"]
-_USAGE = "usage: python -m diptych.synthetic.server.demo [pairs=200] [out=runs/annotation_demo] [steps=100]\n"
 
 
 def write_pairs(path: Path, number: int) -> None:
@@ -49,18 +48,12 @@ def run(*words: str, **environment: str) -> None:
     subprocess.run([sys.executable, *words], check=True, env={**os.environ, **environment})
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command line."""
-    try:
-        settings = read_settings(arguments, {"pairs": int, "out": Path, "steps": int}, _USAGE)
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    annotate_and_train(**settings)
-    return 0
-
-
-def annotate_and_train(pairs: int = 200, out: Path = Path("runs/annotation_demo"), steps: int = 100) -> None:
+def annotate_and_train(
+    *,
+    pairs: Annotated[int, "how many to annotate"] = 200,
+    out: Annotated[Path, "the folder of the results"] = Path("runs/annotation_demo"),
+    steps: Annotated[int, "of training"] = 100,
+) -> None:
     """Everything that the demo shows: so many pairs, results in the folder `out`, so many training steps."""
     pairs_file = out / "pairs.jsonl"
     write_pairs(pairs_file, pairs)
@@ -106,4 +99,4 @@ def annotate_and_train(pairs: int = 200, out: Path = Path("runs/annotation_demo"
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_command(annotate_and_train, "python -m diptych.synthetic.server.demo", sys.argv[1:]))

@@ -1,0 +1,85 @@
+"""What each command without Hydra takes: its signature is the command line, its docstring the help.
+
+Nothing slow is imported here: a mistake is answered at once, and the work is imported with the call.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from diptych.config.folder import CONFIG_FOLDER
+
+
+def doctor(
+    *overrides: str,
+    data: Annotated[str, "a dataset, data=cirr, or several, 'data=[cirr,hotel_cir]'"],
+    split: Annotated[str | None, "one split; all of them unless given"] = None,
+    output: Annotated[Path | None, "a folder for lists of what is missing"] = None,
+    workers: Annotated[int | None, "processes that decode pictures; one a processor unless given"] = None,
+    database: Annotated[bool, "of news: decode the photos printed with articles, too"] = False,
+) -> int:
+    """Is everything that a run needs there and readable? Counts, compares with the published counts, and opens every
+    picture. Exit status 1 if something is missing. Further settings are those of train, as data.root=PATH.
+    """
+    from diptych.config.command_line import composed
+
+    config = composed("train", [f"data={data}", *overrides])
+    from diptych.commands.doctor import examine_data
+
+    return examine_data(config, split, output, workers, database)
+
+
+def export(
+    *,
+    ckpt: Annotated[Path, "a checkpoint of a captioning model, or a run directory (its best one)"],
+    out: Annotated[Path, "the folder to write, which must not be there"],
+    merge: Annotated[bool, "a whole model with the adapter in its weights, not the adapter alone"] = False,
+    dtype: Annotated[Literal["bfloat16", "float16", "float32"], "of the merged weights"] = "bfloat16",
+) -> None:
+    """A trained adapter for other programs: a PEFT folder, which vLLM reads too, or a merged model, whose logits are
+    compared with the adapter's before the folder gets its name.
+    """
+    from diptych.commands.export import export as write
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger(__name__).info("written to %s", write(ckpt, out, merge, dtype))
+
+
+def shards(
+    *overrides: str,
+    output: Annotated[Path, "the folder to write"],
+    per_shard: Annotated[int, "triplets in one tar file"] = 1000,
+    workers: Annotated[int | None, "processes that write; one a processor unless given"] = None,
+) -> None:
+    """Training triplets as tar files, which training reads in sequence: data/training=shards data.training.shards=DIR.
+    Interrupted, the same command continues. Further settings are those of train: data=rooms, or experiment=NAME, and
+    data.training.group_size=4, for example (docs/shards.md).
+    """
+    if not any(word.startswith(("data=", "experiment=")) for word in overrides):
+        raise ValueError("say which triplets: data=rooms, for example, or experiment=cir_rooms")
+    from diptych.config.command_line import composed
+
+    config = composed("train", overrides)
+    from diptych.commands.shards import convert_data
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sys.stdout.write(f"{convert_data(config, output, per_shard, workers)}\n")
+
+
+def report(
+    out: Annotated[Path, "the folder of a set that annotate_triplets made"],
+    /,
+    *,
+    prices: Annotated[Path | None, "a table of prices; the one among the configs unless given"] = None,
+) -> None:
+    """What stands behind a set of triplets, as a data card with what it cost; prints its path."""
+    import yaml
+
+    from diptych.annotation.cost import Prices
+    from diptych.report.data_card import write_data_card
+
+    table = yaml.safe_load((prices or CONFIG_FOLDER / "prices.yaml").read_text(encoding="utf-8"))
+    sys.stdout.write(f"{write_data_card(out, Prices(table['models']))}\n")

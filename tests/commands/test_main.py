@@ -1,0 +1,108 @@
+"""The front door: commands by name, help that fits a screen, and mistakes answered before torch is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import patience
+from diptych.commands.catalogue import COMMANDS
+from diptych.commands.completion import candidates
+from diptych.commands.main import main
+from working_folder import ROOT
+
+
+def test_alone_it_lists_every_command(capsys):
+    assert main([]) == 0
+    listing = capsys.readouterr().out
+    assert all(f"  {name} " in listing and command.summary in listing for name, command in COMMANDS.items())
+    assert len(listing.splitlines()) < 24
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_fits_a_screen(name, capsys):
+    assert main([*name.split(), "--help"]) == 0
+    help_text = capsys.readouterr().out
+    assert name in help_text and len(help_text.splitlines()) < 50
+    assert max(map(len, help_text.splitlines())) <= 110
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "there is no command 'trian'. Did you mean train?"),
+        (["submission"], "say which: submission check, submission write"),
+        (["doctor"], "data=... is missing; usage: "),
+        (["doctor", "data=cirrr"], "there is no data=cirrr. Did you mean 'cirr'"),
+        (["doctor", "data=cirr", "data.rot=x"], "unknown key 'data.rot'. Did you mean 'data.root'"),
+        (["completion", "fish"], "say for which shell"),
+    ],
+)
+def test_mistakes_have_an_answer(words, message, capsys):
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("diptych tr", ["train"]),
+        ("diptych submission ", ["check", "write"]),
+        ("diptych train exp", ["experiment="]),
+        ("diptych train experiment=cir_ro", ["experiment=cir_rooms"]),
+        ("diptych export c", ["ckpt="]),
+    ],
+)
+def test_completion_offers_what_can_stand_next(line, offered):
+    assert candidates(line) == offered
+
+
+WITHOUT_TORCH = """
+import sys
+sys.argv = ["train.py", *{words!r}]
+from diptych.commands.main import run
+status = run({name!r}, {words!r})
+heavy = [name for name in ("torch", "lightning", "matplotlib", "cv2") if name in sys.modules]
+print("\\nstatus", status, *heavy)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        ("train", [], "no experiment is named; try experiment=cir_rooms, or one of"),
+        ("train", ["experiment=cir_hotell"], "there is no experiment=cir_hotell. Did you mean 'cir_hotel'"),
+        ("train", ["experiment=cir_rooms", "trainer.max_step=4"], "Did you mean 'trainer.max_steps'"),
+        ("train", ["experiment=cir_cirr"], "No cirr data: looked in"),
+        ("train", ["experiment=fuser_openevents"], "No openevents data: looked in"),
+        ("evaluate", [], "say what to evaluate: either ckpt=PATH, or predictions=FILE"),
+        ("evaluate", ["ckpt=nowhere"], "ckpt=nowhere: there is no such file or folder"),
+        ("pipeline", [], "no pipeline is named; choose one: pipeline="),
+        ("pipeline", ["pipeline=news_retrievall"], "Did you mean 'news_retrieval'"),
+    ],
+)
+def test_mistakes_are_answered_before_torch_is_imported(tmp_path, name, words, message):
+    script = WITHOUT_TORCH.format(name=name, words=words)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=patience.SECONDS
+    )
+    assert message in done.stderr
+    assert done.stdout.splitlines()[-1] == "status 1"
+    assert not any(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("module", ["cider", "bleu", "rouge_l", "ptb_tokenizer"])
+def test_formulas_of_caption_metrics_need_no_torch(module):
+    script = f"import sys, diptych.metrics.captions.{module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=patience.SECONDS)
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_the_doors_lead_to_the_same_commands(capsys):
+    for door in ("train.py", "evaluate.py"):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / door), "--help"], capture_output=True, text=True, timeout=patience.SECONDS
+        )
+        assert done.returncode == 0 and "settings (key=value):" in done.stdout

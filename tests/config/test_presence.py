@@ -1,0 +1,64 @@
+"""Missing data is said before anything slow is imported, where it is wanted."""
+
+import pytest
+
+from diptych.config import resolvers
+from diptych.config.presence import require_data
+from diptych.contracts.retrieval import TripletSource
+from tiny_runs import compose_pipeline
+
+
+class Drawn(TripletSource):
+    """A source that makes its own files."""
+
+    name, docs_page, splits = "drawn", "none", ("train",)
+
+    def __init__(self, root):
+        self.root = root
+
+    def prepare(self):
+        """Draws."""
+
+
+class OnDisk(TripletSource):
+    """A source whose files must be there."""
+
+    name, docs_page, splits = "on_disk", "docs/on_disk.md", ("train",)
+
+    def __init__(self, root):
+        self.root = root
+
+
+def config_of(kind, root):
+    from omegaconf import OmegaConf
+
+    node = {"_target_": f"{__name__}.{kind.__name__}", "root": str(root)}
+    return OmegaConf.create({"data": {"sources": {kind.name: node}}})
+
+
+def test_a_folder_that_is_not_there_is_named_with_the_page(tmp_path):
+    with pytest.raises(ValueError, match=r"No on_disk data: .* docs/on_disk.md"):
+        require_data(config_of(OnDisk, tmp_path / "absent"))
+    require_data(config_of(OnDisk, tmp_path))
+
+
+def test_what_makes_its_own_data_needs_none(tmp_path):
+    require_data(config_of(Drawn, tmp_path / "absent"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pipeline=ensemble", "inputs=[a.json]", "output=o.json"),
+        ("pipeline=propose_pairs", "images=photos", "output=p.jsonl"),
+        ("pipeline=annotate_triplets", "pairs=p.jsonl", "out=o", "model=m"),
+    ],
+)
+def test_a_pipeline_that_reads_no_dataset_needs_none(words, tmp_path):
+    resolvers.register_resolvers()
+    require_data(compose_pipeline(*words, f"data_dir={tmp_path / 'absent'}"))
+
+
+def test_a_pipeline_over_a_dataset_does(tmp_path):
+    with pytest.raises(ValueError, match="No openevents data"):
+        require_data(compose_pipeline("pipeline=news_retrieval", "data=openevents", f"data_dir={tmp_path / 'absent'}"))
