@@ -56,6 +56,6 @@ class Last(Metric):
     def compute(self): return self.value
 metric = Last()
 metric.update(torch.tensor(2.0))
-print(type(metric.plot()[0]).__name__)
+print(type(metric._plot()[0]).__name__)
 """)
     assert shown == "Figure"

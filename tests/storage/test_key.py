@@ -8,7 +8,7 @@ import pytest
 from diptych.annotation.prompt import AnnotationPrompt
 from diptych.data.triplets.feature_cache import BackboneFeatures
 from diptych.index.faiss_index import FaissIndex
-from diptych.stages.annotation import ask_stage
+from diptych.stages.annotation import questions
 from diptych.storage.key import key_of
 
 QUESTION = "c62315b4884929d4045aca05b01efd46a67ac3023cccf9496ffcf4ed8b243e2c"
@@ -29,7 +29,7 @@ def test_the_order_of_keys_does_not_matter_and_everything_else_does():
         (lambda: key_of(SETTINGS), "ac8e0bd6cfc88847"),
         (lambda: key_of([SETTINGS, ["f00"]]), "24168c017645e641"),
         (
-            lambda: ask_stage._question_key(["stage", "model", "é", []]),
+            lambda: questions._hash(["stage", "model", "é", []]),
             QUESTION,
         ),
         (lambda: AnnotationPrompt("Say {reference} é", {"a": "b"}).fingerprint, "82692f81ed2650e3"),

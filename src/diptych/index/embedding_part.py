@@ -53,8 +53,8 @@ class EmbeddingPart:
         """
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("ab+") as ids_file, _rows_file(self.file).open("ab+") as rows_file:
-            if self._sizes != (_size(ids_file), _size(rows_file)):
-                self._recover(ids_file, rows_file)
+            if self._sizes is None or self._sizes != (_size(ids_file), _size(rows_file)):
+                self._sizes = self._recover(ids_file, rows_file)
             if self._sizes[0] and self._width != rows.shape[1]:
                 raise ValueError(
                     f"{self.file} holds embeddings of width {self._width}, now come some of {rows.shape[1]}"
@@ -83,8 +83,8 @@ class EmbeddingPart:
                 fresh[name] = number
         return fresh
 
-    def _recover(self, ids_file: BinaryIO, rows_file: BinaryIO) -> None:
-        """Learns what the files hold, and cuts off what was being written when a process was killed."""
+    def _recover(self, ids_file: BinaryIO, rows_file: BinaryIO) -> tuple[int, int]:
+        """Learns what the files hold, and cuts off what was being written when a process was killed; their sizes."""
         ids_file.seek(0)
         dtype, width, ids, end = _parse(ids_file.read(), self.file)
         if end and dtype != self.dtype:
@@ -95,7 +95,8 @@ class EmbeddingPart:
                 log.info("%s: cutting off %d bytes that an interrupted run has left", file.name, _size(file) - size)
                 file.truncate(size)
         self._places = {name: place for place, name in enumerate(ids)}
-        self._sizes, self._width = (end, num_bytes), width
+        self._width = width
+        return end, num_bytes
 
 
 def read_part(file: Path) -> EmbeddingRows:

@@ -44,7 +44,7 @@ class StoredEmbeddings:
     """A finished store: `vectors` (N, E), mapped read-only, and the id of each row."""
 
     ids: list[str]
-    vectors: np.memmap
+    vectors: np.ndarray
 
 
 def open_embeddings(folder: str | Path) -> StoredEmbeddings:
@@ -239,6 +239,6 @@ def _write_vectors(
             block = np.empty((len(rows), width), dtype)
             for number in np.unique(numbers):
                 block[numbers == number] = sources[number].rows[rows[numbers == number]]
-            digest.update(block)
-            file.write(block)
+            digest.update(block.data)
+            file.write(block.data)
     return digest.hexdigest()

@@ -172,7 +172,7 @@ def _content(vectors: np.ndarray) -> str:
     """Stands for the vectors, every bit of them."""
     digest = hashlib.sha256(f"{vectors.dtype} {vectors.shape}".encode())
     for start in range(0, len(vectors), _ROWS_AT_ONCE):
-        digest.update(np.ascontiguousarray(vectors[start : start + _ROWS_AT_ONCE]))
+        digest.update(np.ascontiguousarray(vectors[start : start + _ROWS_AT_ONCE]).data)
     return digest.hexdigest()[:16]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from typing import TypeVar
@@ -34,7 +34,7 @@ def run_tasks(
 
 def _results(
     function: Callable[[Task], Result], tasks: Sequence[Task], num_workers: int, chunk_size: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     if num_workers == 1:
         yield from map(function, tasks)
         return

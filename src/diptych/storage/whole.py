@@ -98,7 +98,7 @@ def move(path: Path, destination: Path) -> None:
         sync_folder(folder)
 
 
-def sync_file(file: IO) -> None:
+def sync_file(file: IO[bytes] | IO[str]) -> None:
     """Waits until what was written to the open file is on the disk."""
     file.flush()
     os.fsync(file.fileno())

@@ -77,7 +77,7 @@ class KeypointCache:
         try:
             # Checksums tell what a crash of the machine has damaged.
             with whole_file(entry, durable=False) as temporary, temporary.open("wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # to its stub a key may be `allow_pickle`
         except OSError as error:
             self._writable = False
             log.warning("features are no longer written to %s: %s", self.folder, error.strerror or error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,7 @@ class Orb:
 
     def detect(self, grey: np.ndarray) -> Features:
         """Features of a grey picture (H, W) uint8; none in a picture under 16 pixels wide or high."""
-        detector = cv2.ORB_create(
+        detector = cv2.ORB.create(
             nfeatures=self.num_features,
             scaleFactor=self.scale_factor,
             nlevels=self.num_levels,
@@ -98,7 +98,7 @@ class Sift:
 
     def detect(self, grey: np.ndarray) -> Features:
         """Features of a grey picture (H, W) uint8; none in a picture under 16 pixels wide or high."""
-        detector = cv2.SIFT_create(
+        detector = cv2.SIFT.create(
             nfeatures=self.num_features,
             nOctaveLayers=self.num_octave_layers,
             contrastThreshold=self.contrast_threshold,
@@ -111,7 +111,8 @@ class Sift:
 
 def _detect(detector: cv2.Feature2D, grey: np.ndarray, descriptor_dim: int) -> Features:
     height, width = grey.shape
-    keypoints, descriptors = (), None
+    keypoints: Sequence[cv2.KeyPoint] = ()
+    descriptors: np.ndarray | None = None
     if min(height, width) >= _SHORTEST_SIDE:
         keypoints, descriptors = detector.detectAndCompute(grey, None)
     if descriptors is None:

@@ -56,15 +56,16 @@ def _nearest(left: np.ndarray, right: np.ndarray, count: int) -> tuple[np.ndarra
     any order.
     """
     if left.shape[1] == _ORB_BYTES:
-        distances, positions = cv2.batchDistance(left, right, cv2.CV_32S, normType=cv2.NORM_HAMMING, K=count)
-        return distances.astype(np.float64), positions
+        distances, nearest = cv2.batchDistance(left, right, cv2.CV_32S, normType=cv2.NORM_HAMMING, K=count)
+        return distances.astype(np.float64), nearest
     rows, columns = left.astype(np.float32), right.astype(np.float32)
     squares = torch.mm(torch.from_numpy(rows), torch.from_numpy(columns).T).numpy()
     squares *= -2
     squares += (rows * rows).sum(axis=1)[:, None]
     squares += (columns * columns).sum(axis=1)
     every = np.arange(len(rows))
-    found, positions = [], []
+    found: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
     for _ in range(count):
         positions.append(squares.argmin(axis=1))
         found.append(squares[every, positions[-1]])
@@ -73,15 +74,26 @@ def _nearest(left: np.ndarray, right: np.ndarray, count: int) -> tuple[np.ndarra
 
 
 def ransac_homography(
-    query_points: np.ndarray, candidate_points: np.ndarray, threshold: float, **limits: float
+    query_points: np.ndarray,
+    candidate_points: np.ndarray,
+    threshold: float,
+    max_iterations: int = 2000,
+    confidence: float = 0.995,
 ) -> Homography | None:
     """OpenCV's own RANSAC, whose seed is fixed, on matched points (M, 2); None where it finds nothing.
 
-    `threshold` is in pixels of the candidate; `limits` are its `maxIters` and `confidence`, as published.
+    `threshold` is in pixels of the candidate; the limits are OpenCV's own unless others are given.
     """
     if len(query_points) < _FEWEST_FOR_HOMOGRAPHY:
         return None
-    matrix, mask = cv2.findHomography(query_points, candidate_points, cv2.RANSAC, threshold, **limits)
+    matrix, mask = cv2.findHomography(
+        query_points,
+        candidate_points,
+        cv2.RANSAC,
+        threshold,
+        maxIters=max_iterations,
+        confidence=confidence,
+    )
     return None if matrix is None else Homography(matrix, mask.ravel().astype(bool))
 
 

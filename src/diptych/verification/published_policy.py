@@ -110,8 +110,8 @@ class PublishedPolicy:
         if comparison.has(order[:3], 2):
             order[:3] = self._sort_three(order[:3], comparison)
         if len(order) > 3 and comparison.has([order[0], order[3]], 2):
-            first, fourth = comparison.quality(order[0]), comparison.quality(order[3])
-            if fourth_confidence(first, fourth, self.refine_quality) >= self.refine_confidence:
+            leading, fourth = comparison.quality(order[0]), comparison.quality(order[3])
+            if fourth_confidence(leading, fourth, self.refine_quality) >= self.refine_confidence:
                 order[0], order[3] = order[3], order[0]
         return Verdict(tuple(order), tuple(comparison.finding(position) for position in range(len(candidates))))
 
@@ -150,7 +150,7 @@ class _Comparison:
     def quality(self, position: int) -> float:
         """The score of steps 3 and 4."""
         if position not in self._qualities:
-            query, candidate = self._query, self._candidates[position]
+            query, candidate = self._descriptions(position)
             values = [orb_score(*self._pair(position, "fine_orb"))]
             values.append(0.85 * sift_score(*self._pair(position, "fine_sift")))
             if "half_orb.size" in query and "half_orb.size" in candidate:
@@ -176,7 +176,13 @@ class _Comparison:
         return Finding(outcome, measures)
 
     def _pair(self, position: int, name: str) -> tuple[Features, Features]:
-        return Features.from_arrays(self._query, name), Features.from_arrays(self._candidates[position], name)
+        query, candidate = self._descriptions(position)
+        return Features.from_arrays(query, name), Features.from_arrays(candidate, name)
+
+    def _descriptions(self, position: int) -> tuple[Description, Description]:
+        query, candidate = self._query, self._candidates[position]
+        assert query is not None and candidate is not None  # who asks has asked `has`
+        return query, candidate
 
 
 def pair_confidence(first: Agreement, second: Agreement, score_difference: float) -> float:

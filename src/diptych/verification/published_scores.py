@@ -89,7 +89,7 @@ def orb_score(query: Features, candidate: Features) -> float:
     if len(matches) < 6:
         return 0.0
     points = query.points[matches[:, 0]]
-    found = ransac_homography(points, candidate.points[matches[:, 1]], 3.5, maxIters=2000, confidence=0.995)
+    found = ransac_homography(points, candidate.points[matches[:, 1]], 3.5, max_iterations=2000, confidence=0.995)
     if found is None:
         return 0.0
     inliers = int(found.inliers.sum())

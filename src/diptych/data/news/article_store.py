@@ -139,9 +139,9 @@ class ArticleStore:
         return tuple(article_id for article_id, _ in rows)
 
     def _article(self, row: tuple) -> Article:
-        position, *texts = row
+        position, article_id, url, title, text, date = row
         images = self._rows("SELECT image_id FROM image WHERE position = ? ORDER BY place", (position,))
-        return Article(*texts, image_ids=tuple(image_id for (image_id,) in images))
+        return Article(article_id, url, title, text, date, tuple(image_id for (image_id,) in images))
 
     def _rows(self, query: str, values: tuple) -> list[tuple]:
         return list(self._stream(query, values))

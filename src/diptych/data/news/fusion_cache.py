@@ -152,7 +152,10 @@ def _prepare_blocks(
 def _finish(final: Path, blocks: Sequence[Path], settings: dict[str, Any]) -> None:
     """One folder of all blocks, and the blocks away."""
     remove_unfinished(final.parent, final.name)
-    spans, query_ids, gaps, position = [], [], Counter(), 0
+    spans: list[tuple[int, int, int, int]] = []
+    query_ids: list[str] = []
+    gaps: Counter[str] = Counter()
+    position = 0
     with whole_folder(final) as temporary:
         with (temporary / "queries.jsonl").open("wb") as lines, (temporary / "ids").open("wb") as tokens:
             for path in blocks:

@@ -60,7 +60,7 @@ class FusionInputs:
     def settings(self, split: str, evidence_source: str) -> dict[str, Any]:
         """What decides the inputs, and the state of the files they come from, as JSON can hold it."""
         mixing = {"mixed_share": self.mixed_share, "seed": self.seed} if evidence_source == "mixed" else {}
-        retrieved = evidence_source != "annotated" and self.retrieval is not None
+        retrieved = None if evidence_source == "annotated" else self.retrieval
         return {
             "source": self.source.name,
             "split": split,
@@ -68,7 +68,7 @@ class FusionInputs:
             "articles": _stamp(self.source.articles().source),
             "evidence_source": evidence_source,
             **mixing,
-            "retrieval": _stamp(_file(self.retrieval, split)) if retrieved else None,
+            "retrieval": _stamp(_file(retrieved, split)) if retrieved is not None else None,
             "base_captions": _stamp(_file(self.base_captions, split)) if self.base_captions else None,
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from diptych.contracts.news import Article, Evidence, FactExtractor, KeyFacts, NewsQuery
 from diptych.data.news.evidence import EvidenceRequest, EvidenceSelector, evidence_queries
@@ -16,7 +16,11 @@ _SHOWN = 5
 
 
 class PromptTokenizer(Protocol):
-    """What preparing needs of a language model's tokenizer (`models.chat_tokenizer.ChatTokenizer`)."""
+    """What preparing needs of a language model's tokenizer (`models.fuser.chat_tokenizer.ChatTokenizer`)."""
+
+    @property
+    def hf(self) -> Any:
+        """The transformers tokenizer."""
 
     def encode_prompts(self, messages: Sequence[str]) -> list[list[int]]:
         """Token ids of rendered prompts."""

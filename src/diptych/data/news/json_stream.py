@@ -86,7 +86,8 @@ class _Reader:
     def peek(self) -> str:
         """The next character that is not blank, or an empty string at the end; the window stands on it."""
         while True:
-            self._at = _BLANKS.match(self._text, self._at).end()  # type: ignore[union-attr]
+            if blanks := _BLANKS.match(self._text, self._at):
+                self._at = blanks.end()
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._read_on():

@@ -214,7 +214,8 @@ class NewsDataModule(L.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """How many batches are done."""
         assert self.trainer is not None
-        return {"batches": self.trainer.fit_loop.epoch_loop.batch_progress.current.processed}
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return {"batches": progress.processed}  # type: ignore[attr-defined]  # Lightning types it as its parent class
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues with the batch after the last one done."""

@@ -116,7 +116,9 @@ class CIRDataModule(L.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """How many batches are done, and of shards what their order depends on."""
         assert self.trainer is not None
-        return {"batches": self.trainer.fit_loop.epoch_loop.batch_progress.current.processed, **self._opened.origin}
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        num_batches = progress.processed  # type: ignore[attr-defined]  # Lightning types it as its parent class
+        return {"batches": num_batches, **self._opened.origin}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues with the batch after the last one done; ValueError when other shards or ranks would follow."""

@@ -118,8 +118,14 @@ def evaluation_loaders(
     set_index: int = 0,
 ) -> list[DataLoader]:
     """The query loader and the gallery loader of an evaluation set, for this rank; its batches say which set it is."""
-    datasets = (QueryDataset(evaluation, reader), GalleryDataset(evaluation, reader))
-    collators = (QueryCollator(preprocessing, set_index), GalleryCollator(set_index))
+    datasets: tuple[QueryDataset | GalleryDataset, ...] = (
+        QueryDataset(evaluation, reader),
+        GalleryDataset(evaluation, reader),
+    )
+    collators: tuple[QueryCollator | GalleryCollator, ...] = (
+        QueryCollator(preprocessing, set_index),
+        GalleryCollator(set_index),
+    )
     return [
         DataLoader(
             dataset,

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from diptych.storage.whole import remove_unfinished, whole_folder, write_file
 
 log = logging.getLogger(__name__)
 
-Features = ImageFeatures | TextFeatures
+Features = TypeVar("Features", ImageFeatures, TextFeatures)
 Stamp = tuple[int, int]  # size and modification time (ns) of an image file; zeros for a text
 
 # A killed build loses at most the shard it was writing: 20 MB of ViT-B/32 features in float16.
@@ -83,11 +83,12 @@ class BackboneFeatures:
             yield
 
 
-class FeatureShards:
+class FeatureShards(Generic[Features]):
     """The features of one kind: rows by name, in shards that are written whole and mapped into memory."""
 
     def __init__(self, folder: Path, kind: type[Features]) -> None:
-        self.folder, self.kind = folder, kind
+        self.folder = folder
+        self.kind: type[Features] = kind
         self.open()
 
     def open(self) -> None:
@@ -130,8 +131,8 @@ class FeatureShards:
             arrays = {name: np.asarray(np.load(shard / f"{name}.npy", mmap_mode="r")) for name in names}
         except (OSError, ValueError) as error:
             raise ValueError(f"{shard} is damaged ({error}); delete it, and its features are computed again") from error
-        for row, (name, *stamp) in enumerate(index):
-            self._places[name] = len(self._shards), row, tuple(stamp)
+        for row, (name, size, modified) in enumerate(index):
+            self._places[name] = len(self._shards), row, (size, modified)
         self._shards.append(arrays)
 
     def _write_shard(self, names: Sequence[str], stamps: Sequence[Stamp], rows: Sequence[Features]) -> None:
@@ -142,7 +143,7 @@ class FeatureShards:
                 parts = [getattr(row, field.name) for row in rows]
                 together = torch.cat(parts) if field.name in _PER_TOKEN else torch.stack(parts)
                 np.save(unfinished / f"{field.name}.npy", together.numpy())
-            index = [(name, *stamp) for name, stamp in zip(names, stamps, strict=True)]
+            index = [(name, size, modified) for name, (size, modified) in zip(names, stamps, strict=True)]
             (unfinished / "index.json").write_text(json.dumps(index))
         self._open_shard(self.folder / name)
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -27,6 +27,8 @@ from diptych.photos.images import ImageReader
 log = logging.getLogger(__name__)
 
 _FORMAT = 1  # raise it when the same settings begin to give other features
+
+Item = TypeVar("Item")
 
 
 def check_cacheable(backbone: Backbone) -> None:
@@ -90,7 +92,7 @@ def _digest(backbone: Backbone) -> str:
     digest = hashlib.sha256(repr(parts).encode())
     for name, weight in sorted(backbone.state_dict().items()):
         digest.update(f"{name} {tuple(weight.shape)}".encode())
-        digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(weight.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -142,7 +144,7 @@ def _stored(features: Features, dtype: str) -> Features:
     return type(features)(**values)
 
 
-def _progress(items: Any, title: str, total: int) -> Iterator[Any]:
+def _progress(items: Iterable[Item], title: str, total: int) -> Iterable[Item]:
     return track(items, title, total, console=Console(stderr=True), disable=not total)
 
 

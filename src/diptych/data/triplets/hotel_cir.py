@@ -122,12 +122,11 @@ def _pair(record: Record, position: int) -> tuple[Triplet, tuple[str, ...]]:
         group=_image_id(record, "query_image", record.name("query_image")).rpartition("/")[0],
         distractors=tuple(_image_id(record, "distractors", value) for value in record.names("distractors")),
     )
+    aspects: tuple[str, ...] = ()
     if "changes" in record:
         aspects = (f"changes_{len(record.objects('changes'))}",)
     elif isinstance(record.data["difference"], list):
         aspects = (f"changes_{len(triplet.modification_texts)}",)
-    else:
-        aspects = ()
     return triplet, aspects
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from diptych.data.triplets.sampling import random_generator
 from diptych.photos.images import ImageReader
 
 log = logging.getLogger(__name__)
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -133,17 +136,26 @@ class TripletCollator:
 
     def _stack_texts(self, texts: Sequence[str | TextFeatures]) -> TextTokens | TextFeatures:
         if isinstance(texts[0], str):
-            return self.preprocessing.tokenize(texts)
-        tokens, masks = ([getattr(text, name) for text in texts] for name in ("tokens", "mask"))
-        embedding = torch.stack([text.embedding for text in texts])
+            return self.preprocessing.tokenize(_all_of(str, texts))
+        features = _all_of(TextFeatures, texts)
+        tokens, masks = ([getattr(text, name) for text in features] for name in ("tokens", "mask"))
+        embedding = torch.stack([text.embedding for text in features])
         return TextFeatures(pad_sequence(tokens, True).float(), pad_sequence(masks, True), embedding.float())
 
 
 def _stack_images(images: Sequence[Tensor | ImageFeatures]) -> Tensor | ImageFeatures:
     if isinstance(images[0], Tensor):
-        return torch.stack(images)
+        return torch.stack(_all_of(Tensor, images))
     names = [item.name for item in fields(ImageFeatures)]
     return ImageFeatures(*(torch.stack([getattr(image, name) for image in images]).float() for name in names))
+
+
+def _all_of(kind: type[Kind], values: Sequence[object]) -> list[Kind]:
+    """The values, which are of one kind: a dataset reads pictures and texts, or features of both."""
+    found = [value for value in values if isinstance(value, kind)]
+    if len(found) < len(values):
+        raise TypeError(f"a batch holds {len(values)} values, only {len(found)} of them {kind.__name__}")
+    return found
 
 
 def complete_triplets(source: TripletSource, on_missing: str) -> list[Triplet]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -14,6 +12,7 @@ from diptych.annotation.images import content_hash
 from diptych.annotation.task import Task
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.stages.annotation.asking import Asking
+from diptych.storage.key import key_of
 
 _hash_of_image = lru_cache(maxsize=200_000)(content_hash)
 
@@ -87,4 +86,4 @@ class QuestionMaker:
 
 
 def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+    return key_of(content, length=64, ascii_only=False)

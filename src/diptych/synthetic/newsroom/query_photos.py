@@ -51,13 +51,15 @@ def sample_rework(rng: np.random.Generator) -> Rework:
 def rework_photo(photo: Array, rework: Rework) -> Array:
     """The query photo (H, W, 3) uint8 RGB made of an archive photo; the same arguments give the same pixels."""
     height, width = photo.shape[:2]
-    corners = np.float32(rework.corners) * np.float32([width, height])
+    corners = np.array(rework.corners, np.float32) * np.array([width, height], np.float32)
     across = float(np.linalg.norm(corners[1] - corners[0]))
     down = float(np.linalg.norm(corners[3] - corners[0]))
     size = (rework.width, round(rework.width * down / across))
-    target = np.float32([[0, 0], [size[0], 0], size, [0, size[1]]])
+    target = np.array([[0, 0], [size[0], 0], size, [0, size[1]]], np.float32)
     matrix = cv2.getPerspectiveTransform(corners, target)
     picture = cv2.warpPerspective(photo, matrix, size, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT)
     picture = np.clip(picture.astype(np.float32) * rework.brightness, 0, 255).astype(np.uint8)
     _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, rework.quality])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it has just been encoded
+    return decoded

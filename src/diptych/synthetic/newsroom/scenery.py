@@ -42,11 +42,10 @@ def draw_sky(canvas: Canvas, light: str, rng: np.random.Generator) -> None:
     size = canvas.size // 2  # clouds have no edges: painted small, they cost a tenth of the time
     top, bottom = (np.array(colour, np.float32) for colour in _SKIES[light])
     height = np.linspace(0, 2, size, dtype=np.float32).clip(0, 1)[:, None, None]
-    clouds = sum(
-        cv2.resize(rng.random((4 * scale, 3 * scale), dtype=np.float32), (150, 150), interpolation=cv2.INTER_CUBIC)
-        / scale
-        for scale in (1, 2, 4)
-    )
+    clouds: Array = np.zeros((150, 150), np.float32)
+    for scale in (1, 2, 4):
+        noise = rng.random((4 * scale, 3 * scale), dtype=np.float32)
+        clouds += cv2.resize(noise, (150, 150), interpolation=cv2.INTER_CUBIC) / scale
     clouds = cv2.resize(((clouds - 0.85) * 1.1).clip(0, 0.6), (size, size), interpolation=cv2.INTER_LINEAR)
     sky = top + (bottom - top) * height
     small = (sky + (bottom * 1.04 - sky).clip(-40, 90) * clouds[..., None]).clip(0, 255).astype(np.uint8)
@@ -175,7 +174,7 @@ def draw_tree(canvas: Canvas, x: float, z: float, height: float, rng: np.random.
 def draw_smoke(canvas: Canvas, centres: Array, radius: float, colour: Rgb) -> None:
     """Soft smoke around world points (N, 3), thicker where they are close together."""
     size = canvas.size
-    mask = np.zeros((size, size), np.float32)
+    mask: Array = np.zeros((size, size), np.float32)
     for (u, v), share in zip(canvas.camera.project(centres) * size, np.linspace(0.5, 1.5, len(centres)), strict=True):
         blob = np.zeros_like(mask)
         cv2.circle(blob, (round(u), round(v)), max(2, round(radius * share * size)), 0.4, -1)

@@ -130,11 +130,11 @@ def draw_platform(canvas: Canvas, scene: Scene, town: Rng, event: Rng) -> None:
 def draw_hills(canvas: Canvas, scene: Scene, town: Rng, event: Rng) -> None:
     """Green hills with wind turbines, a van and people in front."""
     draw_sky(canvas, scene.light, event)
-    for z, colour, lift in ((-60, faded((104, 132, 110), 0.45), 9), (-40, faded((92, 128, 84), 0.2), 5)):
+    for far, colour, lift in ((-60, faded((104, 132, 110), 0.45), 9), (-40, faded((92, 128, 84), 0.2), 5)):
         xs = np.linspace(-60, 60, 25)
         heights = lift * (0.5 + 0.5 * np.sin(xs / town.uniform(9, 16) + town.uniform(0, 6)))
-        outline = [[x, h, z] for x, h in zip(xs, heights, strict=True)]
-        canvas.polygons(np.array([[*outline, [60, -2, z], [-60, -2, z]]]), colour)
+        outline = [[x, h, far] for x, h in zip(xs, heights, strict=True)]
+        canvas.polygons(np.array([[*outline, [60, -2, far], [-60, -2, far]]]), colour)
     draw_ground(canvas, (104, 140, 72), town)
     for index in range(scene.count):
         x, z = -11 + 22 * (index + 0.5) / scene.count + event.uniform(-1, 1), event.uniform(-24, -16)

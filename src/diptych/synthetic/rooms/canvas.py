@@ -26,7 +26,8 @@ Array = NDArray[Any]
 
 def mix(one: Rgb, other: Rgb, share: float) -> Rgb:
     """`share` of the other colour in the one."""
-    return tuple(a + (b - a) * share for a, b in zip(one, other, strict=True))  # type: ignore[return-value]
+    red, green, blue = (a + (b - a) * share for a, b in zip(one, other, strict=True))
+    return red, green, blue
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Canvas:
     def __init__(self, camera: Camera, size: int) -> None:
         self.camera = camera
         self.size = size
-        self.pixels = np.zeros((size * SUPERSAMPLING, size * SUPERSAMPLING, 3), np.uint8)
+        self.pixels: Array = np.zeros((size * SUPERSAMPLING, size * SUPERSAMPLING, 3), np.uint8)
         self._matrix = camera.matrix()
         self._scale = self.pixels.shape[0] * 2.0**_SUBPIXEL_BITS
 
@@ -190,4 +191,5 @@ class Canvas:
 
 def shade(colour: Rgb, factor: float) -> Rgb:
     """A colour in more or less light."""
-    return tuple(min(255.0, channel * factor) for channel in colour)  # type: ignore[return-value]
+    red, green, blue = (min(255.0, channel * factor) for channel in colour)
+    return red, green, blue

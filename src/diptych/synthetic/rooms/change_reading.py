@@ -40,7 +40,7 @@ _OBJECTS = {
     "sofa": "sofa couch",
     "vase": "vase",
 }
-_ATTRIBUTES = {
+_ATTRIBUTES: dict[tuple[str, str | int], str] = {
     **{("colour", name): " ".join(shades) for name, shades in COLOURS.items()},
     ("colour", "brown"): "brown tan chocolate",  # which is a thing elsewhere
     ("pattern", "plain"): "plain solid unpatterned",
@@ -145,8 +145,8 @@ def read_claims(sentence: str) -> list[Claim]:
     claims: list[Claim] = []
     subjects: list[str] = []
     for clause in _clauses(_normalised(sentence)):
-        if subject := _SUBJECT_ONLY.fullmatch(clause):  # one of several: `the walls and the floor should be blue`
-            subjects.append(_NOUNS[subject.group(1)])
+        if alone := _SUBJECT_ONLY.fullmatch(clause):  # one of several: `the walls and the floor should be blue`
+            subjects.append(_NOUNS[alone.group(1)])
             continue
         if claims and not _names_thing(clause):
             clause = _PRONOUN.sub(f"the {claims[-1].object}", clause, count=1)

@@ -143,7 +143,8 @@ def _describe_item(name: str, item: Item, rng: np.random.Generator) -> str:
 
 
 def _count_clause(change: Change, noun: str, rng: np.random.Generator) -> str:
-    old, new = int(change.before), int(change.after)  # type: ignore[arg-type]
+    assert isinstance(change.before, int) and isinstance(change.after, int)  # as every `count` is
+    old, new = change.before, change.after
     counted = SINGULARS[noun] if new == 1 else noun
     words = {"noun": counted, "plural": noun, "old": NUMBER_WORDS[old], "new": NUMBER_WORDS[new]}
     return _pick(rng, _RECOUNT).format(where=WHERE[change.object], **words)
@@ -157,7 +158,7 @@ def describe_change(change: Change, before: Scene, rng: np.random.Generator) -> 
     noun = _pick(rng, NOUNS[change.object])
     item = before.item(change.object)
     if isinstance(change.after, Item):
-        templates = _HANG if change.object == "pictures" else _ADD
+        templates: tuple[str, ...] = _HANG if change.object == "pictures" else _ADD
         return _pick(rng, templates).format(what=_describe_item(change.object, change.after, rng))
     if change.attribute == "count":
         return _count_clause(change, noun, rng)

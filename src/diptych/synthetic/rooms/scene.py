@@ -118,7 +118,7 @@ class Scene:
 
     def with_items(self, states: Mapping[str, Item | None]) -> Scene:
         """This room with some objects in another state."""
-        return replace(self, **states)  # type: ignore[arg-type]
+        return replace(self, **states)  # type: ignore[arg-type]  # the keys are objects, never `style`
 
     def is_possible(self) -> bool:
         """Whether no two objects that need the same spot stand on one side."""
@@ -142,7 +142,7 @@ def scene_from_json(value: Mapping[str, Any]) -> Scene:
     try:
         objects, style = value["objects"], value["style"]
         items = {name: None if objects[name] is None else Item(**objects[name]) for name in KINDS}
-        return Scene(style=Style(**style), **items)  # type: ignore[arg-type]
+        return Scene(style=Style(**style), **items)  # type: ignore[arg-type]  # None where it may be, if it is ours
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a scene description of the rooms set: {error}; generate the set again") from error
 
@@ -236,7 +236,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
             name: None if kind.optional and rng.random() > _PRESENT_SHARE else _sample_item(name, rng)
             for name, kind in KINDS.items()
         }
-        scene = Scene(style=style, **items)  # type: ignore[arg-type]
+        scene = Scene(style=style, **items)  # type: ignore[arg-type]  # None only where `optional`
         if scene.is_possible():
             return scene
 

@@ -53,7 +53,7 @@ class Batches:
     def add_file(self, name: str, purpose: str, content: bytes) -> dict[str, Any]:
         """Stores a file and returns its record."""
         self._num_files += 1
-        record = {
+        record: dict[str, Any] = {
             "id": f"file-{self._num_files:06d}",
             "object": "file",
             "bytes": len(content),
@@ -155,7 +155,8 @@ class Batches:
         self, record: dict[str, Any], requests: list[dict[str, Any]], end: str
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The lines of the output and of the error file, each in an order of its own, as servers have it."""
-        output, errors = [], []
+        output: list[dict[str, Any]] = []
+        errors: list[dict[str, Any]] = []
         for number, request in enumerate(requests):
             if number % _LINES_AT_A_TIME == 0:
                 await asyncio.sleep(0)

@@ -60,6 +60,7 @@ def annotate_and_train(
     scenes = Path(os.environ.get("DIPTYCH_DATA", "data")) / "rooms"
     server = [sys.executable, "-m", "diptych.synthetic.server", f"scenes={scenes}"]
     with subprocess.Popen([*server, *FAULTS], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None  # it is a pipe
         address = process.stdout.readline().strip()
         try:
             for pipeline, folder in (("annotate_triplets", "three_stage"), ("annotate_one_stage", "one_stage")):

@@ -128,7 +128,8 @@ class RoomsAnswers:
         if asked.kind == "verify":
             return {"holds": is_true(asked.sentence, *scenes)}
         if asked.kind == "one_stage":
-            return {"sentences": _sentences(*scenes, self._untruth.one_stage_sentences, rng)}
+            before, after = scenes
+            return {"sentences": _sentences(before, after, self._untruth.one_stage_sentences, rng)}
         before, after = (read_items(objects) for objects in asked.lists)
         return {"sentences": _sentences(before, after, self._untruth.sentences, rng)}
 
@@ -177,12 +178,14 @@ def _parts(body: Mapping[str, Any]) -> tuple[list[str], list[Mapping[str, Any]]]
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise ValueError("'messages' must be a list of at least one message")
-    texts, images = [], []
+    texts: list[str] = []
+    images: list[Mapping[str, Any]] = []
     for message in messages:
         content = message.get("content") if isinstance(message, dict) else None
         if message.get("role") == "assistant":
             continue
-        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content or []:
+        parts: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+        for part in parts:
             if part.get("type") == "image_url":
                 images.append(part["image_url"])
             elif part.get("type") == "text":

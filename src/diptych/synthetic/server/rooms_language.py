@@ -115,7 +115,7 @@ def say_change(change: Change, item: Item | None, rng: random.Random, turn: int 
     if attribute == "presence":
         attribute = "removed" if change.after is None else "added"
     template = _SENTENCES[attribute][turn % len(_SENTENCES[attribute])]
-    if attribute == "added":
+    if isinstance(change.after, Item):  # it is added
         return template.format(what=_whole(change.object, noun, change.after, rng))
     if item is not None and item.count == 1 and attribute != "count":
         noun = SINGULARS[noun]
@@ -242,9 +242,9 @@ def untrue_change(change: Change, before: Items, after: Items, rng: random.Rando
     absent = [kind for kind in ("rug", "lamp", "chair") if kind not in before and kind not in after]
     if absent or not options:
         kind = rng.choice(absent or ["rug"])
-        known = tuple(items[kind].colour for items in (before, after) if kind in items)
+        colours = tuple(items[kind].colour for items in (before, after) if kind in items)
         values = {name: rng.choice(KINDS[kind].values(name)) for name in ATTRIBUTES if KINDS[kind].values(name)}
-        values["colour"] = rng.choice(_others(kind, "colour", known))
+        values["colour"] = rng.choice(_others(kind, "colour", colours))
         options.append(Change(kind, "presence", None, Item(**values)))
     return rng.choice(options)
 
