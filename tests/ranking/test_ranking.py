@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.ranking.ranking import rank, ranking
+from diptych.ranking import ranking
+from diptych.ranking.ranking import rank
 
 BYTES_FOR_SIXTEEN_QUERIES = 1  # less than any block needs: the smallest blocks
 HUGE = 2**40

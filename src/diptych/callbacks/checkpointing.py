@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 
+from diptych.contracts.models import TrainableSystem
 from diptych.parallel import checkpoints
 from diptych.parallel.distributed import rank
 from diptych.parallel.private_parts import set_logged_step
@@ -52,10 +53,11 @@ class Checkpointing(L.Callback):
         """Saves `last` when due, or when the next step is followed by a validation."""
         due = trainer.global_step - self._last_saved_step >= self.every_n_steps
         batches, per_step = _batches(trainer), trainer.accumulate_grad_batches
+        interval = trainer.val_check_batch if self._validates else None
         if due or (
-            self._validates
+            interval is not None
             and trainer.global_step != self._last_saved_step
-            and batches // trainer.val_check_batch < (batches + per_step) // trainer.val_check_batch
+            and batches // interval < (batches + per_step) // interval
         ):
             self.save_last(trainer)
 
@@ -67,7 +69,7 @@ class Checkpointing(L.Callback):
             known = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
             raise ValueError(f"callbacks.checkpointing.monitor={self.monitor!r} is not logged; there are: {known}")
         if self.mode is None:
-            self.mode = module.mode_of(self.monitor)
+            self.mode = cast(TrainableSystem, module).mode_of(self.monitor)
         value = float(trainer.callback_metrics[self.monitor])
         if self.best_value is None or (value > self.best_value if self.mode == "max" else value < self.best_value):
             self.best_value = value
@@ -87,9 +89,8 @@ class Checkpointing(L.Callback):
         """
         batches = _batches(trainer)
         in_a_step = batches % trainer.accumulate_grad_batches != 0
-        before_validation = (
-            self._validates and batches % trainer.val_check_batch == 0 and batches != self._validated_batch
-        )
+        interval = trainer.val_check_batch if self._validates else None
+        before_validation = interval is not None and batches % interval == 0 and batches != self._validated_batch
         if not in_a_step and not before_validation:
             self._last_saved_step = trainer.global_step
             self._save(trainer, "last")

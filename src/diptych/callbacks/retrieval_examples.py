@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from PIL import Image
 
-from diptych.contracts.retrieval import EvaluationSet, RankedQuery
+from diptych.contracts.retrieval import EvaluationSet, RankedQuery, RetrievalData
+from diptych.contracts.training import RetrievalSystem
 from diptych.loggers.wandb_logger import ForgivingWandbLogger
 from diptych.parallel.distributed import rank
 
@@ -26,9 +27,10 @@ class RetrievalExamples(L.Callback):
         trackers = [logger for logger in trainer.loggers if isinstance(logger, ForgivingWandbLogger)]
         if rank() != 0 or not trackers:
             return
-        sets = trainer.datamodule.evaluation_sets(trainer.datamodule.validation_split)
+        data: RetrievalData = trainer.datamodule  # type: ignore[attr-defined]  # set out of mypy's sight
+        sets = data.evaluation_sets(data.validation_split)
         columns = ["query_id", "text", "target_rank", "reference", "target", *map(str, range(1, self.num_results + 1))]
-        for evaluation, result in zip(sets, module.results, strict=True):
+        for evaluation, result in zip(sets, cast(RetrievalSystem, module).results, strict=True):
             rows = [self._row(evaluation, number, result.ranked[number]) for number in range(self._count(evaluation))]
             for tracker in trackers:
                 tracker.log_table(f"examples/{evaluation.name}", columns=columns, data=rows, step=trainer.global_step)

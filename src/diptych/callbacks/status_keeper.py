@@ -58,7 +58,8 @@ class StatusKeeper(L.Callback):
 
 
 def _progress(trainer: L.Trainer) -> dict[str, Any]:
-    checkpointing = next((callback for callback in trainer.callbacks if isinstance(callback, Checkpointing)), None)
+    callbacks: Sequence[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set out of mypy's sight
+    checkpointing = next((callback for callback in callbacks if isinstance(callback, Checkpointing)), None)
     objective = checkpointing and Objective(checkpointing.monitor, checkpointing.mode, checkpointing.best_value)
     return {"step": trainer.global_step, "objective": objective}
 

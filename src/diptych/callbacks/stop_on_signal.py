@@ -55,7 +55,7 @@ class StopOnSignal(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
         """Acts on a signal after each optimizer step: all ranks together, so that none waits for another."""
         if (trainer.fit_loop.total_batch_idx + 1) % trainer.accumulate_grad_batches == 0 and self._any(module):
-            for callback in trainer.callbacks:
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set out of mypy's sight
                 if isinstance(callback, Checkpointing):
                     callback.save_last(trainer)
             self._end(trainer)

@@ -11,7 +11,8 @@ import lightning as L
 import torch
 from torch.optim import Optimizer
 
-from diptych.contracts.news import FusionBatch
+from diptych.contracts.news import CaptionData, FusionBatch
+from diptych.contracts.retrieval import RetrievalData
 from diptych.parallel.distributed import world_size
 
 
@@ -39,7 +40,7 @@ class TrainingMonitor(L.Callback):
 
     def on_before_optimizer_step(self, trainer: L.Trainer, module: L.LightningModule, optimizer: Optimizer) -> None:
         """Logs the gradient norm on the steps that are logged."""
-        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
+        if (trainer.global_step + 1) % _log_interval(trainer) == 0:
             gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
             module.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
 
@@ -50,9 +51,10 @@ class TrainingMonitor(L.Callback):
         self._samples += len(batch.query_ids)
         if isinstance(batch, FusionBatch):
             self._tokens += int((batch.segments > 0).sum())
-        if trainer.global_step % trainer.log_every_n_steps or trainer.global_step == self._logged_step:
+        if trainer.global_step % _log_interval(trainer) or trainer.global_step == self._logged_step:
             return
         self._logged_step = trainer.global_step
+        data: RetrievalData | CaptionData = trainer.datamodule  # type: ignore[attr-defined]  # set out of mypy's sight
         now = time.perf_counter()
         speed = {"train/samples_per_second": self._samples}
         if self._tokens:
@@ -62,10 +64,15 @@ class TrainingMonitor(L.Callback):
                 **{name: count * world_size() / (now - self._since) for name, count in speed.items()},
                 "train/lr": trainer.optimizers[0].param_groups[0]["lr"],
                 "train/memory_gib": peak_memory_bytes() / 2**30,
-                "train/epoch": (batch_idx + 1) / trainer.datamodule.epoch_batches,
+                "train/epoch": (batch_idx + 1) / data.epoch_batches,
             }
         )
         self._since, self._samples, self._tokens = now, 0, 0
+
+
+def _log_interval(trainer: L.Trainer) -> int:
+    interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set out of mypy's sight
+    return interval
 
 
 def peak_memory_bytes() -> int:

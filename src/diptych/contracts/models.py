@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:  # records are read by programs that need no tensors, and torch takes seconds to import
     import numpy as np
@@ -28,6 +28,9 @@ class ImageSpec:
     target_pad: float | None = None
 
 
+Moved = TypeVar("Moved", bound="Movable")
+
+
 class Preprocessing(Protocol):
     """The backbone's own image settings and tokenizer, cheap to build: no weights."""
 
@@ -37,26 +40,27 @@ class Preprocessing(Protocol):
         """Token ids padded to the longest text of the batch, with the mask of real tokens."""
 
 
+@dataclass(frozen=True)
 class Movable:
     """Moves every tensor (or movable) field; what Lightning and pinned-memory loaders look for."""
 
-    def to(self, *args: Any, **kwargs: Any) -> Any:
+    def to(self: Moved, *args: Any, **kwargs: Any) -> Moved:
         """A copy with every tensor moved as `Tensor.to` moves it."""
         return self._map("to", *args, **kwargs)
 
-    def pin_memory(self) -> Any:
+    def pin_memory(self: Moved) -> Moved:
         """A copy in page-locked memory."""
         return self._map("pin_memory")
 
-    def _map(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    def _map(self: Moved, method: str, *args: Any, **kwargs: Any) -> Moved:
         from torch import Tensor
 
         moved = {}
-        for item in fields(self):  # type: ignore[arg-type]
+        for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, (Tensor, Movable)):
                 moved[item.name] = getattr(value, method)(*args, **kwargs)
-        return replace(self, **moved)  # type: ignore[type-var]
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,11 @@ class TrainableSystem(Protocol):
 
     def load_pretrained(self, device: torch.device, weights_follow: bool = False) -> None:
         """Loads pretrained weights; of what a checkpoint will replace it need not, when `weights_follow`."""
+
+    def mode_of(self, metric: str) -> str:
+        """`max` or `min`: which values of a metric that a validation has logged are the best. ValueError if the metric
+        does not say.
+        """
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """All parameters: nn.Module's."""

@@ -78,6 +78,6 @@ class ForgivingWandbLogger(WandbLogger):
 def _stable_id(folder: Path) -> str | None:
     """The id in the folder, made by rank 0, the only one that sends; another rank may find none yet."""
     path = folder / "wandb_id"
-    if not path.exists() and rank_zero_only.rank == 0:
+    if not path.exists() and rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # set out of mypy's sight
         write_file(path, secrets.token_hex(4).encode())
     return path.read_text().strip() if path.exists() else None

@@ -57,7 +57,7 @@ def select_labelled(hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def chunked_cross_entropy(hidden: Tensor, labels: Tensor, head: nn.Module, chunk_size: int) -> Tensor:
     """Sum of the cross-entropies of `labels` (N,) under the logits `head(hidden)`; `hidden` is (N, D), float32 sum."""
     if type(head) is nn.Linear:
-        return _LinearCrossEntropy.apply(
+        summed: Tensor = _LinearCrossEntropy.apply(
             hidden,
             labels,
             head.weight,
@@ -66,6 +66,7 @@ def chunked_cross_entropy(hidden: Tensor, labels: Tensor, head: nn.Module, chunk
             _compute_dtype(hidden, head.weight),
             torch.is_grad_enabled(),
         )
+        return summed
     # A quantised or adapted head is called as it is; its logits are computed again in the backward pass.
     total = hidden.sum() * 0.0  # keeps the graph whole when nothing is labelled
     for start in range(0, len(labels), chunk_size):
@@ -110,7 +111,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             matrix, precise = weight.to(dtype), _precise(weight)
             grad_hidden = torch.empty_like(hidden, dtype=dtype) if needs_hidden else None
             grad_weight = torch.zeros_like(weight, dtype=precise) if needs_weight else None
-            grad_bias = torch.zeros_like(bias, dtype=precise) if needs_bias else None
+            grad_bias = torch.zeros_like(bias, dtype=precise) if needs_bias and bias is not None else None
             total = hidden.new_zeros((), dtype=precise)
             # Buffers for all chunks: on the CPU, fresh memory of this size costs more than what is computed in it.
             product = hidden.new_empty((min(chunk_size, len(labels)), len(weight)), dtype=dtype)

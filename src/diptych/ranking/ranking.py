@@ -115,14 +115,17 @@ class _Pairs:
             offsets.append(offsets[-1] + len(positions))
         rows = [row for row, positions in enumerate(lists) for _ in positions]
         columns = [column for positions in lists for column in positions]
-        as_tensor = {"dtype": torch.int64, "device": device}
-        return cls(offsets, torch.tensor(rows, **as_tensor), torch.tensor(columns, **as_tensor))
+        return cls(
+            offsets,
+            torch.tensor(rows, dtype=torch.int64, device=device),
+            torch.tensor(columns, dtype=torch.int64, device=device),
+        )
 
     def of_block(self, start: int, num_queries: int) -> tuple[Tensor, Tensor]:
         chosen = slice(self.offsets[start], self.offsets[start + num_queries])
         return self.rows[chosen] - start, self.columns[chosen]
 
-    def split(self, found: list[Tensor]) -> list[list]:
+    def split(self, found: list[Tensor]) -> list[list[int]]:
         flat = torch.cat(found).tolist() if found else []
         return [flat[begin:end] for begin, end in zip(self.offsets, self.offsets[1:], strict=False)]
 
@@ -225,14 +228,14 @@ def _repeated_rows(gallery: Tensor) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, ((gallery.shape[1] + odd) // 2,), generator=generator) * 2 + 1
     factors = factors.to(gallery.device)
-    chunks = (pad(chunk, (0, odd)).contiguous().view(torch.int64) for chunk in gallery.split(HASH_ROWS))
+    chunks = (pad(chunk, (0, odd)).contiguous().view(torch.int64) for chunk in torch.split(gallery, HASH_ROWS))
     hashes = torch.cat([(chunk * factors).sum(1) for chunk in chunks])
     hashes, order = hashes.sort(stable=True)
     begins = torch.ones_like(hashes, dtype=torch.bool)
     begins[1:] = hashes[1:] != hashes[:-1]
     first = order[begins][begins.cumsum(0) - 1]
     later, first = order[~begins], first[~begins]
-    pairs = zip(later.split(HASH_ROWS), first.split(HASH_ROWS), strict=True)
+    pairs = zip(torch.split(later, HASH_ROWS), torch.split(first, HASH_ROWS), strict=True)
     same = torch.cat([(gallery[after] == gallery[before]).all(1) for after, before in pairs])
     return later[same], first[same]
 
@@ -243,7 +246,7 @@ def _top_k(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
     The K + 1 groups of columns with the greatest maxima hold the first K + 1 scores, which is all that is searched.
     Rows with equal scores among those are repaired: only there does the choice depend on the position.
     """
-    groups = block.unflatten(1, (-1, GROUP))
+    groups = torch.unflatten(block, 1, (-1, GROUP))
     num_groups = groups.shape[1]
     if num_groups > k + 1:
         chosen = groups.amax(2).topk(k + 1, sorted=False).indices
@@ -255,7 +258,7 @@ def _top_k(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
         scores, positions = block.topk(k + 1)
     tied = (scores[:, 1:] == scores[:, :-1]).any(1).nonzero().flatten()
     scores, positions = scores[:, :k], positions[:, :k]
-    for rows in tied.split(_chunk_rows(block)) if len(tied) else ():
+    for rows in torch.split(tied, _chunk_rows(block)) if len(tied) else ():
         scores[rows], positions[rows] = _stable_top_k(block[rows], scores[rows, -1:], k)
     return scores, positions.masked_fill_(scores == -torch.inf, -1)
 

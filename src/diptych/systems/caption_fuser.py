@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -17,6 +18,7 @@ from torchmetrics import Metric
 
 from diptych.contracts.models import Movable
 from diptych.contracts.news import CaptionData, FusionBatch, FusionExample, TextTokenizer
+from diptych.contracts.training import CaptionModel
 from diptych.parallel.distributed import gather_rows, seed_step
 from diptych.parallel.private_parts import nothing_missing
 from diptych.systems.caption_generation import CaptionGenerator
@@ -52,7 +54,7 @@ class CaptionFuserSystem(L.LightningModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: CaptionModel,
         loss: nn.Module,
         generator: CaptionGenerator,
         metrics: Mapping[str, Metric],
@@ -75,7 +77,9 @@ class CaptionFuserSystem(L.LightningModule):
 
     # ------------------------------------------------------------------------------------------------ checkpoints
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(  # type: ignore[override]  # torch can also fill a given dict: nobody asks
+        self, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
         """The adapter's weights alone."""
         return {f"model.{name}": tensor for name, tensor in self.model.adapter_state_dict().items()}
 
@@ -115,7 +119,7 @@ class CaptionFuserSystem(L.LightningModule):
             self.model.check_gradients()
             self._checked_gradients = True
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over the adapter."""
         optimizer = self.optimizer_of([parameter for parameter in self.model.parameters() if parameter.requires_grad])
         if self.scheduler_of is None:
@@ -168,11 +172,13 @@ class CaptionFuserSystem(L.LightningModule):
 
     @property
     def _data(self) -> CaptionData:
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        data: CaptionData = self.trainer.datamodule  # type: ignore[attr-defined]  # set out of mypy's sight
+        return data
 
 
-def job_loader(jobs: Sequence[CaptionJob]) -> DataLoader:
+def job_loader(jobs: Sequence[CaptionJob]) -> DataLoader[CaptionJob]:
     """What `trainer.test` is given to have these jobs done, by all processes together. Those without the adapter come
     first: merging it and taking it out again rounds the base model.
     """
-    return DataLoader(sorted(jobs, key=lambda job: job.tuned), batch_size=None)
+    in_order = sorted(jobs, key=lambda job: job.tuned)
+    return DataLoader(in_order, batch_size=None)  # type: ignore[arg-type]  # a list is as good as a Dataset

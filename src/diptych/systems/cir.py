@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-from torch import Tensor, nn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
@@ -22,6 +23,7 @@ from diptych.contracts.retrieval import (
     SplitToTest,
     TripletBatch,
 )
+from diptych.contracts.training import RetrievalModel
 from diptych.metrics.retrieval.measuring import SetResult, logged_meaning, summary
 from diptych.parallel.distributed import gather_rows, seed_step
 from diptych.parallel.sharding import average_gradients, shard_model
@@ -43,7 +45,7 @@ class CIRSystem(L.LightningModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: RetrievalModel,
         loss: RetrievalLoss,
         metrics: Mapping[str, Metric],
         optimizer: Callable[..., Optimizer],
@@ -79,7 +81,8 @@ class CIRSystem(L.LightningModule):
         """Shards what is trained over all processes; `ShardedStrategy` calls it before the optimizer is made. In
         micro-batches the model is gathered as one: once a step, instead of once for every piece.
         """
-        shard_model(self.model, device, ("embed_queries", "embed_gallery"), as_one=self.micro_batch_size is not None)
+        module = self.get_submodule("model")
+        shard_model(module, device, ("embed_queries", "embed_gallery"), as_one=self.micro_batch_size is not None)
         average_gradients(self.loss.parameters())
 
     # ------------------------------------------------------------------------------------------------ training
@@ -116,9 +119,9 @@ class CIRSystem(L.LightningModule):
         self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.query_ids))
         return terms["loss"]
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over everything trainable; the loss's own parameters are not decayed."""
-        groups = [
+        groups: list[dict[str, Any]] = [
             {
                 "params": [
                     (name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad
@@ -186,7 +189,7 @@ class CIRSystem(L.LightningModule):
 
     @property
     def _datamodule(self) -> Any:
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        return self.trainer.datamodule  # type: ignore[attr-defined]  # set out of mypy's sight
 
     def _finish(self, prefix: str, sets: Sequence[EvaluationSet], baselines: bool) -> None:
         self.results = []
@@ -199,7 +202,7 @@ class CIRSystem(L.LightningModule):
 
     def _gathered(self, kept: Mapping[str, list[Tensor]], num_queries: int, num_gallery: int) -> dict[str, Tensor]:
         """All rows of all ranks by name, `queries/model` and the like, in the order of the evaluation set."""
-        gathered = {}
+        gathered: dict[str, Tensor] = {}
         for kind, total in (("queries", num_queries), ("gallery", num_gallery)):
             local = {name: torch.cat(pieces) for name, pieces in kept.items() if name.startswith(f"{kind}/")}
             positions = local.pop(f"{kind}/positions", torch.empty(0, dtype=torch.long))

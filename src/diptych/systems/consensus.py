@@ -29,7 +29,8 @@ def choose(candidates: Sequence[Sequence[str]], closeness: Closeness) -> list[in
         raise ValueError(
             f"every query needs the same number of candidates, at least 2; found {sorted(numbers) or 'no query'}"
         )
-    return np.round(closeness(candidates), _DECIMALS).argmax(-1).tolist()
+    chosen: list[int] = np.round(closeness(candidates), _DECIMALS).argmax(-1).tolist()
+    return chosen
 
 
 def cider_closeness(candidates: Sequence[Sequence[str]]) -> np.ndarray:
@@ -70,4 +71,5 @@ class EmbeddingCloseness:
         vectors = embeddings[np.array(rows)]
         similarity = np.einsum("qne,qme->qnm", vectors, vectors)
         own = np.einsum("qnn->qn", similarity)
-        return (similarity.sum(-1) - own) / (similarity.shape[-1] - 1)
+        mean: np.ndarray = (similarity.sum(-1) - own) / (similarity.shape[-1] - 1)
+        return mean

@@ -42,8 +42,8 @@ class MuonWithAdamW(Optimizer):
                 "optimizer muon divides the work between matrices and other parameters, and one of the two is missing "
                 "here; use optimizer adamw"
             )
-        self._muon = torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, momentum=momentum)
-        self._adamw = AdamW(others, lr=adamw_lr, weight_decay=weight_decay, betas=betas, fused=True)
+        self._muon: Optimizer = torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, momentum=momentum)
+        self._adamw: Optimizer = AdamW(others, lr=adamw_lr, weight_decay=weight_decay, betas=betas, fused=True)
         super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
         self._share()
 

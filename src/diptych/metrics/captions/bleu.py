@@ -49,7 +49,8 @@ def _matches(corpus: CaptionCorpus, order: int) -> np.ndarray:
     allowed = np.zeros_like(counts.count)
     shared = counts.match >= 0
     np.maximum.at(allowed, counts.match[shared], counts.reference_count[shared])
-    return np.bincount(counts.item, np.minimum(counts.count, allowed), minlength=len(corpus))
+    found: np.ndarray = np.bincount(counts.item, np.minimum(counts.count, allowed), minlength=len(corpus))
+    return found
 
 
 def _closest_lengths(corpus: CaptionCorpus) -> np.ndarray:
@@ -58,7 +59,8 @@ def _closest_lengths(corpus: CaptionCorpus) -> np.ndarray:
     of_reference = corpus.lengths[len(corpus) :]
     order = np.lexsort((of_reference, np.abs(of_reference - length), corpus.item_of_reference))
     first = np.cumsum(corpus.num_references) - corpus.num_references
-    return of_reference[order[first]]
+    closest: np.ndarray = of_reference[order[first]]
+    return closest
 
 
 def _combine(matches: np.ndarray, ngrams: np.ndarray, length: np.ndarray, reference_length: np.ndarray) -> np.ndarray:
@@ -66,7 +68,8 @@ def _combine(matches: np.ndarray, ngrams: np.ndarray, length: np.ndarray, refere
     precision = np.cumprod((matches + _TINY) / (ngrams + _SMALL), axis=0)
     exponent = 1 / np.arange(1, MAX_ORDER + 1).reshape(-1, *[1] * (precision.ndim - 1))
     ratio = (length + _TINY) / (reference_length + _SMALL)
-    return precision**exponent * np.where(ratio < 1, np.exp(1 - 1 / np.minimum(ratio, 1)), 1.0)
+    bleu: np.ndarray = precision**exponent * np.where(ratio < 1, np.exp(1 - 1 / np.minimum(ratio, 1)), 1.0)
+    return bleu
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
+from diptych.contracts.retrieval import Better, Unit
 from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.clip_scorer import ClipScorer, clip_scores
@@ -40,5 +41,5 @@ class CLIPScore(CaptionMetric):
         """The corpus' value and those of the items."""
         value, per_item, cut = clip_score(items, self.scorer)
         corpus = {"clip_score": value, "clip_score_cut_share": float(cut.mean())}
-        about = {"clip_score_cut_share": ("fraction", "lower")}
+        about: dict[str, tuple[Unit, Better | None]] = {"clip_score_cut_share": ("fraction", "lower")}
         return CaptionScores(corpus, {"clip_score": per_item}, model=self.scorer.describe(), about=about)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
+from diptych.contracts.retrieval import Better, Unit
 from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.clip_scorer import ClipScorer, clip_scores
@@ -71,5 +72,5 @@ class CLIPScoreWindowed(CaptionMetric):
         """The corpus' value and those of the items."""
         value, per_item, numbers = clip_score_windowed(items, self.scorer)
         corpus = {"clip_score_windowed": value, "clip_score_windows": float(numbers.mean())}
-        about = {"clip_score_windows": ("count", None)}
+        about: dict[str, tuple[Unit, Better | None]] = {"clip_score_windows": ("count", None)}
         return CaptionScores(corpus, {"clip_score_windowed": per_item}, model=self.scorer.describe(), about=about)

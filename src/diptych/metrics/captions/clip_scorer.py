@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from open_clip import CLIP, CustomTextCLIP
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 from torch import Tensor
@@ -68,7 +69,8 @@ class ClipScorer:
 
 def clip_scores(image_features: np.ndarray, text_features: np.ndarray) -> np.ndarray:
     """CLIPScore (N,) of pairs of normalised embeddings (N, E): 2.5 times the cosine, not below 0."""
-    return SCALE * np.maximum((image_features * text_features).sum(1), 0)
+    scores: np.ndarray = SCALE * np.maximum((image_features * text_features).sum(1), 0)
+    return scores
 
 
 class _LoadedClip:
@@ -99,11 +101,13 @@ class _LoadedClip:
         return np.stack([self._texts[text] for text in texts])
 
     def fits(self, text: str) -> bool:
-        return len(self.tokenizer.encode(PREFIX + text)) + 2 <= self.tokenizer.context_length
+        limit: int = self.tokenizer.context_length
+        return len(self.tokenizer.encode(PREFIX + text)) + 2 <= limit
 
     @torch.inference_mode()
     def _run(self, encode: Callable[..., Tensor], batch: Tensor) -> np.ndarray:
-        return encode(batch.to(self.device), normalize=True).float().cpu().numpy()
+        features: np.ndarray = encode(batch.to(self.device), normalize=True).float().cpu().numpy()
+        return features
 
 
 @functools.lru_cache(maxsize=1)
@@ -111,7 +115,7 @@ def _loaded(scorer: ClipScorer) -> _LoadedClip:
     return _LoadedClip(scorer)
 
 
-def _load(scorer: ClipScorer) -> tuple[torch.nn.Module, Callable[[Image.Image], Tensor], Any]:
+def _load(scorer: ClipScorer) -> tuple[CLIP | CustomTextCLIP, Callable[[Image.Image], Tensor], Any]:
     try:
         model, transform = open_clip.create_model_from_pretrained(
             scorer.name,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
+from diptych.contracts.retrieval import Better, Unit
 from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.entity_matching import key
@@ -48,7 +49,8 @@ def _ratios(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    ratio: np.ndarray = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    return ratio
 
 
 class Entities(CaptionMetric):
@@ -71,5 +73,5 @@ class Entities(CaptionMetric):
         predicted = [next(found) for _ in items]
         of_references = [[entity for _ in item.reference_captions for entity in next(found)] for item in items]
         corpus, per_item = entities(predicted, of_references)
-        about = dict.fromkeys(corpus, ("fraction", "higher"))
+        about: dict[str, tuple[Unit, Better | None]] = dict.fromkeys(corpus, ("fraction", "higher"))
         return CaptionScores(corpus, per_item, model=self.recognizer.model, about=about)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diptych.contracts.news import CaptionItem
+from diptych.contracts.retrieval import Better, Unit
 from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.entity_matching import Claim, Evidence, claims
@@ -62,7 +63,7 @@ class UnsupportedEntityRate(CaptionMetric):
         evidence_texts = [item.evidence_text or "" for item in items]
         rate, per_item, number = unsupported_entity_rate(captions, self.recognizer.entities(captions), evidence_texts)
         corpus = {"unsupported_entity_rate": rate, "claims_per_caption": float(number.mean())}
-        about = {
+        about: dict[str, tuple[Unit, Better | None]] = {
             "unsupported_entity_rate": ("fraction", "lower"),
             "claims_per_caption": ("count", None),
         }

@@ -49,7 +49,7 @@ class QueryMetric(Metric, ABC):
         super().reset()
         self.ranked, self.protocol = [], None
 
-    def _wrap_compute(self, compute: Callable) -> Callable:
+    def _wrap_compute(self, compute: Callable[[], dict[str, MetricValues]]) -> Callable[[], dict[str, MetricValues]]:
         """Torchmetrics turns tensors of one element into scalars; a single query keeps its shape (1,) here."""
         wrapped = super()._wrap_compute(compute)
 

@@ -57,13 +57,7 @@ class BEiT3(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.vision_head = nn.Linear(width, width, bias=False)
         self.language_head = nn.Linear(width, width, bias=False)
-        self.beit3 = nn.ModuleDict(
-            {
-                "text_embed": nn.Embedding(sizes.vocabulary, width),
-                "vision_embed": _VisionEmbedding(width, sizes.patch_size),
-                "encoder": _Encoder(sizes),
-            }
-        )
+        self.beit3 = _Towers(sizes)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, num_heads: int | None = None) -> BEiT3:
@@ -127,7 +121,7 @@ class BEiT3(nn.Module):
             raise ValueError(
                 "the padding_mask covers the first token of a text: 1 or True stands for padding, not for real tokens"
             )
-        positions = self.beit3.encoder.embed_positions[TEXT].weight[_FIRST_POSITION : _FIRST_POSITION + length]
+        positions = self.beit3.encoder.positions(TEXT)[_FIRST_POSITION : _FIRST_POSITION + length]
         x = (self.beit3.text_embed(input_ids) + positions).masked_fill(padding[..., None], 0)
         return self._encode(x, TEXT, ~padding[:, None, None, :], self.language_head)
 
@@ -139,13 +133,21 @@ class BEiT3(nn.Module):
 
     def _image_positions(self, rows: int, columns: int) -> Tensor:
         """Positions (1 + rows * columns, D) of the class token and the patches."""
-        table, grid = self.beit3.encoder.embed_positions[IMAGE].weight, self.sizes.grid
+        table, grid = self.beit3.encoder.positions(IMAGE), self.sizes.grid
         start, patches = table[_FIRST_POSITION : _FIRST_POSITION + 1], table[_FIRST_POSITION + 1 :]
         if (rows, columns) != (grid, grid):
             square = patches.float().T.reshape(1, -1, grid, grid)
             square = F.interpolate(square, size=(rows, columns), mode="bicubic", align_corners=False)
             patches = square[0].flatten(1).T.to(table.dtype)
         return torch.cat([start, patches])
+
+
+class _Towers(nn.Module):
+    def __init__(self, sizes: BEiT3Sizes) -> None:
+        super().__init__()
+        self.text_embed = nn.Embedding(sizes.vocabulary, sizes.width)
+        self.vision_embed = _VisionEmbedding(sizes.width, sizes.patch_size)
+        self.encoder = _Encoder(sizes)
 
 
 class _VisionEmbedding(nn.Module):
@@ -173,6 +175,10 @@ class _Encoder(nn.Module):
         )
         self.layers = nn.ModuleList([_Layer(sizes) for _ in range(sizes.num_layers)])
         self.layer_norm = _twice(lambda: nn.LayerNorm(sizes.width))
+
+    def positions(self, branch: str) -> Tensor:
+        """The branch's position table, its first two rows included."""
+        return self.embed_positions[branch].get_parameter("weight")
 
 
 class _Layer(nn.Module):

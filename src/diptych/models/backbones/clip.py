@@ -95,6 +95,9 @@ class CLIPBackbone(nn.Module):
     scratch take long to stand out from its attention output.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         name: str,
@@ -111,8 +114,10 @@ class CLIPBackbone(nn.Module):
         self.name, self.pretrained, self.preprocessing = name, pretrained, preprocessing
         self.clip = _build(name, pretrained, architecture)
         make_lean(self.clip)
-        is_timm = isinstance(self.visual, TimmModel)
-        self.vision_dim = int(self.visual.trunk.num_features if is_timm else self.visual.ln_post.normalized_shape[0])
+        visual = self.visual
+        self.vision_dim = int(
+            visual.trunk.num_features if isinstance(visual, TimmModel) else visual.ln_post.normalized_shape[0]
+        )
         self.text_dim = int(self.text.width)
         self.embedding_dim = int(self.text.output_dim)
         self.register_buffer("mean", torch.tensor(preprocessing.image.mean).view(3, 1, 1), persistent=False)
@@ -137,7 +142,7 @@ class CLIPBackbone(nn.Module):
         return self.mean.device
 
     @property
-    def visual(self) -> nn.Module:
+    def visual(self) -> TimmModel | VisionTransformer:
         """The image tower."""
         return self.clip.visual
 
@@ -172,8 +177,8 @@ class CLIPBackbone(nn.Module):
 
     def freeze_image_projection(self) -> None:
         """Excludes the projection into the shared space from training: distributed training waits for gradients."""
-        is_timm = isinstance(self.visual, TimmModel)
-        for head in (self.visual.trunk.head, self.visual.head) if is_timm else (self.visual.proj,):
+        visual = self.visual
+        for head in (visual.trunk.head, visual.head) if isinstance(visual, TimmModel) else (visual.proj,):
             if head is not None:
                 head.requires_grad_(False)
 

@@ -25,6 +25,8 @@ _CLIP = 0.2
 class _GlobalDescriptor(nn.Module):
     """What both have in common: a small picture, no weights, no text."""
 
+    one: Tensor
+
     def __init__(self, size: int) -> None:
         super().__init__()
         self.image = ImageSpec(size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), interpolation="bilinear", resize="squash")

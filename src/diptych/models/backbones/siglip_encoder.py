@@ -8,7 +8,7 @@ Shape letters: B batch, H height, W width, S picture size, P patches, L text tok
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class SiglipEncoder(nn.Module):
         self._transform: PhotoTransform | NaFlexTransform | None = None
 
     @property
-    def transform(self) -> Callable[[Tensor], Any]:
+    def transform(self) -> PhotoTransform | NaFlexTransform:
         """uint8 pixels (3, H, W) to uint8 pixels (3, S, S), or NaFlex' dict; read off the checkpoint's small files.
 
         Raises:
@@ -101,7 +101,7 @@ class SiglipEncoder(nn.Module):
     def _check_picture_size(self, config: Any) -> None:
         vision, transform = config.vision_config, self.transform
         fixed = isinstance(transform, PhotoTransform)
-        ours = transform.spec.size if fixed else transform.processor.patch_size
+        ours = transform.spec.size if isinstance(transform, PhotoTransform) else transform.processor.patch_size
         if fixed != (config.model_type == "siglip") or ours != (vision.image_size if fixed else vision.patch_size):
             kind = "pictures" if fixed else "patches"
             raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
@@ -11,7 +11,7 @@ from diptych.models.captioners.caption import DecodingSettings
 from diptych.models.captioners.image_text_to_text import ImageTextCaptioner
 
 if TYPE_CHECKING:
-    from transformers import BatchFeature
+    from transformers import BatchFeature, InstructBlipVisionConfig
 
 
 class InstructBLIPCaptioner(ImageTextCaptioner):
@@ -44,11 +44,13 @@ class InstructBLIPCaptioner(ImageTextCaptioner):
                 f"{self.name}: num_query_tokens is {processor.num_query_tokens} in processor_config.json, but the model"
                 f" has {expected}; set it there, or take the checkpoint anew"
             )
-        size, expected = processor.image_processor.size, model.config.vision_config.image_size
-        if (size["height"], size["width"]) != (expected, expected):
+        # transformers' types allow the dict that a config may be made from; a made one holds a config
+        vision = cast("InstructBlipVisionConfig", model.config.vision_config)
+        size, side = processor.image_processor.size, vision.image_size
+        if (size["height"], size["width"]) != (side, side):
             raise ValueError(
                 f"{self.name}: the processor makes pictures of {size['height']} x {size['width']} pixels, but the model"
-                f" reads {expected}; the checkpoint's preprocessor_config.json is missing or another model's"
+                f" reads {side}; the checkpoint's preprocessor_config.json is missing or another model's"
             )
 
     def _writer(self) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
-from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures, TextTokens
+from diptych.contracts.models import Backbone, ImageFeatures, Moved, TextFeatures, TextTokens
 from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 
 
@@ -77,9 +78,12 @@ class ComposedModel(nn.Module):
 
     def _encode_pictures(self, batch: TripletBatch) -> tuple[ImageFeatures, ImageFeatures, ImageFeatures | None]:
         """Features of references, targets and distractors, in one call; what occurs twice is encoded once."""
-        if isinstance(batch.reference, ImageFeatures):
-            return batch.reference, batch.target, batch.distractors
-        parts = [part for part in (batch.reference, batch.target, batch.distractors) if part is not None]
+        reference, target, distractors = batch.reference, batch.target, batch.distractors
+        if isinstance(reference, ImageFeatures):
+            assert isinstance(target, ImageFeatures) and not isinstance(distractors, Tensor)  # all are, or none
+            return reference, target, distractors
+        assert isinstance(target, Tensor) and not isinstance(distractors, ImageFeatures)
+        parts = [part for part in (reference, target, distractors) if part is not None]
         keys = [part for part in (batch.reference_keys, batch.target_keys, batch.distractor_keys) if part is not None]
         pixels, key = torch.cat(parts), torch.cat(keys)
         first, place = _first_occurrences(key)
@@ -92,7 +96,7 @@ class ComposedModel(nn.Module):
         return (
             _slice(features, 0, num_queries),
             _slice(features, num_queries, 2 * num_queries),
-            None if batch.distractors is None else _slice(features, 2 * num_queries, None),
+            None if distractors is None else _slice(features, 2 * num_queries, None),
         )
 
     def embed_queries(self, reference: Tensor | None, text: TextTokens | None) -> dict[str, Tensor]:
@@ -147,8 +151,12 @@ def _first_occurrences(keys: Tensor) -> tuple[Tensor, Tensor]:
 def _piece(batch: TripletBatch, start: int, size: int, number: int, num_pieces: int) -> TripletBatch:
     """The triplets from `start` on, with this piece's share of the distractors: no piece is larger than the others."""
     stop = start + size
-    keys = batch.distractor_keys
-    first, last = (round((0 if keys is None else len(keys)) * n / num_pieces) for n in (number, number + 1))
+    distractors: Tensor | ImageFeatures | None = None
+    keys: Tensor | None = None
+    if batch.distractors is not None and batch.distractor_keys is not None:
+        first, last = (round(len(batch.distractor_keys) * n / num_pieces) for n in (number, number + 1))
+        if last > first:
+            distractors, keys = _slice(batch.distractors, first, last), batch.distractor_keys[first:last]
     return TripletBatch(
         query_ids=batch.query_ids[start:stop],
         reference=_slice(batch.reference, start, stop),
@@ -156,12 +164,20 @@ def _piece(batch: TripletBatch, start: int, size: int, number: int, num_pieces: 
         text=_slice(batch.text, start, stop),
         reference_keys=batch.reference_keys[start:stop],
         target_keys=batch.target_keys[start:stop],
-        distractors=_slice(batch.distractors, first, last) if last > first else None,
-        distractor_keys=keys[first:last] if last > first else None,
+        distractors=distractors,
+        distractor_keys=keys,
     )
 
 
-def _slice(part, start: int, stop: int | None):
+@overload
+def _slice(part: Tensor, start: int, stop: int | None) -> Tensor: ...
+
+
+@overload
+def _slice(part: Moved, start: int, stop: int | None) -> Moved: ...
+
+
+def _slice(part: Tensor | Moved, start: int, stop: int | None) -> Tensor | Moved:
     """Rows of a tensor or of a dataclass of tensors, as views."""
     if isinstance(part, Tensor):
         return part[start:stop]

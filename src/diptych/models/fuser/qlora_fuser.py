@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -93,14 +93,14 @@ class QLoRAFuser(nn.Module):
         for module in base.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 # On such CPUs bitsandbytes repacks 4-bit weights at the first evaluation; later gradients are wrong.
-                module.support_avx512bf16_for_cpu = False
+                module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]  # a plain flag
         base.requires_grad_(False)
         if self.gradient_checkpointing:
             # Not re-entrant: the adapters inside a layer get gradients whether or not the layer's input needs one.
             base.gradient_checkpointing_enable({"use_reentrant": False})
         config = LoraConfig(
             r=self.rank,
-            lora_alpha=self.alpha,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]  # PEFT says int and divides it by the rank
             lora_dropout=self.dropout,
             bias="none",
             task_type="CAUSAL_LM",
@@ -156,9 +156,13 @@ class QLoRAFuser(nn.Module):
             raise ValueError("the fuser's weights are not loaded; call load() first")
         return self._model
 
+    @property
+    def _base(self) -> PreTrainedModel:
+        return cast(PreTrainedModel, self.model.get_base_model())  # PEFT's types know it as any module
+
     def head(self) -> nn.Module:
         """The output layer, from hidden states to logits; it is frozen and has no adapter."""
-        return self.model.get_base_model().get_output_embeddings()
+        return self._base.get_output_embeddings()
 
     def forward(self, batch: FusionBatch) -> Tensor:
         """Hidden states (B, L, D) after the last layer's norm, zero on pads; `head` turns them into logits.
@@ -168,7 +172,7 @@ class QLoRAFuser(nn.Module):
         real = batch.segments != 0
         lengths = _example_lengths(batch.segments)
         mask = lengths_as_mask(lengths) if self.attention == "sdpa" else None  # flash attention goes by the positions
-        decoder = self.model.get_base_model().get_decoder()
+        decoder = self._base.get_decoder()
         packed = decoder(
             input_ids=batch.input_ids[real][None],
             position_ids=batch.position_ids[real][None],

@@ -15,7 +15,7 @@ def read_completion(body: Any) -> Completion | None:
     choices = body.get("choices") if isinstance(body, Mapping) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(message, Mapping):
+    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
         return None
     content, refusal = message.get("content"), message.get("refusal")
     usage, reason = body.get("usage"), choice.get("finish_reason")

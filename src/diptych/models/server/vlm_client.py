@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -161,7 +161,9 @@ class VLMClient:
 
     # ------------------------------------------------------------------------------------------------ many requests
 
-    def results_together(self, requests: Iterable[Request]) -> Iterator[list[tuple[str, Answer | Failure]]]:
+    def results_together(
+        self, requests: Iterable[Request]
+    ) -> Generator[list[tuple[str, Answer | Failure]], None, None]:
         """The ids of the requests with their answers, or why there is none, as they come: those together that came
         since the last. `requests` is taken from as soon as one may be sent.
 

@@ -1,0 +1,95 @@
+"""What is trained: what systems ask of their models, and callbacks of systems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from diptych.contracts.models import Backbone, TextTokens
+from diptych.contracts.news import FusionBatch
+from diptych.contracts.retrieval import ContrastiveEmbeddings, RankedQuery, TripletBatch
+
+if TYPE_CHECKING:  # as in the other contracts: torch takes seconds to import
+    import torch
+    from torch import Tensor, nn
+
+
+class RetrievalModel(Protocol):
+    """What the retrieval system asks of its model, an nn.Module (`models.composers.composed_model.ComposedModel`)."""
+
+    backbone: Backbone
+
+    def __call__(
+        self,
+        batch: TripletBatch,
+        micro_batch_size: int | None = None,
+        with_reference: bool = False,
+        with_distractors: bool = False,
+    ) -> ContrastiveEmbeddings:
+        """Everything that the loss compares, of one batch; embedded `micro_batch_size` triplets at a time."""
+
+    def embed_queries(self, reference: Tensor | None, text: TextTokens | None) -> dict[str, Tensor]:
+        """Query embeddings (B, E) by name: `model`, and those of the baselines."""
+
+    def embed_gallery(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Gallery embeddings (B, E) by name: `model` and `baseline`."""
+
+    def compile(self, *, dynamic: bool) -> None:
+        """Compiles `__call__`: nn.Module's."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """All parameters with their names: nn.Module's."""
+
+
+class CaptionModel(Protocol):
+    """What the captioning system asks of its model, an nn.Module: a language model with an adapter that is trained
+    (`models.fuser.qlora_fuser.QLoRAFuser`).
+    """
+
+    @property
+    def model(self) -> nn.Module:
+        """The language model with its adapter, as transformers' causal models are called; ValueError before `load`."""
+
+    def load(self, device: torch.device | str | None = None) -> None:
+        """Reads the language model onto the device and adds a fresh adapter; nothing when that has been done."""
+
+    def head(self) -> nn.Module:
+        """The output layer, from hidden states to logits."""
+
+    def __call__(self, batch: FusionBatch) -> Tensor:
+        """Hidden states (B, L, D), which `head` turns into logits."""
+
+    def disable_adapter(self) -> AbstractContextManager[None]:
+        """A context in which the language model answers alone."""
+
+    def merged(self) -> AbstractContextManager[None]:
+        """A context in which the adapter is part of the weights, where that loses nothing."""
+
+    def adapter_state_dict(self) -> dict[str, Tensor]:
+        """The adapter's weights by name."""
+
+    def load_adapter_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Puts in the adapter's weights; ValueError for those of another."""
+
+    def check_gradients(self) -> None:
+        """ValueError for parts of the adapter that the first backward pass did not reach."""
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """All parameters: nn.Module's."""
+
+
+class RankedSet(Protocol):
+    """What an evaluation has found in one evaluation set (`metrics.retrieval.measuring.SetResult`)."""
+
+    @property
+    def ranked(self) -> Sequence[RankedQuery]:
+        """Its queries, in order."""
+
+
+class RetrievalSystem(Protocol):
+    """What callbacks ask of the retrieval system, a LightningModule."""
+
+    @property
+    def results(self) -> Sequence[RankedSet]:
+        """What the last evaluation found, an entry for each evaluation set."""
