@@ -60,6 +60,9 @@ ROOMS = ("experiment=cir_rooms", "trainer.max_steps=20", "trainer.val_check_inte
 def test_a_data_section_with_all_settings_side_by_side_is_put_into_its_parts(changes, overrides):
     config = upgraded(with_data(OmegaConf.load(EARLIER), **changes))
     expected = composed(*ROOMS, *overrides)
+    of_training = expected.data.training
+    if of_training.get("augmentation") is not None:  # it stood alone, and is one of a sequence now
+        (of_training.augmentation,) = of_training.augmentation.augmentations
     assert plain(config.data) == plain(expected.data)
     assert OmegaConf.to_container(config.system, resolve=True) == OmegaConf.to_container(expected.system, resolve=True)
     checking.check(config, checking.root_keys("train"))

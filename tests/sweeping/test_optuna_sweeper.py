@@ -293,6 +293,14 @@ def test_a_stopped_run_is_gone_on_with(tmp_path, caplog):
     assert [trial.number for trial in told(tmp_path)] == [0, 1, 2, 3, 4]
 
 
+def test_a_launcher_that_cannot_run_trials_is_refused(tmp_path):
+    sweeper = make_sweeper(tmp_path)
+    sweeper.launcher = object()
+    with pytest.raises(ValueError, match="a search needs hydra/launcher=runs, not object"):
+        sweeper.sweep(["x=interval(0,1)"])
+    assert not told(tmp_path)
+
+
 def test_an_error_of_the_launcher_ends_the_search_and_leaves_the_trial_open(tmp_path):
     def end(number, words):
         raise ValueError("no such partition")
@@ -360,7 +368,7 @@ def test_a_misspelt_key_makes_no_study(tmp_path):
 
 
 def start(folder, *words):
-    command = [warm.python(), str(Path(__file__).with_name("search_worker.py")), str(folder), *map(str, words)]
+    command = [warm.python(), str(Path(__file__).parents[1] / "search_worker.py"), str(folder), *map(str, words)]
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

@@ -208,7 +208,7 @@ def _first_repeated(names: list[str]) -> int | None:
 
 def _wrong(message: str) -> PydanticCustomError:
     # The message is a format string; braces in an answer must not be taken for its fields.
-    return PydanticCustomError("answer", "{message}", {"message": message})  # type: ignore[arg-type]
+    return PydanticCustomError("answer", "{message}", {"message": message})
 
 
 def _complaints(error: ValidationError) -> str:
@@ -234,7 +234,7 @@ def _strict(schema: Any) -> Any:
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    strict = {}
+    strict: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "properties":  # names of our own, which may be called anything
             strict[key] = {name: _strict(item) for name, item in value.items()}

@@ -102,7 +102,8 @@ def audit_pair(sentences: Sequence[str], reference: Objects, target: Objects) ->
     """Compares the sentences of a pair with its scenes."""
     changes = true_changes(reference, target)
     changed = {name for name, _ in changes}
-    verdicts, stated, outcomes = [], set(), {}
+    verdicts, stated = [], set()
+    outcomes: dict[str, list[str]] = {}
     for sentence in sentences:
         found = []
         for claim in read_claims(sentence):

@@ -50,4 +50,5 @@ class Budget:
         )
 
     def _fits(self, cost: float) -> bool:
-        return not cost or self._known_usd + self._since_usd + cost <= self.max_cost_usd
+        limit = self.max_cost_usd
+        return not cost or limit is None or self._known_usd + self._since_usd + cost <= limit

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from diptych.annotation.images import PictureForm
 from diptych.annotation.ledger.ledger import Tokens
@@ -39,7 +40,7 @@ class Prices:
         ValueError: a model's entry has other keys, or a number that is no price.
     """
 
-    def __init__(self, models: Mapping[str, Mapping[str, float]]) -> None:
+    def __init__(self, models: Mapping[str, Mapping[str, Any]]) -> None:
         self._prices: dict[str, ModelPrice] = {}
         for name, entry in models.items():
             try:

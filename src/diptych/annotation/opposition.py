@@ -75,13 +75,13 @@ def conflict(first: str, second: str) -> str | None:
     sentence adds or changes. `Remove the red lamp` and `Add a blue lamp` are about two objects, and stand together.
     """
     words = [frozenset(_WORD.findall(text.lower())) - _FILLERS for text in (first, second)]
-    readings = _read(first), _read(second)
-    if all(readings) and _opposed(*readings):  # type: ignore[arg-type]
+    one, other = _read(first), _read(second)
+    if one and other and _opposed(one, other):
         return CONTRADICTION
     if len(words[0] & words[1]) >= _SAME_WORDS * len(words[0] | words[1]):
         # one word can be all the difference: the left lamp and the right lamp, blue and green curtains
         return None if (words[0] ^ words[1]) & _VALUES or _numbers(words[0]) != _numbers(words[1]) else REPETITION
-    return REPETITION if all(readings) and readings[0] == readings[1] and readings[0].result else None
+    return REPETITION if one and one == other and one.result else None
 
 
 def _opposed(one: _Reading, other: _Reading) -> bool:

@@ -29,11 +29,12 @@ def read_reviews(path: str | Path) -> Reviews:
     """
     decisions: dict[tuple[str, str | None], bool] = {}
     for where, record in each_json_line(Path(path)):
-        values = [record.get(key) for key in ("pair_id", "sentence", "accepted")] if isinstance(record, dict) else []
-        if not values or [type(value) for value in values] not in ([str, str, bool], [str, type(None), bool]):
+        entry = record if isinstance(record, dict) else {}
+        pair_id, sentence, accepted = (entry.get(key) for key in ("pair_id", "sentence", "accepted"))
+        if not (isinstance(pair_id, str) and isinstance(sentence, str | None) and isinstance(accepted, bool)):
             raise ValueError(
                 f'{where}: expected {{"pair_id": text, "sentence": text or null, "accepted": true or false}}, found'
                 f" {json.dumps(record):.100}"
             )
-        decisions[values[0], values[1]] = values[2]
+        decisions[pair_id, sentence] = accepted
     return Reviews(decisions)

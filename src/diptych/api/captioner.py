@@ -59,9 +59,10 @@ def load_captioner(
     computing_in(precision, found)
     loaded = checkpoints.load(path, weights_alone=True)
     trained = config_of(loaded)
-    data, system = build_trained(trained, trained.data, trained.data_dir)
-    if system.kind != "captions":
+    data, built = build_trained(trained, trained.data, trained.data_dir)
+    if built.kind != "captions":
         raise ValueError(f"{path}: this checkpoint composes images, it writes no captions; load_retriever opens it")
+    system = cast(CaptionFuserSystem, built)  # Lightning's class gives every attribute the type of a module's parts
     system.load_pretrained(found, weights_follow=True)
     checkpoints.load_weights(system, loaded, path)
     if describer is not None:

@@ -6,7 +6,7 @@ Shape letters: B pictures of a batch, S the model's input size.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class PictureBatch:
 
 def picture_batches(
     images: Sequence[GalleryImage], reader: PictureReader, batch_size: int, num_workers: int | None
-) -> DataLoader[PictureBatch]:
+) -> Iterable[PictureBatch]:
     """All images, in their order; `reader` decodes one, in `num_workers` processes (None: one a processor, at most
     eight). What fits into one batch is read without any.
     """

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from diptych.config.inference import chosen_device, computing_in
 from diptych.config.trained_encoder import TrainedEncoder
 from diptych.contracts.retrieval import GalleryImage
 from diptych.index.exact_index import ExactIndex
-from diptych.models.composers.composed_model import ComposedModel
 from diptych.parallel import checkpoints
 
 log = logging.getLogger(__name__)
@@ -81,7 +80,8 @@ class Retriever:
 
     def __init__(self, encoder: TrainedEncoder, device: torch.device, precision: str) -> None:
         self.checkpoint, self.device, self.precision = encoder.checkpoint, device, precision
-        self._model, self._reader = cast(ComposedModel, encoder.model), encoder.reader
+        assert encoder.model is not None  # it was loaded
+        self._model, self._reader = encoder.model, encoder.reader
         self._gallery: Gallery | None = None
 
     def __len__(self) -> int:

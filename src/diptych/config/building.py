@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.checking import SECTION_KEYS
+from diptych.config.plain_config import plain_section
 from diptych.extras import missing_extra
 from diptych.parallel.private_parts import root_of
 
@@ -44,8 +45,7 @@ def build(node: DictConfig, **arguments: Any) -> Any:
 
 def build_data(node: DictConfig) -> Any:
     """As `build`, of the data section, without its keys that only other settings refer to (`data.root`)."""
-    plain = OmegaConf.to_container(node, resolve=True)
-    own = {key: value for key, value in plain.items() if f"data.{key}" not in SECTION_KEYS}
+    own = {key: value for key, value in plain_section(node).items() if f"data.{key}" not in SECTION_KEYS}
     return build(OmegaConf.create({"data": own}).data)  # below its name, which errors then tell
 
 

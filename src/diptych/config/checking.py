@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
+from diptych.config.plain_config import plain_section
 from diptych.extras import MissingExtra, missing_extra
 from diptych.storage.moved_names import moved_target
 
@@ -49,7 +50,7 @@ def check(config: DictConfig, known_roots: list[str]) -> None:
     for key in config:
         if key not in known_roots:
             raise ValueError(f"unknown key {key!r}.{suggest(str(key), known_roots)}")
-    check_section("", OmegaConf.to_container(config, resolve=True))
+    check_section("", plain_section(config))
 
 
 def check_section(name: str, section: dict[str, Any]) -> None:
@@ -100,7 +101,7 @@ def check_untrusted(config: DictConfig) -> DictConfig:
     package, torch.optim, torch.nn and bitsandbytes.optim, and of the packages that the environment variable
     DIPTYCH_TRUST lists (`mine,theirs`), and nothing else of it was imported. ValueError otherwise.
     """
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain = plain_section(config)
     for path, value in leaves(plain):
         if isinstance(value, str) and "${" in value:
             raise ValueError(f"{path}: {value!r} is an interpolation inside a value; nothing was built")

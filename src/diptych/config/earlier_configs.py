@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from diptych.config.plain_config import plain_section
 from diptych.storage.moved_names import with_moved_names
 
 _TRIPLETS = "diptych.data.triplets"
@@ -38,7 +39,7 @@ def upgraded(config: DictConfig) -> DictConfig:
     """A config of any earlier version as this version would have composed it, unresolved; a present one is returned
     as it is.
     """
-    plain = with_moved_names(OmegaConf.to_container(config, resolve=False))
+    plain = with_moved_names(plain_section(config, resolve=False))
     data = plain.get("data")
     if isinstance(data, dict):
         data.pop("test_split", None)

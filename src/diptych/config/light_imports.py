@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 _PLAIN = {"Metric": "metric", "MetricCollection": "collections", "__version__": "__about__"}
 _TIMM = ("timm", "timm.layers")
@@ -47,7 +47,7 @@ class _MetricsPackage(ModuleType):
             return logging.getLogger("torchmetrics")
         if name.startswith("__") or self.__spec__ is None or self.__spec__.loader is None:
             raise AttributeError(f"module 'torchmetrics' has no attribute {name!r}")
-        self.__class__ = ModuleType
+        self.__class__ = ModuleType  # type: ignore[assignment]  # typeshed: no other class than the own one
         self.__spec__.loader.exec_module(self)
         return getattr(self, name)
 
@@ -81,7 +81,9 @@ class _StandIn(ModuleType):
     it is used after its time.
     """
 
-    __path__: ClassVar[list[str]] = []
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -18,6 +18,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from diptych.config.plain_config import plain_section
+
 _WORDS = ("folder", "for_each", "after")
 _EARLIER_MARK = "_ENCODER"  # what marked a stage for each encoder before there was `for_each`
 
@@ -52,7 +54,7 @@ def stage_configs(config: DictConfig) -> list[StageConfig]:
 def stage_settings(config: DictConfig, one: StageConfig) -> dict[str, Any]:
     """The resolved arguments of a stage."""
     with _each_is(config, one.each):
-        settings = OmegaConf.to_container(config.stages[one.stage], resolve=True)
+        settings = plain_section(config.stages[one.stage])
     return {key: value for key, value in settings.items() if key not in _WORDS}
 
 

@@ -15,8 +15,13 @@ from diptych.parallel.sharded_checkpoints import is_sharded
 
 
 def config_of(checkpoint: dict[str, Any]) -> DictConfig:
-    """The composed, unresolved config of the run that wrote the checkpoint, in this version's names."""
-    return upgraded(OmegaConf.create(checkpoints.config_text(checkpoint)))
+    """The composed, unresolved config of the run that wrote the checkpoint, in this version's names. ValueError where
+    it is no config.
+    """
+    config = OmegaConf.create(checkpoints.config_text(checkpoint))
+    if not isinstance(config, DictConfig):
+        raise ValueError("the config in the checkpoint is a list, not the settings of a run")
+    return upgraded(config)
 
 
 def build_trained(
@@ -28,16 +33,16 @@ def build_trained(
     Raises:
         ValueError: they do not fit each other, or the config names what a checkpoint may not.
     """
-    merged = {
+    described = {
         "system": trained.system,
         "data": data,
         "data_dir": data_dir,
         "seed": trained.seed,
         "trainer": {"max_steps": trained.trainer.max_steps},  # the scheduler's length is an interpolation of it
     }
-    merged = OmegaConf.create(merged)
-    checking.check_data_fits_system(merged, trusted=False)
-    merged = checking.check_untrusted(merged)
+    composed = OmegaConf.create(described)
+    checking.check_data_fits_system(composed, trusted=False)
+    merged = checking.check_untrusted(composed)
     checking.check_data_root(merged)
     return building.build_data(merged.data), building.build(merged.system)
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from diptych.config import building, checking, resolvers
+from diptych.config.plain_config import plain_section
 from diptych.config.trained import checkpoint_path, config_of
 from diptych.contracts.models import ImageSpec
 from diptych.parallel import checkpoints
 from diptych.photos.images import ImageReader
 from diptych.photos.photo_transform import PhotoTransform
+
+if TYPE_CHECKING:
+    from diptych.models.composers.composed_model import ComposedModel
 
 _PREFIX = "model."  # of the model's weights in a checkpoint of the CIR system
 
@@ -31,7 +36,7 @@ class TrainedEncoder(nn.Module):
     def __init__(self, checkpoint: str | Path) -> None:
         super().__init__()
         self.checkpoint = checkpoint_path(str(checkpoint))
-        self.model: nn.Module | None = None
+        self.model: ComposedModel | None = None
 
     @property
     def input_files(self) -> Sequence[Path]:
@@ -60,6 +65,7 @@ class TrainedEncoder(nn.Module):
 
     def embed_images(self, inputs: Tensor) -> Tensor:
         """L2-normalised float32 embeddings (B, E) of transformed photos (B, 3, S, S)."""
+        assert self.model is not None
         pixels = inputs.to(self.model.backbone.device)
         return self.model.embed_image(self.model.backbone.encode_image(pixels)).float()
 
@@ -69,6 +75,7 @@ class TrainedEncoder(nn.Module):
         Raises:
             ValueError: the system compares pictures in a space without texts (good4cir's).
         """
+        assert self.model is not None
         if not self.model.embeds_text:
             raise ValueError(f"{self.checkpoint}: its model compares pictures before texts join; it embeds no texts")
         tokens = self.model.backbone.preprocessing.tokenize(texts).to(self.model.backbone.device)
@@ -81,7 +88,7 @@ class TrainedEncoder(nn.Module):
     @cached_property
     def _settings(self) -> DictConfig:
         """The config of the checkpoint's model, resolved and safe to build."""
-        plain = OmegaConf.to_container(self._config.system.model, resolve=True)
+        plain = plain_section(self._config.system.model)
         return checking.check_untrusted(OmegaConf.create({"system": {"model": plain}})).system.model
 
     @cached_property

@@ -162,6 +162,7 @@ class NewsSource(Protocol):
 
     def prepare(self) -> None:
         """Makes what can be made: a generated set. Called before anything is read, and again."""
+        return
 
     def notes(self, split: str) -> list[str]:
         """What the doctor should say about a split beside missing photos, a line each."""

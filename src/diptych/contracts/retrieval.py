@@ -115,6 +115,7 @@ class TripletSource(Protocol):
 
     def prepare(self) -> None:
         """Makes what can be made: a generated set. Called before anything is read, and again."""
+        return
 
     def triplets(self, split: str) -> Sequence[Triplet]:
         """Training records of the split, in file order."""

@@ -132,7 +132,7 @@ def config_text(checkpoint: dict[str, Any]) -> str:
     return checkpoint[KEY]["config"]
 
 
-def load_weights(module: torch.nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:
+def load_weights(module: torch.nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Puts the checkpoint's weights into the module; ValueError that names the first keys when they do not fit."""
     if "state_dict" not in checkpoint:
         raise ValueError(f"{path}: this checkpoint holds no weights")
@@ -157,7 +157,7 @@ def fingerprint(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

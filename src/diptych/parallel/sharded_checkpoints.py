@@ -12,7 +12,7 @@ import copy
 import pickle
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +221,7 @@ def _replace(node: Any, function: Callable[[str, Tensor], Tensor], place: str = 
     """A copy of nested dicts, lists and tuples with `function(place, tensor)` instead of every tensor."""
     if isinstance(node, Tensor):
         return function(place, node)
-    if isinstance(node, Mapping):
+    if isinstance(node, MutableMapping):
         changed = copy.copy(node)
         for key, value in node.items():
             changed[key] = _replace(value, function, f"{place}/{key}" if place else str(key))

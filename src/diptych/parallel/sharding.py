@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
 import torch
@@ -23,6 +23,14 @@ PRECISIONS = ("32-true", "bf16-mixed")
 
 # What the sharded model returns: without this torch would not see the tensors in it and reduce no gradient.
 private_parts.register_dataclass(ContrastiveEmbeddings)
+
+
+@runtime_checkable
+class Shardable(Protocol):
+    """A system that can be trained with `ShardedStrategy`."""
+
+    def shard(self, device: torch.device) -> None:
+        """Shards what is trained over all processes (`shard_model`); `device` is this one's."""
 
 
 class ShardedStrategy(DDPStrategy):
@@ -49,11 +57,13 @@ class ShardedStrategy(DDPStrategy):
         if not self._sharded():
             super().setup(trainer)
             return
+        assert self.accelerator is not None
         self.accelerator.setup(trainer)
         self.setup_precision_plugin()
 
     def configure_ddp(self) -> None:
         """Shards the model where DDP would wrap it."""
+        assert isinstance(self.lightning_module, Shardable)  # see check_shardable
         self.lightning_module.shard(self.root_device)
 
     def teardown(self) -> None:
@@ -61,6 +71,7 @@ class ShardedStrategy(DDPStrategy):
         if not self._sharded():
             super().teardown()
             return
+        assert self.cluster_environment is not None and self.accelerator is not None
         self.cluster_environment.teardown()
         self.precision_plugin.teardown()
         self.accelerator.teardown()
@@ -79,8 +90,13 @@ class ShardedStrategy(DDPStrategy):
 
     on_test_start, on_test_end = on_validation_start, on_validation_end
 
+    def _module(self) -> L.LightningModule:
+        """The system, which Lightning connects before it calls anything here."""
+        assert self.lightning_module is not None
+        return self.lightning_module
+
     def _sharded(self) -> list[FSDPModule]:
-        return [module for module in self.lightning_module.modules() if isinstance(module, FSDPModule)]
+        return [module for module in self._module().modules() if isinstance(module, FSDPModule)]
 
     # ------------------------------------------------------------------------------------------------ checkpoints
 
@@ -94,11 +110,11 @@ class ShardedStrategy(DDPStrategy):
         """The checkpoint's dictionary; of one in pieces each process reads its own shards alone."""
         return checkpoints.load_into(checkpoint_path, self._empty_shards)
 
-    def load_model_state_dict(self, checkpoint: dict[str, Any], strict: bool = True) -> None:
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Puts the weights into the shards."""
-        checkpoints.load_weights(self.lightning_module, checkpoint, "resumed checkpoint")
+        checkpoints.load_weights(self._module(), checkpoint, "resumed checkpoint")
 
-    def load_optimizer_state_dict(self, checkpoint: dict[str, Any]) -> None:
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Puts each optimizer's state into the shards."""
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -110,7 +126,7 @@ class ShardedStrategy(DDPStrategy):
             optimizer.load_state_dict(state)
 
     def _empty_shards(self, place: str, tensor: Tensor) -> Tensor:
-        mesh = next(p.device_mesh for p in self.lightning_module.parameters() if isinstance(p, DTensor))
+        mesh = next(p.device_mesh for p in self._module().parameters() if isinstance(p, DTensor))
         return empty_shards(tensor.shape, dtype=tensor.dtype, device_mesh=mesh, placements=[Shard(0)])
 
 
@@ -118,7 +134,7 @@ def check_shardable(trainer: L.Trainer, system: L.LightningModule) -> None:
     """Raises ValueError when the trainer shards what it cannot shard; to be called before any weights are loaded."""
     if not isinstance(trainer.strategy, ShardedStrategy):
         return
-    if not hasattr(system, "shard"):
+    if not isinstance(system, Shardable):
         raise ValueError(f"trainer=fsdp cannot shard a {type(system).__name__}: use trainer=ddp")
     if trainer.precision not in PRECISIONS:
         raise ValueError(
@@ -165,5 +181,7 @@ def _mean_over_processes(gradient: Tensor) -> Tensor:
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
     """The layers of every stack of layers of one kind."""
     for child in module.children():
-        stacked = isinstance(child, (nn.ModuleList, nn.Sequential)) and len({type(layer) for layer in child}) == 1
-        yield from child if stacked else _blocks(child)
+        if isinstance(child, (nn.ModuleList, nn.Sequential)) and len({type(layer) for layer in child}) == 1:
+            yield from child
+        else:
+            yield from _blocks(child)

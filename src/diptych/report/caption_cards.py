@@ -152,7 +152,7 @@ def choose_cards(cards: Sequence[CaptionCard], max_cards: int, seed: int = 0) ->
     if scored:
         best = sorted(left, key=_cider, reverse=True)
         add("best", "Highest CIDEr", best, max_cards // 6, "the highest CIDEr first")
-    room = max_cards - sum(len(section.cards) for section in sections)
+    room = max_cards - (len(cards) - len(left))
     places = sorted(random.Random(seed).sample(range(len(left)), min(room, len(left))))
     words = "drawn with a fixed seed: how the captions are on an ordinary one"
     add("random", "A random draw from the others", [left[place] for place in places], room, words)

@@ -51,7 +51,7 @@ def write_data_card(out: Path, prices: Prices) -> Path:
 
 def _models(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Of each stage that asks: its model, the fingerprint of its prompt, and the domain."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, manifest in manifests.items():
         settings = manifest.get("settings", {})
         task = settings.get("task", settings)  # in manifests of version 0.1 the task's settings lie with the others

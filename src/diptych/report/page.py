@@ -84,5 +84,7 @@ def _cells(row: MetricRow, names: Sequence[str]) -> list[tuple[str, str]]:
 def _bar(variant: str, cell: Cell) -> Bar:
     if math.isnan(cell.value):
         return Bar(variant, None)
-    known = cell.interval is not None and not any(map(math.isnan, cell.interval))
-    return Bar(variant, 100 * cell.value, (100 * cell.interval[0], 100 * cell.interval[1]) if known else None)
+    interval = cell.interval
+    if interval is None or any(map(math.isnan, interval)):
+        return Bar(variant, 100 * cell.value, None)
+    return Bar(variant, 100 * cell.value, (100 * interval[0], 100 * interval[1]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -86,7 +87,7 @@ def _source(data: str, root: Path | None, test_set: str | None) -> TripletSource
 
 def main(arguments: list[str]) -> int:
     """`python -m diptych.submission check ...` and `... write ...`."""
-    actions = {"check": check, "write": write}
+    actions: dict[str, Callable[..., int | None]] = {"check": check, "write": write}
     if not arguments or arguments[0] not in actions:
         sys.stderr.write("error: say which: check FILE data=NAME, or write predictions=FILE ...\n")
         return 2

@@ -35,7 +35,7 @@ def write_cirr(ranked: Iterable[RankedQuery], folder: Path, name: str = "cirr_te
     `subset_ids` of each query must hold its ranked group members without the reference.
     """
     ordered = sorted(ranked, key=lambda query: int(query.query_id))
-    recall, subset = ({"version": VERSION, "metric": metric} for metric in LENGTHS)
+    recall, subset = (dict[str, str | list[str]](version=VERSION, metric=metric) for metric in LENGTHS)
     for query in ordered:
         recall[query.query_id] = list(query.ranked_ids[: LENGTHS["recall"]])
         subset[query.query_id] = list(query.subset_ids[: LENGTHS["recall_subset"]])

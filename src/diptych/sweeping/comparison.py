@@ -67,7 +67,7 @@ def compare_runs(
     set_names = list(dict.fromkeys(set_name for set_name, _ in scores[0]))
     queries = {name: [query for query in scores[0] if query[0] == name] for name in set_names}
     metrics, left_out = [], {}
-    names = dict.fromkeys(name for run in runs for name, value in run.result["metrics"].items() if value is not None)
+    names = dict.fromkeys(name for run in runs for name, value in _result(run)["metrics"].items() if value is not None)
     for name in names:
         try:
             metrics.append(_paired_metric(name, runs, scores, queries))
@@ -172,6 +172,12 @@ def _evaluated(folder: Path) -> RunRecord:
     return record
 
 
+def _result(run: RunRecord) -> dict[str, Any]:
+    """The content of the metrics.json of a run that `_evaluated` let through."""
+    assert run.result is not None
+    return run.result
+
+
 def _check_same_measure(first: RunRecord, second: RunRecord) -> None:
     names = dict.fromkeys([*first.facts, *second.facts])
     unlike = [name for name in names if first.facts.get(name) != second.facts.get(name)]
@@ -188,7 +194,7 @@ def _read_scores(run: RunRecord) -> _Scores:
     path = run.folder / SCORES
     advice = (
         "values per query come from evaluating: score the run again and compare the new folder: "
-        f"python evaluate.py ckpt={run.result.get('checkpoint')} split={run.result['split']}"
+        f"python evaluate.py ckpt={_result(run).get('checkpoint')} split={_result(run)['split']}"
     )
     scores: _Scores = {}
     for where, record in each_json_line(path, advice):
@@ -236,7 +242,7 @@ def _paired_metric(
     key = name.removeprefix(f"{own_set}/") if own_set else name
     median = runs[0].meaning(name).reduction == "median"
     # A query without a value of a metric is not in a retrieval's line; null stands for the rank of what was not found.
-    null = math.inf if "protocol" in runs[0].result else math.nan
+    null = math.inf if "protocol" in _result(runs[0]) else math.nan
     sets = {}
     for set_name in [own_set] if own_set else queries:
         first, second = (_values(key, of_run, queries[set_name], null) for of_run in scores)
@@ -251,7 +257,7 @@ def _paired_metric(
     for side, run in enumerate(runs):
         reduced = [median_rank(pair[side]) if median else float(pair[side].nanmean()) for pair in sets.values()]
         values.append(sum(reduced) / len(reduced))
-        stored = run.result["metrics"].get(name)
+        stored = _result(run)["metrics"].get(name)
         if stored is None or not math.isclose(stored, values[-1], rel_tol=1e-6, abs_tol=_ROUNDED):
             raise _NotComparable("not a mean over the queries")
     return _PairedMetric(name, median, sets, *values)

@@ -112,7 +112,7 @@ class RunLauncher(Launcher):
         chosen = dict(word.split("=", 1) for word in words if "=" in word)
         words = [*words, *self.cluster.overrides(chosen)]
         config = self._hydra.config_loader.load_sweep_config(self.config, list(words))
-        config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         OmegaConf.set_readonly(config, False)
         checking.check_data_fits_system(config)
         checking.check(config, checking.root_keys("train"))

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -27,7 +27,7 @@ from diptych.sweeping.search_space import SearchSpace
 log = logging.getLogger(__name__)
 
 _REPEATS = 10  # proposals of tried parameters in a row, after which an untried point is taken
-_DIRECTIONS = {"max": "maximize", "min": "minimize"}
+_DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"max": "maximize", "min": "minimize"}
 _PLACE = ("cluster", "hydra")  # words that say where runs are executed, not which
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -32,6 +32,7 @@ RESULT = "optuna.yaml"
 _SECONDS_BETWEEN_LOOKS = 2.0  # at the trials of other workers
 
 
+@runtime_checkable
 class RunsTrials(Protocol):
     """What a search asks of the launcher."""
 
@@ -78,7 +79,7 @@ class OptunaSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra; `config` is the sweep's, composed without the overrides that are swept."""
         self.hydra_context, self.config = hydra_context, config
-        self.launcher: RunsTrials = Plugins.instance().instantiate_launcher(
+        self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
@@ -91,6 +92,7 @@ class OptunaSweeper(Sweeper):
         """
         from diptych.sweeping.optuna_search import OptunaSearch
 
+        assert self.config is not None
         folder = Path(str(self.config.hydra.sweep.dir)).resolve()
         question = self._question(arguments)
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,11 +101,18 @@ class OptunaSweeper(Sweeper):
         stopped = self._work(search)
         return self._end(search, stopped)
 
+    @property
+    def _runner(self) -> RunsTrials:
+        if not isinstance(self.launcher, RunsTrials):
+            raise ValueError(f"a search needs hydra/launcher=runs, not {type(self.launcher).__name__}")
+        return self.launcher
+
     def _question(self, arguments: Sequence[str]) -> Question:
         """What is searched, and for what; composes one config, so that mistakes show before there is a study."""
         from diptych.sweeping.optuna_search import Question
         from diptych.sweeping.search_space import split
 
+        assert self.hydra_context is not None and self.config is not None
         loader = self.hydra_context.config_loader
         words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         space, fixed = split(OverridesParser.create(config_loader=loader).parse_overrides(words))
@@ -120,6 +129,7 @@ class OptunaSweeper(Sweeper):
 
     def _work(self, search: OptunaSearch) -> list[int]:
         """Runs trials until there is nothing more to do; the numbers of those that were stopped by a signal."""
+        launcher = self._runner
         running: dict[Future[list[RunStatus]], Claim] = {}
         stopped: list[int] = []
         awaited: list[int] = []
@@ -129,7 +139,7 @@ class OptunaSweeper(Sweeper):
                 goes_on = error is None and not stopped and len(search.failures) <= self.max_failures
                 while goes_on and len(running) < self.at_once and (claim := search.claim()):
                     log.info("trial %d: %s", claim.number, " ".join(claim.words))
-                    running[threads.submit(self.launcher.launch_runs, [(claim.number, claim.words)])] = claim
+                    running[threads.submit(launcher.launch_runs, [(claim.number, claim.words)])] = claim
                 others = [number for number in search.waits_for if number not in _numbers(running)]
                 if not running and not (goes_on and others):
                     break
@@ -157,7 +167,7 @@ class OptunaSweeper(Sweeper):
         result = search.report()
         path = search.folder / RESULT
         write_file(path, OmegaConf.to_yaml(OmegaConf.create(result)).encode())
-        self.launcher.tabulate()
+        self._runner.tabulate()
         failures = [f"  trial {number}: {reason}" for number, reason in search.failures.items()]
         failed = f"{len(failures)} runs of {search.folder} failed:\n" + "\n".join(failures) if failures else ""
         if best := result["best"]:

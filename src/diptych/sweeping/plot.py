@@ -51,7 +51,7 @@ def write_plot(folder: Path, records: Sequence[RunRecord]) -> Path | None:
         primary = primary_of(records, groups, group)
         members = [record for record in records if groups.get(record.name) == group]
         points = _points(members, primary[0], own) if primary else []
-        if points:
+        if primary and points:
             panels.append((group, primary, points))
     if not panels:
         return None
@@ -79,8 +79,8 @@ def numeric_parameter(points: Sequence[Point]) -> str | None:
     if len(keys) != 1:
         return None
     (key,) = keys
-    values = [_value(point, key) for point in points]
-    return key if all(map(_is_number, values)) and len(set(map(float, values))) > 1 else None
+    numbers = {_number(point, key) for point in points}
+    return key if None not in numbers and len(numbers) > 1 else None
 
 
 def _points(records: Sequence[RunRecord], key: str, own: Mapping[str, Mapping[str, str]]) -> list[Point]:
@@ -114,7 +114,7 @@ def _by_place(points: Sequence[Point], parameter: str | None) -> dict[Any, list[
     places: dict[Any, list[Point]] = {}
     for point in points:
         alone = point.name if point.seed is None else None
-        place = float(_value(point, parameter)) if parameter else (point.setting, alone)
+        place = _number(point, parameter) if parameter else (point.setting, alone)
         places.setdefault(place, []).append(point)
     return places
 
@@ -195,11 +195,13 @@ def _value(point: Point, key: str) -> str | None:
     return dict(point.setting).get(key)
 
 
-def _is_number(text: str | None) -> bool:
+def _number(point: Point, key: str) -> float | None:
+    """The value of an override where it is a finite number."""
     try:
-        return text is not None and math.isfinite(float(text))
+        number = float(_value(point, key) or "")
     except ValueError:
-        return False
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _shorten(text: str, limit: int) -> str:

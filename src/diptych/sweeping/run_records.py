@@ -18,7 +18,7 @@ from diptych.contracts.retrieval import MetricMeaning
 from diptych.results.meanings import Meanings
 from diptych.results.results_table import Cell, natural_order, protocol_facts, stored_number
 from diptych.storage.json_files import read_json
-from diptych.storage.run_status import FILE, RunStatus, read_status
+from diptych.storage.run_status import FILE, Objective, RunStatus, read_status
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +46,19 @@ class RunRecord:
     @property
     def state(self) -> str:
         """`done`, `failed: why`, `running at step 40, best val/recall_at_1 0.1234`, ... in one line."""
-        text = "done" if self.status is None else self.status.state
-        if text == "failed":
-            lines = (self.status.error or "its status names no reason").splitlines()
+        status = self.status
+        text = "done" if status is None else status.state
+        if status and text == "failed":
+            lines = (status.error or "its status names no reason").splitlines()
             text += f": {next((line.strip() for line in reversed(lines) if line.strip()), '')}"
-        elif text in ("running", "stopped"):
-            text += f" at step {self.status.step}"
-            objective = self.status.objective
+        elif status and text in ("running", "stopped"):
+            text += f" at step {status.step}"
+            objective = status.objective
             if objective and objective.value is not None:
                 text += f", best {objective.metric} {objective.value:.4f}"
         elif self.result is None and not self.problem:
             text += "" if text == "waiting" else ", without metrics"
-        return f"{text}; {self.problem}" if self.problem and self.status else self.problem or text
+        return f"{text}; {self.problem}" if self.problem and status else self.problem or text
 
     @cached_property
     def cells(self) -> dict[str, Cell]:
@@ -68,11 +69,12 @@ class RunRecord:
         found = {}
         for key, value in self.result["metrics"].items():
             bounds = intervals.get(key)
-            whole = bounds is not None and None not in bounds and not any(map(math.isnan, bounds))
-            found[key] = Cell(stored_number(value), (float(bounds[0]), float(bounds[1])) if whole else None)
-        key, _ = self.primary or (None, "")
-        if key is not None and key not in found:
-            found[key] = Cell(stored_number(self.status.objective.value))
+            interval = None
+            if bounds is not None and None not in bounds and not any(map(math.isnan, bounds)):
+                interval = (float(bounds[0]), float(bounds[1]))
+            found[key] = Cell(stored_number(value), interval)
+        if self._objective and self.primary and self.primary[0] not in found:
+            found[self.primary[0]] = Cell(stored_number(self._objective.value))
         return found
 
     @cached_property
@@ -84,14 +86,14 @@ class RunRecord:
         if self.result is None:
             return None
         metrics = self.result["metrics"]
-        objective = self.status and self.status.objective
+        objective = self._objective
         if objective:
             plain = objective.metric.removeprefix("val/")
             key = plain if plain in metrics else objective.metric
             return key, objective.mode or self.meaning(key).mode
         declared = (self.result.get("protocol") or {}).get("primary_metric")
-        key = declared if declared in metrics else next(iter(self.judged), None)
-        return key and (key, self.meaning(key).mode)
+        usual = declared if declared in metrics else next(iter(self.judged), None)
+        return (usual, self.meaning(usual).mode) if usual else None
 
     @cached_property
     def judged(self) -> list[str]:
@@ -102,6 +104,10 @@ class RunRecord:
     def meaning(self, key: str) -> MetricMeaning:
         """How the number under a key of `cells` is to be read, as the run's metrics.json says."""
         return self._meanings.of(key)
+
+    @property
+    def _objective(self) -> Objective | None:
+        return None if self.status is None else self.status.objective
 
     @cached_property
     def _meanings(self) -> Meanings:
@@ -173,7 +179,8 @@ def differing_overrides(records: Sequence[RunRecord]) -> tuple[list[dict[str, st
     """The shared overrides of the runs and those of the evaluations (whose command lines are of another kind), and by
     run name what is its own.
     """
-    shared, own = [], {}
+    shared: list[dict[str, str]] = []
+    own: dict[str, dict[str, str]] = {}
     for kind in (True, False):
         same_kind = [record for record in records if (record.status is not None) is kind]
         common, others = split_overrides(same_kind)

@@ -99,9 +99,10 @@ def _parameter(key: str, override: Override) -> Parameter:
             _check_tags(override, allowed=set())
             return Parameter(key, CategoricalDistribution(words), words)
         log = "log" in _check_tags(override, allowed={"log"})
-        if override.is_range_sweep():
-            return _range(key, override.value(), len(list(override.sweep_iterator())), log)
-        return _interval(key, override.value(), log)
+        value = override.value()
+        if isinstance(value, RangeSweep):
+            return _range(key, value, len(list(override.sweep_iterator())), log)
+        return _interval(key, value, log)
     except ValueError as error:
         raise ValueError(f"{override.input_line}: cannot be searched: {error}") from error
 
@@ -117,14 +118,18 @@ def _range(key: str, span: RangeSweep, number: int, log: bool) -> Parameter:
     if not number:
         raise ValueError("the range is empty")
     start, step = Decimal(str(span.start)), Decimal(str(span.step))  # in floats 0.1 + 0.2 is not 0.3
-    kind, distribution = (int, IntDistribution) if isinstance(span.range(), range) else (float, FloatDistribution)
-    values = sorted(kind(start + place * step) for place in range(number))
-    return Parameter(key, distribution(values[0], values[-1], log=log, step=kind(abs(step))), values)
+    exact = sorted(start + place * step for place in range(number))
+    if isinstance(span.range(), range):
+        whole = [int(value) for value in exact]
+        return Parameter(key, IntDistribution(whole[0], whole[-1], log=log, step=int(abs(step))), whole)
+    values = [float(value) for value in exact]
+    return Parameter(key, FloatDistribution(values[0], values[-1], log=log, step=float(abs(step))), values)
 
 
 def _interval(key: str, interval: Any, log: bool) -> Parameter:
     assert isinstance(interval, IntervalSweep)
     low, high = interval.start, interval.end
+    assert low is not None and high is not None  # Hydra's parser asks for both
     if isinstance(low, int) and isinstance(high, int):
         return Parameter(key, IntDistribution(low, high, log=log), range(low, high + 1))
-    return Parameter(key, FloatDistribution(low, high, log=log), None)  # type: ignore[arg-type]
+    return Parameter(key, FloatDistribution(low, high, log=log), None)

@@ -206,11 +206,14 @@ def _best_lines(
 ) -> Iterator[str]:
     for group in dict.fromkeys(groups.values()):
         primary = primary_of(records, groups, group)
-        for best in (best_runs(records, groups, (group, primary[0])) if primary else [])[:_MOST_BEST]:
-            meaning = best.meaning(primary[0])
-            value = cell_text(meaning, best.cells[primary[0]]).replace("\n", " ")
+        if primary is None:
+            continue
+        key, _ = primary
+        for best in best_runs(records, groups, (group, key))[:_MOST_BEST]:
+            meaning = best.meaning(key)
+            value = cell_text(meaning, best.cells[key]).replace("\n", " ")
             name = f"run {best.name}" + (f" ({_words(own[best.name])})" if own[best.name] else "")
-            yield f"best {heading(primary[0], meaning, group, groups)}: {value}, {name}"
+            yield f"best {heading(key, meaning, group, groups)}: {value}, {name}"
 
 
 def _total(records: Sequence[RunRecord], price: float | None) -> Iterator[str]:

@@ -90,7 +90,7 @@ class LocalAsker:
             device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
             try:
                 processor = AutoProcessor.from_pretrained(path)
-                model = AutoModelForImageTextToText.from_pretrained(path, dtype=DTYPES[self.dtype])
+                model: torch.nn.Module = AutoModelForImageTextToText.from_pretrained(path, dtype=DTYPES[self.dtype])
             except (OSError, ValueError) as error:
                 raise ValueError(
                     f"model={self.model} cannot be loaded ({error}); name an image-text-to-text model of the hub or a"

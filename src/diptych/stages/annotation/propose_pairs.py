@@ -151,7 +151,7 @@ class ProposePairs(RecordStage):
         for name in sorted(kept):
             for other in records[name]["candidates"]:
                 if other["image_id"] in kept:
-                    scores.setdefault(tuple(sorted((name, other["image_id"]))), other["score"])  # type: ignore[arg-type]
+                    scores.setdefault(tuple(sorted((name, other["image_id"]))), other["score"])
         drawn = sorted(scores, key=lambda pair: (self._draw(pair), pair))
         times: Counter[str] = Counter()
         chosen = []

@@ -78,7 +78,8 @@ class QuestionMaker:
     def _messages(self, inquiry: Inquiry, answer: str = "", complaint: str = "") -> list[dict[str, Any]]:
         pictures = [self.asking.picture_form.message_part(image) for image in inquiry.images]
         text = self.task.text(inquiry.values)
-        messages = [{"role": "user", "content": [{"type": "text", "text": text}, *pictures] if pictures else text}]
+        content = [{"type": "text", "text": text}, *pictures] if pictures else text
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if complaint:
             shown = [{"role": "assistant", "content": answer}] if answer.strip() else []
             messages += [*shown, {"role": "user", "content": complaint}]

@@ -89,7 +89,10 @@ class Articles(RecordStage):
         answers = {q.query_id: q.article_id for q in self.source.queries(self.split) if q.article_id is not None}
         if self.metric is None or not answers:
             return
-        rankings = {**{name: read_retrieval(path) for name, path in self.compare.items()}, "articles": ranked}
+        rankings: dict[str, Mapping[str, Sequence[Candidate]]] = {
+            **{name: read_retrieval(path) for name, path in self.compare.items()},
+            "articles": ranked,
+        }
         metrics = {name: self._measure(of, answers) for name, of in rankings.items()}
         for name, values in metrics.items():
             log.info("%s: %s", name, ", ".join(f"{key} {value:.4f}" for key, value in values.items()))
