@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 
@@ -206,9 +206,10 @@ def _score(
 ) -> None:
     prepared = {query.query_id: query for query in data.queries()}
     articles = datamodule.source.articles()
+    metrics = cast(Mapping[str, CaptionMetric], system.metrics)  # the system says torchmetrics' class of them
     main = sets[0]
     hidden = datamodule.source.answers_hidden(about["split"])
-    scores = {} if hidden else score_captions(main.items, system.metrics)
+    scores = {} if hidden else score_captions(main.items, metrics)
     record = captions_record(scores, main.items, with_predictions=False, **about)
     record.counts = {**data.gaps, **count_outcomes(main.records)}
     if not hidden:
@@ -218,10 +219,10 @@ def _score(
         processed = [_post_processed(main, step, prepared) for step in steps]
         sets = [*sets, *processed, *_baselines(main, prepared, articles)]
         for other in sets[1:]:
-            of_other = captions_record(score_captions(other.items, system.metrics), other.items).metrics
+            of_other = captions_record(score_captions(other.items, metrics), other.items).metrics
             record.metrics |= {f"{other.prefix}/{name}": value for name, value in of_other.items()}
     record.write(run_dir)
-    cards = _cards(main, prepared, articles, record, checked_claims(system.metrics, main.items))
+    cards = _cards(main, prepared, articles, record, checked_claims(metrics, main.items))
     write_caption_report(run_dir / "report", record.content(), cards)
     record.print(run_dir)
 
@@ -264,17 +265,17 @@ def _lead(evidence: Evidence, articles: ArticleLookup) -> str:
 
 def _add_retrieval(record: EvaluationRecord, datamodule: CaptionData, split: str) -> None:
     """How well the articles were found, where the split says which are right; EVENTA's overall with a CLIPScore."""
-    annotated = {query.query_id: query.article_id for query in datamodule.source.queries(split)}
-    annotated = {query_id: article_id for query_id, article_id in annotated.items() if article_id is not None}
+    queries = datamodule.source.queries(split)
+    annotated = {query.query_id: query.article_id for query in queries if query.article_id is not None}
     if datamodule.evaluation_source != "retrieved" or not annotated:
         return
     candidates = datamodule.candidates(split)
     found, _ = article_retrieval([candidates[query_id] for query_id in annotated], list(annotated.values()))
     record.meanings |= {name: MetricMeaning(*about) for name, about in ABOUT.items()}
-    written = [record.metrics.get(name, math.nan) for name in ("clip_score", "cider")]
-    if not any(map(math.isnan, written)):
-        parts = (*(found[name] for name in ("average_precision", "recall_at_1", "recall_at_10")), *written)
-        found["overall"] = overall(*parts, record.num_scored, record.num_scored)
+    written = {name: record.metrics.get(name, math.nan) for name in ("clip_score", "cider")}
+    if not any(map(math.isnan, written.values())):
+        parts = {name: found[name] for name in ("average_precision", "recall_at_1", "recall_at_10")} | written
+        found["overall"] = overall(**parts, valid=record.num_scored, expected=record.num_scored)
         record.meanings["overall"] = MetricMeaning("score")
     record.metrics |= found
 

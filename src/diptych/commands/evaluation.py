@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from diptych.commands.caption_scoring import ablation_variants, caption_and_score
 from diptych.config import building, checking
 from diptych.config.trained import build_trained, checkpoint_path, config_of
-from diptych.contracts.news import NewsSource
+from diptych.contracts.models import TrainableSystem
+from diptych.contracts.news import CaptionData, NewsSource
 from diptych.contracts.retrieval import EvaluationSet, RetrievalData, TripletSource
 from diptych.data.news.captions_file import read_captions
 from diptych.metrics.retrieval.measuring import SetResult, measure
@@ -30,6 +31,10 @@ from diptych.results.caption_evaluation import (
 )
 from diptych.results.results import retrieval_record
 from diptych.storage.json_files import read_json
+from diptych.systems.caption_fuser import CaptionFuserSystem
+
+if TYPE_CHECKING:
+    from diptych.systems.cir import CIRSystem  # captions are scored without it
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +43,7 @@ def evaluate(config: DictConfig) -> None:
     """Scores a checkpoint, or a prediction file, and leaves metrics.json, predictions.jsonl and the report."""
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     # The data section is checked with the checkpoint's system, which it refers to.
-    own = OmegaConf.masked_copy(config, [key for key in config if key != "data"])
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"])
     checking.check(own, checking.root_keys("evaluate"))
     ablation_variants(config.ablation)
     if config.predictions is not None:
@@ -51,14 +56,14 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     path = checkpoint_path(config.ckpt)
     checkpoint = checkpoints.load(path, weights_alone=True)
     trained = config_of(checkpoint)
-    chosen = HydraConfig.get().runtime.choices.data
+    chosen = HydraConfig.get().runtime.choices["data"]
     # The checkpoint's own data with single settings changed, or another dataset altogether.
     data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
-    datamodule, system = build_trained(trained, data, config.data_dir)
-    datamodule.prepare_evaluation(config.split)
+    datamodule, system = build_trained(trained, cast(DictConfig, data), config.data_dir)
+    cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
     quiet_lightning()
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
-    system.load_pretrained(trainer.strategy.root_device, weights_follow=True)
+    cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)
     checkpoints.load_weights(system, checkpoint, path)
     about = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
     options = {"ablation": config.ablation, "post_processing": config.post_processing}
@@ -68,26 +73,29 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
 def evaluate_system(
     trainer: L.Trainer,
     system: L.LightningModule,
-    datamodule: Any,
+    datamodule: L.LightningDataModule,
     split: str,
     run_dir: Path,
     caption_options: Mapping[str, Any] | None = None,
     **about: Any,
 ) -> None:
     """Scores a split of the data as befits the system's kind, and writes everything into the run's folder."""
+    # Lightning's classes know nothing of what ours have beside; the kind says which they are.
     if system.kind == "captions":
-        caption_and_score(trainer, system, datamodule, split, run_dir, **(caption_options or {}), **about)
+        fuser, news = cast(CaptionFuserSystem, system), cast(CaptionData, datamodule)
+        caption_and_score(trainer, fuser, news, split, run_dir, **(caption_options or {}), **about)
     elif system.kind == "retrieval":
-        score(trainer, system, datamodule, split, run_dir, **about)
+        score(trainer, cast("CIRSystem", system), cast(RetrievalData, datamodule), split, run_dir, **about)
     else:
         raise ValueError(f"a system of the kind {system.kind!r} has no evaluation here: retrieval and captions have")
 
 
 def score(
-    trainer: L.Trainer, system: L.LightningModule, datamodule: RetrievalData, split: str, run_dir: Path, **about: Any
+    trainer: L.Trainer, system: CIRSystem, datamodule: RetrievalData, split: str, run_dir: Path, **about: Any
 ) -> None:
     """Embeds, ranks, measures and writes everything; every rank computes, the first one writes."""
-    trainer.test(system, datamodule=datamodule.to_test(split), verbose=False)
+    loaders = cast(L.LightningDataModule, datamodule.to_test(split))  # which a Protocol cannot say
+    trainer.test(system, datamodule=loaders, verbose=False)
     if rank() == 0:
         sets = datamodule.evaluation_sets(split)
         about |= {"data": [evaluation.name for evaluation in sets], "split": split}
@@ -114,7 +122,7 @@ def _write_reports(
 
 def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     """Scores `{"query id": [ranked ids]}`; needs annotations only."""
-    if HydraConfig.get().runtime.choices.data == "checkpoint":
+    if HydraConfig.get().runtime.choices["data"] == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
     sources = {name: building.build(node) for name, node in config.data.sources.items()}
     if all(source.kind == NewsSource.kind for source in sources.values()):

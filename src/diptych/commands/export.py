@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diptych.config import checking, resolvers
+from diptych.config.plain_config import plain_section
 from diptych.config.trained import checkpoint_path, config_of
 from diptych.extras import require
 from diptych.models.fuser.chat_tokenizer import load_tokenizer
@@ -58,11 +58,11 @@ def export(ckpt: str | Path, out: str | Path, merge: bool = False, dtype: str = 
     return out
 
 
-def _fuser_settings(checkpoint: Mapping[str, Any], path: Path) -> tuple[type, dict[str, Any]]:
+def _fuser_settings(checkpoint: dict[str, Any], path: Path) -> tuple[type, dict[str, Any]]:
     """The class of the checkpoint's model and its arguments; ValueError unless its adapter is one of PEFT's."""
     resolvers.register_resolvers()
     config = config_of(checkpoint)
-    settings = OmegaConf.to_container(config.system.model, resolve=True)
+    settings = plain_section(config.system.model)
     fuser = checking.locate_trusted("system.model", str(settings.pop("_target_", "")))
     if getattr(fuser, "adapter_format", None) != "peft":
         raise ValueError(f"{path} holds no adapter of a captioning model; only those are exported")

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from omegaconf import DictConfig, OmegaConf
@@ -23,8 +23,9 @@ from diptych.commands.caption_scoring import (
     write_captions,
 )
 from diptych.config.building import build
+from diptych.config.plain_config import plain_section
 from diptych.config.trained import build_trained, checkpoint_path, config_of
-from diptych.contracts.news import NewsSource
+from diptych.contracts.news import CaptionData, NewsSource
 from diptych.contracts.pipelines import Failure, Result, SharedWork
 from diptych.data.news.base_captions import read_base_captions
 from diptych.data.news.captions_file import read_captions
@@ -32,6 +33,7 @@ from diptych.data.news.retrieval_file import article_ids, read_retrieval
 from diptych.parallel import checkpoints
 from diptych.stages.running.record_stage import RecordStage
 from diptych.submission.eventa import ZIP_NAME, write_eventa
+from diptych.systems.caption_fuser import CaptionFuserSystem
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +137,11 @@ class TrainedFuser:
         self._checkpoint = checkpoints.load(path)
         self.trained = config_of(self._checkpoint)
         data = fuser_data(self.trained, changes)
-        self.datamodule, self.system = build_trained(self.trained, data, data_dir)
-        if self.system.kind != "captions":
+        datamodule, system = build_trained(self.trained, data, data_dir)
+        if system.kind != "captions":
             raise ValueError(f"{path}: this checkpoint composes images, it writes no captions; name a fuser's")
+        # Of what ours have beside, Lightning's classes know nothing.
+        self.datamodule, self.system = cast(CaptionData, datamodule), cast(CaptionFuserSystem, system)
 
     def prepare(self) -> None:
         """The examples of the split, which the other processes then find."""
@@ -163,7 +167,7 @@ class TrainedFuser:
 
 def fuser_data(trained: DictConfig, changes: Mapping[str, Any]) -> DictConfig:
     """The data section that a fuser was trained with, its settings of these dotted names replaced."""
-    data = OmegaConf.create(OmegaConf.to_container(trained.data))
+    data = OmegaConf.create(plain_section(trained.data, resolve=False))
     for name, value in changes.items():
         OmegaConf.update(data, name, value, merge=False, force_add=True)
     return data

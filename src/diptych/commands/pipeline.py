@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.commands.evaluation import quiet_lightning
 from diptych.config import building, checking
+from diptych.config.plain_config import plain_section
 from diptych.config.stage_configs import stage_configs, stage_settings
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
 
@@ -52,10 +53,10 @@ def prepare_config(config: DictConfig) -> DictConfig:
     Raises:
         ValueError: one of the pipeline's values is missing.
     """
-    missing = [key for key in config if OmegaConf.is_missing(config, key)]
+    missing = [str(key) for key in config if OmegaConf.is_missing(config, key)]
     if missing:
         raise ValueError(f"pipeline={config.name} needs {', '.join(f'{key}=...' for key in missing)}")
-    plain = OmegaConf.to_container(config)
+    plain = plain_section(config, resolve=False)
     sources = list(plain["data"]["sources"])
     if len(sources) == 1:
         plain["source"] = f"${{data.sources.{sources[0]}}}"

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from diptych.config.building import build, build_data
 from diptych.config.checking import check_data_root, check_section, kind_of
+from diptych.config.plain_config import plain_section
 from diptych.contracts.retrieval import TripletSource
 from diptych.data.triplets.captions import expand
 from diptych.data.triplets.from_files import FromFiles
@@ -67,7 +68,7 @@ def convert_data(config: DictConfig, output: Path, per_shard: int = 1000, worker
             raise ValueError(f"{name}={number} must be at least 1")
     if kind_of("data", config.data) != TripletSource.kind:
         raise ValueError("shards hold triplets: choose data of composed image retrieval, as data=rooms")
-    check_section("data", OmegaConf.to_container(config.data, resolve=True))
+    check_section("data", plain_section(config.data))
     check_data_root(config)
     module, loss = build_data(config.data), build(config.system.loss)
     if module.training.kind != FromFiles.kind:

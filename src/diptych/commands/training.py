@@ -6,6 +6,7 @@ import logging
 import os
 from contextlib import nullcontext
 from pathlib import Path
+from typing import cast
 
 import lightning as L
 import torch
@@ -54,7 +55,8 @@ def train(config: DictConfig) -> float | None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     words = list(HydraConfig.get().overrides.task)
     joins = config.join_run is not None
-    started_here = not joins and rank_zero_only.rank == 0  # Lightning's other ranks and SLURM's are not
+    # Lightning's other ranks and SLURM's are not.
+    started_here = not joins and rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set out of mypy's sight
     # A job script of the user's own that SLURM has queued again: the same command in the same folder.
     came_back = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0 and (run_dir / "config.yaml").is_file()
     resume = config.resume is not None or came_back
@@ -71,7 +73,8 @@ def train(config: DictConfig) -> float | None:
         except BaseException as error:
             status.note(state="failed", error=f"{type(error).__name__}: {error}")
             raise
-    return status.status.objective and status.status.objective.value
+    objective = status.status.objective
+    return None if objective is None else objective.value
 
 
 def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, started_here: bool) -> None:
@@ -145,7 +148,10 @@ def _config_of_run(run_dir: Path, overrides: list[str]) -> DictConfig:
     path = run_dir / "config.yaml"
     if not path.is_file():
         raise ValueError(f"{run_dir}: there is no run to resume here (no config.yaml)")
-    config = upgraded(OmegaConf.load(path))
+    config = OmegaConf.load(path)
+    if not isinstance(config, DictConfig):
+        raise ValueError(f"{path} holds a list, not the settings of a run")
+    config = upgraded(config)
     changes = [word.lstrip("+") for word in overrides if not word.startswith(("resume=", "join_run=", "name="))]
     refused = [word for word in changes if not word.startswith(RESUME_OVERRIDES)]
     if refused:
@@ -153,7 +159,8 @@ def _config_of_run(run_dir: Path, overrides: list[str]) -> DictConfig:
             f"resuming {run_dir} with {', '.join(refused)} would be another run; these may change: "
             f"{', '.join(RESUME_OVERRIDES)}. A new run from its weights: init_from={run_dir}/checkpoints/best.ckpt"
         )
-    return OmegaConf.merge(config, OmegaConf.from_dotlist(changes))
+    # Two sections make a section, which merge's type does not say.
+    return cast(DictConfig, OmegaConf.merge(config, OmegaConf.from_dotlist(changes)))
 
 
 def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: list) -> L.Trainer:
