@@ -23,7 +23,7 @@ from torch.optim import AdamW, Optimizer
 
 from diptych.contracts.models import ImageFeatures, TextFeatures
 from diptych.contracts.retrieval import TripletBatch
-from diptych.data.triplets.feature_cache import FeatureCache
+from diptych.data.triplets.feature_cache import BackboneFeatures
 from diptych.data.triplets.triplet_dataset import TripletCollator, TripletExample
 from diptych.losses.info_nce import InfoNCE
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
@@ -133,7 +133,7 @@ def pixel_batches(backbone: CLIPBackbone, batch_size: int) -> Iterator[TripletBa
     )
 
 
-def cached_batches(cache: FeatureCache, batch_size: int) -> Iterator[TripletBatch]:
+def cached_batches(cache: BackboneFeatures, batch_size: int) -> Iterator[TripletBatch]:
     """Endless batches of features, each read from disk and collated when it is asked for."""
     collate = TripletCollator(CLIPPreprocessing(NAME, TAG))
     for rows in cycle(_row_batches(batch_size)):
@@ -151,7 +151,7 @@ def cached_batches(cache: FeatureCache, batch_size: int) -> Iterator[TripletBatc
 
 
 @torch.inference_mode()
-def fill(cache: FeatureCache, backbone: CLIPBackbone) -> None:
+def fill(cache: BackboneFeatures, backbone: CLIPBackbone) -> None:
     """Features of noise and of the texts, in float16 as `FromFeatures.feature_dtype` has it."""
     images = backbone.encode_image(torch.randint(0, 256, (NUM_IMAGES, 3, SIZE, SIZE), dtype=torch.uint8))
     tokens = backbone.preprocessing.tokenize(MODIFICATION_TEXTS)
@@ -190,7 +190,7 @@ def run(batch_size: int, repeats: int, folder: str) -> list[tuple[str, ...]]:
     unfrozen = Good4CIRComposer(make_backbone(), mask_padding=True)
     default = CrossAttentionComposer(make_backbone())
     frozen = make_backbone("all")
-    cache = FeatureCache(folder, {"batch_size": batch_size})
+    cache = BackboneFeatures(folder, {"batch_size": batch_size})
     fill(cache, frozen)
     cached, cached_default = Good4CIRComposer(frozen, mask_padding=True), CrossAttentionComposer(frozen)
     pixels, features = pixel_batches(frozen, batch_size), cached_batches(cache, batch_size)

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 
-from diptych.verification.feature_cache import FeatureCache
+from diptych.verification.feature_cache import KeypointCache
 from diptych.verification.policy import Policy
 from diptych.verification.published_policy import (
     PublishedPolicy,
@@ -220,7 +220,7 @@ def make_cases(folder: Path, photos: Sequence[Path], num_queries: int) -> list[C
 
 def ours(policy: Policy, cache: Path | None = None) -> Callable[[Case], list[int]]:
     """Each picture described once, from the cache where it is."""
-    features = FeatureCache(cache, policy)
+    features = KeypointCache(cache, policy)
 
     def order(case: Case) -> list[int]:
         described = [features.describe(path) for path in case.candidates]

@@ -165,7 +165,7 @@ def test_two_processes_train_and_score_as_one(place):
             ["experiment=cir_rooms", "system.optimizer.lrr=1"],
             ["unknown key 'system.optimizer.lrr'", "'system.optimizer.lr'"],
         ),
-        (["experiment=cir_room"], ["cir_room", "cir_rooms", "cir_hotel"]),
+        (["experiment=cir_room"], ["there is no experiment=cir_room", "cir_rooms"]),
         ([], ["name", "experiment=cir_rooms"]),
     ],
 )

@@ -44,7 +44,8 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def serving(*options: str) -> Iterator[str]:
     """The server as a process of its own, so that a test may fork; its base URL."""
-    command = [sys.executable, "-m", "diptych.synthetic.server", "batch_s=0.05", *options]
+    quick = [] if any(option.startswith("batch_s=") for option in options) else ["batch_s=0.05"]
+    command = [sys.executable, "-m", "diptych.synthetic.server", *quick, *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process.stdout.readline().strip()
