@@ -112,4 +112,4 @@ def test_the_command_line_makes_the_newsroom_and_decodes_all_of_it(tmp_path, cap
     assert (tmp_path / "newsroom/newsroom.json").is_file() and (tmp_path / "out/verdicts.jsonl").is_file()
     assert run("doctor", ["data=newsroom", "database=maybe"]) == 2
     assert run("doctor", ["data=cirr", "database=true"]) == 2
-    assert "database=true is for news: data=cirr has no photos printed with articles" in capsys.readouterr().err
+    assert "database=true is for news: cirr has no photos printed with articles" in capsys.readouterr().err

@@ -59,6 +59,8 @@ def test_the_command_takes_the_prices_of_the_configuration(out, command, monkeyp
         ledger.plan([Question("k", "one_stage", "one", list, 10, 1000)], "gpt-4o", 1.0)
         ledger.claim("k")
         ledger.answered("k", Answer("x", "stop", {"prompt_tokens": 1_000_000, "completion_tokens": 100_000}, 1.0))
-    runpy.run_module(command, run_name="__main__")
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module(command, run_name="__main__")
+    assert end.value.code == 0
     assert capsys.readouterr().out.strip() == str(out / "DATA_CARD.md")
     assert "In all 3.50 USD" in (out / "DATA_CARD.md").read_text()

@@ -68,6 +68,7 @@ def test_settings_that_cannot_be_are_refused(monkeypatch):
 SWEEP = """
 import sys
 from pathlib import Path
+from diptych.sweeping.cluster import Run
 from diptych.sweeping.local_cluster import LocalCluster
 child = "import os, time; print(os.getpid(), flush=True); time.sleep(3600)"
 LocalCluster(jobs=2).execute(Run(Path(sys.argv[1]), (sys.executable, "-c", child)))
@@ -78,7 +79,8 @@ LocalCluster(jobs=2).execute(Run(Path(sys.argv[1]), (sys.executable, "-c", child
 def test_a_killed_sweep_leaves_no_run_behind(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", SWEEP, str(tmp_path)])
     log = tmp_path / "output.log"
-    patience.wait_until(lambda: log.exists() and log.read_text().endswith("\n"))
+    patience.wait_until(lambda: process.poll() is not None or (log.exists() and log.read_text().endswith("\n")))
+    assert process.poll() is None
     child = int(log.read_text())
     process.send_signal(signal.SIGKILL)
     process.wait()
