@@ -11,6 +11,7 @@ from diptych.commands.catalogue import COMMANDS
 from diptych.commands.completion import script
 from diptych.config.arguments import run as run_function
 from diptych.config.short_names import with_full_names
+from diptych.extras import missing_extra
 from diptych.sweeping.resuming import of_resumed_sweep
 
 _REWRITING = {"train": of_resumed_sweep, "pipeline": with_full_names}  # short ways to write settings
@@ -47,7 +48,14 @@ def run(name: str, arguments: Sequence[str]) -> int:
         sys.path.append(str(Path.cwd()))
     if command.config is None:
         module, _, function = command.target.partition(":")
-        return run_function(getattr(importlib.import_module(module), function), f"diptych {name}", arguments)
+        try:
+            target = getattr(importlib.import_module(module), function)
+        except ModuleNotFoundError as error:
+            if (missing := missing_extra(error)) is None:
+                raise
+            sys.stderr.write(f"error: {missing}\n")
+            return 2
+        return run_function(target, f"diptych {name}", arguments)
     if {"-h", "--help"}.intersection(arguments):
         from diptych.config.hydra_help import help_of
 
