@@ -231,7 +231,12 @@ for name, attempt in attempts.items():
     ("name", "words", "status", "said"),
     [
         ("review", ["out", "pairs=x"], 2, "error: checking a model's answers needs pydantic"),
-        ("train", ["experiment=fuser_newsroom"], 1, "error: system.model: the adapter of a captioning model needs peft"),
+        (
+            "train",
+            ["experiment=fuser_newsroom"],
+            1,
+            "error: system.model: the adapter of a captioning model needs peft",
+        ),
         (
             "train",
             ["-m", "experiment=cir_rooms", "sweep=optuna", "seed=choice(0,1)"],
