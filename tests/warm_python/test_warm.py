@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -62,3 +63,13 @@ def test_a_kill_takes_it_along():
     assert process.wait() == -signal.SIGKILL
     assert process.stdout.read() == ""  # returns when nobody holds the pipe
     process.stdout.close()
+
+
+def test_what_libraries_set_while_they_are_imported_is_no_other_variable(tmp_path, monkeypatch):
+    """cv2 sets LD_LIBRARY_PATH, scikit-learn KMP_INIT_AT_FORK: whoever has imported them may ask all the same."""
+    import sentence_transformers  # noqa: F401
+
+    assert "KMP_INIT_AT_FORK" in os.environ
+    assert outcome(warm.python(), "import sys; print('torch' in sys.modules)", tmp_path)[1] == "True\n"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert outcome(warm.python(), "import sys; print('torch' in sys.modules)", tmp_path)[1] == "False\n"
