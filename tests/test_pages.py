@@ -263,3 +263,9 @@ def test_the_walk_of_an_example_is_as_long_as_it_says(composing):
     chosen = loader.compute_defaults_list("train", ["experiment=cir_hotel"], RunMode.RUN).defaults
     own = [item.config_path for item in chosen if item.config_path and not item.config_path.startswith("hydra")]
     assert len(own) == configs
+
+
+def test_the_readme_s_python_lines_are_those_that_are_run():
+    """tests/api runs the first block of docs/python.md on checkpoints that it trains."""
+    lines = re.search(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.S)[1]
+    assert f"<!-- python -->\n```python\n{lines}```" in (ROOT / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""Lightning and open_clip without what they import just in case: half of the time to a first step.
+"""Lightning and open_clip without what they import just in case: a third of the time to a first step.
 
 torchmetrics imports SciPy, torchvision's detection models, transformers and matplotlib as soon as anybody asks it for
 `Metric`; open_clip imports timm (and with it wandb) and transformers for towers that a run may not have. Here the
