@@ -18,10 +18,13 @@ class Trainer(SimpleNamespace):
             raise OSError(f"{path}: no space left")
         self.saved.append((self.global_step, path.stem))
 
+    def log_step(self):
+        self.logged.append((self.global_step, len(self.saved)))
+
 
 @pytest.fixture
 def trainer(tmp_path):
-    return Trainer(
+    trainer = Trainer(
         global_step=0,
         max_steps=100,
         accumulate_grad_batches=1,
@@ -30,12 +33,16 @@ def trainer(tmp_path):
         val_check_batch=50,
         fit_loop=SimpleNamespace(total_batch_idx=-1),
         saved=[],
+        logged=[],
         full=False,
+        should_stop=False,
         sanity_checking=False,
         state=SimpleNamespace(fn="fit"),
         callback_metrics={},
         default_root_dir=str(tmp_path),
     )
+    trainer._logger_connector = SimpleNamespace(update_train_step_metrics=trainer.log_step)
+    return trainer
 
 
 def train_to(callback, trainer, batch):
@@ -96,7 +103,6 @@ def test_last_is_saved_before_the_step_that_a_validation_follows_and_not_after_i
     callback.on_train_start(trainer, None)
     for batch in (1, 2, 3, 4, 5):
         train_to(callback, trainer, batch)
-    callback.save_last(trainer)  # refused, as a signal in the validation would have it
     assert trainer.saved[-1] == (4, "last") and len(trainer.saved) == (4 if every_n_steps == 1 else 1)
     validate(callback, trainer, 5, metric=0.1)
     assert trainer.saved[-2:] == [(5, "best"), (5, "last")]
@@ -109,11 +115,39 @@ def test_nothing_is_saved_within_an_accumulated_step(trainer):
     for batch in range(1, 7):
         train_to(callback, trainer, batch)
     validate(callback, trainer, 1, metric=0.1)  # after six batches: in the second step
-    callback.save_last(trainer)
     assert trainer.saved == [(1, "last"), (1, "best")]
     for batch in (7, 8):
         train_to(callback, trainer, batch)
     assert trainer.saved[2:] == [(2, "last")]
+
+
+def test_a_training_that_another_callback_stops_is_saved_at_that_step_unless_a_validation_is_due(trainer):
+    callback = Checkpointing("val/metric", "max")
+    trainer.val_check_batch = 5
+    callback.on_train_start(trainer, None)
+    train_to(callback, trainer, 2)
+    trainer.should_stop = True
+    train_to(callback, trainer, 3)
+    assert trainer.saved == [(3, "last")]
+    train_to(callback, trainer, 5)
+    assert trainer.saved == [(3, "last")]
+
+
+def test_what_the_step_logged_is_written_before_the_checkpoint(trainer):
+    """Killed between the two, the resumed run would lack it."""
+    callback = Checkpointing("val/metric", "max", every_n_steps=2)
+    callback.on_train_start(trainer, None)
+    for batch in (1, 2, 3, 4):
+        train_to(callback, trainer, batch)
+    assert trainer.logged == [(2, 0), (4, 1)]  # with so many checkpoints before it
+
+
+def test_it_is_the_last_of_the_callbacks(trainer):
+    """The others log values of the step, too."""
+    callback, others = Checkpointing("val/metric"), [object(), object()]
+    trainer.callbacks = [others[0], callback, others[1]]
+    callback.setup(trainer, None, "fit")
+    assert trainer.callbacks == [*others, callback]
 
 
 def test_the_end_is_saved_once_and_by_the_end(trainer):

@@ -33,6 +33,13 @@ def test_a_row_per_logged_step_and_a_column_per_metric(run):
     ]
 
 
+def test_the_same_values_of_a_step_again_add_nothing(run):
+    logger = MetricsCSV(str(run))
+    for _ in range(2):
+        logger.log_metrics({"train/loss": float("nan")}, step=39)
+    assert [row["step"] for row in rows(run)] == ["9", "19", "19", "29", "39"]
+
+
 def test_rows_are_in_the_file_at_once(tmp_path):
     MetricsCSV(str(tmp_path / "run")).log_metrics({"loss": 1.0}, step=0)
     assert (tmp_path / "run" / "metrics.csv").read_text().split() == ["step,loss", "0,1.0"]

@@ -77,6 +77,18 @@ def test_the_logged_step_is_lightnings():
     assert fit(FromForty()).logger.steps == [40, 41]
 
 
+def test_a_steps_values_are_logged_before_lightning_logs_them():
+    logged = []
+
+    class Early(L.Callback):
+        def on_train_batch_end(self, trainer, module, *args):
+            private_parts.log_training_step(trainer)
+            logged.append(list(trainer.logger.steps))
+
+    assert fit(Early()).logger.steps == [0, 0, 1, 1]
+    assert logged == [[0], [0, 0, 1]]
+
+
 def test_a_sigterm_taken_from_lightning_does_not_end_the_fit():
     taken = []
 

@@ -11,7 +11,7 @@ import lightning as L
 from diptych.contracts.models import TrainableSystem
 from diptych.parallel import checkpoints
 from diptych.parallel.distributed import rank
-from diptych.parallel.private_parts import set_logged_step
+from diptych.parallel.private_parts import log_training_step, set_logged_step
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,9 @@ class Checkpointing(L.Callback):
     A run that resumes from `last.ckpt`, whenever it was killed, ends as if it had not been: `last` is saved only where
     Lightning can resume exactly. That is neither within an accumulated step nor between a step and the validation due
     after it, which would be left out; so `last` is saved one step earlier, and a run that was killed in a validation
-    repeats that step and the validation.
+    repeats that step and the validation. The values that the step logged are written before the checkpoint, so that no
+    kill falls between the two. It is therefore the last of the trainer's callbacks: others may still log, or stop the
+    training (`trainer.should_stop`), which saves `last` too.
 
     The run's config.yaml travels inside, so that a checkpoint needs nothing else to be evaluated. A full disk is
     logged as an error and the run continues: the previous checkpoint is whole.
@@ -38,6 +40,11 @@ class Checkpointing(L.Callback):
         self._last_saved_step = self._validated_batch = -1
         self._validates = False
 
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        """Goes behind the trainer's other callbacks."""
+        callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set out of mypy's sight
+        trainer.callbacks = [*(one for one in callbacks if one is not self), self]  # type: ignore[attr-defined]
+
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Starts counting from where the run is."""
         self._last_saved_step, self._validates = trainer.global_step, trainer.enable_validation
@@ -50,8 +57,8 @@ class Checkpointing(L.Callback):
             )
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
-        """Saves `last` when due, or when the next step is followed by a validation."""
-        due = trainer.global_step - self._last_saved_step >= self.every_n_steps
+        """Saves `last` when due, when the training stops, or when the next step is followed by a validation."""
+        due = trainer.should_stop or trainer.global_step - self._last_saved_step >= self.every_n_steps
         batches, per_step = _batches(trainer), trainer.accumulate_grad_batches
         interval = trainer.val_check_batch if self._validates else None
         if due or (
@@ -59,7 +66,8 @@ class Checkpointing(L.Callback):
             and trainer.global_step != self._last_saved_step
             and batches // interval < (batches + per_step) // interval
         ):
-            self.save_last(trainer)
+            log_training_step(trainer)
+            self._save_last(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Saves `best` if it is, then `last`, unless the training is done and `on_train_end` will."""
@@ -76,24 +84,12 @@ class Checkpointing(L.Callback):
             self._save(trainer, "best")
         self._validated_batch = _batches(trainer)
         if trainer.global_step < trainer.max_steps:
-            self.save_last(trainer)
+            self._save_last(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Saves `last` if anything was learned since."""
         if trainer.global_step != self._last_saved_step:
-            self.save_last(trainer)
-
-    def save_last(self, trainer: L.Trainer) -> None:
-        """Saves `last.ckpt` now, if the run can resume from here exactly; else the previous one stays. Every rank must
-        call it.
-        """
-        batches = _batches(trainer)
-        in_a_step = batches % trainer.accumulate_grad_batches != 0
-        interval = trainer.val_check_batch if self._validates else None
-        before_validation = interval is not None and batches % interval == 0 and batches != self._validated_batch
-        if not in_a_step and not before_validation:
-            self._last_saved_step = trainer.global_step
-            self._save(trainer, "last")
+            self._save_last(trainer)
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds what makes the checkpoint describe itself."""
@@ -107,6 +103,16 @@ class Checkpointing(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues comparing with the best value so far."""
         self.best_value = state_dict["best_value"]
+
+    def _save_last(self, trainer: L.Trainer) -> None:
+        """Saves `last.ckpt` now, if the run can resume from here exactly; else the previous one stays."""
+        batches = _batches(trainer)
+        in_a_step = batches % trainer.accumulate_grad_batches != 0
+        interval = trainer.val_check_batch if self._validates else None
+        before_validation = interval is not None and batches % interval == 0 and batches != self._validated_batch
+        if not in_a_step and not before_validation:
+            self._last_saved_step = trainer.global_step
+            self._save(trainer, "last")
 
     def _save(self, trainer: L.Trainer, name: str) -> None:
         path = Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"

@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 import torch
 
-from diptych.callbacks.checkpointing import Checkpointing
 from diptych.parallel.distributed import any_rank, gather, world_size
 from diptych.parallel.private_parts import take_sigterm
 
@@ -26,10 +25,11 @@ class StoppedBySignal(Exception):
 class StopOnSignal(L.Callback):
     """On a signal of `SIGNALS`, to any rank, ends the fit on all of them; `stopped` is then True on all.
 
-    While training, the step is finished, `last.ckpt` saved and the fit left without a validation. While validating,
-    the ranks leave together after a batch that each of them has, by `StoppedBySignal`; `last.ckpt` is then the one
-    saved a step before (see `Checkpointing`), and the resumed run repeats that step and the validation. A signal that
-    comes after the last such batch waits for the validation's end. Further signals are noted and change nothing.
+    While training, the step is finished, `last.ckpt` saved by `Checkpointing`, and the fit left without a validation.
+    While validating, the ranks leave together after a batch that each of them has, by `StoppedBySignal`; `last.ckpt`
+    is then the one saved a step before (see `Checkpointing`), and the resumed run repeats that step and the validation.
+    A signal that comes after the last such batch waits for the validation's end. Further signals are noted and change
+    nothing.
 
     The signals are held from the first step to the end of the fit. Before and after, in the final evaluation too, they
     mean what they meant to the process: there is nothing to save, and the resumed run does it again.
@@ -55,9 +55,6 @@ class StopOnSignal(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
         """Acts on a signal after each optimizer step: all ranks together, so that none waits for another."""
         if (trainer.fit_loop.total_batch_idx + 1) % trainer.accumulate_grad_batches == 0 and self._any(module):
-            for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set out of mypy's sight
-                if isinstance(callback, Checkpointing):
-                    callback.save_last(trainer)
             self._end(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:

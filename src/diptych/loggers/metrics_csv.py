@@ -24,6 +24,7 @@ class MetricsCSV(Logger):
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
         self._columns: list[str] | None = None
+        self._last_row = ""
 
     @property
     def name(self) -> str:
@@ -43,8 +44,11 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Appends one row; values of the same step in several calls give several rows."""
+        """Appends one row; other values of the same step give another row, the same ones again give none."""
         row = {"step": step, **metrics}
+        if repr(row) == self._last_row:  # the text: NaN is not equal to itself
+            return
+        self._last_row = repr(row)
         if self._columns is None:
             self._columns = list(self._read()[0]) if self.path.exists() else []
         if set(row) - set(self._columns):

@@ -40,6 +40,12 @@ def set_logged_step(trainer: L.Trainer, step: int) -> None:
     loop._batches_that_stepped = step
 
 
+def log_training_step(trainer: L.Trainer) -> None:
+    """Gives the loggers what this training step has logged so far, if it is a step that is logged. Lightning gives it
+    to them after the callbacks, so a second time."""
+    _part(_part(trainer, "_logger_connector", "lightning"), "update_train_step_metrics", "lightning")()
+
+
 def take_sigterm(trainer: L.Trainer) -> bool:
     """Whether Lightning's handler has received SIGTERM; it forgets it, and does not end the process for it."""
     connector = _part(trainer, "_signal_connector", "lightning")
