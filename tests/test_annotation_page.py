@@ -11,6 +11,8 @@ from diptych.commands.pipeline import prepare_config, stage_runs
 from diptych.data.pairs.image_pairs import read_pairs
 from tiny_runs import ROOT, compose_pipeline
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs/annotation.md").read_text()
 SECTIONS = {part.split("\n", 1)[0]: part for part in re.split(r"^##+ ", PAGE, flags=re.MULTILINE)}
 NEEDED = {"propose_pairs": "images=i output=p.jsonl", "annotate_triplets": "pairs=p.jsonl out=o model=m"}

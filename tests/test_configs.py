@@ -35,6 +35,7 @@ def test_every_experiment_composes_and_binds(experiment):
     checking.check(config, checking.root_keys("train"))
 
 
+@pytest.mark.slow
 def test_good4cirs_seven_training_mixes_are_there():
     mixes = {"cir_cirr", "cir_cirr_r", "cir_hotel", "cir_cirr_cirr_r", "cir_cirr_hotel", "cir_cirr_r_hotel", "cir_all"}
     assert mixes <= set(EXPERIMENTS)
@@ -54,6 +55,7 @@ CAPTION_GROUPS = {  # where the option is put, by the folder that it lies in
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [

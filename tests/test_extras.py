@@ -9,38 +9,17 @@ import pytest
 
 import patience
 from diptych.extras import PACKAGES, MissingExtra, missing_extra, require
+from without_extras import PythonWithoutExtras
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib  # which pytest brings there
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[1]
 
-# Run before a test's script: the extras' packages are as good as not installed.
-WITHOUT_EXTRAS = """
-import os, sys
-from importlib.machinery import PathFinder
-from importlib.metadata import Prepared
-
-from diptych.extras import PACKAGES
-
-NAMES = {Prepared.normalize(package.name) for package in PACKAGES.values()}
-
-
-class WithoutExtras(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.partition(".")[0] in PACKAGES else PathFinder.find_spec(name, path, target)
-
-    @classmethod
-    def find_distributions(cls, *arguments):
-        found = PathFinder.find_distributions(*arguments)
-        return (one for one in found if Prepared.normalize(one.metadata["Name"]) not in NAMES)
-
-
-sys.meta_path[:] = [WithoutExtras if finder is PathFinder else finder for finder in sys.meta_path]
-"""
 # The modules that cannot be imported without an extra: configs name them, or what is imported inside functions.
 BY_TARGET_ONLY = {
     "pydantic": {
@@ -72,21 +51,17 @@ BY_TARGET_ONLY = {
 }
 
 
-def run_without_extras(script: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT_EXTRAS + script],
-        capture_output=True,
-        text=True,
-        timeout=patience.SECONDS,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    with PythonWithoutExtras(tmp_path_factory.mktemp("without_extras")) as python:
+        yield python
 
 
-def answers(script: str) -> dict[str, str]:
-    """The lines `name: text` that a script without extras prints, which must not fail."""
-    result = run_without_extras(script)
-    assert result.returncode == 0, result.stderr
-    lines = [line.removeprefix("> ") for line in result.stdout.splitlines() if line.startswith("> ")]
+def answers(python: PythonWithoutExtras, script: str) -> dict[str, str]:
+    """The lines `name: text` that a script prints, which must not fail."""
+    code, output, errors = python.run(script)
+    assert code == 0, errors
+    lines = [line.removeprefix("> ") for line in output.splitlines() if line.startswith("> ")]
     return dict(line.split(": ", 1) for line in lines)
 
 
@@ -135,7 +110,7 @@ def test_an_error_of_its_own_that_hides_a_missing_package_is_not_explained_by_it
     assert missing_extra(caught.value) is None
 
 
-def test_all_but_what_configs_name_is_imported_without_extras():
+def test_all_but_what_configs_name_is_imported_without_extras(python):
     script = """
 import importlib, pkgutil
 import diptych
@@ -145,10 +120,10 @@ for module in pkgutil.walk_packages(diptych.__path__, "diptych."):
     except ModuleNotFoundError as error:
         print(f"> {module.name.removeprefix('diptych.')}: {error.name}")
 """
-    assert answers(script) == {name: package for package, names in BY_TARGET_ONLY.items() for name in names}
+    assert answers(python, script) == {name: package for package, names in BY_TARGET_ONLY.items() for name in names}
 
 
-def test_retrieval_is_composed_checked_and_described_without_extras():
+def test_retrieval_is_composed_checked_and_described_without_extras(python):
     script = """
 import hydra
 from diptych.config import building, checking, folder, resolvers
@@ -164,14 +139,14 @@ building.build_trainer(config.trainer)
 print("> system:", type(system).__name__)
 print("> versions:", *checkpoints.versions())
 """
-    found = answers(script)
+    found = answers(python, script)
     assert found["system"] == "CIRSystem"
     versions = set(found["versions"].split())
     assert {"diptych", "torch", "hydra-core"} <= versions
     assert not versions & {package.name for package in PACKAGES.values()}
 
 
-def test_what_needs_an_extra_names_it():
+def test_what_needs_an_extra_names_it(python):
     script = """
 from omegaconf import OmegaConf
 from diptych.config import building, checking
@@ -216,7 +191,9 @@ for name, attempt in attempts.items():
     except MissingExtra as error:
         print(f"> {name}: {error}")
 """
-    install = {name: text.partition(": pip install ")[2].split(";")[0] for name, text in answers(script).items()}
+    install = {
+        name: text.partition(": pip install ")[2].split(";")[0] for name, text in answers(python, script).items()
+    }
     extras = {
         "captioning": ("fuser", "checked", "export", "captioner", "entities", "sentences", "encoder"),
         "annotation": ("batch", "online", "stage"),
@@ -245,17 +222,37 @@ for name, attempt in attempts.items():
         ),
     ],
 )
-def test_commands_say_what_to_install(tmp_path, name, words, status, said):
+def test_commands_say_what_to_install(python, tmp_path, name, words, status, said):
     script = f"""
+import os, sys
 os.chdir({str(tmp_path)!r})
 sys.argv = ["train.py", *{words!r}]
 from diptych.commands.main import run
 sys.exit(run({name!r}, sys.argv[1:]))
 """
-    result = run_without_extras(script)
-    assert result.returncode == status
-    assert f"{said}: pip install 'diptych[" in result.stderr
-    assert "Traceback" not in result.stderr
+    code, _, errors = python.run(script)
+    assert code == status
+    assert f"{said}: pip install 'diptych[" in errors
+    assert "Traceback" not in errors
+
+
+def test_captioning_from_python_says_in_one_line_what_to_install(python):
+    script = """
+import diptych
+print(">", diptych.load_retriever.__name__)
+try:
+    diptych.load_captioner("runs/fuser_newsroom/latest")
+except ValueError as error:
+    print(">", error)
+"""
+    code, output, errors = python.run(script)
+    assert (code, output.splitlines()) == (
+        0,
+        [
+            "> load_retriever",
+            "> the adapter of a captioning model needs peft: pip install 'diptych[captioning]'",
+        ],
+    ), errors
 
 
 def test_importing_the_package_takes_no_time():

@@ -194,6 +194,7 @@ def test_enough_command_lines_are_found():
     assert {words[0] for _, words in LINES} >= {name.split()[0] for name in door.COMMANDS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "words"), LINES, ids=[f"{page}: {' '.join(words)}" for page, words in LINES])
 def test_command_lines_are_accepted(page, words, composing, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -149,6 +149,7 @@ def test_a_triplet_in_the_prepared_cache(tmp_path):
     assert 2 * entry.stat().st_size == formulas.prepared_bytes(16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "formula"), [("hnsw", formulas.hnsw_bytes), ("ivf_pq", formulas.ivf_pq_bytes)])
 def test_index_sizes_are_those_of_faiss(kind, formula):
     faiss = pytest.importorskip("faiss")
@@ -158,6 +159,7 @@ def test_index_sizes_are_those_of_faiss(kind, formula):
     assert formulas.exact_index_bytes(6_000, 64, 4) == vectors.nbytes
 
 
+@pytest.mark.slow
 def test_the_published_table_can_be_printed(tmp_path, capsys):
     scale.main(["--quick", "--markdown", "--width", "128", "--height", "96", "--folder", str(tmp_path)])
     lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]

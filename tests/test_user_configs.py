@@ -55,6 +55,7 @@ def test_own_experiments_are_among_those_that_are_suggested(train, capsys):
     assert ", mine (" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_misspelt_key_of_an_own_experiment_gets_a_suggestion(train, capsys):
     with pytest.raises(SystemExit):
         train("--config-dir", "own", "experiment=mine", "system.loss.temprature=1")

@@ -1,28 +1,23 @@
-"""Tiny data in the published layouts, and runs of the entry points inside this process."""
+"""Runs of the entry points inside this process, with a model and settings that are small enough for a test."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import hydra
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
-from PIL import Image
 
 from diptych.commands.evaluation import evaluate
 from diptych.commands.pipeline import run_pipeline
 from diptych.commands.training import train
 from diptych.config import folder, resolvers
 from diptych.config.short_names import with_full_names
-from diptych.synthetic.newsroom.generate import NewsroomSettings, generate_newsroom
-from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
+from tiny_sets import TINY, TINY_NEWS
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = RoomsSettings(num_train_hotels=6, num_val_hotels=28, num_test_hotels=28)
 TINY_MODEL = [
     "system/model/backbone=rooms_small",
     "system.model.backbone.architecture.vision_cfg={image_size:32,patch_size:16,width:32,layers:1,head_width:16}",
@@ -44,7 +39,6 @@ TINY_RUN = [
 ]
 
 
-TINY_NEWS = NewsroomSettings(num_train_families=2, num_val_families=1, num_test_families=1)
 WITHOUT_ENTITIES = ["~system.metrics.entities", "~system.metrics.unsupported_entity_rate"]  # of fuser_newsroom
 TINY_CAPTIONS = [
     "data/facts@data.preparation.facts=none",
@@ -69,6 +63,10 @@ TINY_CAPTIONS = [
     "trainer.enable_progress_bar=false",
 ]
 
+TINY_ROOMS_SIZES = [
+    f"data.sources.rooms.settings.{name}={getattr(TINY, name)}"
+    for name in ("num_train_hotels", "num_val_hotels", "num_test_hotels")
+]
 TINY_NEWS_SIZES = [
     f"++data.sources.newsroom.settings.{name}={getattr(TINY_NEWS, name)}"
     for name in ("num_train_families", "num_val_families", "num_test_families")
@@ -91,76 +89,6 @@ def tiny_captions(data: Path, chat_model: Path, sentence_model: Path) -> list[st
         f"system.model.name={chat_model}",
         f"data.preparation.selector.encoder.encoder.name={sentence_model}",
     ]
-
-
-def make_data(folder: Path) -> Path:
-    """`folder/rooms`, `folder/hotel_cir` (the same pictures), `folder/cirr` with rewritten captions, `folder/newsroom`
-    and `folder/openevents` (the same again, as published).
-    """
-    generate_rooms(folder / "rooms", TINY, num_workers=1)
-    generate_newsroom(folder / "newsroom", TINY_NEWS, num_workers=1)
-    _make_openevents(folder / "openevents", folder / "newsroom")
-    (folder / "hotel_cir").symlink_to(folder / "rooms", target_is_directory=True)
-    _make_cirr(folder / "cirr")
-    return folder
-
-
-def _make_cirr(root: Path) -> None:
-    rng = np.random.default_rng(0)
-    for split, prefix, pixels, count in (
-        ("train", "train", "train/0", 24),
-        ("val", "dev", "dev", 60),
-        ("test1", "test1", "test1", 60),
-    ):
-        names = [f"{prefix}-{number}-0-img{number % 2}" for number in range(count)]
-        for name in names:
-            path = root / "img_raw" / pixels / f"{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((40, 32), 0).save(path)
-        _write(root / f"image_splits/split.rc2.{split}.json", {name: f"./{pixels}/{name}.png" for name in names})
-        records = [_cirr_record(names, number, split == "test1") for number in range(12)]
-        _write(root / f"captions/cap.rc2.{split}.json", records)
-        if split != "test1":
-            rewritten = [
-                {
-                    "query_image_url": f"https://x.org/{r['reference']}.png",
-                    "retrieved_image_url": f"https://x.org/{r['target_hard']}.png",
-                    "difference_captions": [f"{r['caption']}.", "Keep the rest."],
-                }
-                for r in records
-            ]
-            _write(root / f"rewritten_captions/rewritten_{split}.json", rewritten)
-
-
-def _cirr_record(names: list[str], number: int, hidden: bool) -> dict[str, Any]:
-    members = names[number // 6 * 6 : number // 6 * 6 + 6]
-    reference = members[number % 6]
-    record = {
-        "pairid": 100 + number,
-        "reference": reference,
-        "target_hard": members[(number + 1) % 6],
-        "target_soft": {members[(number + 1) % 6]: 1.0},
-        "caption": f"make it like number {number}",
-        "img_set": {"id": number // 6, "members": members, "reference_rank": 1, "target_rank": 2},
-    }
-    if hidden:
-        del record["target_hard"], record["target_soft"], record["img_set"]["target_rank"]
-    return record
-
-
-def _make_openevents(root: Path, newsroom: Path) -> None:
-    shutil.copytree(newsroom, root)
-    rows = (newsroom / "base_captions.csv").read_text()
-    for split in ("train", "val", "test"):
-        (root / "base_captions").mkdir(exist_ok=True)
-        (root / "base_captions" / f"{split}.csv").write_text(rows)
-    # No split for validation is published: it is kept back from the training rows.
-    shutil.copy(root / "retrieval/train.json", root / "retrieval/val.json")
-
-
-def _write(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
 
 
 def run_train(run_dir: Path, *overrides: str) -> None:

@@ -38,7 +38,8 @@ class WorkingFolder:
     """A folder with `data` and `runs` in it, which the commands that are started there find.
 
     A command is a script of the checkout (`train.py`) or a module (`diptych.pipeline`). It is a fork of the warm
-    process, unless it is started for `real`: at least one test of each command does that.
+    process, unless it is started for `real`: at least one test of each command does that. With `real_children`, what
+    it starts itself is started for real, such as its other ranks: with hashes of words of their own.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,14 +48,14 @@ class WorkingFolder:
         self._logs = folder / "logs"
         self._logs.mkdir(parents=True, exist_ok=True)
 
-    def start(self, command: str, *words: str, real: bool = False) -> Started:
+    def start(self, command: str, *words: str, real: bool = False, real_children: bool = False) -> Started:
         log = self._logs / f"{len(list(self._logs.iterdir()))}.log"
         what = [str(ROOT / command)] if command.endswith(".py") else ["-m", command]
         with log.open("w") as file:
             process = subprocess.Popen(
                 [sys.executable if real else warm.python(), *what, *words],
                 cwd=self.folder,
-                env=self.environment,
+                env=self.environment | ({"WARM_PYTHON_CHILDREN": "real"} if real_children else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -78,6 +79,6 @@ class WorkingFolder:
             shutil.rmtree(output)
         raise AssertionError(f"{_TRIES} times it was done before it got the signal")
 
-    def run(self, command: str, *words: str, status: int = 0, real: bool = False) -> str:
-        """Output of the command, which must end with this exit status."""
-        return self.start(command, *words, real=real).ends(status)
+    def run(self, command: str, *words: str, status: int = 0, **how: bool) -> str:
+        """Output of the command, which must end with this exit status; `how` is for `start`."""
+        return self.start(command, *words, **how).ends(status)

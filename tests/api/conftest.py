@@ -7,23 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from diptych.synthetic.newsroom.generate import generate_newsroom
-from diptych.synthetic.rooms.generate import generate_rooms
 from tiny_runs import (
-    TINY,
     TINY_MODEL,
-    TINY_NEWS,
     TINY_NEWS_SIZES,
+    TINY_ROOMS_SIZES,
     TINY_RUN,
     WITHOUT_ENTITIES,
     run_train,
     tiny_captions,
 )
+from tiny_sets import tiny_set
 
-ROOMS_SIZES = [
-    f"data.sources.rooms.settings.{name}={getattr(TINY, name)}"
-    for name in ("num_train_hotels", "num_val_hotels", "num_test_hotels")
-]
 # The experiment's settings are those of another model.
 GOOD4CIR = ["system/model=good4cir", "~system.model.feed_forward_ratio", "~system.model.dropout"]
 
@@ -32,8 +26,8 @@ GOOD4CIR = ["system/model=good4cir", "~system.model.feed_forward_ratio", "~syste
 def work(tmp_path_factory) -> Path:
     """The folder; `data/rooms` and `data/newsroom` are in it."""
     folder = tmp_path_factory.mktemp("python")
-    generate_rooms(folder / "data/rooms", TINY, num_workers=1)
-    generate_newsroom(folder / "data/newsroom", TINY_NEWS, num_workers=1)
+    tiny_set("rooms", folder / "data/rooms")
+    tiny_set("newsroom", folder / "data/newsroom")
     return folder
 
 
@@ -45,7 +39,7 @@ def train(run: Path, *overrides: str) -> Path:
 
 
 def train_rooms(work: Path, name: str, *overrides: str) -> Path:
-    sizes = [f"data_dir={work / 'data'}", *ROOMS_SIZES]
+    sizes = [f"data_dir={work / 'data'}", *TINY_ROOMS_SIZES]
     return train(work / f"runs/{name}/first", "experiment=cir_rooms", *overrides, *sizes, *TINY_MODEL, *TINY_RUN)
 
 

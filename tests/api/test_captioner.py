@@ -16,7 +16,10 @@ from diptych.models.captioners.caption import Caption
 from diptych.parallel import checkpoints
 from diptych.photos.photo_file import read_photo
 from diptych.synthetic.newsroom.source import Newsroom
-from tiny_runs import TINY_NEWS, run_evaluate
+from tiny_runs import run_evaluate
+from tiny_sets import TINY_NEWS
+
+pytestmark = pytest.mark.slow
 
 EXACT = {"device": "cpu", "precision": "32-true"}
 ARTICLE = {

@@ -6,7 +6,6 @@ import sys
 import pytest
 
 import diptych
-from test_extras import run_without_extras
 
 
 def test_importing_is_fast_and_typing_a_dot_shows_both():
@@ -25,19 +24,3 @@ def test_importing_is_fast_and_typing_a_dot_shows_both():
 def test_both_are_documented_with_an_example():
     for function in (diptych.load_captioner, diptych.load_retriever):
         assert f"diptych.{function.__name__}(" in function.__doc__ and "Raises:" in function.__doc__
-
-
-def test_without_the_extra_captioning_one_line_says_what_to_install():
-    script = """
-import diptych
-print(">", diptych.load_retriever.__name__)
-try:
-    diptych.load_captioner("runs/fuser_newsroom/latest")
-except ValueError as error:
-    print(">", error)
-"""
-    result = run_without_extras(script)
-    assert result.stdout.splitlines() == [
-        "> load_retriever",
-        "> the adapter of a captioning model needs peft: pip install 'diptych[captioning]'",
-    ], result.stderr

@@ -18,6 +18,8 @@ from diptych.systems import cir
 from diptych.systems.retrieval_evaluation import evaluate_set, rank_set
 from tiny_runs import run_evaluate
 
+pytestmark = pytest.mark.slow
+
 EXACT = {"device": "cpu", "precision": "32-true"}
 
 

@@ -37,6 +37,7 @@ RANKED = [
 ]
 
 
+@pytest.mark.models
 def test_the_table_holds_texts_ranks_and_pictures(trainer, tmp_path):
     (logger,) = trainer.loggers
     RetrievalExamples(num_queries=8, num_results=3).on_validation_end(

@@ -9,7 +9,8 @@ import signal
 import pytest
 import torch
 
-from tiny_runs import TINY_NEWS, WITHOUT_ENTITIES, make_data, tiny_captions
+from tiny_runs import TINY_NEWS_SIZES, WITHOUT_ENTITIES, tiny_captions
+from tiny_sets import make_data
 from working_folder import WorkingFolder
 
 pytestmark = pytest.mark.processes
@@ -20,12 +21,8 @@ def place(tmp_path_factory, tiny_chat_model, tiny_sentence_model):
     """A working folder with tiny data and the words that every command begins with."""
     folder = tmp_path_factory.mktemp("place")
     make_data(folder / "data")
-    sizes = [
-        f"++data.sources.newsroom.settings.{name}={getattr(TINY_NEWS, name)}"
-        for name in ("num_train_families", "num_val_families", "num_test_families")
-    ]
     tiny = tiny_captions(folder / "data", tiny_chat_model, tiny_sentence_model)
-    words = ["experiment=fuser_newsroom", *tiny, *sizes, *WITHOUT_ENTITIES]
+    words = ["experiment=fuser_newsroom", *tiny, *TINY_NEWS_SIZES, *WITHOUT_ENTITIES]
     return WorkingFolder(folder), words
 
 

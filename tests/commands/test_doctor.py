@@ -14,6 +14,7 @@ from diptych.data.triplets.circo import CIRCO
 from diptych.data.triplets.cirr import CIRR
 from diptych.data.triplets.hotel_cir import HotelCIR
 from diptych.photos import image_faults
+from warm_python import warm
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -100,7 +101,9 @@ def test_half_a_line_from_a_crash_is_skipped(source, monkeypatch):
     assert [json.loads(line)[3] for line in kept.read_text().splitlines() if line.endswith("]")] == [None] * 3
 
 
+@pytest.mark.processes
 def test_processes_find_what_one_process_finds(source, monkeypatch):
+    warm.use_for_multiprocessing()
     (source.root / "images/val_test/2/1/b.jpg").write_bytes(b"not a picture")
     (alone,) = examine(source, ["val"], workers=1)
     (source.root / "doctor/verdicts.jsonl").unlink()

@@ -69,6 +69,7 @@ print("\\nstatus", status, *heavy)
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [

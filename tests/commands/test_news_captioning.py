@@ -13,10 +13,8 @@ from diptych.commands.news_captioning import fuser_data, without_blanks
 from diptych.commands.pipeline import prepare_config, stage_runs
 from diptych.parallel import checkpoints
 from diptych.submission.eventa import check_eventa
-from diptych.synthetic.newsroom.generate import generate_newsroom
 from diptych.synthetic.newsroom.source import Newsroom
 from tiny_runs import (
-    TINY_NEWS,
     TINY_NEWS_SIZES,
     TINY_RETRIEVAL,
     WITHOUT_ENTITIES,
@@ -25,13 +23,16 @@ from tiny_runs import (
     run_train,
     tiny_captions,
 )
+from tiny_sets import TINY_NEWS, tiny_set
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with the set under `data`; runs go under `runs`."""
     folder = tmp_path_factory.mktemp("captioning")
-    generate_newsroom(folder / "data/newsroom", TINY_NEWS, num_workers=1)
+    tiny_set("newsroom", folder / "data/newsroom")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIPTYCH_DATA", str(folder / "data"))
         patch.setenv("DIPTYCH_RUNS", str(folder / "runs"))

@@ -103,6 +103,7 @@ def test_output_goes_elsewhere(source, tmp_path):
         examine_news(source, ["train"], output=tmp_path / "file", workers=1)
 
 
+@pytest.mark.slow
 def test_the_command_line_makes_the_newsroom_and_decodes_all_of_it(tmp_path, capsys):
     few = [f"++data.sources.newsroom.settings.num_{split}_families=1" for split in ("train", "val", "test")]
     words = ["data=newsroom", f"data.root={tmp_path / 'newsroom'}", *few, "database=true", "workers=1"]

@@ -9,10 +9,10 @@ import signal
 import pytest
 
 from diptych.data.news.retrieval_file import read_retrieval
-from diptych.synthetic.newsroom.generate import generate_newsroom
 from diptych.synthetic.newsroom.source import Newsroom
 from forked_commands import ForkedCommands
-from tiny_runs import TINY_NEWS, TINY_NEWS_SIZES, TINY_RETRIEVAL
+from tiny_runs import TINY_NEWS_SIZES, TINY_RETRIEVAL
+from tiny_sets import TINY_NEWS, tiny_set
 from working_folder import WorkingFolder
 
 pytestmark = pytest.mark.processes
@@ -52,7 +52,7 @@ def arm(stage, number):
 def place(tmp_path_factory):
     """A working folder with the tiny set, one of its query photos broken."""
     folder = tmp_path_factory.mktemp("place")
-    source = Newsroom(generate_newsroom(folder / "data/newsroom", TINY_NEWS, num_workers=1), TINY_NEWS)
+    source = Newsroom(tiny_set("newsroom", folder / "data/newsroom"), TINY_NEWS)
     broken = source.queries("test")[1].query_id
     source.image_path("test", broken).write_bytes(b"\xff\xd8 nothing")
     return folder, source, broken

@@ -19,7 +19,8 @@ import patience
 from diptych.callbacks.checkpointing import Checkpointing
 from diptych.callbacks.stop_on_signal import SIGNALS
 from diptych.systems.cir import CIRSystem
-from tiny_runs import TINY, TINY_MODEL, TINY_RUN, generate_rooms, run_train
+from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN, run_train
+from tiny_sets import tiny_set
 
 pytestmark = pytest.mark.processes
 
@@ -34,9 +35,8 @@ SETTINGS = [
     "callbacks.checkpointing.monitor=val/median_rank",
     "callbacks.checkpointing.mode=max",  # it grows: each validation saves a new best
     "data.evaluation.batch_size=25",
-    *(f"data.sources.rooms.settings.{name}={getattr(TINY, name)}" for name in
-      ("num_train_hotels", "num_val_hotels", "num_test_hotels")),
-]  # fmt: skip
+    *TINY_ROOMS_SIZES,
+]
 MEASURED = ("train/samples_per_second", "train/memory_gib")  # the clock's, not the run's
 
 
@@ -47,7 +47,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    generate_rooms(folder / "rooms", TINY, num_workers=1)
+    tiny_set("rooms", folder / "rooms")
     return [*SETTINGS, f"data_dir={folder}"]
 
 

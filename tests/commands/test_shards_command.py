@@ -11,25 +11,30 @@ from diptych.data.triplets.sampling import MixingSampler
 from diptych.data.triplets.sharded_triplets import ShardedTriplets, ShardOrder
 from diptych.data.triplets.shards import ShardFolder
 from diptych.photos.images import ImageReader
-from diptych.synthetic.rooms.generate import generate_rooms
-from tiny_runs import TINY, TINY_MODEL, TINY_RUN, run_train
+from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN, run_train
+from tiny_sets import tiny_set
 
-SIZES = [
-    f"data.sources.rooms.settings.num_{split}_hotels={getattr(TINY, f'num_{split}_hotels')}"
-    for split in ("train", "val", "test")
-]
+pytestmark = pytest.mark.slow
+
 STEPS = 4
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    generate_rooms(folder / "rooms", TINY, num_workers=1)
+    tiny_set("rooms", folder / "rooms")
     return folder
 
 
 def test_the_command_writes_goes_on_and_refuses(data, tmp_path, capsys):
-    words = ["data=rooms", f"data_dir={data}", *SIZES, f"output={tmp_path / 'out'}", "per_shard=5", "workers=1"]
+    words = [
+        "data=rooms",
+        f"data_dir={data}",
+        *TINY_ROOMS_SIZES,
+        f"output={tmp_path / 'out'}",
+        "per_shard=5",
+        "workers=1",
+    ]
     assert run("shards", words) == 0
     assert "24 triplets in 5 shards" in capsys.readouterr().out
     folder = ShardFolder(tmp_path / "out")
@@ -63,7 +68,7 @@ def test_the_command_writes_goes_on_and_refuses(data, tmp_path, capsys):
 
 def test_training_on_shards_gives_the_weights_of_the_plain_form_in_the_same_order(data, tmp_path, monkeypatch):
     """With the experiment's augmentation, dropout and look-alikes in groups of four; validated in between."""
-    experiment = ["experiment=cir_rooms", f"data_dir={data}", *SIZES]
+    experiment = ["experiment=cir_rooms", f"data_dir={data}", *TINY_ROOMS_SIZES]
     assert run("shards", [*experiment, f"output={tmp_path / 'shards'}", "per_shard=4", "workers=1"]) == 0
     words = [*experiment, *TINY_MODEL, *TINY_RUN, f"trainer.max_steps={STEPS}", "trainer.val_check_interval=2"]
     settings = [

@@ -11,15 +11,12 @@ import torch
 
 from diptych.config import folder
 from diptych.parallel import checkpoints
-from tiny_runs import TINY_NEWS, WITHOUT_ENTITIES, make_data, run_evaluate, run_train, tiny_captions
+from tiny_runs import TINY_NEWS_SIZES, WITHOUT_ENTITIES, run_evaluate, run_train, tiny_captions
+from tiny_sets import make_data
 
 pytestmark = pytest.mark.slow
 
 EXPERIMENTS = sorted(path.stem for path in (folder.CONFIG_FOLDER / "experiment").glob("fuser_*.yaml"))
-SIZES = [
-    f"++data.sources.newsroom.settings.{name}={getattr(TINY_NEWS, name)}"
-    for name in ("num_train_families", "num_val_families", "num_test_families")
-]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +34,9 @@ def command_line(monkeypatch, data):
 def overrides(data, tiny_chat_model, tiny_sentence_model):
     def build(experiment):
         own = (
-            [*SIZES, *WITHOUT_ENTITIES] if experiment == "fuser_newsroom" else ["data.sources.openevents.val_share=0.6"]
+            [*TINY_NEWS_SIZES, *WITHOUT_ENTITIES]
+            if experiment == "fuser_newsroom"
+            else ["data.sources.openevents.val_share=0.6"]
         )
         return [f"experiment={experiment}", *tiny_captions(data, tiny_chat_model, tiny_sentence_model), *own]
 
@@ -69,7 +68,8 @@ def test_every_experiment_trains_and_is_evaluated_from_its_checkpoint(experiment
 @pytest.mark.parametrize("experiment", ["fuser_openevents", "fuser_openevents_nf4"])
 def test_the_published_recipe_runs_on_a_small_model_of_its_architecture(experiment, data, tmp_path, request):
     """As the experiment says, quantised, rank 256, packed rows, 8-bit AdamW, checkpointing and accumulation included;
-    only the model's size, the files, the number of steps and what needs spaCy's or CLIP's weights are changed.
+    only the model's size, the files, the numbers of steps and of their micro-batches, and what needs spaCy's or CLIP's
+    weights are changed.
     """
     chat, sentences = (request.getfixturevalue(name) for name in ("tiny_chat_model", "tiny_sentence_model"))
     run_train(
@@ -83,6 +83,7 @@ def test_the_published_recipe_runs_on_a_small_model_of_its_architecture(experime
         "data.sources.openevents.val_share=0.6",
         "trainer=cpu",
         "trainer.max_steps=1",
+        "trainer.accumulate_grad_batches=2",
         "trainer.log_every_n_steps=1",
         "trainer.enable_progress_bar=false",
         "evaluate_at_end=false",

@@ -10,7 +10,8 @@ import torch
 from diptych.config import folder
 from diptych.parallel import checkpoints
 from diptych.storage.run_status import read_status
-from tiny_runs import TINY_MODEL, TINY_RUN, make_data, run_evaluate, run_train
+from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN, run_evaluate, run_train
+from tiny_sets import make_data
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +38,7 @@ def rooms_run(data, tmp_path_factory):
 
 
 def tiny_rooms(data):
-    sizes = {"num_train_hotels": 6, "num_val_hotels": 28, "num_test_hotels": 28}
-    return [f"data_dir={data}", *(f"data.sources.rooms.settings.{key}={value}" for key, value in sizes.items())]
+    return [f"data_dir={data}", *TINY_ROOMS_SIZES]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from diptych.models.backbones.clip_encoder import CLIPEncoder
 from diptych.storage.record_log import RecordLog
 from tiny_runs import compose_pipeline, run_pipeline_with
 
+pytestmark = pytest.mark.slow
+
 CONF = folder.CONFIG_FOLDER
 ANNOTATION = ["pairs=p.jsonl", "out=o", "model=m"]
 STAGES = {

@@ -85,6 +85,7 @@ WRONG = [  # how it is composed, what is built of it, the wrong setting, how the
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("composed", "part", "wrong", "message"), WRONG, ids=[wrong for _, _, wrong, _ in WRONG])
 def test_a_wrong_value_is_named_as_it_is_typed(composed, part, wrong, message):
     node = OmegaConf.select(compose(*composed, wrong), part)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from diptych.storage.run_status import read_status
-from tiny_runs import TINY_MODEL, TINY_RUN, make_data
+from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN
+from tiny_sets import make_data
 from working_folder import WorkingFolder
 
 pytestmark = pytest.mark.processes
@@ -24,12 +25,6 @@ def place(tmp_path_factory):
     return WorkingFolder(folder)
 
 
-SIZES = [
-    f"data.sources.rooms.settings.num_{split}_hotels={number}"
-    for split, number in (("train", 6), ("val", 28), ("test", 28))
-]
-
-
 def weights(run_dir):
     return torch.load(run_dir / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
 
@@ -41,7 +36,7 @@ def assert_same_weights(one, other):
 
 LONG = [
     *ROOMS,
-    *SIZES,
+    *TINY_ROOMS_SIZES,
     "trainer.max_steps=24",
     "trainer.val_check_interval=10",
     "evaluate_at_end=false",
@@ -85,7 +80,7 @@ def test_sigterm_saves_says_how_to_go_on_and_exits_0(place, undisturbed):
 
 def test_a_sweep_on_two_processes_a_run_leaves_a_folder_per_run_and_a_table(place):
     words = ["system.optimizer.lr=1e-3,3e-4", "trainer=ddp_cpu", "trainer.devices=2"]
-    output = place.run("train.py", "-m", *ROOMS, *SIZES, *words)
+    output = place.run("train.py", "-m", *ROOMS, *TINY_ROOMS_SIZES, *words)
     (sweep,) = (place.folder / "runs/sweeps").iterdir()
     rows = list(csv.DictReader((sweep / "sweep.csv").open()))
     assert [row["run"] for row in rows] == ["0", "1"]
@@ -120,15 +115,15 @@ def test_two_processes_train_and_score_as_one(place):
     place.run(
         "train.py",
         *ROOMS,
-        *SIZES,
+        *TINY_ROOMS_SIZES,
         "name=two",
         "data.training.batch_size=4",
         *two,
         "system.micro_batch_size=2",
         "evaluate_at_end=false",
-        real=True,  # each rank with its own hashes of words
+        real_children=True,  # each rank with its own hashes of words
     )
-    place.run("train.py", *ROOMS, *SIZES, "name=one", "evaluate_at_end=false")
+    place.run("train.py", *ROOMS, *TINY_ROOMS_SIZES, "name=one", "evaluate_at_end=false")
     two_runs, one_run = (place.folder / "runs" / name / "latest" for name in ("two", "one"))
     # Not the weights: Adam turns the rounding of a vanishing gradient into a full step. The first step's averaged
     # gradient is compared; that all gradients are equal is tested in test_distributed.
@@ -148,7 +143,7 @@ def test_two_processes_train_and_score_as_one(place):
     results = []
     for number, words in enumerate((["trainer=cpu"], ["trainer=ddp_cpu", "trainer.devices=2"])):
         folder = place.folder / f"scored{number}"
-        place.run("evaluate.py", *common, *words, f"hydra.run.dir={folder}", real=number == 1)
+        place.run("evaluate.py", *common, *words, f"hydra.run.dir={folder}", real_children=number == 1)
         results.append(json.loads((folder / "metrics.json").read_text()))
     assert [result.pop("world_size") for result in results] == [1, 2]
     assert results[0]["metrics"] == results[1]["metrics"]

@@ -14,8 +14,8 @@ from diptych.contracts.models import ImageSpec
 from diptych.parallel import checkpoints
 from diptych.photos.images import read_image
 from diptych.photos.photo_transform import PhotoTransform
-from diptych.synthetic.rooms.generate import generate_rooms
-from tiny_runs import TINY, TINY_MODEL, TINY_RUN, run_train
+from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN, run_train
+from tiny_sets import tiny_set
 
 pytestmark = pytest.mark.models
 
@@ -26,16 +26,16 @@ GOOD4CIR = ["system/model=good4cir", "~system.model.feed_forward_ratio", "~syste
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    generate_rooms(folder / "rooms", TINY, num_workers=1)
+    tiny_set("rooms", folder / "rooms")
     return folder
 
 
 def trained(data, run, *overrides):
-    sizes = {"num_train_hotels": 6, "num_val_hotels": 28, "num_test_hotels": 28}
-    settings = [f"data.sources.rooms.settings.{key}={value}" for key, value in sizes.items()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.py"])
-        run_train(run, "experiment=cir_rooms", f"data_dir={data}", *overrides, *settings, *TINY_MODEL, *TINY_RUN)
+        run_train(
+            run, "experiment=cir_rooms", f"data_dir={data}", *overrides, *TINY_ROOMS_SIZES, *TINY_MODEL, *TINY_RUN
+        )
     return run
 
 

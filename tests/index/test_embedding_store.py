@@ -330,6 +330,7 @@ def full_disk(after: int):
 # ---------------------------------------------------------------------------------------------------- kills
 
 
+@pytest.mark.slow
 def test_a_kill_between_any_two_operations(tmp_path):
     """Of a second run: one append to a part, one to another, and the merge with what was finished before."""
     ids, rows = list("abcdef"), vectors(6)
@@ -407,6 +408,7 @@ def test_an_interrupted_merge_is_named_to_readers(tmp_path):
         open_embeddings(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_large_store_opens_at_once(tmp_path):
     """400,000 ids; the vectors' width does not matter, since none is read."""
     num = 400_000

@@ -12,23 +12,19 @@ from torch import nn
 
 from diptych.parallel import checkpoints, sharded_checkpoints
 from diptych.parallel.sharding import ShardedStrategy, check_shardable
-from diptych.synthetic.rooms.generate import generate_rooms
 from sharded_runs import DEATHS, train_on_two
-from tiny_runs import TINY, TINY_MODEL, TINY_RUN, run_evaluate
+from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN, run_evaluate
+from tiny_sets import tiny_set
 from working_folder import WorkingFolder
 
 pytestmark = pytest.mark.processes
 
-SIZES = [
-    f"data.sources.rooms.settings.num_{split}_hotels={getattr(TINY, f'num_{split}_hotels')}"
-    for split in ("train", "val", "test")
-]
 # 168 queries in batches of 25: seven, an uneven number for two processes.
 RUN = [
     "experiment=cir_rooms",
     *TINY_MODEL,
     *TINY_RUN,
-    *SIZES,
+    *TINY_ROOMS_SIZES,
     "data.training.batch_size=4",
     "data.evaluation.batch_size=25",
     "trainer.max_steps=6",
@@ -46,7 +42,7 @@ DDP, FSDP = (
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
-    generate_rooms(folder / "data/rooms", TINY, num_workers=1)
+    tiny_set("rooms", folder / "data/rooms")
     return folder
 
 

@@ -40,6 +40,7 @@ def test_decisions_come_back_and_those_of_other_pages_stay(out):
     assert json.loads(others) == decisions[1:]
 
 
+@pytest.mark.processes
 @needs_browser
 def test_what_the_button_saves_is_what_the_export_reads(out, tmp_path):
     """Clicks in a browser; the page's policy is taken out of this copy, so that the clicks may be scripted."""

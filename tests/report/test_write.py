@@ -200,6 +200,7 @@ def test_curves_are_read_from_sparse_rows_and_drawn(tmp_path, image_paths):
     ]
 
 
+@pytest.mark.processes
 @needs_browser
 def test_the_filter_box_hides_other_queries_and_strips_are_reached_by_keyboard(tmp_path, image_paths):
     """In a browser; the page's policy is taken out of the copy that is typed into."""

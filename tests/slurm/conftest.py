@@ -9,8 +9,7 @@ import pytest
 from loopback_cluster import LoopbackCluster
 from sweep_runs import ALL_AT_ONCE, RUN, TWO_HERE, Place, same_weights
 
-from diptych.synthetic.rooms.generate import generate_rooms
-from tiny_runs import TINY
+from tiny_sets import tiny_set
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +21,7 @@ def slurm() -> Iterator[LoopbackCluster]:
 @pytest.fixture(scope="session")
 def place(slurm: LoopbackCluster, tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("place")
-    generate_rooms(folder / "data/rooms", TINY, num_workers=1)
+    tiny_set("rooms", folder / "data/rooms")
     return Place(folder, slurm)
 
 

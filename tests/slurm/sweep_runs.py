@@ -16,7 +16,7 @@ import torch
 from loopback_cluster import LoopbackCluster, wait_until
 
 from diptych.storage.run_status import read_status
-from tiny_runs import ROOT, TINY, TINY_MODEL, TINY_RUN
+from tiny_runs import ROOT, TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,7 @@ RUN = [
     "experiment=cir_rooms",
     *TINY_MODEL,
     *(word for word in TINY_RUN if not word.startswith(("trainer=", "trainer.max_steps", "data.training.batch_size"))),
-    *(
-        f"data.sources.rooms.settings.num_{split}_hotels={getattr(TINY, f'num_{split}_hotels')}"
-        for split in ("train", "val", "test")
-    ),
+    *TINY_ROOMS_SIZES,
     "data.training.batch_size=4",  # a process; with two of them three steps a pass
     f"trainer.max_steps={STEPS}",
     "trainer.val_check_interval=50",

@@ -44,6 +44,7 @@ def test_patience_ends_in_the_words_given(holder, tmp_path):
         pytest.fail("two hold it")
 
 
+@pytest.mark.processes
 def test_another_holder_is_waited_for(holder, tmp_path):
     process = holder(1)
     with locked(tmp_path / "lock"):

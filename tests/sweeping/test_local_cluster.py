@@ -15,6 +15,8 @@ import patience
 from diptych.sweeping.cluster import Run
 from diptych.sweeping.local_cluster import LocalCluster, visible_gpus
 
+pytestmark = pytest.mark.processes
+
 
 def run_of(folder, code):
     folder.mkdir(exist_ok=True)

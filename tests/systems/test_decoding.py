@@ -95,6 +95,7 @@ class Numbers:
         return " ".join(map(str, ids))
 
 
+@pytest.mark.models
 def test_real_model_in_batches(tmp_path):
     pytest.importorskip("gguf", reason="GGUF files are read with gguf")
     try:

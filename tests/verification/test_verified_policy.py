@@ -66,6 +66,7 @@ def test_the_copy_of_a_drawn_picture_comes_first(draw, reworked, detector):
             assert verdict.moved == (ranking[0] != truth)
 
 
+@pytest.mark.slow
 def test_the_copy_of_a_photograph_comes_first_among_photographs_of_the_building(photos, reworked):
     described = [POLICY.describe(photo) for photo in photos]
     for truth, photo in enumerate(photos):

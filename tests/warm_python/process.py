@@ -202,7 +202,8 @@ def become(job: dict[str, Any], stand_in: str) -> None:
     os.environ.update(job["environment"])
     random.seed()
     forget_the_warm_process()
-    sys.executable = stand_in  # what this command starts is warm too
+    if job["environment"].get("WARM_PYTHON_CHILDREN") != "real":
+        sys.executable = stand_in  # what this command starts is warm too
 
 
 def die_with(alive: int) -> None:

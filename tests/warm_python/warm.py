@@ -32,16 +32,20 @@ def end() -> None:
     shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)
 
 
+def folder() -> Path:
+    """A folder of this test run, shared by its processes, which is gone with it."""
+    return Path(os.environ[_FOLDER])
+
+
 def python() -> str:
     """What a test starts in the place of `sys.executable`."""
     if sys.platform != "linux":
         return sys.executable
-    folder = Path(os.environ[_FOLDER])
-    stand_in = folder / "python"
-    with (folder / "lock").open("w") as lock:
+    stand_in = folder() / "python"
+    with (folder() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stand_in.exists():
-            _start(folder, stand_in)
+            _start(folder(), stand_in)
     return str(stand_in)
 
 

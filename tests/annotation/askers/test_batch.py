@@ -24,6 +24,8 @@ from diptych.annotation.ledger.ledger_batches import Batches
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.models.server.server_failures import ServerFailure
 
+pytestmark = pytest.mark.processes
+
 
 class Ledger(DurableLedger):
     """Does not wait for the disk: a killed process loses nothing by that, only a killed machine."""

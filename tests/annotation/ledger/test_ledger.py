@@ -140,6 +140,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.processes
 def test_a_kill_loses_only_what_was_on_its_way(ledger):
     result = subprocess.run([warm.python(), "-c", CLAIM_AND_DIE, str(ledger.path)], timeout=patience.SECONDS)
     assert result.returncode == -signal.SIGKILL

@@ -245,6 +245,7 @@ def test_threads_and_copies(source):
 # ---------------------------------------------------------------------------------------------------- memory
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_database(tmp_path):
     """Twenty thousand articles of 2,000 characters: to hold them takes 40 MB, to make and read the store under 8."""
     source = written(tmp_path / "database.json", 20_000, size=200)

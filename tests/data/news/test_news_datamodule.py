@@ -19,6 +19,8 @@ from diptych.models.sentence_encoder import SentenceTransformerEncoder
 from diptych.synthetic.newsroom.generate import NewsroomSettings
 from diptych.synthetic.newsroom.source import Newsroom
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = NewsroomSettings(num_train_families=2, num_val_families=1, num_test_families=1)
 PROMPT = PromptTemplate("Write.", "Photo:", "Article:", 60, {"task": "In {words} words."}, None, "Caption:")
 

@@ -15,7 +15,7 @@ from diptych.data.triplets.from_files import FromFiles
 from diptych.data.triplets.image_settings import ImageSettings
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
 from diptych.synthetic.rooms.source import Rooms
-from tiny_runs import make_data
+from tiny_sets import make_data
 
 SETTINGS = RoomsSettings(num_train_hotels=6, num_val_hotels=28, num_test_hotels=28)
 

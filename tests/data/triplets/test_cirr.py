@@ -124,6 +124,7 @@ def test_unknown_image(assets):
         CIRR(assets / "cirr").image_path("val", "x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("split", "pairs", "images", "references", "lowest", "highest"),
     [("val", 4181, 2297, 2165, 12060, 38762), ("test", 4148, 2315, 2178, 12063, 39059)],

@@ -118,6 +118,7 @@ def test_absent_data(tmp_path):
         FashionIQ(tmp_path / "none", "dress").queries("val")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("category", "counts", "union"),
     [

@@ -49,6 +49,7 @@ def test_items_without_references_are_named():
         metric.compute()
 
 
+@pytest.mark.models
 @needs_model
 def test_metric_takes_the_union_of_the_references():
     metric = Entities(EntityRecognizer(MODEL))

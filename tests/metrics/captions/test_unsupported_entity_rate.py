@@ -60,6 +60,7 @@ def test_faults_are_named():
         metric.compute()
 
 
+@pytest.mark.models
 @needs_model
 def test_metric_on_text_with_an_invented_place_and_number():
     evidence = "Angela Merkel met Emmanuel Macron in Berlin on 2019-05-04, three hours long."

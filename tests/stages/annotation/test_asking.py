@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
+import pytest
 
 from diptych.annotation.askers.batch import BatchAsker
 from diptych.annotation.cost import Prices
@@ -22,6 +23,8 @@ from diptych.storage.record_log import RecordLog
 from diptych.synthetic.rooms.scene import KINDS, Item
 from diptych.synthetic.server.rooms_language import describe_item
 from diptych.synthetic.server.server import AnnotationServer, ServerSettings
+
+pytestmark = pytest.mark.slow
 
 NUM_PAIRS = 2500
 CHANGED, KEPT = ("walls", "blanket", "curtains"), ("floor", "headboard", "pillows", "lamp", "chair")

@@ -15,6 +15,7 @@ from diptych.stages.news.verify_geometry import VerifyGeometry
 from diptych.storage.record_log import RecordFile
 from diptych.verification.features import Sift
 from diptych.verification.verified_policy import VerifiedPolicy
+from warm_python import warm
 
 POLICY = VerifiedPolicy(detector=Sift(num_features=300), depth=3)
 
@@ -103,7 +104,9 @@ def test_records_and_files(pictures):
     assert drawing.shape == (180, 195 + 240, 3)
 
 
+@pytest.mark.processes
 def test_one_and_two_processes_give_the_same_bytes(pictures):
+    warm.use_for_multiprocessing()
     folders = [pictures / "one", pictures / "two"]
     for workers, folder in enumerate(folders, start=1):
         run(stage_of(pictures, num_workers=workers, feature_cache=pictures / f"cache{workers}"), folder)

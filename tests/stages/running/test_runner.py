@@ -203,6 +203,7 @@ def test_a_stage_that_forgets_a_record_is_found_out(tmp_path, numbers):
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_model_predicts_under_lightning(tmp_path, numbers, num_workers):
+    warm.use_for_multiprocessing()
     (counts,) = run(tmp_path, of(numbers, ModelSquares, bad=(2,), num_workers=num_workers))
     records = [json.loads(line) for line in (tmp_path / "work/squares_0/records.jsonl").read_text().splitlines()]
     assert [record["value"] for record in records] == [9, 1, 49]

@@ -16,6 +16,8 @@ from diptych.synthetic.newsroom import generate, layout
 from diptych.synthetic.newsroom.casting import FAMILY_SIZE, SPLITS
 from diptych.synthetic.newsroom.generate import NewsroomSettings, draw_sheet, generate_newsroom
 
+pytestmark = pytest.mark.slow
+
 SMALL = NewsroomSettings(num_train_families=4, num_val_families=1, num_test_families=2)
 NUM_EVENTS = 7 * FAMILY_SIZE
 

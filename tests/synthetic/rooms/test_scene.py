@@ -55,6 +55,7 @@ def test_sampled_items_stay_in_the_vocabulary():
                     assert getattr(item, attribute) in (values or (None,))
 
 
+@pytest.mark.slow
 def test_all_kinds_of_change_occur():
     """By object, not by hotel: a suitcase that can move, the chair being away, is one in thousands."""
     rng = np.random.default_rng(0)

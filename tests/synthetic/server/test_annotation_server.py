@@ -30,6 +30,8 @@ from diptych.synthetic.server.rooms_language import (
     read_items,
 )
 
+pytestmark = pytest.mark.processes
+
 PROMPTS = Path(__file__).resolve().parents[3] / "conf" / "annotation" / "prompt"
 
 
