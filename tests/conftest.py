@@ -12,6 +12,7 @@ import pytest
 
 import golden_files
 import patience
+from diptych.config.light_imports import import_lightly
 from ladder import SLOWER, slower_rung
 from warm_python import warm
 
@@ -35,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # not an xdist worker
         warm.begin()
         os.environ["DIPTYCH_LOCK_PATIENCE"] = str(patience.SECONDS)
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):  # where tests are run
+        import_lightly()  # as the commands do: most of what libraries import just in case no test wants
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

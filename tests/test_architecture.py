@@ -1,6 +1,7 @@
 """Imports point one way, libraries stay in their rooms, and packages re-export nothing."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -60,15 +61,16 @@ def room(path: Path) -> str:
     return name if name in ROOMS else "doors"
 
 
-def imports(path: Path) -> set[str]:
-    names = set()
+@functools.cache
+def imports(path: Path) -> frozenset[str]:
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def test_every_room_has_its_floor():

@@ -46,6 +46,7 @@ def test_own_configs_stand_beside_the_shipped_ones(train, flag):
     assert config.system.model._target_.startswith("diptych.models.")
 
 
+@pytest.mark.slow
 def test_own_experiments_are_among_those_that_are_suggested(train, capsys):
     with pytest.raises(SystemExit):
         train("--config-dir", "own")

@@ -41,7 +41,7 @@ def make_trainer(step):
 
 
 def test_samples_per_second_leaves_validations_out(clock, module):
-    monitor, batch = TrainingMonitor(), SimpleNamespace(query_ids=("a",) * 10)
+    monitor, batch = TrainingMonitor(), SimpleNamespace(query_ids=("a",) * 10, num_tokens=None)
     monitor.on_train_start(make_trainer(0), module)
     clock.seconds += 1
     monitor.on_train_batch_end(make_trainer(1), module, None, batch, 0)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from diptych.commands.caption_scoring import ablation_variants, checked_claims
+from diptych.commands.caption_scoring import checked_claims
 from diptych.contracts.news import CaptionItem
 from diptych.metrics.captions.length import Length
 
@@ -23,12 +21,3 @@ def test_claims_come_from_the_metric_that_looks_for_them():
     found = checked_claims({"length": Length(), "any_name": Claiming()}, ITEMS)
     assert found == [[("x", True)], [("y", True)]]
     assert checked_claims({"unsupported_entity_rate": Length()}, ITEMS) == [(), ()]
-
-
-def test_ablations_name_their_variants():
-    assert ablation_variants(None) == {}
-    assert list(ablation_variants("evidence")) == ["annotated_article", "whole_article"]
-    untuned = ablation_variants(["evidence", "untuned"])["untuned"]
-    assert not untuned.tuned and ablation_variants("evidence")["whole_article"].tuned
-    with pytest.raises(ValueError, match="ablation=everything is not one of evidence, untuned"):
-        ablation_variants("everything")

@@ -26,6 +26,8 @@ from diptych.systems.caption_generation import CaptionGenerator
 from diptych.systems.decoding import new_decoded, pad_left, sample
 from toy_language_model import END, GREEDY, SAMPLED, VOCABULARY, Letters, make_prompts, run
 
+pytestmark = pytest.mark.models
+
 SHARED = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
@@ -95,7 +97,6 @@ class Numbers:
         return " ".join(map(str, ids))
 
 
-@pytest.mark.models
 def test_real_model_in_batches(tmp_path):
     pytest.importorskip("gguf", reason="GGUF files are read with gguf")
     try:

@@ -23,6 +23,7 @@ def recognizer():
     return EntityRecognizer(MODEL, batch_size=2)
 
 
+@pytest.mark.models
 @needs_model
 def test_entities_with_their_places(recognizer):
     found = recognizer.entities(TEXTS)

@@ -11,7 +11,7 @@ import lightning as L
 import torch
 from torch.optim import Optimizer
 
-from diptych.contracts.news import CaptionData, FusionBatch
+from diptych.contracts.news import CaptionData
 from diptych.contracts.retrieval import RetrievalData
 from diptych.parallel.distributed import world_size
 
@@ -49,8 +49,7 @@ class TrainingMonitor(L.Callback):
     ) -> None:
         """Logs speed, rate, memory and epoch on the steps that are logged."""
         self._samples += len(batch.query_ids)
-        if isinstance(batch, FusionBatch):
-            self._tokens += int((batch.segments > 0).sum())
+        self._tokens += batch.num_tokens or 0
         if trainer.global_step % _log_interval(trainer) or trainer.global_step == self._logged_step:
             return
         self._logged_step = trainer.global_step

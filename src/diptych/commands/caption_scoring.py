@@ -1,8 +1,7 @@
 """What `evaluate.py` does with a checkpoint of the captioning system: write captions, score them, say where points go.
 
 Beside the model's captions stand the baselines `base_caption` and `article_lead` (the article's first sentences), and
-what an ablation asks for: `untuned` (the base model with the same prompts), `annotated_article` (in place of the
-retrieved one), `whole_article` (in place of chosen chunks).
+what an ablation asks for (`caption_variants`).
 """
 
 from __future__ import annotations
@@ -10,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 
+from diptych.commands.caption_variants import MODEL, STEPS, Variant, ablation_variants
 from diptych.contracts.news import ArticleLookup, CaptionData, CaptionItem, Evidence, TextTokenizer
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.data.news.fusion_cache import FusionData, PreparedQuery
@@ -33,7 +33,6 @@ from diptych.results.caption_evaluation import captions_record, score_captions
 from diptych.results.record import EvaluationRecord
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
 from diptych.systems.caption_generation import count_outcomes
-from diptych.systems.post_processing import append_base_caption_words, repair_prompt_echo
 from diptych.text.sentences import split_sentences
 
 log = logging.getLogger(__name__)
@@ -49,58 +48,6 @@ class CaptionSet:
     prefix: str
     items: Sequence[CaptionItem]
     records: Sequence[Mapping[str, Any]] = ()
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Captions that the model, or without `tuned` its base model, writes from the `data` of a split."""
-
-    data: Callable[[CaptionData, str], FusionData]
-    tuned: bool = True
-
-
-def _retrieved(datamodule: CaptionData, split: str) -> FusionData:
-    return datamodule.split_data(split, None)
-
-
-def _annotated_article(datamodule: CaptionData, split: str) -> FusionData:
-    return datamodule.split_data(split, "annotated")
-
-
-def _whole_article(datamodule: CaptionData, split: str) -> FusionData:
-    return datamodule.split_data(split, None, whole_article=True)
-
-
-def _append_base_words(caption: str, query: PreparedQuery) -> str:
-    return append_base_caption_words(caption, query.base_caption)
-
-
-def _without_prompt_echo(caption: str, query: PreparedQuery) -> str:
-    return repair_prompt_echo(caption)
-
-
-MODEL = Variant(_retrieved)
-ABLATIONS = {
-    "evidence": {"annotated_article": Variant(_annotated_article), "whole_article": Variant(_whole_article)},
-    "untuned": {"untuned": Variant(_retrieved, tuned=False)},
-}
-STEPS: dict[str, Callable[[str, PreparedQuery], str]] = {
-    "repair_prompt_echo": _without_prompt_echo,
-    "append_base_caption_words": _append_base_words,
-}
-
-
-def ablation_variants(ablation: str | Sequence[str] | None) -> dict[str, Variant]:
-    """The captions that are written beside the model's own.
-
-    Raises:
-        ValueError: an ablation is not known.
-    """
-    names = [ablation] if isinstance(ablation, str) else list(ablation or [])
-    unknown = [name for name in names if name not in ABLATIONS]
-    if unknown:
-        raise ValueError(f"ablation={unknown[0]} is not one of {', '.join(ABLATIONS)}")
-    return {name: variant for ablation in names for name, variant in ABLATIONS[ablation].items()}
 
 
 def caption_and_score(
@@ -206,7 +153,7 @@ def _score(
 ) -> None:
     prepared = {query.query_id: query for query in data.queries()}
     articles = datamodule.source.articles()
-    metrics = cast(Mapping[str, CaptionMetric], system.metrics)  # the system says torchmetrics' class of them
+    metrics = system.metrics
     main = sets[0]
     hidden = datamodule.source.answers_hidden(about["split"])
     scores = {} if hidden else score_captions(main.items, metrics)

@@ -12,7 +12,8 @@ import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from diptych.commands.caption_scoring import ablation_variants, caption_and_score
+from diptych.commands.caption_scoring import caption_and_score
+from diptych.commands.caption_variants import ablation_variants
 from diptych.config import building, checking
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.models import TrainableSystem

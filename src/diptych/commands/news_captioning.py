@@ -14,14 +14,8 @@ from typing import Any, cast
 import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
-from diptych.commands.caption_scoring import (
-    MODEL,
-    Variant,
-    ablation_variants,
-    captions_file,
-    score_written,
-    write_captions,
-)
+from diptych.commands.caption_scoring import captions_file, score_written, write_captions
+from diptych.commands.caption_variants import MODEL, Variant, ablation_variants
 from diptych.config.building import build
 from diptych.config.plain_config import plain_section
 from diptych.config.trained import build_trained, checkpoint_path, config_of

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, cast
 
 from rich.console import Console
 from rich.progress import track
 
 from diptych.commands.doctor_report import SplitReport, check_splits, find_and_list, writable, write_listing
-from diptych.contracts.news import ArticleLookup, NewsSource
+from diptych.contracts.news import NewsSource
 from diptych.data.triplets.presence import absent_files
 from diptych.photos.image_faults import EMPTY, MISSING, Fault
 
 DATABASE = "database"  # stands beside the splits in tables and listings
-
-
-class ListedArticles(ArticleLookup, Collection[str], Protocol):
-    """Articles that can be counted, and gone through by their ids, too: the doctor reads them all."""
 
 
 def examine_news(
@@ -71,7 +66,7 @@ def _examine_split(source: NewsSource, split: str, folder: Path, workers: int, w
 def _examine_database(source: NewsSource, folder: Path, workers: int, decode: bool) -> SplitReport:
     name = source.name
     try:
-        articles = cast(ListedArticles, source.articles())  # the contract asks for no more than a lookup
+        articles = source.articles()
         photos: dict[str, Path] = {}
         blank = []
         reading = track(articles, f"{name} articles", len(articles), console=Console(stderr=True), transient=True)

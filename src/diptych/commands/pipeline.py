@@ -100,7 +100,8 @@ def check_outcome(runs: Sequence[StageRun], counts: Mapping[str, StageCounts]) -
 
 def print_estimates(runs: Sequence[StageRun]) -> None:
     """What the stages that ask a model have yet to ask, and what that costs; nothing is sent."""
-    estimates = {run.name: run.stage.estimate() for run in runs if hasattr(run.stage, "estimate")}
+    found = {run.name: run.stage.estimate() for run in runs}
+    estimates = {name: estimate for name, estimate in found.items() if estimate is not None}
     for name, estimate in estimates.items():
         print("\n".join(estimate.lines(name)))  # noqa: T201
     if any(estimate.usual_usd is None for estimate in estimates.values()):

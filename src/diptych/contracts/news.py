@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -124,13 +124,10 @@ class CaptionItem:
     image_path: Path | None = None
 
 
-class ArticleLookup(Protocol):
-    """Articles by id, read when asked for; `source` is the file that they come from."""
+class ArticleLookup(Collection[str], Protocol):
+    """Articles by id, read when asked for: a collection of the ids. `source` is the file that they come from."""
 
     source: Path
-
-    def __contains__(self, article_id: object) -> bool:
-        """Whether there is an article of this id."""
 
     def __getitem__(self, article_id: str) -> Article:
         """The article; ValueError if there is none."""
@@ -201,6 +198,11 @@ class FusionBatch(Movable):
     position_ids: Tensor
     labels: Tensor
     segments: Tensor
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that are not padding."""
+        return int((self.segments > 0).sum())
 
 
 @dataclass(frozen=True)

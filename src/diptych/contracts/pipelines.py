@@ -51,6 +51,16 @@ class SharedWork(Protocol):
         """
 
 
+class CostEstimate(Protocol):
+    """What a stage has yet to ask of a model: `usual_usd` dollars, `most_usd` at most; None without a known price."""
+
+    usual_usd: float | None
+    most_usd: float | None
+
+    def lines(self, name: str) -> Sequence[str]:
+        """What is said of the stage of this name."""
+
+
 class Stage(Protocol):
     """One step of a pipeline: for each of its ids a record, or a Failure. Construction reads nothing, costs nothing.
 
@@ -82,6 +92,9 @@ class Stage(Protocol):
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """Called when all is done: writes what other programs read, out of the records in `folder`."""
+
+    def estimate(self) -> CostEstimate | None:
+        """What is yet to be asked; nothing is sent. None of a stage that asks nobody who is paid."""
 
 
 class RecordReader(Protocol):

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
-from torchmetrics import Metric
 
 from diptych.contracts.models import Movable
 from diptych.contracts.news import CaptionData, FusionBatch, FusionExample, TextTokenizer
 from diptych.contracts.training import CaptionModel
+from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.parallel.distributed import gather_rows, seed_step
 from diptych.parallel.private_parts import nothing_missing
 from diptych.systems.caption_generation import CaptionGenerator
@@ -57,7 +57,7 @@ class CaptionFuserSystem(L.LightningModule):
         model: CaptionModel,
         loss: nn.Module,
         generator: CaptionGenerator,
-        metrics: Mapping[str, Metric],
+        metrics: Mapping[str, CaptionMetric],
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         seed: int = 0,

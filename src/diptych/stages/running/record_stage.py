@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from diptych.contracts.pipelines import Failure, RecordSink, Result, SharedWork
+from diptych.contracts.pipelines import CostEstimate, Failure, RecordSink, Result, SharedWork
 from diptych.storage.record_log import RecordFile
 
 
@@ -41,3 +41,7 @@ class RecordStage:
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """Nothing but the records."""
+
+    def estimate(self) -> CostEstimate | None:
+        """None: it asks nobody."""
+        return None
