@@ -152,7 +152,7 @@ def test_another_programs_checkpoint_is_named(tmp_path, content):
 def test_a_format_of_the_future_is_named(tmp_path):
     content = checkpoint()
     content[checkpoints.KEY]["format"] = checkpoints.FORMAT + 1
-    with pytest.raises(ValueError, match=r"new\.ckpt: checkpoint format 3, this version reads 1 and 2"):
+    with pytest.raises(ValueError, match=r"new\.ckpt: checkpoint format 4, this version reads 1, 2, 3"):
         checkpoints.load(written(tmp_path / "new.ckpt", content))
 
 

@@ -136,13 +136,15 @@ def test_softmax_backward_is_autograds():
 
 
 @pytest.mark.parametrize("pool_type", ["tok", "avg"])
-def test_pooled_and_tokens_are_open_clips(pool_type):
+def test_vision_features_are_open_clips(pool_type):
     vit = VisionTransformer(16, 8, 12, 1, 2, 4.0, output_dim=6, pool_type=pool_type, output_tokens=True).eval()
     images = torch.randn(2, 3, 16, 16)
-    pooled, tokens = private_parts.pooled_and_tokens(vit, images)
+    pooled, tokens, hidden = private_parts.vision_features(vit, images)
     embedding, expected = vit(images)
     assert pooled.shape == (2, 12) and tokens.shape == (2, 4, 12)
     torch.testing.assert_close((pooled @ vit.proj, tokens), (embedding, expected))
+    torch.testing.assert_close(vit._pool(hidden)[0], pooled)
+    assert hidden.shape == (2, 5, 12)
 
 
 def test_a_saved_model_is_marked_with_the_attention(tmp_path):

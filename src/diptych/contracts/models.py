@@ -101,6 +101,7 @@ class Backbone(Protocol):
     - `name` stands for the architecture; `preprocessing` describes what the towers were trained on.
     - `vision_dim` is the width of an image's tokens and of `pooled`, `text_dim` that of a text's tokens,
       `embedding_dim` that of both embeddings.
+    - `image_tokens` says which tokens of a picture it gives, where it can give several kinds.
     - A tower that is frozen runs without a graph. With `activation_checkpointing` layers are computed again in the
       backward pass.
 
@@ -112,6 +113,7 @@ class Backbone(Protocol):
     vision_dim: int
     text_dim: int
     embedding_dim: int
+    image_tokens: str
     vision_frozen: bool
     text_frozen: bool
     activation_checkpointing: bool

@@ -21,8 +21,9 @@ from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # 1: modules lay elsewhere, see storage/moved_names.py
-_READABLE = (1, 2)
+# 1: modules lay elsewhere, see storage/moved_names.py. 2: models/composers/good4cir.py had other weights.
+FORMAT = 3
+_READABLE = (1, 2, 3)
 KEY = "diptych"  # where a checkpoint keeps what is ours
 _PACKAGES = (
     "torch",
@@ -105,7 +106,7 @@ def load_into(
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
         raise ValueError(f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry)")
     if checkpoint[KEY].get("format") not in _READABLE:
-        known = " and ".join(map(str, _READABLE))
+        known = ", ".join(map(str, _READABLE))
         raise ValueError(f"{path}: checkpoint format {checkpoint[KEY].get('format')}, this version reads {known}")
     return checkpoint
 

@@ -86,10 +86,12 @@ def softmax_backward(gradient: Tensor, weights: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------------------------- open_clip
 
 
-def pooled_and_tokens(vit: VisionTransformer, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The pooled features (B, D) before the projection, and those of the patches (B, P, D), of normalised images."""
-    embedded = _part(vit, "_embeds", "open_clip_torch")(images)
-    return _part(vit, "_pool", "open_clip_torch")(vit.transformer(embedded))
+def vision_features(vit: VisionTransformer, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of normalised images the pooled features (B, D) before the projection, those of the patches (B, P, D), and all
+    tokens as they were before the last norm, class token first.
+    """
+    hidden = vit.transformer(_part(vit, "_embeds", "open_clip_torch")(images))
+    return *_part(vit, "_pool", "open_clip_torch")(hidden), hidden
 
 
 # ---------------------------------------------------------------------------------------------------- transformers

@@ -45,7 +45,7 @@ _ANNOTATION_STAGES = (
     "verify_sentences",
     "write_modifications",
 )
-_COMPOSERS = ("baseline_composers", "cross_attention_composer", "good4cir_composer")
+_COMPOSERS = ("baseline_composers", "cross_attention_composer")
 
 # Modules below `diptych` that a config of checkpoint format 1, or a manifest, may name, and where they are since.
 MOVED = {
@@ -60,6 +60,7 @@ MOVED = {
     **{f"metrics.{name}": f"metrics.captions.{name}" for name in _CAPTION_METRICS},
     **{f"metrics.{name}": f"metrics.retrieval.{name}" for name in _RETRIEVAL_METRICS},
     **{f"models.{name}": f"models.composers.{name}" for name in _COMPOSERS},
+    **{f"models.{name}": "models.composers.good4cir" for name in ("good4cir_composer", "composers.good4cir_composer")},
     **{f"models.{name}": f"models.fuser.{name}" for name in ("chat_tokenizer", "qlora_fuser")},
     **{f"models.askers.{name}": f"annotation.askers.{name}" for name in ("batch", "local", "online")},
     "models.vlm_client": "models.server.vlm_client",

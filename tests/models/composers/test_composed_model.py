@@ -12,7 +12,7 @@ from diptych.losses.info_nce import InfoNCE
 from diptych.models.composers.baseline_composers import BaselineComposer
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
-from diptych.models.composers.good4cir_composer import Good4CIRComposer
+from diptych.models.composers.good4cir import Good4CIRComposer
 
 COMPOSERS = {
     "cross_attention": lambda backbone: CrossAttentionComposer(backbone, num_layers=2, num_heads=4),

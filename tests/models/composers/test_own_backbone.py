@@ -13,7 +13,7 @@ from diptych.losses.info_nce import InfoNCE
 from diptych.models.backbones.clip_encoder import CLIPEncoder
 from diptych.models.composers.baseline_composers import BaselineComposer
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
-from diptych.models.composers.good4cir_composer import Good4CIRComposer
+from diptych.models.composers.good4cir import Good4CIRComposer
 from diptych.photos.images import ImageReader
 
 
@@ -34,7 +34,7 @@ class Plain(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.name, self.preprocessing = "plain", Letters()
-        self.vision_dim, self.text_dim, self.embedding_dim = 8, 6, 4
+        self.vision_dim, self.text_dim, self.embedding_dim, self.image_tokens = 8, 6, 4, "patches"
         self.vision_frozen = self.text_frozen = self.activation_checkpointing = False
         self.patches = nn.Linear(3 * 64, 8)
         self.letters = nn.Embedding(64, 6)

@@ -75,7 +75,9 @@ def prepare_features(
 
 def feature_settings(backbone: Backbone, inputs: TrainingInputs, dtype: str) -> dict[str, Any]:
     """Everything that decides a feature except the picture or text itself."""
+    other_tokens = {} if backbone.image_tokens == "patches" else {"image_tokens": backbone.image_tokens}
     return {
+        **other_tokens,  # nothing for patches, so that caches made before there were others are still found
         "format": _FORMAT,
         "backbone": backbone.name,
         "weights": _digest(backbone),

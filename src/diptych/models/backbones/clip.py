@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from diptych.contracts.models import ImageFeatures, ImageSpec, TextFeatures, TextTokens
 from diptych.models.backbones.quick_gelu import make_lean
-from diptych.parallel.private_parts import pooled_and_tokens
+from diptych.parallel.private_parts import vision_features
 
 FREEZE_CHOICES = ("none", "vision", "text", "all")
+TOKEN_CHOICES = ("patches", "before_norm")
 
 
 class CLIPPreprocessing:
@@ -90,9 +91,10 @@ class CLIPBackbone(nn.Module):
 
     Construction builds the architecture with random weights; `load_pretrained` fills in the published ones, so that a
     model restored from a checkpoint never downloads what it is about to overwrite. `freeze` is `none`, `vision`,
-    `text` or `all`; a frozen tower runs without a graph. `preprocessing` must describe the same
-    model. `token_embedding_std` replaces open_clip's initial 0.02, with which the words of a small model trained from
-    scratch take long to stand out from its attention output.
+    `text` or `all`; a frozen tower runs without a graph. `preprocessing` must describe the same model.
+    `image_tokens` are the tokens of a picture: its `patches` after the tower's last norm, or all tokens `before_norm`,
+    class token first, as published good4cir reads them. `token_embedding_std` replaces open_clip's initial 0.02, with
+    which the words of a small model trained from scratch take long to stand out from its attention output.
     """
 
     mean: Tensor
@@ -107,14 +109,22 @@ class CLIPBackbone(nn.Module):
         freeze: str = "none",
         activation_checkpointing: bool = False,
         token_embedding_std: float | None = None,
+        image_tokens: str = "patches",
     ) -> None:
         super().__init__()
         if freeze not in FREEZE_CHOICES:
             raise ValueError(f"freeze={freeze!r} is not one of {', '.join(FREEZE_CHOICES)}")
+        if image_tokens not in TOKEN_CHOICES:
+            raise ValueError(f"image_tokens={image_tokens!r} is not one of {', '.join(TOKEN_CHOICES)}")
         self.name, self.pretrained, self.preprocessing = name, pretrained, preprocessing
         self.clip = _build(name, pretrained, architecture)
         make_lean(self.clip)
         visual = self.visual
+        if image_tokens == "before_norm" and isinstance(visual, TimmModel):
+            raise ValueError(
+                f"image_tokens=before_norm: the image tower of {name} gives no tokens before its last norm"
+            )
+        self.image_tokens = image_tokens
         self.vision_dim = int(
             visual.trunk.num_features if isinstance(visual, TimmModel) else visual.ln_post.normalized_shape[0]
         )
@@ -202,7 +212,8 @@ class CLIPBackbone(nn.Module):
                 embedding = self.visual.head(trunk.head(pooled))  # one of the two is the projection, the other nothing
                 return ImageFeatures(tokens[:, trunk.num_prefix_tokens :], embedding, pooled)
             vit = self.visual
-            pooled, tokens = pooled_and_tokens(vit, images)
+            pooled, tokens, hidden = vision_features(vit, images)
+            tokens = hidden if self.image_tokens == "before_norm" else tokens
             return ImageFeatures(tokens, pooled if vit.proj is None else pooled @ vit.proj, pooled)
 
     def encode_text(self, tokens: TextTokens) -> TextFeatures:
