@@ -37,8 +37,10 @@ def test_every_experiment_composes_and_binds(experiment):
 
 
 @pytest.mark.slow
-def test_good4cirs_seven_training_mixes_are_there():
-    mixes = {"cir_cirr", "cir_cirr_r", "cir_hotel", "cir_cirr_cirr_r", "cir_cirr_hotel", "cir_cirr_r_hotel", "cir_all"}
+@pytest.mark.parametrize("recipe", ["cir", "good4cir"])
+def test_good4cirs_seven_training_mixes_are_there(recipe):
+    mixes = ("cirr", "cirr_r", "hotel", "cirr_cirr_r", "cirr_hotel", "cirr_r_hotel", "all")
+    mixes = {f"{recipe}_{mix}" for mix in mixes}
     assert mixes <= set(EXPERIMENTS)
     trained_on = {}
     for mix in mixes:

@@ -40,6 +40,21 @@ def test_restarts_against_pytorchs_own_schedulers():
     assert actual == pytest.approx(expected, rel=1e-9)
 
 
+def test_the_default_is_the_chain_of_the_published_recipe():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1e-8, end_factor=1.0, total_iters=500)
+    restarts = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=2500, T_mult=2, eta_min=0.0)
+    chain = torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, restarts], milestones=[500])
+    expected = []
+    for _ in range(3002):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        chain.step()
+    found = rates(WarmupCosineRestarts, 3002)
+    for step in (0, 1, 250, 500, 501, 3000, 3001):
+        assert found[step] == pytest.approx(expected[step], rel=1e-9), step
+
+
 def test_the_published_recipe_is_the_default():
     rate = rates(WarmupCosineRestarts, 3002)
     assert rate[0] == pytest.approx(1e-8) and rate[250] == pytest.approx(0.5, abs=1e-6)

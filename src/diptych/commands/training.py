@@ -85,6 +85,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     datamodule = building.build_data(config.data)
     datamodule.prepare_training()  # before any model: missing data must not cost a download
     L.seed_everything(config.seed, workers=True, verbose=False)
+    torch.set_float32_matmul_precision("high" if config.get("tf32") else "highest")  # absent from earlier configs
     system = building.build(config.system)
     datamodule.prepare_for(system)
     shown = config.trainer.enable_progress_bar

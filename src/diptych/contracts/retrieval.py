@@ -311,13 +311,19 @@ class RetrievalData(Protocol):
     """What the retrieval system and the commands ask of its data, a LightningDataModule whose loaders give
     `TripletBatch`, and for evaluation `QueryBatch` and `GalleryBatch`.
 
-    `epoch_batches`, known once there is a training loader, is the number of batches in one pass over the data.
     """
 
     kind: str
     sources: Mapping[str, TripletSource]
     validation_split: str
-    epoch_batches: float
+
+    @property
+    def epoch_batches(self) -> float:
+        """Batches of one process in one pass over the training data, after `prepare_for`."""
+
+    @property
+    def training_batch_size(self) -> int:
+        """Triplets in a batch of one process; ValueError of data that is only evaluated on."""
 
     def prepare_training(self) -> None:
         """Makes what can be made, and raises ValueError for what training and validation would miss. Before there is a

@@ -23,7 +23,8 @@ class InfoNCE(nn.Module):
     `temperature` divides the cosines; with `learned` it is the start of a parameter that never goes below 1/100.
     `gather_negatives` takes the targets (and queries) of all ranks as negatives, with gradient. `reference_negatives`
     and `distractor_negatives` add the reference images and the records' distractors to every query's candidates.
-    An image that shows a query's own target (equal key) is left out of its negatives wherever it occurs.
+    An image that shows a query's own target (equal key) is left out of its negatives wherever it occurs, unless
+    `mask_duplicates` is False: published recipes compare with it as with any other.
 
     van den Oord et al. 2018, equation 4; symmetric as in CLIP (Radford et al. 2021, figure 3).
     """
@@ -35,6 +36,7 @@ class InfoNCE(nn.Module):
         gather_negatives: bool = True,
         reference_negatives: bool = False,
         distractor_negatives: bool = False,
+        mask_duplicates: bool = True,
     ) -> None:
         super().__init__()
         if temperature < 1 / MAX_LOGIT_SCALE:
@@ -47,6 +49,7 @@ class InfoNCE(nn.Module):
         self.gather_negatives = gather_negatives
         self.reference_negatives = reference_negatives
         self.distractor_negatives = distractor_negatives
+        self.mask_duplicates = mask_duplicates
 
     @property
     def wants(self) -> frozenset[str]:
@@ -100,7 +103,7 @@ class InfoNCE(nn.Module):
         with torch.autocast(anchors.device.type, enabled=False):  # cosines in bf16 would have two digits
             precise = torch.promote_types(anchors.dtype, torch.float32)
             logits = self.logit_scale * anchors.to(precise) @ candidates.to(precise).T
-        same = anchor_keys[:, None] == candidate_keys[None, :]
+        same = (anchor_keys[:, None] == candidate_keys[None, :]) & self.mask_duplicates
         same[torch.arange(len(anchors), device=same.device), positives] = False
         loss = F.cross_entropy(logits.masked_fill(same, -torch.inf), positives)
         return loss, (~same).sum(dim=1).float().mean() - 1

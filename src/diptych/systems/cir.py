@@ -28,6 +28,7 @@ from diptych.metrics.retrieval.measuring import SetResult, logged_meaning, summa
 from diptych.parallel.distributed import gather_rows, seed_step
 from diptych.parallel.sharding import average_gradients, shard_model
 from diptych.systems.retrieval_evaluation import evaluate_set
+from diptych.systems.validation_loss import validation_loss
 
 
 class CIRSystem(L.LightningModule):
@@ -158,7 +159,9 @@ class CIRSystem(L.LightningModule):
             kept[f"{kind}/{name}"].append(rows.float().cpu())
 
     def on_validation_epoch_end(self) -> None:
-        """Ranks every evaluation set and logs `val/<metric>`; the model alone, without the baselines."""
+        """Ranks every evaluation set and logs `val/<metric>`, of the model alone without the baselines, and the loss of
+        its queries as `val/loss` (`validation_loss`).
+        """
         data = cast(RetrievalData, self._datamodule)
         self._finish("val", data.evaluation_sets(data.validation_split), baselines=False)
 
@@ -168,6 +171,8 @@ class CIRSystem(L.LightningModule):
         Raises:
             ValueError: the metric does not say.
         """
+        if metric == "val/loss":
+            return "min"
         meaning = logged_meaning(self.results, metric)
         if meaning is None or meaning.better is None:
             raise ValueError(
@@ -192,13 +197,22 @@ class CIRSystem(L.LightningModule):
         return self.trainer.datamodule  # type: ignore[attr-defined]  # set out of mypy's sight
 
     def _finish(self, prefix: str, sets: Sequence[EvaluationSet], baselines: bool) -> None:
-        self.results = []
-        for position, evaluation in enumerate(sets):
-            rows = self._gathered(self._collected.pop(position, {}), len(evaluation.queries), len(evaluation.gallery))
-            self.results.append(evaluate_set(evaluation, rows, self.metrics, baselines))
+        gathered = [
+            self._gathered(self._collected.pop(position, {}), len(evaluation.queries), len(evaluation.gallery))
+            for position, evaluation in enumerate(sets)
+        ]
+        self.results = [
+            evaluate_set(evaluation, rows, self.metrics, baselines)
+            for evaluation, rows in zip(sets, gathered, strict=True)
+        ]
         if not self.trainer.sanity_checking:
+            values = summary(self.results)
+            if prefix == "val":
+                batch_size = cast(RetrievalData, self._datamodule).training_batch_size
+                loss = validation_loss(zip(sets, gathered, strict=True), self.loss, batch_size, self.device)
+                values |= {} if loss is None else {"loss": float(loss)}
             # Every rank has computed the same numbers from the same rows: there is nothing to average over ranks.
-            self.log_dict({f"{prefix}/{name}": value for name, value in summary(self.results).items()}, sync_dist=False)
+            self.log_dict({f"{prefix}/{name}": value for name, value in values.items()}, sync_dist=False)
 
     def _gathered(self, kept: Mapping[str, list[Tensor]], num_queries: int, num_gallery: int) -> dict[str, Tensor]:
         """All rows of all ranks by name, `queries/model` and the like, in the order of the evaluation set."""

@@ -17,7 +17,7 @@ from golden_files import COMMITTED
 
 @pytest.fixture(scope="module")
 def released():
-    """Weights, inputs, query, loss and gradients, computed by the authors' code: 4 layers of 4 heads over 48 and 32 wide."""
+    """Weights, inputs, query, loss and gradients, by the authors' code: 4 layers of 4 heads, 48 and 32 wide."""
     return load_file(COMMITTED / "good4cir_composer/tiny.safetensors")
 
 

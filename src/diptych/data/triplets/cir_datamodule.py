@@ -83,11 +83,20 @@ class CIRDataModule(L.LightningDataModule):
             self.evaluation.batch_size,
         )
 
-    @cached_property
-    def _of_system(self) -> Callable[[TrainableSystem], TrainingData]:
+    @property
+    def training_batch_size(self) -> int:
+        """Triplets in a batch of one process; ValueError without `training`."""
+        return self._training.batch_size
+
+    @property
+    def _training(self) -> TrainingPart:
         if self.training is None:
             raise ValueError("data.training is not there: choose data/training=files, features or shards")
-        return self.training.open(self.training_inputs())
+        return self.training
+
+    @cached_property
+    def _of_system(self) -> Callable[[TrainableSystem], TrainingData]:
+        return self._training.open(self.training_inputs())
 
     def prepare_for(self, system: TrainableSystem) -> None:
         """Makes the training data that of this system, which has no weights yet; ValueError if it cannot serve it."""
@@ -97,11 +106,15 @@ class CIRDataModule(L.LightningDataModule):
         """Computes what is read in place of pictures, if something is."""
         self._opened.prepare_from_weights(system, device)
 
+    @property
+    def epoch_batches(self) -> float:
+        """Batches of one process in one pass over the data."""
+        return self._opened.batches(1, 0).epoch_batches
+
     def train_dataloader(self) -> DataLoader:
         """One epoch is the whole run, `trainer.max_steps` optimizer steps; passes over the data follow seamlessly."""
         assert self.trainer is not None
         batches = self._opened.batches(self.trainer.max_steps * self.trainer.accumulate_grad_batches, self.start_batch)
-        self.epoch_batches = batches.epoch_batches
         return DataLoader(
             batches.dataset,
             batch_size=batches.batch_size,

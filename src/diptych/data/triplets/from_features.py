@@ -42,6 +42,7 @@ class FromFeatures:
         if feature_dtype not in ("float16", "float32"):
             raise ValueError(f"data.training.feature_dtype={feature_dtype!r} is not one of float16, float32")
         self.feature_cache, self.feature_dtype, self.caption_policy = feature_cache, feature_dtype, caption_policy
+        self.batch_size = batch_size
         self.drawing = DrawingSettings(batch_size, group_size, weights, seed)
 
     def open(self, inputs: TrainingInputs) -> Callable[[TrainableSystem], FeatureTraining]:

@@ -32,6 +32,7 @@ class FromFiles:
         augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
+        self.batch_size = batch_size
         self.drawing = DrawingSettings(batch_size, group_size, weights, seed)
         self.caption_policy, self.augmentation = caption_policy, augmentation
 

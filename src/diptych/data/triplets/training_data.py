@@ -57,9 +57,12 @@ class TrainingData(Protocol):
 
 
 class TrainingPart(Protocol):
-    """The settings of one way of reading, as `data.training` names it. `kind` is what the way is called."""
+    """The settings of one way of reading, as `data.training` names it. `kind` is what the way is called, `batch_size`
+    counts the triplets of a batch of one process.
+    """
 
     kind: str
+    batch_size: int
 
     def open(self, inputs: TrainingInputs) -> Callable[[TrainableSystem], TrainingData]:
         """Looks at what is there, before there is a model: ValueError for what is missing or does not fit. The result

@@ -33,7 +33,8 @@ class CLIPPreprocessing:
     `name` and `pretrained` are open_clip's model name and weights tag (or a local file); `architecture` is an
     open_clip model configuration given in full, for models that are not registered. `target_pad` pads elongated
     pictures first (see `ImageSpec`). `pad_to_context` pads every text to the full context length, as the published
-    good4cir recipe does, instead of to the longest text of the batch.
+    good4cir recipe does, instead of to the longest text of the batch. `mean` and `std` of the pixels are the weights'
+    own unless they are given.
     """
 
     def __init__(
@@ -43,14 +44,16 @@ class CLIPPreprocessing:
         architecture: dict[str, Any] | None = None,
         target_pad: float | None = None,
         pad_to_context: bool = False,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         config = architecture or _registered(name)
         defaults = PreprocessCfg()
         tag = (get_pretrained_cfg(name, pretrained) if pretrained else None) or {}
         self.image = ImageSpec(
             size=int(config["vision_cfg"].get("image_size", 224)),
-            mean=tuple(tag.get("mean", defaults.mean)),
-            std=tuple(tag.get("std", defaults.std)),
+            mean=tuple(mean or tag.get("mean", defaults.mean)),
+            std=tuple(std or tag.get("std", defaults.std)),
             interpolation=tag.get("interpolation", defaults.interpolation),
             resize=tag.get("resize_mode", defaults.resize_mode),
             target_pad=target_pad,
