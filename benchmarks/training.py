@@ -29,7 +29,7 @@ from diptych.losses.info_nce import InfoNCE
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
 from diptych.models.composers.composed_model import ComposedModel
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
-from diptych.models.composers.good4cir_composer import Good4CIRComposer
+from diptych.models.composers.good4cir import Good4CIRComposer
 from modification_texts import MODIFICATION_TEXTS
 from side_by_side import interleave, machine_line
 

@@ -62,6 +62,7 @@ def test_nearly_as_the_exact_search(faiss, caplog, kind):
     assert (np.diff(scores, axis=1) <= 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_effort_buys_recall_and_the_recall_tells(faiss, kind):
     vectors = np.random.default_rng(0).standard_normal((3000, 32)).astype(np.float16)

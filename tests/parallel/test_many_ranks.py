@@ -489,6 +489,7 @@ def reason(name: str) -> str | None:
     return WRITERS.get(name) or (WRITERS[folders[0]] if folders else None)
 
 
+@pytest.mark.slow
 def test_every_file_that_writes_says_how_ranks_keep_apart():
     found = {str(file.relative_to(PACKAGE)): file for file in sorted(PACKAGE.rglob("*.py")) if writes(file)}
     unknown = [name for name in found if reason(name) is None]

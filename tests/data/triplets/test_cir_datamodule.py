@@ -15,14 +15,17 @@ from diptych.data.triplets.from_files import FromFiles
 from diptych.data.triplets.image_settings import ImageSettings
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
 from diptych.synthetic.rooms.source import Rooms
-from tiny_sets import make_data
+from tiny_sets import tiny_set
 
 SETTINGS = RoomsSettings(num_train_hotels=6, num_val_hotels=28, num_test_hotels=28)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("data"))
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("rooms", "cirr"):
+        tiny_set(name, folder / name)
+    return folder
 
 
 @pytest.fixture
@@ -122,7 +125,7 @@ def test_every_set_has_a_query_and_a_gallery_loader(make):
 @pytest.fixture
 def torn(tmp_path):
     """CIRR without one of its validation images, and the folder of the images."""
-    root = make_data(tmp_path / "torn") / "cirr"
+    root = tiny_set("cirr", tmp_path / "torn")
     name = "dev-1-0-img1"
     (root / f"img_raw/dev/{name}.png").unlink()
     return root, name

@@ -69,6 +69,7 @@ def test_every_shard_is_once_in_a_pass_over_all_ranks(world_size, streams):
     assert all(sorted(shards) == list(range(13)) for shards in passes) and len(set(passes)) == 4
 
 
+@pytest.mark.slow
 def test_64_ranks_are_disjoint_and_complete(tmp_path, source):
     """128 shards of two triplets, 64 ranks with two streams each: two batches are a pass."""
     records = records_of(*(type(source)(source.root, f"part {number}") for number in range(7)))[:256]
@@ -241,6 +242,7 @@ def test_exploded_records_too(make, source, tmp_path, monkeypatch):
     assert_equal_batches(batches, plain_in_the_same_order(make(**settings), plain, monkeypatch))
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(make):
     batches = [list(make(num_workers=workers, augmentation=ColorJitter()).train_dataloader()) for workers in (0, 1, 2)]
     assert_equal_batches(batches[0], batches[1])

@@ -37,6 +37,7 @@ def test_a_vit_gives_open_clips_embeddings(tiny_backbone, tiny_batch):
     torch.testing.assert_close(image.pooled @ backbone.visual.proj, image.embedding)
 
 
+@pytest.mark.models
 @pytest.mark.parametrize("projection", ["linear", "none", None])
 @pytest.mark.parametrize("pool", ["token", "avg"])
 def test_a_timm_tower_gives_open_clips_embeddings(tiny_architecture, tiny_batch, pool, projection):

@@ -29,6 +29,8 @@ from diptych.models.server.server_failures import ServerFailure, asked_wait
 from diptych.models.server.vlm_client import Request, VLMClient
 from diptych.photos.image_urls import data_url
 
+pytestmark = pytest.mark.processes
+
 KEY = "sk-the-secret-of-this-test"
 QUESTION = [{"role": "user", "content": "What is there?"}]
 

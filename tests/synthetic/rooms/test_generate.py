@@ -14,6 +14,8 @@ from diptych.synthetic.rooms import generate
 from diptych.synthetic.rooms.generate import MANIFEST, SPLITS, RoomsSettings, draw_sheet, generate_rooms
 from diptych.synthetic.rooms.scene import find_changes, scene_from_json
 
+pytestmark = pytest.mark.slow
+
 SMALL = RoomsSettings(
     num_train_hotels=2, num_val_hotels=1, num_test_hotels=1, triplets_per_train_hotel=8, triplets_per_eval_hotel=4
 )

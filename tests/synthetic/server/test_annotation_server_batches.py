@@ -11,6 +11,8 @@ import pytest
 
 import patience
 
+pytestmark = pytest.mark.processes
+
 
 def upload(client: openai.OpenAI, ids: list[str], **body: Any) -> Any:
     lines = []

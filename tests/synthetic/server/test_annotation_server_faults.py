@@ -11,6 +11,8 @@ from asking import OBJECTS, ask, data_url
 
 from diptych.synthetic.server.faults import CONTENT, TRANSPORT, Faults
 
+pytestmark = pytest.mark.processes
+
 
 def test_rate_limits_say_how_long_to_wait(serve):
     server, client = serve(faults={"rate_limit": 1.0}, retry_after_s=0.25)

@@ -22,6 +22,8 @@ from diptych.synthetic.server.rooms_language import (
     untrue_change,
 )
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.parametrize(("side", "quality"), [(None, 70), (96, 90), (64, 90), (300, 80)])
 def test_every_picture_is_recognised_whatever_the_client_does_to_it(rooms, folder, side, quality):
