@@ -14,7 +14,7 @@ import pytest
 import golden_files
 import patience
 from diptych.config.light_imports import import_lightly
-from ladder import SLOWER, slower_rung
+from ladder import SLOWER, in_turns, slower_rung
 from warm_python import warm
 
 if TYPE_CHECKING:  # the libraries take seconds, and not every test wants them
@@ -34,10 +34,11 @@ TEXTS = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
     if not hasattr(config, "workerinput"):  # not an xdist worker
-        warm.begin()
+        warm.begin(at_once=not runs_tests and not config.getoption("fast"))
         os.environ["DIPTYCH_LOCK_PATIENCE"] = str(patience.SECONDS)
-    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):  # where tests are run
+    if runs_tests:
         import_lightly()  # as the commands do: most of what libraries import just in case no test wants
 
 
@@ -45,6 +46,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     gc.unfreeze()
     if not hasattr(config, "workerinput"):
         warm.end()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One for each core, and beside the slower rungs one more: tests of processes wait a good part of their time."""
+    return len(os.sched_getaffinity(0)) + (0 if config.getoption("fast") else 1)
 
 
 @pytest.fixture(autouse=True)
@@ -205,12 +212,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Files of the slower rungs first: one of them should not be what one worker is left with at the end."""
+    """Files of the slower rungs come early, since one of them should not be what one worker is left with at the end,
+    and files of the fast one between them: tests of processes wait a good part of their time.
+    """
     if config.getoption("fast"):
         slower = [item for item in items if any(map(item.get_closest_marker, SLOWER))]
         config.hook.pytest_deselected(items=slower)
         items[:] = [item for item in items if item not in slower]
-    items.sort(key=lambda item: slower_rung(item.path) is None)
+    items[:] = in_turns(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

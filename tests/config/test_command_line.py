@@ -120,7 +120,7 @@ def test_two_processes_train_and_score_as_one(place):
         "data.training.batch_size=4",
         *two,
         "system.micro_batch_size=2",
-        "evaluate_at_end=false",
+        "data.evaluation.batch_size=25",  # 84 queries: an uneven number of batches for two processes
         real_children=True,  # each rank with its own hashes of words
     )
     place.run("train.py", *ROOMS, *TINY_ROOMS_SIZES, "name=one", "evaluate_at_end=false")
@@ -133,23 +133,16 @@ def test_two_processes_train_and_score_as_one(place):
     ]
     assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     assert len([path for path in two_runs.resolve().parent.iterdir() if not path.is_symlink()]) == 1
-    # 84 queries in batches of 25: an uneven number for two processes.
-    common = [
-        f"ckpt={two_runs}",
-        "data.evaluation.batch_size=25",
-        "trainer.precision=32-true",
-        "trainer.enable_progress_bar=false",
-    ]
-    results = []
-    for number, words in enumerate((["trainer=cpu"], ["trainer=ddp_cpu", "trainer.devices=2"])):
-        folder = place.folder / f"scored{number}"
-        place.run("evaluate.py", *common, *words, f"hydra.run.dir={folder}", real_children=number == 1)
-        results.append(json.loads((folder / "metrics.json").read_text()))
-    assert [result.pop("world_size") for result in results] == [1, 2]
-    assert results[0]["metrics"] == results[1]["metrics"]
-    assert results[0]["intervals"] == results[1]["intervals"]
-    predictions = [(place.folder / f"scored{number}/predictions.jsonl").read_bytes() for number in (0, 1)]
-    assert predictions[0] == predictions[1]
+    common = [f"ckpt={two_runs}", "split=val", "trainer.precision=32-true", "trainer.enable_progress_bar=false"]
+    scored = [place.folder / "scored0", place.folder / "scored1", two_runs]  # the run has scored its best checkpoint
+    for folder, words in zip(scored, (["trainer=cpu"], ["trainer=ddp_cpu", "trainer.devices=2"]), strict=False):
+        place.run("evaluate.py", *common, *words, f"hydra.run.dir={folder}")
+    results = [json.loads((folder / "metrics.json").read_text()) for folder in scored]
+    assert [result["world_size"] for result in results] == [1, 2, 2]
+    for name in ("metrics", "intervals"):
+        assert results[0][name] == results[1][name] == results[2][name]
+    predictions = [(folder / "predictions.jsonl").read_bytes() for folder in scored]
+    assert predictions[0] == predictions[1] == predictions[2]
 
 
 @pytest.mark.parametrize(

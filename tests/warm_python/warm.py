@@ -20,11 +20,15 @@ _FOLDER, _OWNER = "DIPTYCH_TESTS_WARM_FOLDER", "DIPTYCH_TESTS_WARM_OWNER"  # tol
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
-def begin() -> None:
-    """Called once, by the process that owns the test run."""
+def begin(at_once: bool = False) -> None:
+    """Called once, by the process that owns the test run. With `at_once` the warm process imports the libraries while
+    the tests are collected, not when somebody asks for it.
+    """
     os.environ[_FOLDER] = tempfile.mkdtemp(prefix="warm")  # short: the path of a socket has at most 107 letters
     os.environ[_OWNER] = str(os.getpid())
     os.environ.update(_ONE_THREAD)  # of everything that is started: the same as of the warm process
+    if at_once:
+        python()
 
 
 def end() -> None:
