@@ -93,14 +93,14 @@ class QLoRAFuser(nn.Module):
         for module in base.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 # On such CPUs bitsandbytes repacks 4-bit weights at the first evaluation; later gradients are wrong.
-                module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]  # a plain flag
+                module.support_avx512bf16_for_cpu = False
         base.requires_grad_(False)
         if self.gradient_checkpointing:
             # Not re-entrant: the adapters inside a layer get gradients whether or not the layer's input needs one.
             base.gradient_checkpointing_enable({"use_reentrant": False})
         config = LoraConfig(
             r=self.rank,
-            lora_alpha=self.alpha,  # type: ignore[arg-type]  # PEFT says int and divides it by the rank
+            lora_alpha=self.alpha,
             lora_dropout=self.dropout,
             bias="none",
             task_type="CAUSAL_LM",
