@@ -82,7 +82,7 @@ def write_report(
     first = "First queries of the split (answers hidden)" if hidden else "Worst queries"
     groups = [(first, cards(worst, SHEET_RESULTS)), ("A random draw from the others", cards(drawn, SHEET_RESULTS))]
     with whole_file(folder / "sheet.png") as temporary:
-        draw_sheet(result, groups, thumbnails).save(temporary, "PNG", optimize=True)
+        draw_sheet(result, groups, thumbnails).save(temporary, "PNG", compress_level=3)
     missing = [*map(str, thumbnails.unreadable), *dict.fromkeys(unknown)]
     if missing:
         log.warning(
