@@ -55,7 +55,19 @@ def names_of(*encoders):
 
 def test_the_sets_and_pipelines_of_news():
     assert {*ALONE, *OF_NEWS} <= set(options("pipeline"))
-    assert set(options("news_models")) == set(NEWS)
+    assert set(options("news_models")) == {*NEWS, "published"}
+
+
+def test_the_published_retrieval_is_one_word():
+    """Three encoders, the two best of each, the released verification, and captions of the photo that was found."""
+    runs = stages("pipeline=news_retrieval", "data=openevents", "news_models=published")
+    assert list(runs) == names_of("beit3_f30k", "beit3_coco", "siglip")
+    checkpoints = [runs[f"embed_gallery_{name}"].stage.encoder.checkpoint for name in ("beit3_f30k", "beit3_coco")]
+    assert ["f30k" in str(checkpoints[0]), "coco" in str(checkpoints[1])] == [True, True]
+    assert "siglip-so400m-patch14-384" in str(runs["embed_gallery_siglip"].settings)
+    assert isinstance(runs["verify_geometry"].stage.policy, PublishedPolicy)
+    assert isinstance(runs["ensemble"].stage.fusion, TopTwoPooling)
+    assert runs["describe"].settings["image"] == "matched"
 
 
 @pytest.mark.parametrize("name", ALONE)
@@ -263,6 +275,8 @@ def test_without_the_report_nothing_else_changes():
 
 OWN_STAGE = """
 from diptych.stages.running.record_stage import RecordStage
+from diptych.index.rank_fusion import TopTwoPooling
+from diptych.verification.published_policy import PublishedPolicy
 
 
 class Shuffle(RecordStage):

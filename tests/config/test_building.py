@@ -38,7 +38,7 @@ WRONG = [  # how it is composed, what is built of it, the wrong setting, how the
     (HOTEL, "data.preprocessing", "system.model.backbone.name=no", "system.model.backbone.name='no' is not an open_"),
     ([*HOTEL, "system/model=sum"], "system", "system.model.kind=product", "system.model.kind='product' is not one of"),
     (ROOMS, "callbacks.checkpointing", "callbacks.checkpointing.mode=up", "callbacks.checkpointing.mode='up' is not"),
-    (NEWS, "system.model", "system.model.rank=0", "system.model.rank=0, system.model.alpha=256, system.model.dropout="),
+    (NEWS, "system.model", "system.model.rank=0", "system.model.rank=0, system.model.alpha=0 ("),
     (NEWS, "system.model", "system.model.dtype=int", "system.model.dtype='int' is not one of"),
     (NEWS, "system.loss", "system.loss.chunk_size=0", "system.loss.chunk_size=0 must be 1 or more"),
     (

@@ -45,7 +45,7 @@ def write(tmp_path, state):
 
 @pytest.fixture
 def model(write):
-    return BEiT3.from_checkpoint(write())
+    return BEiT3.from_checkpoint(write(), num_heads=4)
 
 
 def pictures(side=12, number=2):
@@ -82,7 +82,7 @@ def by_hand(state, x, branch, head, heads=4):
 
 def test_the_official_implementations_outputs():
     expected = load_file(FIXTURE / "tiny.expected.safetensors")
-    model = BEiT3.from_checkpoint(FIXTURE / "tiny.pth")
+    model = BEiT3.from_checkpoint(FIXTURE / "tiny.pth", num_heads=4)
     assert (model.sizes.width, model.sizes.num_heads, model.sizes.vocabulary) == (32, 4, 120)
     images = model.encode_image(expected["pixel_values"])
     texts = model.encode_text(expected["input_ids"], expected["padding_mask"])
@@ -155,21 +155,23 @@ def test_texts_as_long_as_there_are_positions(model):
     ("name", "wrap"), [("a.pth", "model"), ("a.pth", "module"), ("a.pth", None), ("a.safetensors", None)]
 )
 def test_every_kind_of_file_gives_the_same_model(write, model, name, wrap):
-    other = BEiT3.from_checkpoint(write(name=name, wrap=wrap))
+    other = BEiT3.from_checkpoint(write(name=name, wrap=wrap), num_heads=4)
     assert other.sizes == SIZES and not other.training
     torch.testing.assert_close(other.encode_image(pictures()), model.encode_image(pictures()), rtol=0, atol=0)
 
 
 def test_half_precision_files_become_float32(write, state):
     halves = {key: value.half() for key, value in state.items()}
-    model = BEiT3.from_checkpoint(write(halves))
+    model = BEiT3.from_checkpoint(write(halves), num_heads=4)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
 def test_the_number_of_heads(write, state):
     assert BEiT3.from_checkpoint(write(), num_heads=2).sizes.num_heads == 2
-    with pytest.raises(ValueError, match="a width of 16 has no 3 heads; give num_heads"):
+    with pytest.raises(ValueError, match="a width of 16 has no 3 heads; give another num_heads"):
         BEiT3.from_checkpoint(write(), num_heads=3)
+    with pytest.raises(ValueError, match=r"model\.pth: how many heads a width of 16 has cannot be told"):
+        BEiT3.from_checkpoint(write())  # guessed wrong, it would give other embeddings without a word
     sizes = BEiT3Sizes(128, 8, 1, 2, 4, 1, 8, 8)
     path = write(dict.fromkeys(state) | BEiT3(sizes).state_dict())
     assert BEiT3.from_checkpoint(path).sizes == sizes  # heads of 64, as the published ones
@@ -221,7 +223,7 @@ def test_a_file_with_more_than_tensors_says_how_to_convert_it(tmp_path, state):
     for name in ("published.pth", "published.safetensors"):
         command = command.replace(f"'{name}'", repr(str(tmp_path / name)))
     exec(command)
-    converted = BEiT3.from_checkpoint(tmp_path / "published.safetensors")
+    converted = BEiT3.from_checkpoint(tmp_path / "published.safetensors", num_heads=4)
     torch.testing.assert_close(converted.state_dict(), state, rtol=0, atol=0)
 
 

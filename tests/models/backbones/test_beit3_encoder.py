@@ -45,7 +45,7 @@ def photo(height=50, width=80):
 
 
 def test_photos_are_squashed_and_normalised_as_published(checkpoint):
-    encoder = BEiT3Encoder(checkpoint, image_size=24)
+    encoder = BEiT3Encoder(checkpoint, num_heads=4, image_size=24)
     encoder.load()
     pixels = torch.stack([encoder.transform(photo()), encoder.transform(photo(90, 30))])
     assert pixels.shape == (2, 3, 24, 24)
@@ -57,7 +57,7 @@ def test_photos_are_squashed_and_normalised_as_published(checkpoint):
 
 
 def test_texts(checkpoint, tokenizer):
-    encoder = BEiT3Encoder(checkpoint, tokenizer, image_size=24)
+    encoder = BEiT3Encoder(checkpoint, tokenizer, image_size=24, num_heads=4)
     encoder.load()
     together = encoder.embed_texts(["a dog", "two people at a beach", ""])
     assert together.shape == (3, 16) and together.dtype == torch.float32
@@ -68,11 +68,11 @@ def test_texts(checkpoint, tokenizer):
 
 
 def test_another_picture_size(checkpoint):
-    encoder = BEiT3Encoder(checkpoint, image_size=40)
+    encoder = BEiT3Encoder(checkpoint, num_heads=4, image_size=40)
     encoder.load()
     assert encoder.embed_images(encoder.transform(photo())[None]).shape == (1, 16)
     with pytest.raises(ValueError, match="image_size=30 is no multiple of 8, the patch size of"):
-        BEiT3Encoder(checkpoint, image_size=30).load()
+        BEiT3Encoder(checkpoint, num_heads=4, image_size=30).load()
 
 
 def test_construction_and_transform_need_no_file():
@@ -89,11 +89,11 @@ def test_construction_and_transform_need_no_file():
 def test_a_tokenizer_of_another_model(checkpoint, tokenizer, tmp_path):
     torch.manual_seed(0)
     torch.save(BEiT3(BEiT3Sizes(16, 24, 2, 4, 8, 3, 70, 99)).state_dict(), tmp_path / "other.pth")
-    encoder = BEiT3Encoder(tmp_path / "other.pth", tokenizer)
+    encoder = BEiT3Encoder(tmp_path / "other.pth", tokenizer, num_heads=4)
     with pytest.raises(ValueError, match="makes a vocabulary of 30, the model's text embedding has 99 rows"):
         encoder.load()
     assert encoder.model is None
-    silent = BEiT3Encoder(checkpoint, image_size=24)
+    silent = BEiT3Encoder(checkpoint, num_heads=4, image_size=24)
     silent.load()
     with pytest.raises(ValueError, match="has no tokenizer: set tokenizer to the file beit3.spm"):
         silent.embed_texts(["a"])

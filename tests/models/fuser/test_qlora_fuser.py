@@ -290,6 +290,18 @@ def test_generation_with_left_padding_and_cache_is_that_of_one_prompt_alone(load
 # ------------------------------------------------------------------------------------------- refusals
 
 
+def test_the_scale_follows_the_rank_unless_it_is_given():
+    scales = [
+        (fuser.alpha, fuser.rank)
+        for fuser in (
+            QLoRAFuser(rank=8),
+            QLoRAFuser(rank=64, alpha_over_rank=2.0),
+            QLoRAFuser(rank=64, alpha=16, alpha_over_rank=2.0),
+        )
+    ]
+    assert scales == [(8, 8), (128, 64), (16, 64)]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

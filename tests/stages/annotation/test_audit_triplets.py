@@ -76,6 +76,14 @@ def test_true_sentences_are_right_and_invented_ones_are_not(written, tmp_path, c
     assert "100.0 [100.0, 100.0] of 16" in caplog.text
 
 
+def test_planted_rates_are_no_finding(written, tmp_path, caplog):
+    pairs, ways, _ = written
+    with caplog.at_level("INFO"):
+        finished(AuditTriplets(pairs, ways, planted={"hallucination": 0.1}), tmp_path / "audit")
+    assert json.loads((tmp_path / "audit" / "audit.json").read_text())["planted"] == {"hallucination": 0.1}
+    assert "planted: hallucination 0.1" in caplog.text
+
+
 def test_what_cannot_be_audited_is_counted_by_reason(written, tmp_path):
     pairs, ways, _ = written
     lines = list(RecordLog(pairs, "pair_id").read().values())

@@ -29,7 +29,7 @@ def encoder(request, tmp_path, tiny_backbone):
     torch.manual_seed(0)
     weights = BEiT3(BEiT3Sizes(16, 24, 2, 4, 8, 3, 70, 30)).state_dict()
     torch.save({key: torch.randn_like(value) * 0.5 for key, value in weights.items()}, tmp_path / "tiny.pth")
-    return lambda: BEiT3Encoder(tmp_path / "tiny.pth", image_size=24)
+    return lambda: BEiT3Encoder(tmp_path / "tiny.pth", image_size=24, num_heads=4)
 
 
 def write_source(root, num_photos=11):

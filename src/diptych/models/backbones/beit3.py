@@ -10,41 +10,24 @@ Shape letters: B batch, P patches, L text tokens, D width, H heads, T tokens of 
 from __future__ import annotations
 
 import math
-import pickle
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from diptych.models.backbones.beit3_file import (
+    FIRST_POSITION,
+    BEiT3Sizes,
+    check_shapes,
+    number_of_heads,
+    read_sizes,
+    read_tensors,
+)
+
 IMAGE, TEXT = "A", "B"
-_FIRST_POSITION = 2  # rows 0 and 1 of a position table are never read
-_HEAD_DIM = 64  # of the published models
-_LAYER = "beit3.encoder.layers."
-
-
-@dataclass(frozen=True, slots=True)
-class BEiT3Sizes:
-    """What the tensors of a checkpoint say about the model; `grid` is the side of the trained grid of patches."""
-
-    width: int
-    hidden_dim: int
-    num_layers: int
-    num_heads: int
-    patch_size: int
-    grid: int
-    num_text_positions: int
-    vocabulary: int
-
-    @property
-    def max_text_length(self) -> int:
-        """The most tokens of a text that have a position."""
-        return self.num_text_positions - _FIRST_POSITION
 
 
 class BEiT3(nn.Module):
@@ -64,19 +47,19 @@ class BEiT3(nn.Module):
         """The model of a published `.pth` or of a `.safetensors` file with the same keys: on the CPU, float32, in
         evaluation mode. Only tensors are read, never pickled code.
 
-        Tensors do not tell the number of heads: it is the width / 64, as in the published models, or 4 for a width that
-        64 does not divide, unless `num_heads` says otherwise.
+        Tensors do not tell the number of heads: it is the width / 64, as in the published models, unless `num_heads`
+        says otherwise, which it must for a width that 64 does not divide.
 
         Raises:
-            ValueError: the file is absent or damaged, holds more than tensors, or its keys or shapes are not exactly
-                those of a retrieval model.
+            ValueError: the file is absent or damaged, holds more than tensors, its keys or shapes are not exactly those
+                of a retrieval model, or the number of its heads is not known.
         """
         path = Path(path)
-        state = _read_tensors(path)
-        sizes = _read_sizes(state, path, num_heads)
+        state = read_tensors(path)
+        sizes = read_sizes(state, path)
         with torch.device("meta"):
-            model = cls(sizes)
-        _check_shapes(model.state_dict(), state, path)
+            check_shapes(cls(sizes).state_dict(), state, path)
+            model = cls(replace(sizes, num_heads=number_of_heads(sizes.width, num_heads, path)))
         model.load_state_dict({key: tensor.float() for key, tensor in state.items()}, assign=True)
         return model.eval().requires_grad_(False)
 
@@ -121,7 +104,7 @@ class BEiT3(nn.Module):
             raise ValueError(
                 "the padding_mask covers the first token of a text: 1 or True stands for padding, not for real tokens"
             )
-        positions = self.beit3.encoder.positions(TEXT)[_FIRST_POSITION : _FIRST_POSITION + length]
+        positions = self.beit3.encoder.positions(TEXT)[FIRST_POSITION : FIRST_POSITION + length]
         x = (self.beit3.text_embed(input_ids) + positions).masked_fill(padding[..., None], 0)
         return self._encode(x, TEXT, ~padding[:, None, None, :], self.language_head)
 
@@ -134,7 +117,7 @@ class BEiT3(nn.Module):
     def _image_positions(self, rows: int, columns: int) -> Tensor:
         """Positions (1 + rows * columns, D) of the class token and the patches."""
         table, grid = self.beit3.encoder.positions(IMAGE), self.sizes.grid
-        start, patches = table[_FIRST_POSITION : _FIRST_POSITION + 1], table[_FIRST_POSITION + 1 :]
+        start, patches = table[FIRST_POSITION : FIRST_POSITION + 1], table[FIRST_POSITION + 1 :]
         if (rows, columns) != (grid, grid):
             square = patches.float().T.reshape(1, -1, grid, grid)
             square = F.interpolate(square, size=(rows, columns), mode="bicubic", align_corners=False)
@@ -166,7 +149,7 @@ class _VisionEmbedding(nn.Module):
 class _Encoder(nn.Module):
     def __init__(self, sizes: BEiT3Sizes) -> None:
         super().__init__()
-        num_image_positions = _FIRST_POSITION + 1 + sizes.grid**2
+        num_image_positions = FIRST_POSITION + 1 + sizes.grid**2
         self.embed_positions = nn.ModuleDict(
             {
                 IMAGE: nn.Embedding(num_image_positions, sizes.width),
@@ -226,79 +209,3 @@ class _FeedForward(nn.Module):
 
 def _twice(make: Callable[[], nn.Module]) -> nn.ModuleDict:
     return nn.ModuleDict({IMAGE: make(), TEXT: make()})
-
-
-def _read_tensors(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such checkpoint file")
-    try:
-        safe = path.suffix == ".safetensors"
-        content: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} {_HOW_TO_CONVERT.format(name=path.name, stem=path.stem)}") from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or no file of tensors ({error}); fetch it again") from error
-    for wrapper in ("model", "module"):
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-            break
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not tensors by name")
-    for key, value in content.items():
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            raise ValueError(f"{path}: key {key!r} holds no floating-point tensor; this is no BEiT-3 retrieval model")
-    return content
-
-
-_HOW_TO_CONVERT = (
-    "holds more than tensors, or is damaged. Reading the rest could run a stranger's code, so it is not read here. If"
-    " its sha256 is the publisher's, convert it once, beside it, and name the new file instead:\n"
-    '  python -c "import torch, safetensors.torch as s; '
-    "c = torch.load('{name}', map_location='cpu', weights_only=False); "
-    "s.save_file({{k: v.contiguous() for k, v in c.get('model', c).items()}}, '{stem}.safetensors')\""
-)
-
-
-def _read_sizes(state: Mapping[str, Tensor], path: Path, num_heads: int | None) -> BEiT3Sizes:
-    def shape(key: str, dimensions: int) -> torch.Size:
-        if key not in state or state[key].ndim != dimensions:
-            found = f"found shape {tuple(state[key].shape)}" if key in state else "it is missing"
-            raise ValueError(
-                f"{path}: key {key!r} must have {dimensions} dimensions; {found}: no BEiT-3 retrieval model"
-            )
-        return state[key].shape
-
-    width, _, patch_size, _ = shape("beit3.vision_embed.proj.weight", 4)
-    num_patches = shape("beit3.encoder.embed_positions.A.weight", 2)[0] - _FIRST_POSITION - 1
-    grid = math.isqrt(max(num_patches, 0))
-    if grid * grid != num_patches or grid == 0:
-        raise ValueError(f"{path}: {num_patches} patch positions are no square grid: no BEiT-3 retrieval model")
-    heads = num_heads or (width // _HEAD_DIM if width % _HEAD_DIM == 0 else 4)
-    if width % heads:
-        raise ValueError(f"{path}: a width of {width} has no {heads} heads; give num_heads")
-    numbers = {key.removeprefix(_LAYER).split(".")[0] for key in state if key.startswith(_LAYER)}
-    return BEiT3Sizes(
-        width=width,
-        hidden_dim=shape(f"{_LAYER}0.ffn.A.fc1.weight", 2)[0],
-        num_layers=len(numbers),
-        num_heads=heads,
-        patch_size=patch_size,
-        grid=grid,
-        num_text_positions=shape("beit3.encoder.embed_positions.B.weight", 2)[0],
-        vocabulary=shape("beit3.text_embed.weight", 2)[0],
-    )
-
-
-def _check_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
-    for problem, keys in (
-        ("are missing", [key for key in expected if key not in found]),
-        ("belong to no BEiT-3 retrieval model", [key for key in found if key not in expected]),
-    ):
-        if keys:
-            raise ValueError(f"{path}: {len(keys)} keys {problem}: {', '.join(keys[:3])}{', ...' if keys[3:] else ''}")
-    for key, tensor in expected.items():
-        if tensor.shape != found[key].shape:
-            raise ValueError(
-                f"{path}: key {key!r} has shape {tuple(found[key].shape)}; by the file's other tensors it should be "
-                f"{tuple(tensor.shape)}"
-            )

@@ -18,14 +18,20 @@ _MEAN = _STD = (0.5, 0.5, 0.5)
 class BEiT3Encoder(nn.Module):
     """A PhotoEncoder of a BEiT-3 retrieval checkpoint; construction reads nothing.
 
-    `checkpoint` is read as `BEiT3.from_checkpoint` does; `tokenizer` is `beit3.spm`, or None for an encoder that reads
-    no text. Pictures are squashed to `image_size` pixels square (bicubic), as in the published evaluation; a size other
-    than the checkpoint's own interpolates the positions.
+    `checkpoint` and `num_heads` are those of `BEiT3.from_checkpoint`; `tokenizer` is `beit3.spm`, or None for an
+    encoder that reads no text. Pictures are squashed to `image_size` pixels square (bicubic), as in the published
+    evaluation; a size other than the checkpoint's own interpolates the positions.
     """
 
-    def __init__(self, checkpoint: str | Path, tokenizer: str | Path | None = None, image_size: int = 384) -> None:
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        tokenizer: str | Path | None = None,
+        image_size: int = 384,
+        num_heads: int | None = None,
+    ) -> None:
         super().__init__()
-        self.checkpoint, self.tokenizer_file = checkpoint, tokenizer
+        self.checkpoint, self.tokenizer_file, self.num_heads = checkpoint, tokenizer, num_heads
         self.image = ImageSpec(image_size, _MEAN, _STD, resize="squash")
         self.model: BEiT3 | None = None
         self._tokenizer: BEiT3Tokenizer | None = None
@@ -42,7 +48,7 @@ class BEiT3Encoder(nn.Module):
             ValueError: as `BEiT3.from_checkpoint` and `BEiT3Tokenizer`, or the picture size is no multiple of the
                 model's patch size.
         """
-        model = BEiT3.from_checkpoint(self.checkpoint)
+        model = BEiT3.from_checkpoint(self.checkpoint, self.num_heads)
         if self.image.size % model.sizes.patch_size:
             raise ValueError(
                 f"image_size={self.image.size} is no multiple of {model.sizes.patch_size}, the patch size of "

@@ -33,6 +33,9 @@ class QLoRAFuser(nn.Module):
     is that of everything not quantised; adapter weights are float32 always. `attention` is `sdpa`, or
     `flash_attention_2` where it is installed and the model is on CUDA.
 
+    The adapter's product is scaled by alpha / rank (Hu et al. 2021, section 4.1). `alpha` follows the rank, so that
+    another rank is not another scale too, unless it is given.
+
     Construction checks the settings and reads nothing; `load` reads the weights. Pads never reach the model: the rows
     of a batch are strung together without them, and every example attends to itself alone.
 
@@ -49,7 +52,8 @@ class QLoRAFuser(nn.Module):
         name: str = "deepseek-ai/DeepSeek-R1-0528-Qwen3-8B",
         quantization: str = "int8",
         rank: int = 256,
-        alpha: float = 256,
+        alpha: float | None = None,
+        alpha_over_rank: float = 1.0,
         dropout: float = 0.0,
         gradient_checkpointing: bool = True,
         attention: str = "sdpa",
@@ -59,8 +63,13 @@ class QLoRAFuser(nn.Module):
         _check_choice("quantization", quantization, QUANTIZATIONS)
         _check_choice("attention", attention, ATTENTIONS)
         _check_choice("dtype", dtype, tuple(DTYPES))
+        if alpha is None:
+            alpha = alpha_over_rank * rank
         if rank < 1 or alpha <= 0 or not 0 <= dropout < 1:
-            raise ValueError(f"rank={rank}, alpha={alpha}, dropout={dropout}: want at least 1, above 0, 0 to 1")
+            raise ValueError(
+                f"rank={rank}, alpha={alpha:g} (alpha_over_rank={alpha_over_rank:g} times the rank unless set), "
+                f"dropout={dropout}: want at least 1, above 0, 0 to 1"
+            )
         if is_gguf(name) and quantization != "none":
             raise ValueError(
                 f"quantization={quantization} cannot be applied to {name}: a GGUF file is quantised already; "

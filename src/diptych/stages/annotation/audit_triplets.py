@@ -29,6 +29,9 @@ class AuditTriplets(RecordStage):
     `{"pair_id", "changes": [[object, attribute]], "ways": {name: {"sentences", "verdicts", "missed", "counts"}}}`.
     `audit.json` holds the rates of each way over the pairs that all of them have sentences for, with 95 % intervals.
 
+    `planted` are the rates at which an imitated annotator was made to err, where one wrote the sentences: they stand in
+    `audit.json`, since a rate that was put in is no finding.
+
     A pair fails as `no_scene`, `different_hotels` (nothing says which objects are the same), or `no_sentences` in any
     of the ways.
     """
@@ -37,12 +40,17 @@ class AuditTriplets(RecordStage):
     runtime_settings = ("pairs", "ways")
 
     def __init__(
-        self, pairs: str | Path, ways: Mapping[str, str | Path], images_root: str | Path | None = None
+        self,
+        pairs: str | Path,
+        ways: Mapping[str, str | Path],
+        images_root: str | Path | None = None,
+        planted: Mapping[str, float] | None = None,
     ) -> None:
         if not ways:
             raise ValueError("ways is empty: name at least one file of sentences, as three_stage=.../records.jsonl")
         self.pairs, self.images_root = Path(pairs), images_root
         self.ways = {name: Path(path) for name, path in ways.items()}
+        self.planted = dict(planted or {})
 
     def input_files(self) -> Sequence[Path]:
         """Pairs and sentences."""
@@ -91,8 +99,11 @@ class AuditTriplets(RecordStage):
         """`audit.json`, and its table in the log."""
         records = list(RecordFile(folder, self.record_key).records().values())
         summaries = {name: summarise([record["ways"][name]["counts"] for record in records]) for name in self.ways}
-        content = {"pairs": len(records), "not_audited": len(failures), "ways": summaries}
+        planted = {"planted": self.planted} if self.planted else {}
+        content = {"pairs": len(records), "not_audited": len(failures), **planted, "ways": summaries}
         write_json(folder / AUDIT, content, indent=1)
+        if self.planted:
+            log.info("planted: %s", ", ".join(f"{name} {rate:g}" for name, rate in self.planted.items()))
         log.info("true of %d pairs (95 %% intervals):\n%s", len(records), audit_table(summaries))
 
 

@@ -24,7 +24,7 @@ def serve(
     scenes: Annotated[Path | None, "a rooms set; without one no picture is known"] = None,
     hallucination: Annotated[float, "share of untrue sentences"] = 0.0,
     one_stage_hallucination: Annotated[
-        float | None, "the same where both pictures are shown; twice as many unless given"
+        float | None, "the same where both pictures are shown; as many unless given"
     ] = None,
     misdescription: Annotated[float, "share of objects described wrongly"] = 0.0,
     faults: Annotated[list[str] | None, "rates by name, as any=0.1,cut=0.05; any=0.1: a tenth of the requests"] = None,
@@ -38,7 +38,7 @@ def serve(
     api_key: Annotated[str | None, "refuse requests without it"] = None,
 ) -> None:
     """Answers questions about rooms in OpenAI's form, on this machine's loopback, until it is stopped."""
-    one_stage = min(1.0, 2 * hallucination) if one_stage_hallucination is None else one_stage_hallucination
+    one_stage = hallucination if one_stage_hallucination is None else one_stage_hallucination
     settings = ServerSettings(
         scenes=scenes,
         untruth=Untruth(hallucination, one_stage, misdescription),
