@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
 
-.PHONY: setup setup-demo demo demo-captions demo-retrieval demo-annotation test test-fast test-slurm golden lint format
+.PHONY: setup setup-demo demo demo-captions demo-retrieval demo-annotation test test-fast test-slurm golden lint style format
 .PHONY: lock
 .PHONY: bench-cir bench-captions bench-retrieval bench-annotation
 
@@ -44,18 +44,23 @@ demo-retrieval: setup
 demo-annotation: setup
 	$(BIN)/python -m diptych.synthetic.server.demo
 
-lint: setup
+lint: style
+	$(BIN)/mypy
+
+style: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The demo's models too: without them, tests that need real ones are skipped.
-test: lint setup-demo
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# The demo's models too: without them, tests that need real ones are skipped. mypy needs one core for half a minute, and
+# takes it while the tests are collected.
+test: style setup-demo
+	$(BIN)/mypy & types=$$!; \
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	wait $$types && exit $$tests
 
 # The part to run while working: without the markers `processes`, `models` and `slow` of pyproject.toml.
 test-fast: setup

@@ -54,13 +54,13 @@ def measure(plan: argparse.Namespace, folder: Path) -> Rates:
     paths = [_photos(folder, quality, pictures, plan.width, plan.height) for quality in QUALITIES]
     sizes = [sum(path.stat().st_size for path in some) / len(some) for some in paths]
     read = ImageReader(SPEC)
-    slow, middle, fast = (_rate(len(some), repeats, lambda some=some: list(map(read, some))) for some in paths)
+    decoded = [_rate(len(some), repeats, lambda some=some: list(map(read, some))) for some in paths]
     left, right = torch.randn(256, 512), torch.randn(512, 1024 if plan.quick else 16384)
     parameters, flops = _count()
     return Rates(
         photo=Range(sizes[2], sizes[1], sizes[0]),
         record=as_range(_record_bytes(1000 if plan.quick else 50_000)),
-        decode=Range(slow.low, middle.middle, fast.high),
+        decode=Range(min(rate.low for rate in decoded), decoded[1].middle, max(rate.high for rate in decoded)),
         tar=_tar_rate(folder, paths[1], repeats, copies=2 if plan.quick else 60),
         checkpoint=_checkpoint_rate(folder, repeats, megabytes=1 if plan.quick else 256),
         product=_rate(2 * left.numel() * right.shape[1], repeats, lambda: left @ right),
