@@ -149,13 +149,11 @@ def composing():
 def accept(words, monkeypatch):
     """Goes through the front door as far as the settings are understood; a command's name alone is one that exists."""
 
-    def compose(config_name, task, given, open_section=None, rewrite=list):
+    def compose(config_name, task, given, open_sections=(), rewrite=list):
         plain = single_run(list(given))
         if plain is None:
             return 0
-        plain = rewrite(plain)
-        if open_section and not any(word.startswith(f"{open_section}=") for word in plain):
-            plain = [f"++{word}" if word.startswith(f"{open_section}.") else word for word in plain]
+        plain = diptych.config.command_line.with_open_sections(rewrite(plain), open_sections)
         hydra.compose(config_name, overrides=plain)
         return 0
 

@@ -10,11 +10,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from diptych.commands.catalogue import COMMANDS
 from diptych.commands.evaluation import evaluate
 from diptych.commands.pipeline import run_pipeline
 from diptych.commands.training import train
 from diptych.config import folder, resolvers
-from diptych.config.short_names import with_full_names
+from diptych.config.command_line import with_open_sections
+from diptych.config.short_names import with_full_names, with_names_of_evaluations
 from tiny_sets import TINY, TINY_NEWS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,7 +100,8 @@ def run_train(run_dir: Path, *overrides: str) -> None:
 
 def run_evaluate(run_dir: Path, *overrides: str) -> dict[str, Any]:
     """`python evaluate.py` with these overrides; returns its metrics.json."""
-    _run("evaluate", evaluate, run_dir, overrides)
+    words = with_open_sections(with_names_of_evaluations(overrides), COMMANDS["evaluate"].open_sections)
+    _run("evaluate", evaluate, run_dir, tuple(words))
     return json.loads((run_dir / "metrics.json").read_text())
 
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from diptych.config import folder
 from diptych.parallel import checkpoints
@@ -187,3 +188,20 @@ def test_triplets_and_captions_do_not_mix(overrides, data, tmp_path, newsroom_ru
         run_train(tmp_path / "a", "experiment=cir_rooms", "data=newsroom", f"data_dir={data}")
     with pytest.raises(ValueError, match="data=newsroom or data=openevents"):
         evaluated(newsroom_run, tmp_path / "b", "data=rooms", f"data_dir={data}")
+
+
+def test_an_evaluation_has_every_dial(newsroom_run, tmp_path, data):
+    """Another prompt, other evidence, other generation and other metrics, without training again."""
+    words = ["prompt=no_ratio", "evidence.top_k=1", "generation.max_new_tokens=3", "metrics=[length,rouge_l]"]
+    found = evaluated(newsroom_run, tmp_path / "eval", "split=val", *words)
+    assert found["replaced"]["evidence"] == {"top_k": 1} and found["replaced"]["metrics"] == ["length", "rouge_l"]
+    event = OmegaConf.to_container(OmegaConf.load(folder.CONFIG_FOLDER / "prompt/event.yaml"))
+    event["instructions"]["ratio"] = None
+    assert found["replaced"]["prompt"] == event  # nothing of the prompt of the training, `short`
+    assert {"mean_words", "rouge_l"} <= found["metrics"].keys() and "cider" not in found["metrics"]
+    captions = [json.loads(line) for line in (tmp_path / "eval/predictions.jsonl").read_text().splitlines()]
+    assert all(caption["completion_tokens"] <= 3 for caption in captions)
+    assert "evidence" in (tmp_path / "eval/report/index.html").read_text()
+    words = ["generation=greedy", "generation.max_new_tokens=2"]
+    whole = evaluated(newsroom_run, tmp_path / "greedy", "split=val", *words)
+    assert whole["replaced"]["generation"]["do_sample"] is False

@@ -7,19 +7,22 @@ from typing import NamedTuple
 
 class Command(NamedTuple):
     """`target` is `module:function`. With `config` Hydra composes that primary config for it, and keys of
-    `open_section` may be set freely; else the function's signature is the command line.
+    `open_sections` may be set freely; else the function's signature is the command line.
     """
 
     summary: str
     target: str
     config: str | None = None
-    open_section: str | None = None
+    open_sections: tuple[str, ...] = ()
 
 
 COMMANDS = {
     "train": Command("train an experiment, resume a run, or sweep", "diptych.commands.training:train", "train"),
     "evaluate": Command(
-        "score a checkpoint, or a file of predictions", "diptych.commands.evaluation:evaluate", "evaluate", "data"
+        "score a checkpoint, or a file of predictions",
+        "diptych.commands.evaluation:evaluate",
+        "evaluate",
+        ("data", "generation", "prompt", "evidence"),
     ),
     "pipeline": Command(
         "run stages: retrieve articles, caption, annotate", "diptych.commands.pipeline:run_pipeline", "pipeline"

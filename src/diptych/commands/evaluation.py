@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from diptych.commands.caption_scoring import caption_and_score
 from diptych.commands.caption_variants import ablation_variants
 from diptych.config import building, checking
+from diptych.config.plain_config import plain_section
+from diptych.config.replacements import replaced
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.models import TrainableSystem
 from diptych.contracts.news import CaptionData, NewsSource
@@ -60,15 +62,28 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     chosen = HydraConfig.get().runtime.choices["data"]
     # The checkpoint's own data with single settings changed, or another dataset altogether.
     data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
-    datamodule, system = build_trained(trained, cast(DictConfig, data), config.data_dir)
+    system_config, data, said = replaced(trained.system, cast(DictConfig, data), _replacements(config), ("metrics",))
+    trained.system = system_config
+    datamodule, system = build_trained(trained, data, config.data_dir)
     cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
     quiet_lightning()
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
     cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)
     checkpoints.load_weights(system, checkpoint, path)
     about = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
+    about |= {"replaced": said} if said else {}
     options = {"ablation": config.ablation, "post_processing": config.post_processing}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
+
+
+def _replacements(config: DictConfig) -> dict[str, Any]:
+    """What is to stand in the place of the checkpoint's settings; metrics only if they were asked for."""
+    plain = plain_section(config, resolve=False)
+    asked = any(word.startswith("system/metrics@metrics=") for word in HydraConfig.get().overrides.task)
+    return {
+        **{name: plain.get(name) for name in ("generation", "prompt", "evidence")},
+        "metrics": plain["metrics"] if asked else None,
+    }
 
 
 def evaluate_system(

@@ -10,11 +10,12 @@ from pathlib import Path
 from diptych.commands.catalogue import COMMANDS
 from diptych.commands.completion import script
 from diptych.config.arguments import run as run_function
-from diptych.config.short_names import with_full_names
+from diptych.config.short_names import with_full_names, with_names_of_evaluations
 from diptych.extras import missing_extra
 from diptych.sweeping.resuming import of_resumed_sweep
 
-_REWRITING = {"train": of_resumed_sweep, "pipeline": with_full_names}  # short ways to write settings
+# Short ways to write settings.
+_REWRITING = {"train": of_resumed_sweep, "pipeline": with_full_names, "evaluate": with_names_of_evaluations}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +65,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     from diptych.config.command_line import entry_point
 
     rewrite = _REWRITING.get(name, list)
-    return entry_point(command.config, command.target, arguments, command.open_section, rewrite)
+    return entry_point(command.config, command.target, arguments, command.open_sections, rewrite)
 
 
 def listing() -> str:

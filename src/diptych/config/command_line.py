@@ -31,16 +31,15 @@ def entry_point(
     config_name: str,
     task: Task | str,
     arguments: Sequence[str] | None = None,
-    open_section: str | None = None,
+    open_sections: Sequence[str] = (),
     rewrite: Callable[[Sequence[str]], list[str]] = list,
 ) -> int:
     """Composes a primary config under Hydra and calls `task(config)`; returns the exit status. A user's mistake ends
     in one clear message and 1, no traceback. `arguments` are those of the command line unless given.
 
     A task that is named, `module:function`, is imported once the config stands, and its data was found: mistakes are
-    answered before torch is imported. Keys of `open_section` may be set although no config names them, unless a config
-    is chosen for it: `evaluate.py data.root=...` changes the data section that lies in the checkpoint. `rewrite` turns
-    the arguments into others before anything else.
+    answered before torch is imported. `open_sections` are those of `with_open_sections`; `rewrite` turns the arguments
+    into others before anything else.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if sys.argv[1:][-len(words) :] == words:
@@ -53,9 +52,7 @@ def entry_point(
 
     main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
     try:
-        words = rewrite(words)
-        if open_section and not any(word.startswith(f"{open_section}=") for word in words):
-            words = [f"++{word}" if word.startswith(f"{open_section}.") else word for word in words]
+        words = with_open_sections(rewrite(words), open_sections)
         set_command_line([sys.argv[0], *words])
         main()
     except (HydraException, OmegaConfBaseException, ValueError, OSError, ModuleNotFoundError) as error:
@@ -65,6 +62,15 @@ def entry_point(
         sys.stderr.write(f"\nerror: {explain(error, config_name)}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
         return 1
     return 0
+
+
+def with_open_sections(words: Sequence[str], sections: Sequence[str]) -> list[str]:
+    """The overrides, in which keys of these sections may be set although no config names them, unless a config is
+    chosen for the section: `evaluate.py data.root=...` changes the data section that lies in the checkpoint.
+    """
+    chosen = {name for name in sections for word in words if word.startswith(f"{name}=") or f"@{name}=" in word}
+    free = tuple(f"{name}." for name in sections if name not in chosen)
+    return [f"++{word}" if word.startswith(free) else word for word in words]
 
 
 def called_as() -> list[str]:
