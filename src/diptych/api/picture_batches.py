@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from diptych.contracts.retrieval import GalleryImage
-from diptych.data.triplets.loader_workers import leave_signals_to_main
+from diptych.data.triplets.loader_workers import QuietLoader
 
 _MOST_WORKERS = 8
 PictureReader = Callable[[Path], Tensor]
@@ -40,12 +40,11 @@ def picture_batches(
     """
     if num_workers is None:
         num_workers = min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
-    return DataLoader(
+    return QuietLoader(
         _Pictures(images, reader),
         batch_size=batch_size,
         collate_fn=_collate,
         num_workers=num_workers if len(images) > batch_size else 0,
-        worker_init_fn=leave_signals_to_main,
     )
 
 

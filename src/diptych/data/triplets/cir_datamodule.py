@@ -19,7 +19,7 @@ from diptych.data.triplets.evaluation_data import (
     evaluation_set,
 )
 from diptych.data.triplets.image_settings import ImageSettings
-from diptych.data.triplets.loader_workers import leave_signals_to_main
+from diptych.data.triplets.loader_workers import QuietLoader
 from diptych.data.triplets.training_data import TrainingData, TrainingInputs, TrainingPart
 from diptych.data.triplets.triplet_dataset import TripletCollator
 from diptych.parallel.distributed import rank, world_size
@@ -115,13 +115,12 @@ class CIRDataModule(L.LightningDataModule):
         """One epoch is the whole run, `trainer.max_steps` optimizer steps; passes over the data follow seamlessly."""
         assert self.trainer is not None
         batches = self._opened.batches(self.trainer.max_steps * self.trainer.accumulate_grad_batches, self.start_batch)
-        return DataLoader(
+        return QuietLoader(
             batches.dataset,
             batch_size=batches.batch_size,
             sampler=batches.sampler,
             collate_fn=TripletCollator(self.preprocessing),
             num_workers=self.num_workers,
-            worker_init_fn=leave_signals_to_main,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from diptych.contracts.models import Preprocessing
 from diptych.contracts.retrieval import EvaluationSet, GalleryBatch, Query, QueryBatch, TripletSource
-from diptych.data.triplets.loader_workers import leave_signals_to_main
+from diptych.data.triplets.loader_workers import QuietLoader
 from diptych.data.triplets.presence import absent_files, complain_about
 from diptych.data.triplets.sampling import ShardedBatches
 from diptych.photos.images import ImageReader
@@ -127,12 +127,11 @@ def evaluation_loaders(
         GalleryCollator(set_index),
     )
     return [
-        DataLoader(
+        QuietLoader(
             dataset,
             batch_sampler=ShardedBatches(len(dataset), batch_size, rank, world_size),
             collate_fn=collate,
             num_workers=num_workers,
-            worker_init_fn=leave_signals_to_main,
             pin_memory=torch.cuda.is_available(),
         )
         for dataset, collate in zip(datasets, collators, strict=True)
