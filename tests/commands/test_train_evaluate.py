@@ -182,6 +182,8 @@ def test_a_prediction_file_is_scored_without_a_model(rooms_run, data, tmp_path):
     original = json.loads((rooms_run / "metrics.json").read_text())
     for k in (1, 5, 10, 50):
         assert record["metrics"][f"recall_at_{k}"] == original["metrics"][f"recall_at_{k}"]
+    with pytest.raises(ValueError, match="prompt says how a checkpoint writes captions: a prediction file has none"):
+        run_evaluate(tmp_path / "f", f"predictions={tmp_path / 'p.json'}", "data=hotel_cir", "prompt=short")
 
 
 def test_absent_data_is_an_error_before_any_weights_load(tmp_path, monkeypatch):

@@ -74,8 +74,8 @@ class TextTokens(Movable):
 
 @dataclass(frozen=True)
 class ImageFeatures(Movable):
-    """`tokens` (B, P, D) patch features, `embedding` (B, E) in the shared space and `pooled` (B, D) before the
-    projection into it; neither is normalised.
+    """`tokens` (B, P, D) patch features, or what the backbone's `image_tokens` says, `embedding` (B, E) in the shared
+    space and `pooled` (B, D) before the projection into it; none is normalised.
     """
 
     tokens: Tensor

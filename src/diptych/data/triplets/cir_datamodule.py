@@ -106,7 +106,7 @@ class CIRDataModule(L.LightningDataModule):
         """Computes what is read in place of pictures, if something is."""
         self._opened.prepare_from_weights(system, device)
 
-    @property
+    @cached_property  # asked for at every logged step, and counting looks at all records
     def epoch_batches(self) -> float:
         """Batches of one process in one pass over the data."""
         return self._opened.batches(1, 0).epoch_batches
