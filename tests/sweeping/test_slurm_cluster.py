@@ -124,17 +124,16 @@ def test_a_queue_that_does_not_answer_is_asked_again(slurm, run, caplog):
     assert len((slurm / "asked").read_text().split()) == 3
 
 
-def test_a_task_becomes_the_training_command(monkeypatch):
-    from diptych.config import command_line
-
-    seen = []
-    monkeypatch.setattr(command_line, "entry_point", lambda *given: seen.append(given))
+@pytest.mark.parametrize("program", [["train.py"], ["-m", "shown"]])
+def test_a_task_becomes_the_command(program, tmp_path, monkeypatch):
+    for name in ("train.py", "shown.py"):
+        (tmp_path / name).write_text("import json, sys\njson.dump(sys.argv[1:], open('told', 'w'))\nsys.exit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("SLURM_PROCID", "3")
     monkeypatch.setattr("sys.argv", ["submitit"])
-    with pytest.raises(SystemExit):
-        JobOfRun(("python", "train.py", "resume=x"))()
-    import sys
-
-    assert seen == [("train", "diptych.commands.training:train", ["resume=x", "hydra.job.name=train_task_3"])]
-    assert sys.argv == ["train.py", "resume=x", "hydra.job.name=train_task_3"]
+    with pytest.raises(SystemExit) as ended:
+        JobOfRun(("python", *program, "resume=x"))()
+    assert ended.value.code == 3
+    assert json.loads((tmp_path / "told").read_text()) == ["resume=x", "hydra.job.name=task_3"]
     assert JobOfRun(("python",)).checkpoint().function.command == ("python",)

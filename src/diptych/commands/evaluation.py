@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.commands.caption_scoring import caption_and_score
 from diptych.commands.caption_variants import ablation_variants
+from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section
 from diptych.config.replacements import replaced
@@ -49,10 +50,11 @@ def evaluate(config: DictConfig) -> None:
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"])
     checking.check(own, checking.root_keys("evaluate"))
     ablation_variants(config.ablation)
-    if config.predictions is not None:
-        _evaluate_predictions(config, run_dir)
-    else:
-        _evaluate_checkpoint(config, run_dir)
+    with swept_status(run_dir):
+        if config.predictions is not None:
+            _evaluate_predictions(config, run_dir)
+        else:
+            _evaluate_checkpoint(config, run_dir)
 
 
 def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:

@@ -15,7 +15,7 @@ from diptych.extras import missing_extra
 from diptych.sweeping.resuming import of_resumed_sweep
 
 # Short ways to write settings.
-_REWRITING = {"train": of_resumed_sweep, "pipeline": with_full_names, "evaluate": with_names_of_evaluations}
+_NAMES = {"pipeline": with_full_names, "evaluate": with_names_of_evaluations}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,8 +64,10 @@ def run(name: str, arguments: Sequence[str]) -> int:
         return 0
     from diptych.config.command_line import entry_point
 
-    rewrite = _REWRITING.get(name, list)
-    return entry_point(command.config, command.target, arguments, command.open_sections, rewrite)
+    names = _NAMES.get(name, list)
+    return entry_point(
+        command.config, command.target, arguments, command.open_sections, lambda words: names(of_resumed_sweep(words))
+    )
 
 
 def listing() -> str:

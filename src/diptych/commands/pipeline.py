@@ -12,9 +12,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.commands.evaluation import quiet_lightning
+from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section
 from diptych.config.stage_configs import stage_configs, stage_settings
@@ -30,6 +32,11 @@ def run_pipeline(config: DictConfig) -> None:
         ValueError: the config cannot be run, or every record of a stage failed; then all stages have run all the same.
     """
     config = prepare_config(config)
+    with swept_status(Path(HydraConfig.get().runtime.output_dir)):
+        _run(config)
+
+
+def _run(config: DictConfig) -> None:
     runs = stage_runs(config)
     if config.get("dry_run"):
         print_estimates(runs)

@@ -26,13 +26,11 @@ from diptych.parallel import checkpoints
 from diptych.parallel.checkpoints import AtomicCheckpointIO
 from diptych.parallel.distributed import rank
 from diptych.parallel.sharding import check_shardable
-from diptych.storage.file_lock import locked
+from diptych.storage.file_lock import RUN_PATIENCE, locked
 from diptych.storage.whole import write_file, write_link
 
 log = logging.getLogger(__name__)
 
-# Seconds for the process that trained here before to end: after a kill its locks are soon free, on most machines.
-_PATIENCE = float(os.environ.get("DIPTYCH_LOCK_PATIENCE", "120"))
 # What may change when a run is resumed; everything else would make it another run.
 RESUME_OVERRIDES = (
     "trainer.",
@@ -62,7 +60,7 @@ def train(config: DictConfig) -> float | None:
     resume = config.resume is not None or came_back
     if resume or joins:
         config = _config_of_run(run_dir, [] if came_back else words)
-    guard = locked(run_dir / ".lock", _PATIENCE, f"{run_dir}: another process trains here; wait for it, or stop it")
+    guard = locked(run_dir / ".lock", RUN_PATIENCE, f"{run_dir}: another process trains here; wait for it, or stop it")
     with guard if started_here else nullcontext():
         status = StatusKeeper(run_dir, words, active=started_here)
         try:

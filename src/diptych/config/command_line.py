@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+import diptych
 from diptych.config.checking import leaves, suggest
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
@@ -79,10 +80,29 @@ def called_as() -> list[str]:
 
 
 def shown_command() -> str:
-    """How a person calls this program again: `python train.py`, `diptych train`."""
+    """How a person calls this program again: `python train.py`, `diptych train`, `python -m diptych.pipeline`."""
     script, *words = _called_as
     name = Path(script).name
+    if door := _door(script):
+        return f"python -m {door}"
     return " ".join(["python", name] if name.endswith(".py") else [name, *words])
+
+
+def starting_command() -> tuple[str, ...]:
+    """What starts this program in another process, before its settings: the interpreter, then `-m` and the name of a
+    door of the package, or the script's full path; then the words of the command.
+    """
+    script, *words = _called_as
+    door = _door(script)
+    return (sys.executable, *(("-m", door) if door else (str(Path(script).resolve()),)), *words)
+
+
+def _door(script: str) -> str | None:
+    """`diptych.pipeline`, where the program was started as `python -m diptych.pipeline`: a file of the package itself,
+    which run by its path would put the package's rooms in the way of other modules of the same names.
+    """
+    path = Path(script).resolve()
+    return f"diptych.{path.stem}" if path.parent == Path(diptych.__file__).resolve().parent else None
 
 
 def _imported(task: str, config: DictConfig) -> Task:

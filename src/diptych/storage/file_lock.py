@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import IO
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
+# Seconds for the process that ran in a folder before to end: after a kill its locks are soon free, on most machines.
+RUN_PATIENCE = float(os.environ.get("DIPTYCH_LOCK_PATIENCE", "120"))
 
 
 @contextmanager

@@ -8,26 +8,28 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from diptych.config import building, checking
-from diptych.config.command_line import called_as, shown_command
+from diptych.config import building
+from diptych.config.command_line import shown_command, starting_command, user_config_folder
 from diptych.storage.json_files import write_json
 from diptych.storage.run_status import RunStatus, change_status, read_status, same_overrides
 from diptych.storage.whole import write_file
 from diptych.sweeping.cluster import Cluster, Run
 from diptych.sweeping.resuming import COMMAND
+from diptych.sweeping.run_words import check_run, run_words
 
 log = logging.getLogger(__name__)
 
 
 class RunLauncher(Launcher):
-    """Hydra's launcher of `train.py -m`. Run number n lies in `<sweep>/<n>`: one that is done there already, with the
-    same overrides, is not run again; one that was interrupted is resumed.
+    """Hydra's launcher of `train.py -m`, and of evaluations and pipelines. Run number n lies in `<sweep>/<n>`: one that
+    is done there already, with the same overrides, is not run again; one that was interrupted is resumed.
 
     A run that fails does not stop the others.
     """
@@ -98,24 +100,26 @@ class RunLauncher(Launcher):
                 f"{folder} holds a run of {' '.join(status.overrides)}, not of {' '.join(own)}: the sweep was another "
                 "one; choose another folder (hydra.sweep.dir=...)"
             )
+        command = str(self.config.hydra.job.config_name)
+        for_cluster = self.cluster.overrides(dict(word.split("=", 1) for word in words if "=" in word))
+        if (folder / "config.yaml").is_file():
+            config = cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
+        else:
+            config = self._composed([*words, *for_cluster])
+            check_run(command, config)
+        told = run_words(command, config, [*own, *for_cluster], folder)
         if not (folder / "config.yaml").is_file():
-            config = self._composed(words)
             change_status(folder, overrides=tuple(own))
             write_file(folder / "config.yaml", OmegaConf.to_yaml(config).encode())
-        script, *words = called_as()
-        start = (sys.executable, str(Path(script).resolve()), *words)
-        return Run(folder, (*start, f"resume={folder}", "hydra.output_subdir=null"))
+        configs = user_config_folder(sys.argv[1:])
+        return Run(folder, (*starting_command(), *([f"--config-dir={configs}"] if configs else []), *told))
 
     def _composed(self, words: Sequence[str]) -> DictConfig:
-        """The run's own config, checked as the run itself will check it."""
+        """The run's own config."""
         assert self._hydra is not None and self.config is not None
-        chosen = dict(word.split("=", 1) for word in words if "=" in word)
-        words = [*words, *self.cluster.overrides(chosen)]
         config = self._hydra.config_loader.load_sweep_config(self.config, list(words))
         config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         OmegaConf.set_readonly(config, False)
-        checking.check_data_fits_system(config)
-        checking.check(config, checking.root_keys("train"))
         return config
 
     def _finish(self, run: Run) -> RunStatus:
@@ -140,7 +144,7 @@ def _reason(status: RunStatus | None) -> str:
         return f"failed: {last_line[0]}"
     value = status.objective and status.objective.value
     shown = f", {status.objective.metric} {value:.4f}" if status.objective and value is not None else ""
-    return f"{status.state} at step {status.step}{shown}"
+    return status.state + (f" at step {status.step}" if status.step else "") + shown
 
 
 def _returned(status: RunStatus) -> JobReturn:

@@ -52,7 +52,7 @@ class RunRecord:
             lines = (status.error or "its status names no reason").splitlines()
             text += f": {next((line.strip() for line in reversed(lines) if line.strip()), '')}"
         elif status and text in ("running", "stopped"):
-            text += f" at step {status.step}"
+            text += f" at step {status.step}" if status.step else ""
             objective = status.objective
             if objective and objective.value is not None:
                 text += f", best {objective.metric} {objective.value:.4f}"
@@ -192,7 +192,7 @@ def differing_overrides(records: Sequence[RunRecord]) -> tuple[list[dict[str, st
 def short_names(overrides: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Every key that occurs -> its last part (`lr` of `system.optimizer.lr`), or the whole key where two end alike."""
     keys = list(dict.fromkeys(key for words in overrides for key in words))
-    ends = {key: re.split(r"[./]", key)[-1] for key in keys}
+    ends = {key: re.split(r"[./@]", key)[-1] for key in keys}
     return {key: key if list(ends.values()).count(ends[key]) > 1 else ends[key] for key in keys}
 
 
@@ -216,6 +216,8 @@ def _read_run(top: Path, folder: Path) -> RunRecord | None:
         problems.append(f"unreadable: {error}")
     try:
         result = read_json(folder / RESULT, missing_ok=True)
+        if result is None and status is not None:
+            result = _of_pipeline(folder)
         if result is not None and not _is_evaluation(result):
             if status is None and not problems:
                 log.warning("%s: not the result of an evaluation; left out", folder / RESULT)
@@ -228,6 +230,21 @@ def _read_run(top: Path, folder: Path) -> RunRecord | None:
     name = str(folder.relative_to(top)) if folder != top else folder.name
     overrides = {key: value for key, _, value in (word.lstrip("+").partition("=") for word in words)}
     return RunRecord(name, folder, status, overrides, result, "; ".join(problems) or None)
+
+
+def _of_pipeline(folder: Path) -> dict[str, Any] | None:
+    """What the stages of a pipeline left in their folders: the captions' evaluation, else how well articles were found,
+    in the form of an evaluation; None where nothing was measured.
+    """
+    captions = read_json(folder / "write_captions" / RESULT, missing_ok=True)
+    found = read_json(folder / "articles" / RESULT, missing_ok=True)
+    if captions is not None or found is None:
+        return captions
+    values = {f"{name}/{key}": value for name, of in found["metrics"].items() for key, value in of.items()}
+    values |= {key: values.pop(f"articles/{key}") for key in found["metrics"]["articles"]}
+    queries = {"scored": found["queries"], "expected": found["queries"]}
+    data = found.get("data", "articles")
+    return {"data": data, "split": found["split"], "queries": queries, "lines": {}, "metrics": values}
 
 
 def _is_evaluation(result: Any) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import runpy
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,8 @@ _REQUEUES = 1000  # after time limits; preemptions are not counted
 
 class SlurmCluster:
     """One job per run, `nodes` x (`tasks_per_node`, one per GPU unless set) tasks, Lightning taking its ranks from
-    SLURM. The job is `train.py resume=RUN_DIR`: whenever it is queued again it resumes from its last checkpoint.
+    SLURM. The job of a training is `train.py resume=RUN_DIR`: whenever it is queued again it resumes from its last
+    checkpoint; evaluations and pipelines go on with what they have written.
 
     `sbatch` holds further parameters of sbatch by name, `setup` shell lines that come before the run. `time_min` is
     the limit of one job in minutes; `signal_seconds` before it the run is told to save, and is queued again.
@@ -124,15 +125,19 @@ class JobOfRun:
         self.command = tuple(command)
 
     def __call__(self) -> None:
-        """Becomes `train.py` with the command's overrides, in this process: signals go to whom SLURM sends them."""
-        from diptych.config.command_line import entry_point, set_command_line
+        """Becomes the command, in this process: signals go to whom SLURM sends them."""
+        from diptych.config.command_line import set_command_line
 
         task = os.environ.get("SLURM_PROCID", "0")
-        own_log = [] if task == "0" else [f"hydra.job.name=train_task_{task}"]
-        words = [*self.command[1:], *own_log]
-        set_command_line(words)
-        settings = [word for word in words[1:] if "=" in word]
-        sys.exit(entry_point("train", "diptych.commands.training:train", settings))
+        own_log = [] if task == "0" else [f"hydra.job.name=task_{task}"]
+        _, program, *words = self.command
+        if program == "-m":
+            module, *words = words
+            set_command_line([module, *words, *own_log])
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            set_command_line([program, *words, *own_log])
+            runpy.run_path(program, run_name="__main__")
 
     def checkpoint(self) -> Any:
         """For submitit: the job that is queued again is the same one."""
