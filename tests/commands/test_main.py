@@ -53,6 +53,7 @@ def test_mistakes_have_an_answer(words, message, capsys):
         ("diptych train exp", ["experiment="]),
         ("diptych train experiment=cir_ro", ["experiment=cir_rooms"]),
         ("diptych export c", ["ckpt="]),
+        ("diptych import data=hotel", ["data=hotel_cir"]),
     ],
 )
 def test_completion_offers_what_can_stand_next(line, offered):

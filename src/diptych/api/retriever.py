@@ -129,7 +129,7 @@ class Retriever:
                     rows[name].append(of_space.float().cpu())
         _complain(unreadable, len(listed), drop=on_missing == "drop" and bool(kept))
         vectors = {name: torch.cat(parts).numpy() for name, parts in rows.items()}
-        if np.array_equal(vectors["model"], vectors["baseline"]):
+        if "baseline" not in vectors or np.array_equal(vectors["model"], vectors["baseline"]):
             vectors["baseline"] = vectors["model"]
         self._gallery = Gallery(kept, vectors, self._weights, self._name)
         return unreadable
@@ -152,8 +152,8 @@ class Retriever:
             retriever.search(image="bed.jpg", text="make the cushions red", k=3, exclude=["bed.jpg"])
 
         Raises:
-            ValueError: nothing is indexed, neither is given, the text is blank, `k` is below 1, or the picture cannot
-                be read.
+            ValueError: nothing is indexed, neither is given, or one alone to a model that compares composed queries
+                only; the text is blank, `k` is below 1, or the picture cannot be read.
         """
         if self._gallery is None:
             raise ValueError("nothing is indexed yet: call index(images) or load(path) first")
@@ -194,6 +194,8 @@ class Retriever:
         if text is not None and not text.strip():
             raise ValueError("the text is blank; leave it out to search with the picture alone")
         name = "text_only" if image is None else "image_only" if text is None else "model"
+        if name != "model" and not self._model.backbone.embedding_dim:
+            raise ValueError("this model has no space of pictures and texts alone: search with image= and text=")
         pixels = None if image is None else self._reader(image)[None].to(self.device)
         tokens = None if text is None else self._model.backbone.preprocessing.tokenize([text]).to(self.device)
         if tokens is not None and tokens.num_truncated:

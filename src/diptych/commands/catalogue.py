@@ -29,6 +29,7 @@ COMMANDS = {
     ),
     "doctor": Command("is everything that a run needs there and readable?", "diptych.commands.entries:doctor"),
     "export": Command("a trained adapter for peft, vLLM and others", "diptych.commands.entries:export"),
+    "import": Command("a released good4cir model as a run of ours", "diptych.commands.entries:import_released"),
     "shards": Command("training triplets as tar files", "diptych.commands.entries:shards"),
     "sweep": Command("table and plot of a sweep; compare two runs", "diptych.sweeping.__main__:sweep"),
     "submission check": Command("does a file keep a test server's rules?", "diptych.submission.__main__:check"),

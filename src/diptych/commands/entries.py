@@ -48,6 +48,29 @@ def export(
     logging.getLogger(__name__).info("written to %s", write(ckpt, out, merge, dtype))
 
 
+def import_released(
+    *,
+    good4cir: Annotated[Path, "a checkpoint that the released good4cir code has trained"],
+    out: Annotated[Path, "the folder to write, which must not be there"],
+    data: Annotated[str, "what it is evaluated on unless evaluate is told otherwise: data=hotel_cir, 'data=[a,b]'"] = (
+        "cirr"
+    ),
+    heads: Annotated[int | None, "of the fusion; those in the file, else 8, unless given"] = None,
+    vision_heads: Annotated[int | None, "of the image tower; asked for where its size is none of the release's"] = None,
+    text_heads: Annotated[int | None, "of the text tower; likewise"] = None,
+    activation: Annotated[Literal["quick_gelu", "gelu"] | None, "of both towers; likewise"] = None,
+) -> None:
+    """A released good4cir model as a run of ours, to be evaluated, searched with and compared like any other. Its file
+    is read without running code.
+    """
+    from diptych.commands.importing import import_good4cir
+    from diptych.models.composers.good4cir_release import Unwritten
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    unwritten = Unwritten(vision_heads, text_heads, activation, heads)
+    logging.getLogger(__name__).info("written to %s", import_good4cir(good4cir, out, data, unwritten))
+
+
 def shards(
     *overrides: str,
     output: Annotated[Path, "the folder to write"],

@@ -100,7 +100,7 @@ class Backbone(Protocol):
 
     - `name` stands for the architecture; `preprocessing` describes what the towers were trained on.
     - `vision_dim` is the width of an image's tokens and of `pooled`, `text_dim` that of a text's tokens,
-      `embedding_dim` that of both embeddings.
+      `embedding_dim` that of both embeddings, 0 where it has no shared space.
     - `image_tokens` says which tokens of a picture it gives, where it can give several kinds.
     - A tower that is frozen runs without a graph. With `activation_checkpointing` layers are computed again in the
       backward pass.

@@ -30,10 +30,10 @@ class RetrievalModel(Protocol):
         """Everything that the loss compares, of one batch; embedded `micro_batch_size` triplets at a time."""
 
     def embed_queries(self, reference: Tensor | None, text: TextTokens | None) -> dict[str, Tensor]:
-        """Query embeddings (B, E) by name: `model`, and those of the baselines."""
+        """Query embeddings (B, E) by name: `model`, and those of the baselines, where there are any."""
 
     def embed_gallery(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Gallery embeddings (B, E) by name: `model` and `baseline`."""
+        """Gallery embeddings (B, E) by name: `model`, and `baseline` where there are baselines."""
 
     def compile(self, *, dynamic: bool) -> None:
         """Compiles `__call__`: nn.Module's."""

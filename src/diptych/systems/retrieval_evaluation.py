@@ -18,13 +18,13 @@ def evaluate_set(
     """Ranks the set's gallery for its queries and measures.
 
     `rows` are embeddings by name as `CIRSystem` gathers them: `queries/model` (Q, E) and `gallery/model` (G, E), and
-    for the baselines `queries/sum` and so on against `gallery/baseline`. Bounds come with the baselines: both are for
-    final results, not for every validation.
+    for the baselines, where the model has them, `queries/sum` and so on against `gallery/baseline`. Bounds come with
+    the baselines: both are for final results, not for every validation.
     """
     ranked = rank_set(evaluation, rows["queries/model"], rows["gallery/model"])
     result = measure(evaluation.name, evaluation.protocol, evaluation.queries, ranked, metrics, with_bounds=baselines)
     result.gallery_ids = tuple(image.image_id for image in evaluation.gallery)
-    if baselines and not evaluation.protocol.answers_hidden:
+    if baselines and "gallery/baseline" in rows and not evaluation.protocol.answers_hidden:
         for name in BASELINES:
             ranked = rank_set(evaluation, rows[f"queries/{name}"], rows["gallery/baseline"])
             other = measure(name, evaluation.protocol, evaluation.queries, ranked, metrics, with_bounds=False)

@@ -57,10 +57,14 @@ class DrawnTriplets(TripletSource):
         return self.root / f"{image_id}.png"
 
 
-def make_backbone(freeze: str = "all", pad_to_context: bool = False, **changes) -> CLIPBackbone:
+def make_backbone(
+    freeze: str = "all", pad_to_context: bool = False, tokenizer: str = "open_clip", **changes
+) -> CLIPBackbone:
     torch.manual_seed(0)
     architecture = ARCHITECTURE | changes
-    preprocessing = CLIPPreprocessing("tiny", architecture=architecture, pad_to_context=pad_to_context)
+    preprocessing = CLIPPreprocessing(
+        "tiny", architecture=architecture, pad_to_context=pad_to_context, tokenizer=tokenizer
+    )
     return CLIPBackbone("tiny", preprocessing, architecture=architecture, freeze=freeze)
 
 
@@ -105,14 +109,15 @@ COMPOSERS = {
     "cross_attention": (CrossAttentionComposer, {}, False),
     "good4cir, pads masked": (Good4CIRComposer, {"mask_padding": True}, False),
     "good4cir, pads attended to": (Good4CIRComposer, {}, True),
+    "good4cir, as released": (Good4CIRComposer, {}, True, "transformers"),
 }
 
 
 @pytest.mark.parametrize("composer", COMPOSERS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float16", 2e-3)])
 def test_training_from_features_equals_training_from_pixels(make_data, composer, dtype, tolerance):
-    kind, arguments, pad_to_context = COMPOSERS[composer]
-    backbone = make_backbone(pad_to_context=pad_to_context)
+    kind, arguments, *padding = COMPOSERS[composer]
+    backbone = make_backbone("all", *padding)
     model = kind(backbone, num_layers=2, num_heads=2, **arguments)
     if kind is CrossAttentionComposer:
         torch.nn.init.normal_(model.projection.weight)  # zero at first, which leaves the layers without gradient
@@ -218,10 +223,12 @@ def test_whatever_decides_the_features_is_in_the_settings(make_data):
         feature_settings(other_weights, inputs, "float16"),
         feature_settings(make_backbone(quick_gelu=True), inputs, "float16"),  # the same weights
         feature_settings(make_backbone(pad_to_context=True), inputs, "float16"),
+        feature_settings(make_backbone(tokenizer="transformers"), inputs, "float16"),
         feature_settings(backbone, exact, "float16"),
         feature_settings(backbone, inputs, "float32"),
     ]
     assert all(other != settings for other in changed)
+    assert "tokenizer" not in settings  # caches made before it could be chosen are still found
 
 
 @pytest.mark.parametrize("freeze", ["none", "vision", "text"])

@@ -75,9 +75,12 @@ def prepare_features(
 
 def feature_settings(backbone: Backbone, inputs: TrainingInputs, dtype: str) -> dict[str, Any]:
     """Everything that decides a feature except the picture or text itself."""
-    other_tokens = {} if backbone.image_tokens == "patches" else {"image_tokens": backbone.image_tokens}
+    others = {} if backbone.image_tokens == "patches" else {"image_tokens": backbone.image_tokens}
+    tokenizer = getattr(backbone.preprocessing, "tokenizer", "open_clip")  # a preprocessing with one has no name for it
+    if tokenizer != "open_clip":
+        others["tokenizer"] = tokenizer
     return {
-        **other_tokens,  # nothing for patches, so that caches made before there were others are still found
+        **others,  # nothing where nothing else could be chosen once, so that caches of that time are still found
         "format": _FORMAT,
         "backbone": backbone.name,
         "weights": _digest(backbone),

@@ -6,7 +6,7 @@ Shape letters: B batch, P patches, L text tokens, D tower width, E embedding wid
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from diptych.parallel.private_parts import vision_features
 
 FREEZE_CHOICES = ("none", "vision", "text", "all")
 TOKEN_CHOICES = ("patches", "before_norm")
+TOKENIZER_CHOICES = ("open_clip", "transformers")
 
 
 class CLIPPreprocessing:
@@ -35,6 +36,11 @@ class CLIPPreprocessing:
     pictures first (see `ImageSpec`). `pad_to_context` pads every text to the full context length, as the published
     good4cir recipe does, instead of to the longest text of the batch. `mean` and `std` of the pixels are the weights'
     own unless they are given.
+
+    `tokenizer` says whose rules make tokens of CLIP's one vocabulary. `open_clip` repairs a text first (ftfy, HTML
+    entities), fills up with token 0, and pads see each other. `transformers`, as `CLIPTokenizer`, takes a text as it is
+    but for case and blanks, and fills up with the end token; its attention mask, which `CLIPTextModel` obeys, hides
+    every pad from all tokens, itself included. Real tokens see no pads either way: the features at the pads differ.
     """
 
     def __init__(
@@ -46,7 +52,10 @@ class CLIPPreprocessing:
         pad_to_context: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        tokenizer: str = "open_clip",
     ) -> None:
+        if tokenizer not in TOKENIZER_CHOICES:
+            raise ValueError(f"tokenizer={tokenizer!r} is not one of {', '.join(TOKENIZER_CHOICES)}")
         config = architecture or _registered(name)
         defaults = PreprocessCfg()
         tag = (get_pretrained_cfg(name, pretrained) if pretrained else None) or {}
@@ -64,6 +73,9 @@ class CLIPPreprocessing:
         # Without a causal mask the real tokens attend to the pads, so the length must be the one of the training.
         self._fixed_length = pad_to_context or bool(text.get("no_causal_mask"))
         self._pad_id = int(text.get("pad_id", 0))
+        if tokenizer == "transformers" and (text.get("hf_tokenizer_name") or text.get("no_causal_mask")):
+            raise ValueError(f"tokenizer=transformers means CLIPTokenizer; the texts of {name} are not CLIP's")
+        self.tokenizer = tokenizer
 
     def tokenize(self, texts: Sequence[str]) -> TextTokens:
         """Token ids (B, L) with L the longest text of the batch; a text over the context length is cut before its
@@ -73,15 +85,18 @@ class CLIPPreprocessing:
         if not isinstance(tokenizer, SimpleTokenizer):  # sentence-piece models bring a fixed length and no mask
             ids = tokenizer(list(texts), context_length=self.context_length)
             return TextTokens(ids, torch.ones_like(ids, dtype=torch.bool))
+        encode, pad_id = tokenizer.encode, self._pad_id
+        if self.tokenizer == "transformers":
+            encode, pad_id = _transformers_tokenizer(), tokenizer.eot_token_id
         rows, num_truncated = [], 0
         for text in texts:
-            row = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
+            row = [tokenizer.sot_token_id, *encode(text), tokenizer.eot_token_id]
             if len(row) > self.context_length:
                 row = [*row[: self.context_length - 1], tokenizer.eot_token_id]
                 num_truncated += 1
             rows.append(row)
         length = self.context_length if self._fixed_length else max(len(row) for row in rows)
-        ids = torch.full((len(rows), length), self._pad_id, dtype=torch.long)
+        ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
         mask = torch.zeros(len(rows), length, dtype=torch.bool)
         for position, row in enumerate(rows):
             ids[position, : len(row)] = torch.tensor(row)
@@ -97,7 +112,8 @@ class CLIPBackbone(nn.Module):
     `text` or `all`; a frozen tower runs without a graph. `preprocessing` must describe the same model.
     `image_tokens` are the tokens of a picture: its `patches` after the tower's last norm, or all tokens `before_norm`,
     class token first, as published good4cir reads them. `token_embedding_std` replaces open_clip's initial 0.02, with
-    which the words of a small model trained from scratch take long to stand out from its attention output.
+    which the words of a small model trained from scratch take long to stand out from its attention output. An
+    `embed_dim` of 0 in `architecture` means no projections: there are no embeddings in a shared space.
     """
 
     mean: Tensor
@@ -217,24 +233,31 @@ class CLIPBackbone(nn.Module):
             vit = self.visual
             pooled, tokens, hidden = vision_features(vit, images)
             tokens = hidden if self.image_tokens == "before_norm" else tokens
-            return ImageFeatures(tokens, pooled if vit.proj is None else pooled @ vit.proj, pooled)
+            embedding = pooled[:, :0] if vit.proj is None else pooled @ vit.proj
+            return ImageFeatures(tokens, embedding, pooled)
 
     def encode_text(self, tokens: TextTokens) -> TextFeatures:
         """Features of tokens (B, L), L up to the context length. Texts are right-padded and attention is causal, so
-        no real token sees a pad; the mask travels on for whoever attends to the features.
+        no real token sees a pad; the mask travels on for whoever attends to the features. What pads see says the
+        preprocessing's `tokenizer`.
         """
         text, ids = self.text, tokens.input_ids
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.text_frozen):
             # open_clip's own forward pass adds its causal mask in full length; here it is cut to the texts'.
             length = ids.shape[1]
-            causal = None if text.attn_mask is None else text.attn_mask[:length, :length]
+            unseen = None if text.attn_mask is None else text.attn_mask[:length, :length]
+            if unseen is not None and self.preprocessing.tokenizer == "transformers":
+                of_texts = unseen.masked_fill(~tokens.mask[:, None], -torch.inf)
+                unseen = of_texts.repeat_interleave(text.heads, dim=0)  # (B heads, L, L), as nn.MultiheadAttention asks
             hidden = text.token_embedding(ids) + text.positional_embedding[:length]
-            hidden = text.ln_final(text.transformer(hidden, attn_mask=causal))
+            hidden = text.ln_final(text.transformer(hidden, attn_mask=unseen))
             embedding = text_global_pool(hidden, ids, pool_type=text.pool_type, eos_token_id=text.eos_id)
             if isinstance(text.text_projection, nn.Linear):
                 embedding = text.text_projection(embedding)
             elif text.text_projection is not None:
                 embedding = embedding @ text.text_projection
+            elif not self.embedding_dim:
+                embedding = embedding[:, :0]
             return TextFeatures(hidden, tokens.mask, embedding)
 
 
@@ -261,6 +284,8 @@ def _build(name: str, pretrained: str | None, architecture: dict[str, Any] | Non
         if part in config or part in config["text_cfg"]:
             raise ValueError(f"name={name!r} needs {part}: only open_clip's own text transformers are supported")
     model = open_clip.CustomTextCLIP(**config)
+    if config["embed_dim"] == 0:  # open_clip leaves the text's projection out, and makes the image's 0 wide
+        model.visual.proj = None
     if not _has_patch_tokens(model.visual):
         raise ValueError(f"name={name!r} has no patch tokens; choose a ViT, for example ViT-B-32")
     if not isinstance(model.text, TextTransformer) or model.text.cls_emb is not None:
@@ -277,3 +302,16 @@ def _has_patch_tokens(visual: nn.Module) -> bool:
 @functools.cache
 def _tokenizer(registered_name: str | None) -> Any:
     return open_clip.get_tokenizer(registered_name) if registered_name else SimpleTokenizer()
+
+
+@functools.cache
+def _transformers_tokenizer() -> Callable[[str], list[int]]:
+    """transformers' CLIPTokenizer, made of the vocabulary that open_clip brings; gives ids without start and end."""
+    from transformers import CLIPTokenizer
+
+    own = SimpleTokenizer()
+    names = {own.sot_token_id: "<|startoftext|>", own.eot_token_id: "<|endoftext|>"}
+    vocabulary = {names.get(number, token): number for token, number in own.encoder.items()}
+    backend = CLIPTokenizer(vocab=vocabulary, merges=list(own.bpe_ranks)).backend_tokenizer
+    # One text at a time: threads of its own for many would warn when a loader's worker is forked.
+    return lambda text: backend.encode(text, add_special_tokens=False).ids

@@ -30,6 +30,8 @@ class ComposedModel(nn.Module):
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
+        if self.embeds_text and not backbone.embedding_dim:
+            raise ValueError(f"the backbone {backbone.name} has no projections into a space of pictures and texts")
         self.backbone = backbone
 
     @abstractmethod
@@ -103,24 +105,31 @@ class ComposedModel(nn.Module):
         """Query embeddings (B, E) by name: `model`, and the baselines `sum`, `image_only` and `text_only`; of pictures
         or texts alone only their own baseline.
 
-        The baselines are the backbone's own shared-space embeddings, so `embed_gallery` gives their gallery too.
+        The baselines are the backbone's own shared-space embeddings, so `embed_gallery` gives their gallery too. A
+        backbone that has no such space (`embedding_dim` 0) has no baselines.
         """
         image = None if reference is None else self.backbone.encode_image(reference)
         words = None if text is None else self.backbone.encode_text(text)
         embedded = {
             name: F.normalize(at_least_float32(part.embedding), dim=-1)
             for name, part in (("image_only", image), ("text_only", words))
-            if part is not None
+            if part is not None and self.backbone.embedding_dim
         }
         if image is not None and words is not None:
             embedded["model"] = self.compose(image, words)
-            embedded["sum"] = F.normalize(embedded["image_only"] + embedded["text_only"], dim=-1)
+            if self.backbone.embedding_dim:
+                embedded["sum"] = F.normalize(embedded["image_only"] + embedded["text_only"], dim=-1)
         return embedded
 
     def embed_gallery(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Gallery embeddings (B, E): `model` in the model's own space, `baseline` in the backbone's shared space."""
+        """Gallery embeddings (B, E): `model` in the model's own space, `baseline` in the backbone's shared space, if it
+        has one.
+        """
         image = self.backbone.encode_image(pixels)
-        return {"model": self.embed_image(image), "baseline": F.normalize(at_least_float32(image.embedding), dim=-1)}
+        embedded = {"model": self.embed_image(image)}
+        if self.backbone.embedding_dim:
+            embedded["baseline"] = F.normalize(at_least_float32(image.embedding), dim=-1)
+        return embedded
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

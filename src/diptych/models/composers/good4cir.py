@@ -86,8 +86,8 @@ class Good4CIRComposer(ComposedModel):
     wide for ViT-B/32, where the queries lie too.
 
     Published are 50 vision tokens from before the tower's last norm, class token first (the backbone's
-    `image_tokens=before_norm`), and 77 words, pads attended to (`preprocessing.pad_to_context=true`). One thing
-    differs: a pad is the end token there, hidden from other pads, and open_clip's token 0 here.
+    `image_tokens=before_norm`), and 77 words as transformers' CLIPTokenizer makes them, pads attended to
+    (`preprocessing.pad_to_context=true`, `preprocessing.tokenizer=transformers`).
     """
 
     embeds_text = False  # pictures are compared before they are projected into the space of the texts
