@@ -32,7 +32,8 @@ class EvaluationRecord:
     (`[<set>/][<baseline>/]<metric>[/<aspect>]`), NaN where one does not apply; `meanings` say by the metric's plain
     name how they are to be read.
 
-    What the numbers rest on, None where there is no such thing: retrieval's `protocol`, `gallery` and `intervals`;
+    What the numbers rest on, None where there is no such thing: retrieval's `protocol`, `gallery`, `intervals` and
+    `aspect_queries`, the number of queries behind the figures of an aspect (`[<set>/]<aspect>`);
     captions' `references_per_item`, `lines` (of each metric, in words) and `counts` of what was missing, cut or empty.
 
     `values` is a line per query for the comparison of two runs: `query_id`, before it `set` where there are several,
@@ -48,6 +49,7 @@ class EvaluationRecord:
     protocol: Mapping[str, Any] | None = None
     gallery: Mapping[str, Any] | None = None
     intervals: Mapping[str, tuple[float, float]] | None = None
+    aspect_queries: Mapping[str, int] | None = None
     references_per_item: Sequence[int] | None = None
     lines: Mapping[str, str] | None = None
     counts: Mapping[str, int] | None = None
@@ -67,6 +69,7 @@ class EvaluationRecord:
             "versions": dict(self.versions),
             "metrics": {key: None if math.isnan(value) else value for key, value in self.metrics.items()},
             "intervals": None if self.intervals is None else {key: list(two) for key, two in self.intervals.items()},
+            "aspect_queries": self.aspect_queries or None,
             "counts": self.counts,
             "about": {name: stored_meaning(meaning) for name, meaning in self.meanings.items()},
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -40,6 +41,11 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
             "sha256": gallery_fingerprint(gallery_ids) if gallery_ids else None,
         },
         intervals=bounds,
+        aspect_queries={
+            aspect if len(results) == 1 else f"{result.name}/{aspect}": number
+            for result in results
+            for aspect, number in _aspect_queries(result).items()
+        },
         values=[line for result in results for line in _values(result, _set_name(results, result))],
         predictions=[_prediction(ranked, _set_name(results, result)) for result in results for ranked in result.ranked],
     )
@@ -48,6 +54,13 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
 def gallery_fingerprint(image_ids: Sequence[str]) -> str:
     """SHA-256 over the gallery's ids in order, a line each: equal for the same gallery on any machine."""
     return hashlib.sha256("".join(f"{image_id}\n" for image_id in image_ids).encode()).hexdigest()
+
+
+def _aspect_queries(result: SetResult) -> dict[str, int]:
+    """How many of the ranked queries are behind each aspect's figures; empty where none are reported."""
+    if not result.metrics or not result.protocol.aspect_metrics:
+        return {}
+    return dict(Counter(aspect for query in result.ranked for aspect in query.aspects))
 
 
 def _set_name(results: Sequence[SetResult], result: SetResult) -> dict[str, str]:
