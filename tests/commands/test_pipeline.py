@@ -28,7 +28,7 @@ ALONE = {  # what a pipeline without a source must be told
     "verify_geometry": ["input=a.json", "query_images=Q", "gallery_images=G", "output=out.json"],
 }
 OF_NEWS = {"news_retrieval": [], "caption_news": ["ckpt=a.ckpt"]}
-AFTER_SEARCH = ["ensemble", "verify_geometry", "articles", "describe", "report"]
+AFTER_SEARCH = ["ensemble", "verify_geometry", "articles", "compare_rankings", "describe", "report"]
 
 
 def options(group):

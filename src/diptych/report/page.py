@@ -55,6 +55,7 @@ def number_sections(
             _ASPECT_SECTIONS[group][0]: [_aspects(name, of_name, aspect_counts) for name, of_name in by_metric.items()]
             for group, by_metric in tables.items()
         },
+        "signatures": result.get("signatures") or [],
         "curves": curves,
     }
 

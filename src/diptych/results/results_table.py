@@ -117,8 +117,8 @@ def label(name: str, meaning: MetricMeaning) -> str:
 
 
 def aspect_group(aspect: str) -> str:
-    """By what the aspect divides the queries: `number of changes` (`changes_2`), `kind of change` (`changed_colour`), or
-    `aspect` for all others.
+    """By what the aspect divides the queries: `number of changes` (`changes_2`), `kind of change` (`changed_colour`),
+    or `aspect` for all others.
     """
     word, _, rest = aspect.partition("_")
     known = rest.isdigit() if word == "changes" else bool(rest)
@@ -175,7 +175,7 @@ def coverage(result: Mapping[str, Any]) -> str:
 
 def results_table(result: Mapping[str, Any]) -> Table:
     """The table that `evaluate.py` prints: a row per metric, the model with its 95 % interval if there are any, then
-    the baselines, or the captions beside the model's; and the number of queries where a metric covers some of them only.
+    the baselines, or the captions beside the model's; and the number of queries where a metric covers only some.
 
     The title names experiment, data, split and protocol; the caption the gallery, its fingerprint and the coverage.
     """

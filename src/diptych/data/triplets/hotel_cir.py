@@ -34,8 +34,8 @@ class HotelCIR(TripletSource):
 
     `difference` may be one string or a list of sentences; a query joins a list with blanks. Records without one are
     left out and their number is logged. The aspect `changes_<n>` counts the sentences of a list, or the objects in
-    the record's optional list `changes`. Where these have an `attribute`, as in rooms, each kind among them is an aspect
-    too: `changed_colour`, once for a record, however often it occurs in it.
+    the record's optional list `changes`. Where these have an `attribute`, as in rooms, each kind among them is an
+    aspect too: `changed_colour`, once for a record, however often it occurs in it.
     """
 
     name = "hotel_cir"
