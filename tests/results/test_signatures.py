@@ -27,6 +27,7 @@ def evaluated(scored=100, reference_first=None, intervals=None, **metrics):
         (evaluated(scored=3, reference_first=1), None),
         (evaluated(recall_at_1=0.5, image_only__recall_at_1=0.5), "0 % with image_only: the reference image alone"),
         (evaluated(recall_at_1=0.5, image_only__recall_at_1=0.49), None),
+        (evaluated(recall_at_1=0.0, image_only__recall_at_1=0.0), None),
         (evaluated(recall_at_1=0.5, text_only__recall_at_1=0.51), "so the reference image hardly counts"),
         (
             evaluated(recall_at_1=0.5, sum__recall_at_1=0.45, intervals={"recall_at_1": [0.45, 0.55]}),

@@ -61,7 +61,7 @@ def retrieval_signatures(record: Mapping[str, Any]) -> list[str]:
     least = value if interval is None or None in interval else interval[0]
     for name, meaning in _USELESS.items():
         other = metrics.get(f"{name}/{primary}")
-        if other is not None and other >= least:
+        if other is not None and other >= least and other > 0:  # where both find nothing there is nothing to tell
             found.append(f"{primary} is {_percent(value)}, and {_percent(other)} with {name}: {meaning}.")
     return found
 

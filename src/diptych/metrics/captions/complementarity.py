@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from statistics import fmean
 from typing import Any
 
 from diptych.contracts.news import Candidate
@@ -52,7 +53,7 @@ class Complementarity:
         `kept` where it is the same; else `better` or `worse`, as the right article's place is, and `other` where
         that stayed as it was (or is not there); `changed` where no answer is known; None without rankings.
         """
-        found = {name: _articles(ranking) for name, ranking in (encoders | fused).items()}
+        found = {name: _articles(ranking) for name, ranking in {**encoders, **fused}.items()}
         pairs = {}
         for first, second in combinations(encoders, 2):
             values = [overlap_at_k(found[first], found[second], k) for k in self.ks]
@@ -73,7 +74,7 @@ class Complementarity:
             rows = [record["overlap"][pair] for record in records if record["overlap"][pair] is not None]
             if rows:
                 overlap[pair] = {
-                    f"overlap_at_{k}": _mean(column) for k, column in zip(self.ks, zip(*rows, strict=True), strict=True)
+                    f"overlap_at_{k}": fmean(column) for k, column in zip(self.ks, zip(*rows, strict=True), strict=True)
                 }
         ranked = [record["ranks"] for record in records if record["ranks"]]
         metrics: dict[str, dict[str, float]] = {}
@@ -89,8 +90,8 @@ class Complementarity:
         return {"overlap": overlap, "metrics": metrics, "orders": counted, **_first_places(ranked)}
 
     def _scores(self, ranks: Sequence[int | None]) -> dict[str, float]:
-        found = {f"recall_at_{k}": _mean([rank is not None and rank <= k for rank in ranks]) for k in self.ks}
-        return {**found, "average_precision": _mean([1 / rank if rank else 0.0 for rank in ranks])}
+        found = {f"recall_at_{k}": fmean([rank is not None and rank <= k for rank in ranks]) for k in self.ks}
+        return {**found, "average_precision": fmean([1 / rank if rank else 0.0 for rank in ranks])}
 
 
 def _articles(ranking: Ranking) -> list[str]:
@@ -119,7 +120,3 @@ def _first_places(ranked: Sequence[Mapping[str, int | None]]) -> dict[str, int]:
         return {}
     firsts = [(ranks[ENSEMBLE] == 1, ranks[VERIFIED] == 1) for ranks in ranked]
     return {"first_won": firsts.count((False, True)), "first_lost": firsts.count((True, False))}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
