@@ -28,7 +28,7 @@ ALONE = {  # what a pipeline without a source must be told
     "verify_geometry": ["input=a.json", "query_images=Q", "gallery_images=G", "output=out.json"],
 }
 OF_NEWS = {"news_retrieval": [], "caption_news": ["ckpt=a.ckpt"]}
-AFTER_SEARCH = ["ensemble", "verify_geometry", "articles", "describe", "report"]
+AFTER_SEARCH = ["ensemble", "verify_geometry", "articles", "compare_rankings", "describe", "report"]
 
 
 def options(group):
@@ -302,7 +302,7 @@ def test_a_stage_of_ones_own_is_one_file_one_yaml_and_one_word(tmp_path, monkeyp
     monkeypatch.syspath_prepend(str(tmp_path / "mypackage/.."))
     words = ["pipeline=news_retrieval", "data=newsroom", f"hydra.searchpath=[file://{tmp_path}/conf]"]
     runs = stages(*words, "+stage@stages.shuffle=shuffle", "+stages.shuffle.seed=3")
-    assert list(runs)[list(runs).index("ensemble") + 1] == "shuffle" and len(runs) == 12
+    assert list(runs)[list(runs).index("ensemble") + 1] == "shuffle" and len(runs) == 13
     assert runs["shuffle"].stage.seed == 3 and runs["shuffle"].settings == {
         "_target_": "mypackage.shuffle.Shuffle",
         "input": str(runs["ensemble"].folder / "retrieval.json"),

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.processes
 ENCODERS = ("colour_layout", "oriented_gradients")
 STAGES = [
     *(f"{step}_{encoder}" for step in ("embed_gallery", "embed_queries", "retrieve_images") for encoder in ENCODERS),
-    *("ensemble", "verify_geometry", "articles", "describe"),
+    *("ensemble", "verify_geometry", "articles", "compare_rankings", "describe"),
 ]
 WORDS = ["pipeline=news_retrieval", "data=newsroom", *TINY_NEWS_SIZES, *TINY_RETRIEVAL]
 
@@ -83,12 +83,13 @@ def whole(place):
 
 
 def content(folder):
-    """Everything under the folders of the stages but locks and logs, by path; messages name the folder itself."""
+    """Everything under the folders of the stages but locks, logs and times, by path; messages name the folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes().replace(str(folder).encode(), b"")
         for path in sorted(folder.rglob("*"))
         if path.is_file() and ".hydra" not in path.parts and path.suffix not in (".lock", ".log")
-        if path.name != ".lockstep.json" and path.relative_to(folder).parts[:2] != ("work", "report")
+        if path.name not in (".lockstep.json", "times.json")
+        and path.relative_to(folder).parts[:2] != ("work", "report")
     }
 
 

@@ -5,7 +5,7 @@ import pytest
 import golden_files
 from diptych.contracts.news import Candidate
 from diptych.data.news.retrieval_file import read_retrieval
-from diptych.index.rank_fusion import ReciprocalRank, TopTwoPooling, WeightedScores
+from diptych.index.rank_fusion import ReciprocalRank, TopTwoPooling, WeightedScores, without
 
 FUSIONS = [TopTwoPooling, ReciprocalRank, WeightedScores]
 
@@ -114,3 +114,22 @@ def test_ties_stay_as_they_came(fusion):
 def test_weights_of_the_wrong_number_are_refused(fusion, weights):
     with pytest.raises(ValueError, match=rf"weights has {len(weights)} entries for 2 rankings; give one for"):
         fusion(weights=weights).fuse([ranking(("a1", "a", 0.9)), ranking(("b1", "b", 0.9))])
+
+
+def test_without_one_ranking_the_others_have_its_weight():
+    first, second, third = ranking(("a1", "a", 0.9)), ranking(("b1", "b", 0.8)), ranking(("c1", "c", 0.7))
+    whole = TopTwoPooling(weights=[0.5, 0.3, 0.2])
+    assert without(whole, 0).weights == pytest.approx([0.6, 0.4]) and whole.weights == [0.5, 0.3, 0.2]
+    assert without(TopTwoPooling(weights=[1, 0, 0]), 0).weights == [0.5, 0.5]
+    equal = TopTwoPooling(bonus=0)
+    assert scores(without(equal, 2), first, second) == pytest.approx({"a": 0.45, "b": 0.4})
+    assert scores(equal, first, second, third)["a"] == pytest.approx(0.3)
+
+
+def test_a_fusion_that_knows_no_weights_is_used_as_it_is():
+    class Own:
+        def fuse(self, rankings):
+            return list(rankings[0])
+
+    own = Own()
+    assert without(own, 1) is own

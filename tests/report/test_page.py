@@ -1,6 +1,7 @@
 """The numbers of the retrieval report, as its page shows them."""
 
 import re
+from dataclasses import replace
 
 from ranked_rooms import IMAGE_IDS, make_query, make_ranking, make_result
 
@@ -16,7 +17,7 @@ def test_metrics_are_shown_in_percent_beside_the_baselines(tmp_path, image_paths
     assert "<small>[68.0, 76.1]</small>" in row
     rank_row = re.search(r'<tr><th scope="row">median_rank</th>(.*?)</tr>', text).group(1)
     assert re.findall(r">([^<]*)</td>", rank_row) == ["2.0", "", ""]
-    assert '<h2 id="aspects">Recall by number of changes</h2>' in text
+    assert '<h2 id="changes">Recall by number of changes</h2>' in text
     assert re.search(r'<th scope="row">1 change</th><td>1</td><td class="model">80.00<small>\[70.0, 90.0\]', text)
     assert re.search(r'<th scope="row">2 changes</th><td>0</td><td class="model">60.00</td>', text)
 
@@ -25,8 +26,8 @@ def test_what_is_not_known_has_a_dash_and_no_bar():
     metrics = {"recall_at_1/changes_1": None, "recall_at_1/changes_2": 0.5, "sum/recall_at_1/changes_2": 0.25}
     intervals = {"recall_at_1/changes_2": [0.4, None]}
     sections, numbers = number_sections(make_result(metrics=metrics, intervals=intervals), {"changes_2": 1200}, {})
-    assert [section.anchor for section in sections] == ["metrics", "aspects"] and numbers["metrics"] is None
-    (aspect,) = numbers["aspects"]
+    assert [section.anchor for section in sections] == ["metrics", "changes"] and numbers["metrics"] is None
+    (aspect,) = numbers["aspects"]["changes"]
     assert aspect["rows"] == [
         ("1 change", ["0", ("–", ""), ("", "")]),
         ("2 changes", ["1,200", ("50.00", ""), ("25.00", "")]),
@@ -36,3 +37,25 @@ def test_what_is_not_known_has_a_dash_and_no_bar():
         ("2 changes", [50.0, 25.0]),
     ]
     assert aspect["bars"][1][1][0].interval is None
+
+
+def test_number_and_kind_of_the_changes_have_tables_of_their_own(tmp_path, image_paths):
+    metrics = {"recall_at_1": 0.5, "recall_at_1/changes_2": 0.5, "recall_at_1/changed_colour": 0.25}
+    queries = [replace(make_query(0), aspects=("changes_2", "changed_colour", "changed_place"))]
+    result = make_result(metrics=metrics, intervals={"recall_at_1/changed_colour": [0.125, 0.5]})
+    path = write_report(tmp_path, result, [make_ranking(0, IMAGE_IDS, 2)], queries, image_paths)
+    text = path.read_text(encoding="utf-8")
+    assert '<a href="#kinds">Recall by kind of change</a>' in text
+    assert "A query with changes of several kinds counts in each." in text
+    kinds = text[text.index('<h2 id="kinds">') :]
+    assert re.search(r'<th scope="row">colour</th><td>1</td><td class="model">25.00<small>\[12.5, 50.0\]', kinds)
+    assert "2 changes</th>" in text[: text.index('<h2 id="kinds">')] and "2 changes</th>" not in kinds
+    assert "<span>colour</span>" in kinds and "<span>place</span>" in kinds
+
+
+def test_circos_aspects_are_one_table():
+    metrics = {"map_at_10/negation": 0.5, "map_at_10/cardinality": 0.25}
+    sections, numbers = number_sections(make_result(metrics=metrics, intervals={}), {"negation": 3}, {})
+    assert [(section.anchor, section.heading) for section in sections[1:]] == [("aspects", "By aspect")]
+    (table,) = numbers["aspects"]["aspects"]
+    assert [name for name, _ in table["rows"]] == ["cardinality", "negation"]

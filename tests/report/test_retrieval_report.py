@@ -15,9 +15,13 @@ import pytest
 
 from diptych.contracts.news import Candidate, NewsQuery
 from diptych.data.news.retrieval_file import write_retrieval
+from diptych.index.rank_fusion import ReciprocalRank
 from diptych.metrics.captions.article_retrieval import ArticleRetrieval
+from diptych.metrics.captions.complementarity import Complementarity
 from diptych.report.retrieval_report import write_retrieval_report
+from diptych.results.signatures import article_signatures
 from diptych.stages.news.articles import Articles
+from diptych.stages.news.compare_rankings import CompareRankings
 from diptych.stages.news.verify_geometry import VerifyGeometry
 from diptych.stages.running.runner import PipelineRunner, StageRun
 from diptych.verification.features import Sift
@@ -72,11 +76,12 @@ def pictures(tmp_path_factory):
     first, second, third = (Candidate(f"g{number}", f"a{number}", 0.9 - number / 10) for number in range(3))
     retrieval = {"right": (first, second, third), "third": (second, first, third), "broken": (first, second)}
     write_retrieval(folder / "ensemble.json", retrieval)
+    write_retrieval(folder / "other.json", retrieval | {"third": (third, first)})
     return folder
 
 
-def run_stages(pictures, work, answers, policy=POLICY, verified=True):
-    """Verification and articles, run as the pipeline runs them."""
+def run_stages(pictures, work, answers, policy=POLICY, verified=True, compared=False):
+    """Verification and articles, and the comparison of rankings, run as the pipeline runs them."""
     source = Photos(pictures, answers)
     before, after = pictures / "ensemble.json", work / "verify_geometry/retrieval.json"
     verify = VerifyGeometry(before, policy, source=source, split="test", num_workers=1)
@@ -84,6 +89,11 @@ def run_stages(pictures, work, answers, policy=POLICY, verified=True):
     articles = Articles(after if verified else before, source, "test", metric=metric, compare={"ensemble": before})
     runs = [StageRun("verify_geometry", verify, work / "verify_geometry", {"input": str(before)})] if verified else []
     runs.append(StageRun("articles", articles, work / "articles", {}))
+    if verified and compared:
+        found = {f"retrieve_images_{name}": pictures / f"{name}.json" for name in ("ensemble", "other")}
+        counts = work / "verify_geometry/verification.json"
+        of_all = (found, before, after, counts, ReciprocalRank(), source, "test", Complementarity(), article_signatures)
+        runs.append(StageRun("compare_rankings", CompareRankings(*of_all), work / "compare_rankings", {}))
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
     PipelineRunner(trainer, work, show_progress=False).run(runs)
     return runs, source
@@ -130,6 +140,8 @@ def test_the_numbers(pictures, tmp_path):
     manifest = tmp_path / "work/articles/manifest.json"
     content = json.loads(manifest.read_text()) | {"done": 1500, "failed": {"unreadable": 2, "<empty>": 1}}
     manifest.write_text(json.dumps(content))
+    (tmp_path / "work/articles/times.json").unlink()  # as version 0.1 has left it
+    (tmp_path / "work/verify_geometry/times.json").write_text('{"records": 3, "seconds": 1234.5}')
     page = write_retrieval_report(tmp_path / "report", runs, source, "test").read_text()
     rows = [
         [unescape(cell) for cell in re.findall(r"<t[hd][^>]*>([^<]*)<", row)]
@@ -137,13 +149,50 @@ def test_the_numbers(pictures, tmp_path):
     ]
     assert ["ranking", "recall at 1", "recall at 10", "average precision"] in rows
     assert ["ensemble", "0.3333", "1.0000", "0.6111"] in rows and ["articles", "0.6667", "1.0000", "0.8333"] in rows
-    assert ["verify_geometry", "3", "0", ""] in rows and ["articles", "1,500", "3", "unreadable 2, <empty> 1"] in rows
+    assert ["stage", "done", "failed", "reasons", "seconds", "seconds per record"] in rows
+    assert ["verify_geometry", "3", "0", "", "1,234.5", "411.50"] in rows
+    assert ["articles", "1,500", "3", "unreadable 2, <empty> 1", "", ""] in rows
     facts = dict(re.findall("<dt>([^<]*)</dt><dd>([^<]*)</dd>", page))
     assert (
         facts["queries"] == "3" and facts["of these with another order"] == "1" and facts["of these unreadable"] == "2"
     )
     again = write_retrieval_report(tmp_path / "report", runs, source, "test")
     assert again.read_text() == page and [path.name for path in again.parent.iterdir()] == ["index.html"]
+
+
+def test_what_the_encoders_and_verification_add(pictures, tmp_path):
+    runs, source = run_stages(pictures, tmp_path / "work", ANSWERS, compared=True)
+    manifest = tmp_path / "work/verify_geometry/manifest.json"
+    made_with = {"settings": {"policy": {"_target_": "diptych.verification.verified_policy.VerifiedPolicy"}}}
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | made_with))
+    for name, seconds in (("verify_geometry", 0.75), ("embed_queries_x", 0.3), ("embed_queries_y", 0.6)):
+        (tmp_path / "work" / name).mkdir(exist_ok=True)
+        (tmp_path / "work" / name / "times.json").write_text(json.dumps({"records": 3, "seconds": seconds}))
+    runs += [StageRun(name, None, tmp_path / "work" / name, {}) for name in ("embed_queries_x", "embed_queries_y")]
+    page = write_retrieval_report(tmp_path / "report", runs, source, "test").read_text()
+    assert "3 of 3 queries shown; 0.5500 s per query; verification fell back for 1 of 3 (33.3 %)" in page
+    facts = dict(re.findall("<dt>([^<]*)</dt><dd>([^<]*)</dd>", page))
+    assert unescape(facts["seconds per query"]) == (
+        "0.5500 in all: embedding 0.3000 (x 0.1000, y 0.2000); verification 0.2500 (verified)"
+    )
+    assert unescape(facts["verification (verified)"]) == (
+        "order kept 66.7 %; changed for the better 33.3 %; fell back to the embeddings' order 33.3 %"
+    )
+    assert (
+        facts["right articles brought to the first place"] == "1"
+        and facts["changed for the better"] == "1 of 3 (33.3 %)"
+    )
+    rows = [
+        [unescape(cell) for cell in re.findall(r"<t[hd][^>]*>([^<]*)<", row)]
+        for row in re.findall("<tr>(.*?)</tr>", page)
+    ]
+    assert ["encoders", "overlap at 1", "overlap at 5", "overlap at 10"] in rows
+    assert ["ensemble + other", "0.6667", "0.8889", "0.8889"] in rows
+    assert ["union", "0.6667", "1.0000", "1.0000", ""] in rows
+    assert ["verified", "0.6667", "1.0000", "1.0000", "0.8333"] in rows
+    said = page[page.index("What the numbers show") :]
+    assert "2 of 8 pairs (25.0 %) could not be compared" in said[: said.index("</ul>")]
+    assert page.index('id="summary"') < page.index('id="metrics"') < page.index('id="encoders"')
 
 
 @pytest.mark.parametrize("verified", [False, True])

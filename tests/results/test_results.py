@@ -163,6 +163,7 @@ def test_metrics_say_what_they_mean(make_result, tmp_path):
     assert list(stored)[-1] == "about" and stored["metrics"]["mean_rank"] == 1.5
     both = retrieval_record(sets, **ABOUT)
     assert both.content()["about"] == stored["about"]
+    assert stored["aspect_queries"] == {"x": 2} and both.content()["aspect_queries"] == {"one/x": 2, "two/x": 2}
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(both.table())
     rows = {line.split()[1]: line for line in console.export_text().splitlines() if "mean_rank" in line}

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.results.results_table import (
+    aspect_group,
     aspect_label,
     format_interval,
     format_value,
@@ -146,6 +147,27 @@ def test_aspects_in_words():
     assert aspect_label("changes_1") == "1 change"
     assert aspect_label("changes_12") == "12 changes"
     assert aspect_label("direct_addressing") == "direct addressing"
+    assert aspect_label("changed_colour") == "colour"
+    names = ("changes_2", "changed_size", "compare_change", "changes_of_mind", "changed_")
+    groups = [aspect_group(name) for name in names]
+    assert groups == ["number of changes", "kind of change", "aspect", "aspect", "aspect"]
+
+
+def test_aspects_come_by_number_then_by_kind_with_their_queries():
+    names = ("changed_size", "changes_10", "changed_colour", "negation", "changes_2")
+    metrics = {"recall_at_1": 0.5, **{f"recall_at_1/{name}": 0.5 for name in names}}
+    result = make_result(metrics=metrics, intervals={}, aspect_queries={"changed_size": 1234, "changes_2": 17})
+    assert [row.aspect for row in metric_rows(result)] == [
+        None,
+        "changes_2",
+        "changes_10",
+        "changed_colour",
+        "changed_size",
+        "negation",
+    ]
+    lines = {line.split()[1]: line for line in printed(result, width=120).splitlines() if "recall_at_1" in line}
+    assert "1,234" in lines["recall_at_1/changed_size"] and " 17 " in lines["recall_at_1/changes_2"]
+    assert "queries" in printed(result, width=120) and "17" not in lines["recall_at_1"]
 
 
 def test_a_partial_protocol_is_marked():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diptych.verification.features import Orb, Sift
-from diptych.verification.policy import DEGENERATE, TOO_FEW_FEATURES, UNREADABLE, VERIFIED, Finding
+from diptych.verification.policy import DEGENERATE, TOO_FEW_FEATURES, UNREADABLE, VERIFIED, Finding, is_confirmed
 from diptych.verification.verified_policy import VerifiedPolicy
 
 POLICY = VerifiedPolicy()
@@ -121,3 +121,20 @@ def test_settings_that_cannot_be():
     for wrong in ({"ratio": 1.5}, {"min_confidence": -0.1}, {"depth": 0}, {"max_side": 8}, {"min_inliers": 3}):
         with pytest.raises(ValueError, match=f"policy verified: {next(iter(wrong))} is "):
             VerifiedPolicy(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("findings", "confirmed"),
+    [
+        ([], False),
+        ([{"outcome": "unreadable"}], False),
+        ([{"inliers": 7}], False),
+        ([{"inliers": 8}], True),
+        ([{"inliers": 8}, {"inliers": 9}], False),
+        ([{"inliers": 8}, {"outcome": "too_few_features"}, {"inliers": 8}], True),
+        ([{"inliers": 8, "effective_inliers": 3.0}, {"inliers": 9, "effective_inliers": 2.0}], True),
+        ([{"inliers": 9, "effective_inliers": 2.0}, {"inliers": 8, "effective_inliers": 3.0}], False),
+    ],
+)
+def test_an_order_is_confirmed_by_what_was_seen_of_its_first(findings, confirmed):
+    assert is_confirmed(findings, min_inliers=8) is confirmed

@@ -40,7 +40,8 @@ class Query:
 
     `target_image` is None and `relevant_ids` empty on splits whose answers are hidden. `relevant_ids` holds all
     accepted answers, the target among them; `group_member_ids` CIRR's six look-alikes, the reference among them.
-    `aspects` are the groups that per-aspect metrics report: CIRCO's semantic aspects, or `changes_2` and the like.
+    `aspects` are the groups that per-aspect metrics report: CIRCO's semantic aspects; or the number and the kinds of
+    the changes, `changes_2` and `changed_colour`. A query may be in several.
     """
 
     query_id: str

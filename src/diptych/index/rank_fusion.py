@@ -6,6 +6,8 @@ All of them name each article once, with one photo. Candidates without an articl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from typing import Any
 
 from diptych.contracts.news import Candidate
 
@@ -54,6 +56,20 @@ class TopTwoPooling:
                 if candidate.article_id is not None and candidate.article_id not in contributions:
                     others.setdefault(candidate.article_id, candidate)
         return [*_by_score(pooled), *_by_score(list(others.values()))][: self.depth]
+
+
+def without(fusion: Any, position: int) -> Any:
+    """The fusion of all rankings but the one at `position`: the same, the other rankings' `weights` (if it has any)
+    raised so that they sum to what they did; equal ones where only zeros are left.
+    """
+    weights = getattr(fusion, "weights", None)
+    if weights is None:
+        return fusion
+    left = [weight for place, weight in enumerate(weights) if place != position]
+    total = sum(left)
+    smaller = copy(fusion)
+    smaller.weights = [sum(weights) * (weight / total if total else 1 / len(left)) for weight in left]
+    return smaller
 
 
 class ReciprocalRank:

@@ -11,6 +11,7 @@ from diptych.report.rendering import Section
 from diptych.results.results_table import (
     Cell,
     MetricRow,
+    aspect_group,
     aspect_label,
     format_interval,
     format_value,
@@ -18,6 +19,12 @@ from diptych.results.results_table import (
     protocol_facts,
     variants,
 )
+
+_ASPECT_SECTIONS = {  # anchor, heading and what is to be known of the tables, by `aspect_group`
+    "number of changes": ("changes", "Recall by number of changes"),
+    "kind of change": ("kinds", "Recall by kind of change", "A query with changes of several kinds counts in each."),
+    "aspect": ("aspects", "By aspect"),
+}
 
 
 def number_sections(
@@ -30,23 +37,25 @@ def number_sections(
     """
     rows = metric_rows(result)
     overall = [row for row in rows if row.aspect is None]
-    by_metric: dict[str, list[MetricRow]] = {}
+    tables: dict[str, dict[str, list[MetricRow]]] = {}
     for row in rows:
         if row.aspect is not None:
             name = row.metric if row.set_name is None else f"{row.set_name}/{row.metric}"
-            by_metric.setdefault(name, []).append(row)
+            tables.setdefault(aspect_group(row.aspect), {}).setdefault(name, []).append(row)
     names = variants(overall)
     sections = [Section("metrics", "Metrics")]
-    if by_metric:
-        by_changes = all(str(row.aspect).startswith("changes_") for group in by_metric.values() for row in group)
-        sections.append(Section("aspects", "Recall by number of changes" if by_changes else "By aspect"))
+    sections += [Section(*_ASPECT_SECTIONS[group]) for group in tables]
     if curves:
         sections.append(Section("training", "Training"))
     return sections, {
         "metrics": (("metric", *names), [(row.key, _cells(row, names)) for row in overall]) if overall else None,
         "has_baselines": len(names) > 1,
         "facts": [*protocol_facts(result), *_run_facts(result)],
-        "aspects": [_aspects(name, group, aspect_counts) for name, group in by_metric.items()],
+        "aspects": {
+            _ASPECT_SECTIONS[group][0]: [_aspects(name, of_name, aspect_counts) for name, of_name in by_metric.items()]
+            for group, by_metric in tables.items()
+        },
+        "signatures": result.get("signatures") or [],
         "curves": curves,
     }
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from diptych.contracts.news import NewsSource
 from diptych.report.pictures import Thumbnails
 from diptych.report.rendering import Section, write_page
-from diptych.report.retrieval_cards import ARTICLES, VERIFICATION, Reported, choose_cards, read_cards
-from diptych.storage.json_files import read_json
+from diptych.report.retrieval_cards import Reported, choose_cards, read_cards
+from diptych.report.retrieval_numbers import retrieval_numbers
 
 log = logging.getLogger(__name__)
 
 NUM_CANDIDATES = 5
 MATCHES_SIZE = 960
-_NUMBERS = {"metrics": "Metrics", "stages": "Stages", "verification": "Geometric verification"}
+_NUMBERS = {
+    "summary": "In short",
+    "metrics": "Metrics",
+    "encoders": "What each encoder adds",
+    "verification": "Geometric verification",
+    "stages": "Stages",
+}
 _EXPLANATIONS = {
     "moved": ("Moved by verification", "Queries whose candidates have another order after geometric verification."),
     "wrong": ("Wrong", "Queries of an order that was kept whose first candidate is not of the right article."),
@@ -47,12 +52,8 @@ def write_retrieval_report(
     cards = read_cards(runs, source, split)
     groups = choose_cards(cards, max_queries)
     pictures = _Pictures(source, split)
-    counts = _read_json(folders, VERIFICATION, "verification.json")
-    numbers = {
-        "metrics": _metrics(_read_json(folders, ARTICLES, "metrics.json")),
-        "stages": [(name, _counts(_read_json(folders, name, "manifest.json") or {})) for name in folders],
-        "verification": _verification(counts) if counts is not None else [],
-    }
+    numbers = retrieval_numbers(folders)
+    lead = [f"{sum(map(len, groups.values())):,} of {len(cards):,} queries shown", *numbers.pop("headline")]
     sections = [Section(name, _NUMBERS[name]) for name, content in numbers.items() if content or name == "stages"]
     sections += [Section(name, *_EXPLANATIONS[name], chosen) for name, chosen in groups.items() if chosen]
     if not cards:
@@ -62,7 +63,7 @@ def write_retrieval_report(
         page,
         "articles.html.jinja",
         title=f"{source.name} {split}: from photos to articles",
-        lead=f"{sum(map(len, groups.values())):,} of {len(cards):,} queries shown",
+        lead="; ".join(lead),
         sections=sections,
         answered=any(card.article_id is not None for card in cards),
         pictures=pictures,
@@ -104,41 +105,3 @@ class _Pictures:
             return self._photos.data_uri(path())
         except ValueError:  # an id that leads outside the data
             return None
-
-
-def _metrics(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A row for each ranking; `articles` is the result."""
-    if not record:
-        return None
-    names = list(dict.fromkeys(name for values in record["metrics"].values() for name in values))
-    rows = [
-        (name, [f"{values[key]:.4f}" if key in values else "" for key in names])
-        for name, values in record["metrics"].items()
-    ]
-    return {"no_candidates": 0, **record, "columns": ["ranking", *names], "rows": rows}
-
-
-def _counts(manifest: Mapping[str, Any]) -> list[str]:
-    failed = manifest.get("failed", {})
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in failed.items())
-    return [f"{manifest.get('done', 0):,}", f"{sum(failed.values()):,}", reasons]
-
-
-def _verification(counts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was compared; nothing with policy=off."""
-    pairs = sum(counts["outcomes"].values())
-    facts = {
-        "queries": counts["queries"],
-        "of these with another order": counts["moved"],
-        "pairs of query and candidate": pairs,
-    }
-    facts |= {f"of these {name.replace('_', ' ')}": number for name, number in counts["outcomes"].items()}
-    return [(name, f"{number:,}") for name, number in facts.items()] if pairs else []
-
-
-def _read_json(folders: Mapping[str, Path], stage: str, name: str) -> dict[str, Any] | None:
-    """The object in a stage's file; None where there is no such stage or file."""
-    path = folders.get(stage, Path()) / name
-    if stage not in folders or not path.is_file():
-        return None
-    return read_json(path, "remove its folder, and run the pipeline again")

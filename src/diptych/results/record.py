@@ -32,8 +32,10 @@ class EvaluationRecord:
     (`[<set>/][<baseline>/]<metric>[/<aspect>]`), NaN where one does not apply; `meanings` say by the metric's plain
     name how they are to be read.
 
-    What the numbers rest on, None where there is no such thing: retrieval's `protocol`, `gallery` and `intervals`;
-    captions' `references_per_item`, `lines` (of each metric, in words) and `counts` of what was missing, cut or empty.
+    What the numbers rest on, None where there is no such thing: retrieval's `protocol`, `gallery`, `intervals` and
+    `aspect_queries`, the number of queries behind the figures of an aspect (`[<set>/]<aspect>`);
+    captions' `references_per_item`, `lines` (of each metric, in words) and `counts` of what was missing, cut or empty;
+    of retrieval `counts` has how often the reference comes first. `signatures` say what they give away, in sentences.
 
     `values` is a line per query for the comparison of two runs: `query_id`, before it `set` where there are several,
     and the query's value of each metric that has one. `predictions` is a line per query with what was found; None where
@@ -48,9 +50,11 @@ class EvaluationRecord:
     protocol: Mapping[str, Any] | None = None
     gallery: Mapping[str, Any] | None = None
     intervals: Mapping[str, tuple[float, float]] | None = None
+    aspect_queries: Mapping[str, int] | None = None
     references_per_item: Sequence[int] | None = None
     lines: Mapping[str, str] | None = None
     counts: Mapping[str, int] | None = None
+    signatures: Sequence[str] = ()
     values: Sequence[Mapping[str, Any]] = ()
     predictions: Sequence[Mapping[str, Any]] | None = None
     versions: Mapping[str, str] = field(default_factory=checkpoints.versions)
@@ -67,7 +71,9 @@ class EvaluationRecord:
             "versions": dict(self.versions),
             "metrics": {key: None if math.isnan(value) else value for key, value in self.metrics.items()},
             "intervals": None if self.intervals is None else {key: list(two) for key, two in self.intervals.items()},
+            "aspect_queries": self.aspect_queries or None,
             "counts": self.counts,
+            "signatures": list(self.signatures) or None,
             "about": {name: stored_meaning(meaning) for name, meaning in self.meanings.items()},
         }
         return {name: value for name, value in content.items() if value is not None or name in self.origin}
@@ -96,6 +102,8 @@ class EvaluationRecord:
         console.print(self.table())
         for name, line in (self.lines or {}).items():
             console.print(f"{name}: {line}", highlight=False)
+        for sentence in self.signatures:
+            console.print(sentence, highlight=False)
         for path in [folder / METRICS, *sorted((folder / "report").rglob("index.html"))]:
             console.print(f"  {path}", soft_wrap=True, highlight=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from diptych.contracts.retrieval import RankedQuery
 from diptych.metrics.retrieval.measuring import AVERAGE, SetResult, all_meanings, summary
 from diptych.results.record import EvaluationRecord
+from diptych.results.signatures import retrieval_signatures
 
 
 def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationRecord:
@@ -25,7 +27,7 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
         for result in results
         for key, value in result.bounds.items()
     }
-    return EvaluationRecord(
+    record = EvaluationRecord(
         origin,
         num_scored=sum(len(result.ranked) for result in results),
         num_expected=sum(len(result.queries) for result in results),
@@ -40,14 +42,41 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
             "sha256": gallery_fingerprint(gallery_ids) if gallery_ids else None,
         },
         intervals=bounds,
+        aspect_queries={
+            aspect if len(results) == 1 else f"{result.name}/{aspect}": number
+            for result in results
+            for aspect, number in _aspect_queries(result).items()
+        },
+        counts=_counts(results),
         values=[line for result in results for line in _values(result, _set_name(results, result))],
         predictions=[_prediction(ranked, _set_name(results, result)) for result in results for ranked in result.ranked],
     )
+    record.signatures = retrieval_signatures(record.content())
+    return record
 
 
 def gallery_fingerprint(image_ids: Sequence[str]) -> str:
     """SHA-256 over the gallery's ids in order, a line each: equal for the same gallery on any machine."""
     return hashlib.sha256("".join(f"{image_id}\n" for image_id in image_ids).encode()).hexdigest()
+
+
+def _aspect_queries(result: SetResult) -> dict[str, int]:
+    """How many of the ranked queries are behind each aspect's figures; empty where none are reported."""
+    if not result.metrics or not result.protocol.aspect_metrics:
+        return {}
+    return dict(Counter(aspect for query in result.ranked for aspect in query.aspects))
+
+
+def _counts(results: Sequence[SetResult]) -> dict[str, int] | None:
+    """How many queries have their own reference in the first place; None where it is left out of all rankings."""
+    staying = [result for result in results if result.metrics and not result.protocol.exclude_reference]
+    references = [{query.query_id: query.reference_image for query in result.queries} for result in staying]
+    leading = sum(
+        ranked.ranked_ids[:1] == (of.get(ranked.query_id),)
+        for result, of in zip(staying, references, strict=True)
+        for ranked in result.ranked
+    )
+    return {"reference_first": leading} if staying else None
 
 
 def _set_name(results: Sequence[SetResult], result: SetResult) -> dict[str, str]:

@@ -20,6 +20,8 @@ from diptych.results.meanings import Meanings
 
 MODEL = "model"
 NO_VALUE = "–"
+ASPECT_GROUPS = {"changes": "number of changes", "changed": "kind of change"}  # by an aspect's first word
+OTHER_ASPECTS = "aspect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class MetricRow:
 
 
 def metric_rows(result: Mapping[str, Any]) -> list[MetricRow]:
-    """The metrics over all queries, in stored order; then those per aspect, `changes_2` before `changes_10`.
+    """The metrics over all queries, in stored order; then those per aspect: by number of changes, `changes_2` before
+    `changes_10`, by kind of change, then others.
 
     Keys are split, and read, as `Meanings` does. A value that is None (JSON has no NaN) becomes NaN.
     """
@@ -67,7 +70,14 @@ def metric_rows(result: Mapping[str, Any]) -> list[MetricRow]:
     overall = [row for row in rows.values() if row.aspect is None]
     per_aspect = [row for row in rows.values() if row.aspect is not None]
     groups = list(dict.fromkeys((row.set_name, row.metric) for row in per_aspect))
-    per_aspect.sort(key=lambda row: (groups.index((row.set_name, row.metric)), natural_order(row.aspect or "")))
+    order = (*ASPECT_GROUPS.values(), OTHER_ASPECTS)
+    per_aspect.sort(
+        key=lambda row: (
+            groups.index((row.set_name, row.metric)),
+            order.index(aspect_group(row.aspect or "")),
+            natural_order(row.aspect or ""),
+        )
+    )
     return overall + per_aspect
 
 
@@ -106,12 +116,23 @@ def label(name: str, meaning: MetricMeaning) -> str:
     return f"{name} (%)" if meaning.unit == "fraction" else name
 
 
+def aspect_group(aspect: str) -> str:
+    """By what the aspect divides the queries: `number of changes` (`changes_2`), `kind of change` (`changed_colour`),
+    or `aspect` for all others.
+    """
+    word, _, rest = aspect.partition("_")
+    known = rest.isdigit() if word == "changes" else bool(rest)
+    return ASPECT_GROUPS.get(word, OTHER_ASPECTS) if known else OTHER_ASPECTS
+
+
 def aspect_label(aspect: str) -> str:
-    """The aspect in words: `1 change` for `changes_1`, `direct addressing` for `direct_addressing`."""
-    kind, _, number = aspect.partition("_")
-    if kind == "changes" and number.isdigit():
-        return f"{number} change" + ("" if number == "1" else "s")
-    return aspect.replace("_", " ")
+    """The aspect in words: `1 change` for `changes_1`, `colour` for `changed_colour`, `direct addressing` for
+    `direct_addressing`.
+    """
+    group, rest = aspect_group(aspect), aspect.partition("_")[2]
+    if group == ASPECT_GROUPS["changes"]:
+        return f"{rest} change" + ("" if rest == "1" else "s")
+    return (rest if group == ASPECT_GROUPS["changed"] else aspect).replace("_", " ")
 
 
 def title_line(result: Mapping[str, Any]) -> str:
@@ -154,7 +175,7 @@ def coverage(result: Mapping[str, Any]) -> str:
 
 def results_table(result: Mapping[str, Any]) -> Table:
     """The table that `evaluate.py` prints: a row per metric, the model with its 95 % interval if there are any, then
-    the baselines, or the captions beside the model's.
+    the baselines, or the captions beside the model's; and the number of queries where a metric covers only some.
 
     The title names experiment, data, split and protocol; the caption the gallery, its fingerprint and the coverage.
     """
@@ -170,13 +191,18 @@ def results_table(result: Mapping[str, Any]) -> Table:
         caption_justify="left",
     )
     table.add_column("metric", overflow="fold", ratio=1)  # a narrow terminal folds names, never cuts digits
-    columns = variants(rows)
+    columns, counts = variants(rows), result.get("aspect_queries")
+    if counts:
+        table.add_column("queries", justify="right")
     for name in columns:
         table.add_column(name.replace("_", "\n"), justify="right", min_width=6)
         if name == MODEL and has_intervals:
             table.add_column("95 %\ninterval", justify="right", min_width=13)
     for row in rows:
         cells = [Text(label(row.key, row.meaning))]
+        if counts:
+            number = counts.get("/".join(part for part in (row.set_name, row.aspect) if part is not None))
+            cells.append(Text("" if row.aspect is None or number is None else f"{number:,}"))
         for name in columns:
             cell = row.cells.get(name)
             value = format_value(row.meaning, cell.value) if cell else ""

@@ -49,10 +49,22 @@ class Verdict:
         return self.order != tuple(range(len(self.order)))
 
 
+def is_confirmed(findings: Sequence[Mapping[str, Any]], min_inliers: int) -> bool:
+    """Whether the first candidate is where it is by what was seen, not for want of anything better: it has as many
+    inliers, and no other agrees more with the query. `findings` are those of the candidates in their new order, as
+    `Finding.to_json` has them; agreement is `effective_inliers`, or `inliers` where a policy has no such measure.
+    """
+    if not findings or findings[0].get("inliers", 0) < min_inliers:
+        return False
+    agreement = [finding.get("effective_inliers", finding.get("inliers", 0)) for finding in findings]
+    return agreement[0] == max(agreement)
+
+
 class Policy(Protocol):
     """Looks at pictures and orders candidates anew. Small, can be pickled, the same answer whatever the threads."""
 
     depth: int
+    min_inliers: int  # fewer confirm nothing
 
     def recipe(self) -> str:
         """Stands for everything that decides what `describe` gives."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -31,6 +32,28 @@ def test_queries_and_their_number_of_changes(assets):
     assert first.text == "Remove the rug. Add a chair."
     assert first.relevant_ids == ("2/1/b.jpg",)
     assert [query.aspects for query in (first, second, third)] == [("changes_2",), ("changes_3",), ()]
+
+
+def test_kinds_of_change_are_aspects_each_once(tmp_path):
+    """As the rooms set writes them."""
+    base = {"query_image": "a/b/1.jpg", "result_image": "a/b/2.jpg", "difference": "..."}
+    colour, presence = {"object": "rug", "attribute": "colour"}, {"object": "lamp", "attribute": "presence"}
+    records = [
+        {**base, "changes": [colour, presence, {**colour, "object": "walls"}]},
+        {**base, "changes": [{"object": "rug"}]},
+        {**base, "changes": []},
+    ]
+    (tmp_path / "captions").mkdir()
+    file = tmp_path / "captions/hotel_val_data.json"
+    file.write_text(json.dumps(records))
+    assert [query.aspects for query in HotelCIR(tmp_path).queries("val")] == [
+        ("changes_3", "changed_colour", "changed_presence"),
+        ("changes_1",),
+        ("changes_0",),
+    ]
+    file.write_text(json.dumps([{**base, "changes": [{"attribute": 3}]}]))
+    with pytest.raises(ValueError, match=r"record 0, key 'changes': key 'attribute' must be a string, found"):
+        HotelCIR(tmp_path).queries("val")
 
 
 def test_records_without_a_text_are_counted_and_left_out(assets, caplog):

@@ -97,6 +97,7 @@ def test_records_and_files(pictures):
     assert (pictures / "elsewhere/out.json").read_bytes() == (pictures / "work/retrieval.json").read_bytes()
     counts = json.loads((pictures / "work/verification.json").read_text())
     assert (counts["queries"], counts["moved"], counts["outcomes"]["unreadable"]) == (5, 1, 5)
+    assert counts["fell_back"] == 3, "of the four that were kept one is confirmed: its first picture is the query's"
     assert sum(counts["outcomes"].values()) == 3 + 3 + 2 + 3
     drawings = sorted(path.name for path in (pictures / "work/matches").iterdir())
     assert drawings == ["kept_right_g0.png", "moved_third_g2.png"]

@@ -12,7 +12,8 @@ import pytest
 from diptych.commands.main import run
 from diptych.synthetic.rooms import generate
 from diptych.synthetic.rooms.generate import MANIFEST, SPLITS, RoomsSettings, draw_sheet, generate_rooms
-from diptych.synthetic.rooms.scene import find_changes, scene_from_json
+from diptych.synthetic.rooms.scene import ATTRIBUTES, find_changes, scene_from_json
+from diptych.synthetic.rooms.source import Rooms
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +85,14 @@ def test_scenes_differ_in_exactly_the_listed_changes(root):
             changes = find_changes(reference, target)
             assert [change.to_json() for change in changes] == record["changes"]
             assert 1 <= len(changes) <= 3
+
+
+def test_kinds_of_change_are_aspects_of_the_queries(root):
+    for query, record in zip(Rooms(root).queries("val"), _records(root, "val"), strict=True):
+        kinds = {change["attribute"] for change in record["changes"]}
+        assert kinds <= {*ATTRIBUTES, "presence"}
+        assert query.aspects[0] == f"changes_{len(record['changes'])}"
+        assert len(query.aspects) == 1 + len(kinds) and set(query.aspects[1:]) == {f"changed_{kind}" for kind in kinds}
 
 
 def test_distractors_are_one_change_from_the_target_and_not_the_reference(root):

@@ -34,7 +34,8 @@ class HotelCIR(TripletSource):
 
     `difference` may be one string or a list of sentences; a query joins a list with blanks. Records without one are
     left out and their number is logged. The aspect `changes_<n>` counts the sentences of a list, or the objects in
-    the record's optional list `changes`.
+    the record's optional list `changes`. Where these have an `attribute`, as in rooms, each kind among them is an
+    aspect too: `changed_colour`, once for a record, however often it occurs in it.
     """
 
     name = "hotel_cir"
@@ -124,7 +125,9 @@ def _pair(record: Record, position: int) -> tuple[Triplet, tuple[str, ...]]:
     )
     aspects: tuple[str, ...] = ()
     if "changes" in record:
-        aspects = (f"changes_{len(record.objects('changes'))}",)
+        changes = [Record(f"{record.where}, key 'changes'", change) for change in record.objects("changes")]
+        kinds = dict.fromkeys(change.name("attribute") for change in changes if "attribute" in change)
+        aspects = (f"changes_{len(changes)}", *(f"changed_{kind}" for kind in kinds))
     elif isinstance(record.data["difference"], list):
         aspects = (f"changes_{len(triplet.modification_texts)}",)
     return triplet, aspects

@@ -27,7 +27,7 @@ from diptych.storage.record_log import RecordFile
 from diptych.storage.whole import write_file
 from diptych.verification.drawing import draw_matches
 from diptych.verification.feature_cache import KeypointCache
-from diptych.verification.policy import OUTCOMES, Policy
+from diptych.verification.policy import OUTCOMES, Policy, is_confirmed
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class VerifyGeometry(RecordStage):
         retrieval = {name: _new_order(candidates, records.get(name)) for name, candidates in self._retrieval.items()}
         for path in (folder / "retrieval.json", *self.output_files()):
             write_retrieval(path, retrieval)
-        counts = _counts(records)
+        counts = _counts(records, self.policy)
         write_json(folder / "verification.json", counts, indent=1)
         log.info("verification: %s of %s queries have another order", counts["moved"], counts["queries"])
         if unreadable := counts["outcomes"]["unreadable"]:
@@ -240,12 +240,17 @@ def _new_order(candidates: Sequence[Candidate], record: Mapping[str, Any] | None
     return [by_image[result["image_id"]] for result in record["results"]]
 
 
-def _counts(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    found = Counter(
-        result["verification"]["outcome"]
-        for record in records.values()
-        for result in record["results"]
-        if "verification" in result
-    )
+def _counts(records: Mapping[str, Mapping[str, Any]], policy: Policy | None) -> dict[str, Any]:
+    """`fell_back` are the queries whose order is that of the embeddings for want of anything better to go by."""
+    findings = {
+        name: [result["verification"] for result in record["results"] if "verification" in result]
+        for name, record in records.items()
+    }
+    found = Counter(finding["outcome"] for of_query in findings.values() for finding in of_query)
     moved = sum(record["moved"] for record in records.values())
-    return {"queries": len(records), "moved": moved, "outcomes": {outcome: found[outcome] for outcome in OUTCOMES}}
+    fell_back = 0
+    if policy is not None:
+        kept = (of_query for name, of_query in findings.items() if not records[name]["moved"])
+        fell_back = sum(not is_confirmed(of_query, policy.min_inliers) for of_query in kept)
+    outcomes = {outcome: found[outcome] for outcome in OUTCOMES}
+    return {"queries": len(records), "moved": moved, "fell_back": fell_back, "outcomes": outcomes}

@@ -1,15 +1,15 @@
 """Runs a list of stages: what is done is kept, what is missing is done, what has other settings starts anew.
 
-A stage's folder holds `records.jsonl` (or the store that the stage chose), `failures.jsonl`, `manifest.json`, and what
-the stage writes for others. A kill at any moment loses at most the records that were being made; the same command goes
-on, and ends with the same bytes.
+A stage's folder holds `records.jsonl` (or the store that the stage chose), `failures.jsonl`, `manifest.json`,
+`times.json`, and what the stage writes for others. A kill at any moment loses at most the records that were being made;
+the same command goes on, and ends with the same bytes, but for the times.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from diptych.contracts.pipelines import Failure, RecordSink, Result, SharedWork,
 from diptych.stages.running.lockstep import Lockstep
 from diptych.stages.running.manifest import open_folder
 from diptych.stages.running.progress import StageProgress
+from diptych.stages.running.times import StageTimes
 from diptych.storage.file_lock import lock_file, locked
 from diptych.storage.record_log import RecordFile
 
@@ -112,18 +113,25 @@ class PipelineRunner:
     def _work(self, run: StageRun, missing: Sequence[str]) -> None:
         work = run.stage.shared_work()
         if work is not None:
-            work.prepare()
-            self.lockstep.begin_work(missing)
-            self._share(run, work, missing)
-            self.lockstep.together()
+            with StageTimes(run.folder) as times:
+                work.prepare()
+                self.lockstep.begin_work(missing)
+                alone = self.trainer.world_size == 1
+                self._share(run, work, missing, times.count if alone else None)
+                self.lockstep.together()
+                if not alone:  # what the others make is known when all are done
+                    times.count(len(missing))
             return
         sink, failed = run.stage.open_sink(run.folder, None), _failures(run)
-        with StageProgress(run.name, len(missing), self.show_progress) as progress:
+        with StageProgress(run.name, len(missing), self.show_progress) as progress, StageTimes(run.folder) as times:
             for result in run.stage.process(missing):
                 _keep([result], sink, failed)
                 progress.advance(1)
+                times.count(1)
 
-    def _share(self, run: StageRun, work: SharedWork, missing: Sequence[str]) -> None:
+    def _share(
+        self, run: StageRun, work: SharedWork, missing: Sequence[str], count: Callable[[int], None] | None = None
+    ) -> None:
         part = self.trainer.global_rank if self.trainer.world_size > 1 else None
         sink, failed = run.stage.open_sink(run.folder, part), _failures(run, part)
         own = missing[self.trainer.global_rank :: self.trainer.world_size] or missing[:1]  # no process without work
@@ -133,6 +141,8 @@ class PipelineRunner:
             def keep(results: Sequence[Result]) -> None:
                 _keep(results, sink, failed)
                 progress.advance(len(results))
+                if count is not None:
+                    count(len(results))
 
             work.run(self.trainer, run.folder, own, keep)
 
