@@ -11,12 +11,14 @@ from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.losses.info_nce import InfoNCE
 from diptych.models.composers.baseline_composers import BaselineComposer
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
+from diptych.models.composers.context import ConTextComposer
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from diptych.models.composers.good4cir import Good4CIRComposer
 
 COMPOSERS = {
     "cross_attention": lambda backbone: CrossAttentionComposer(backbone, num_layers=2, num_heads=4),
     "good4cir": lambda backbone: Good4CIRComposer(backbone, num_layers=2, num_heads=4),
+    "context": lambda backbone: ConTextComposer(backbone, num_layers=2, num_heads=4),
     "sum": lambda backbone: BaselineComposer(backbone, "sum"),
     "image_only": lambda backbone: BaselineComposer(backbone, "image_only"),
     "text_only": lambda backbone: BaselineComposer(backbone, "text_only"),
@@ -29,9 +31,10 @@ def model(request, tiny_backbone) -> ComposedModel:
 
 
 def off_zero(model: ComposedModel) -> ComposedModel:
-    """Moves the zero-initialised projection away, so that gradients reach the layers below it."""
-    if isinstance(model, CrossAttentionComposer):
-        torch.nn.init.normal_(model.projection.weight, std=0.3, generator=torch.Generator().manual_seed(1))
+    """Moves the zero-initialised projections away, so that gradients reach the layers below them."""
+    zeros = [parameter for parameter in model.parameters() if parameter.ndim == 2 and not parameter.any()]
+    for parameter in zeros:
+        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
     return model
 
 
@@ -54,7 +57,8 @@ def test_embeddings_are_normalised_and_in_one_space(model, tiny_batch):
     width = 32 if isinstance(model, Good4CIRComposer) else 16
     assert embeddings.query.shape == embeddings.target.shape == embeddings.reference.shape == (5, width)
     assert embeddings.distractors.shape == (3, width)
-    for rows in vars(embeddings).values():
+    assert embeddings.concepts is None
+    for rows in (embeddings.query, embeddings.target, embeddings.reference, embeddings.distractors):
         torch.testing.assert_close(rows.norm(dim=-1), torch.ones(len(rows)))
 
 

@@ -59,6 +59,10 @@ class ListedTriplets:
         """Triplets in a batch of all processes together."""
         return self.drawing.batch_size * world_size()
 
+    def texts(self) -> list[str]:
+        """All wordings, each once."""
+        return list(dict.fromkeys(text for _, triplet in self.records for text in triplet.modification_texts))
+
     def batches(self, dataset: TripletDataset, num_batches: int, start_batch: int) -> TrainingBatches:
         """This process's batches of a dataset of these records."""
         groups: Sequence = [(source.name, triplet.group or triplet.query_id) for source, triplet in self.records]
