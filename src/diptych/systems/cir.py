@@ -63,7 +63,7 @@ class CIRSystem(L.LightningModule):
         if "concepts" in self.wants and not model.attends_to_words:
             raise ValueError(
                 "system.auxiliary_losses has a loss of the attention from patches to words, which this composer does "
-                "not show: choose system/model=context, or leave the loss out"
+                "not show: choose system/model=context or cross_attention, or leave the loss out"
             )
         self.metrics = dict(metrics)
         self.optimizer_of, self.scheduler_of = optimizer, scheduler

@@ -118,6 +118,19 @@ def test_every_trainable_parameter_gets_a_gradient_and_no_other(tiny_backbone, t
     } == trainable
 
 
+@pytest.mark.parametrize("image_tokens", ["patches", "before_norm"])
+@pytest.mark.parametrize("kind", ["context", "cross_attention"])
+def test_attention_to_words_is_weights_of_patches(tiny_backbone, tiny_batch, kind, image_tokens):
+    model = off_zero(COMPOSERS[kind](tiny_backbone(image_tokens=image_tokens))).double()
+    batch = tiny_batch(4)
+    image, text = model.backbone.encode_image(batch.reference), model.backbone.encode_text(batch.text)
+    query, attention = model.compose_with_attention(image, text)
+    torch.testing.assert_close(query, model.compose(image, text), rtol=0, atol=1e-12)
+    assert model.attends_to_words and attention.shape == (4, 4, text.mask.shape[1])
+    torch.testing.assert_close(attention.sum(dim=-1), torch.ones(4, 4).double(), rtol=0, atol=1e-12)
+    assert torch.equal((attention > 0).all(dim=1), text.mask)
+
+
 # ------------------------------------------------------------------------------------------- gradient caching
 
 

@@ -102,7 +102,8 @@ def test_the_query_is_that_of_the_plain_formula():
     vision, words = torch.randn(3, 5, 32, dtype=torch.double), torch.randn(3, 7, 16, dtype=torch.double)
     lengths = (7, 3, 1)
     mask = torch.arange(7) < torch.tensor(lengths)[:, None]
-    query, (same, attention) = fusion(vision, words, mask), fusion.with_attention(vision, words, mask)
+    (query, none), (same, attention) = fusion(vision, words, mask), fusion(vision, words, mask, with_attention=True)
+    assert none is None
     torch.testing.assert_close(same, query, rtol=0, atol=1e-12)
     for row, length in enumerate(lengths):
         expected, weights = plain_query(fusion.state_dict(), vision[row], words[row, :length], 3, 4)

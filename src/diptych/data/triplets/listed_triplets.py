@@ -9,7 +9,7 @@ from diptych.contracts.retrieval import Triplet, TripletSource
 from diptych.data.triplets.captions import expand
 from diptych.data.triplets.sampling import MixingSampler
 from diptych.data.triplets.training_data import TrainingBatches, TrainingInputs
-from diptych.data.triplets.triplet_dataset import TripletDataset, complete_triplets
+from diptych.data.triplets.triplet_dataset import TripletDataset, complete_triplets, wordings
 from diptych.parallel.distributed import rank, world_size
 
 
@@ -61,7 +61,7 @@ class ListedTriplets:
 
     def texts(self) -> list[str]:
         """All wordings, each once."""
-        return list(dict.fromkeys(text for _, triplet in self.records for text in triplet.modification_texts))
+        return wordings(self.records)
 
     def batches(self, dataset: TripletDataset, num_batches: int, start_batch: int) -> TrainingBatches:
         """This process's batches of a dataset of these records."""

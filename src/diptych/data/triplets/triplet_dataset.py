@@ -85,7 +85,7 @@ class TripletDataset(Dataset[TripletExample]):
 
     def texts(self) -> list[str]:
         """All wordings, each once."""
-        return list(dict.fromkeys(text for _, triplet in self.records for text in triplet.modification_texts))
+        return wordings(self.records)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -136,7 +136,7 @@ class TripletCollator:
         distractors = [image for example in examples for image in example.distractors]
         keys = [key for example in examples for key in example.distractor_keys]
         text = self._stack_texts([example.text for example in examples])
-        wordings = [example.text if isinstance(example.text, str) else example.wording for example in examples]
+        texts = [example.text if isinstance(example.text, str) else example.wording for example in examples]
         return TripletBatch(
             query_ids=tuple(example.query_id for example in examples),
             reference=_stack_images([example.reference for example in examples]),
@@ -146,7 +146,7 @@ class TripletCollator:
             target_keys=torch.tensor([example.target_key for example in examples]),
             distractors=_stack_images(distractors) if distractors else None,
             distractor_keys=torch.tensor(keys) if keys else None,
-            concepts=self.concepts(wordings, text.mask.shape[1]) if self.concepts else None,
+            concepts=self.concepts(texts, text.mask.shape[1]) if self.concepts else None,
         )
 
     def _stack_texts(self, texts: Sequence[str | TextFeatures]) -> TextTokens | TextFeatures:
@@ -171,6 +171,11 @@ def _all_of(kind: type[Kind], values: Sequence[object]) -> list[Kind]:
     if len(found) < len(values):
         raise TypeError(f"a batch holds {len(values)} values, only {len(found)} of them {kind.__name__}")
     return found
+
+
+def wordings(records: Sequence[tuple[TripletSource, Triplet]]) -> list[str]:
+    """All wordings of triplets, each once."""
+    return list(dict.fromkeys(text for _, triplet in records for text in triplet.modification_texts))
 
 
 def complete_triplets(source: TripletSource, on_missing: str) -> list[Triplet]:

@@ -27,20 +27,20 @@ class MaskedCrossAttention(nn.Module):
         self.v_proj = nn.Linear(context_dim, query_dim)
         self.out_proj = nn.Linear(query_dim, query_dim)
 
-    def forward(self, queries: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Queries (B, V, D) and context (B, L, T) to (B, V, D); only where `mask` (B, L) is True is attended to."""
+    def forward(
+        self, queries: Tensor, context: Tensor, mask: Tensor | None = None, with_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Queries (B, V, D) and context (B, L, T) to (B, V, D); only where `mask` (B, L) is True is attended to. With
+        `with_weights` also the weights (B, V, L) before dropout, the mean over heads.
+        """
         q, k, v = self._heads(queries, context)
         seen = None if mask is None else mask[:, None, None]
         dropout = self.dropout if self.training else 0.0
-        return self._joined(F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout))
-
-    def with_weights(self, queries: Tensor, context: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, and the weights (B, V, L) before dropout, the mean over heads."""
-        q, k, v = self._heads(queries, context)
+        if not with_weights:
+            return self._joined(F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout)), None
         logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-        weights = logits.masked_fill(~mask[:, None, None], -torch.inf).softmax(dim=-1)
-        attended = F.dropout(weights, self.dropout, self.training).to(v.dtype) @ v
-        return self._joined(attended), weights.mean(dim=1)
+        weights = (logits if seen is None else logits.masked_fill(~seen, -torch.inf)).softmax(dim=-1)
+        return self._joined(F.dropout(weights, dropout).to(v.dtype) @ v), weights.mean(dim=1)
 
     def _heads(self, queries: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         projected = (self.q_proj(queries), self.k_proj(context), self.v_proj(context))
@@ -63,7 +63,8 @@ class NormedAttentionPooler(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, V, D) to (B, D)."""
-        pooled: Tensor = self.norm(self.attention(self.queries.expand(len(tokens), -1, -1), tokens))
+        attended, _ = self.attention(self.queries.expand(len(tokens), -1, -1), tokens)
+        pooled: Tensor = self.norm(attended)
         return pooled[:, 0]
 
 
@@ -87,49 +88,38 @@ class ConTextFusion(nn.Module):
     ) -> None:
         super().__init__()
         hidden_dim = int(vision_dim * feed_forward_ratio)
-        self.cross_attn_layers = nn.ModuleList(
-            MaskedCrossAttention(vision_dim, text_dim, num_heads, dropout) for _ in range(num_layers)
-        )
-        self.fusion_attn_norms = nn.ModuleList(nn.LayerNorm(vision_dim) for _ in range(num_layers))
-        self.fusion_ffn_norms = nn.ModuleList(nn.LayerNorm(vision_dim) for _ in range(num_layers))
-        self.fusion_ffns = nn.ModuleList(
+        attentions = [MaskedCrossAttention(vision_dim, text_dim, num_heads, dropout) for _ in range(num_layers)]
+        feed_forwards = [
             nn.Sequential(
                 nn.Linear(vision_dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, vision_dim)
             )
             for _ in range(num_layers)
-        )
-        for last in (*(layer.out_proj for layer in self.cross_attn_layers), *(part[-1] for part in self.fusion_ffns)):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        ]
+        last_layers: list[nn.Module] = [*(layer.out_proj for layer in attentions), *(net[-1] for net in feed_forwards)]
+        for parameter in (parameter for layer in last_layers for parameter in layer.parameters()):
+            nn.init.zeros_(parameter)
+        self.cross_attn_layers, self.fusion_ffns = nn.ModuleList(attentions), nn.ModuleList(feed_forwards)
+        self.fusion_attn_norms = nn.ModuleList(nn.LayerNorm(vision_dim) for _ in range(num_layers))
+        self.fusion_ffn_norms = nn.ModuleList(nn.LayerNorm(vision_dim) for _ in range(num_layers))
         self.attn_pooler = NormedAttentionPooler(vision_dim, num_heads)
         self.query_projection = nn.Linear(vision_dim, embedding_dim)
 
-    def forward(self, vision_tokens: Tensor, text_tokens: Tensor, mask: Tensor) -> Tensor:
+    def forward(
+        self, vision_tokens: Tensor, text_tokens: Tensor, mask: Tensor, with_attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         """Vision tokens (B, V, D) and text tokens (B, L, T), of which `mask` (B, L) marks the real ones, to query
-        embeddings (B, E), not normalised.
+        embeddings (B, E), not normalised. With `with_attention` also the attention (B, V, L) of the vision tokens to
+        the words, the mean over layers and heads.
         """
-        for attention, attention_norm, feed_forward, norm in self._layers():
-            vision_tokens = vision_tokens + attention(attention_norm(vision_tokens), text_tokens, mask)
-            vision_tokens = vision_tokens + feed_forward(norm(vision_tokens))
-        return self._pooled(vision_tokens)
-
-    def with_attention(self, vision_tokens: Tensor, text_tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, and the attention (B, V, L) of vision tokens to words, the mean over layers and heads."""
         maps = []
-        for attention, attention_norm, feed_forward, norm in self._layers():
-            attended, weights = attention.with_weights(attention_norm(vision_tokens), text_tokens, mask)
+        parts = (self.cross_attn_layers, self.fusion_attn_norms, self.fusion_ffns, self.fusion_ffn_norms)
+        for attention, attention_norm, feed_forward, norm in zip(*parts, strict=True):
+            attended, weights = attention(attention_norm(vision_tokens), text_tokens, mask, with_attention)
             vision_tokens = vision_tokens + attended
             vision_tokens = vision_tokens + feed_forward(norm(vision_tokens))
             maps.append(weights)
-        return self._pooled(vision_tokens), torch.stack(maps).mean(dim=0)
-
-    def _layers(self) -> zip:
-        parts = (self.cross_attn_layers, self.fusion_attn_norms, self.fusion_ffns, self.fusion_ffn_norms)
-        return zip(*parts, strict=True)
-
-    def _pooled(self, vision_tokens: Tensor) -> Tensor:
         query: Tensor = self.query_projection(self.attn_pooler(vision_tokens))
-        return query
+        return query, torch.stack(maps).mean(dim=0) if with_attention else None
 
 
 class ConTextComposer(ComposedModel):
@@ -164,11 +154,13 @@ class ConTextComposer(ComposedModel):
 
     def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """L2-normalised query embeddings (B, E)."""
-        return F.normalize(at_least_float32(self.fusion(image.tokens, text.tokens, text.mask)), dim=-1)
+        query, _ = self.fusion(image.tokens, text.tokens, text.mask)
+        return F.normalize(at_least_float32(query), dim=-1)
 
     def compose_with_attention(self, image: ImageFeatures, text: TextFeatures) -> tuple[Tensor, Tensor]:
         """As `compose`, and the attention (B, P, L) of the patches to the words, the mean over layers and heads."""
-        query, attention = self.fusion.with_attention(image.tokens, text.tokens, text.mask)
+        query, attention = self.fusion(image.tokens, text.tokens, text.mask, with_attention=True)
+        assert attention is not None
         num_class_tokens = 1 if self.backbone.image_tokens == "before_norm" else 0
         return F.normalize(at_least_float32(query), dim=-1), attention[:, num_class_tokens:]
 
