@@ -102,12 +102,17 @@ class CIRDataModule(L.LightningDataModule):
         return self._training.open(self.training_inputs())
 
     def prepare_for(self, system: TrainableSystem) -> None:
-        """Makes the training data that of this system, which has no weights yet; ValueError if it cannot serve it."""
+        """Makes the training data that of this system, which has no weights yet, and finds its texts' noun phrases if
+        they are wanted; ValueError if it cannot serve the system.
+        """
         self._training_data = self._of_system(system)
         if "concepts" in system.wants:
             if self.noun_phrases is None:
                 raise ValueError("data.noun_phrases is not there, but the loss compares noun phrases; it finds them")
-            self._concepts = ConceptReader(self.noun_phrases, self.preprocessing)
+            try:
+                self._concepts = ConceptReader(self.noun_phrases, self.preprocessing)
+            except ValueError as error:
+                raise ValueError(f"data.noun_phrases: {error}") from error
             self._concepts.remember(self._training_data.texts())
 
     def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:

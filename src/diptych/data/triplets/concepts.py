@@ -26,8 +26,8 @@ class ConceptReader:
     def __init__(self, finder: PhraseFinder, preprocessing: Preprocessing) -> None:
         if int(preprocessing.tokenize([""]).mask.sum()) != 2:
             raise ValueError(
-                "noun phrases cannot be found among this backbone's tokens: its tokenizer does not mark where a text "
-                "starts and ends, as CLIP's does; leave concept_consistency out of system/auxiliary_losses"
+                "phrases cannot be found among this backbone's tokens: its tokenizer does not mark where a text starts "
+                "and ends, as CLIP's does; leave concept_consistency out of system/auxiliary_losses"
             )
         finder.load()
         self.finder, self.preprocessing = finder, preprocessing
