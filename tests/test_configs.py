@@ -76,6 +76,7 @@ CAPTION_GROUPS = {  # where the option is put, by the folder that it lies in
         for option in options(f"{group}")
         if option != "checkpoint"
     ]
+    + [f"system/auxiliary_losses=[{option}]" for option in options("system/auxiliary_losses")]
     + [f"{place}={option}" for group, place in CAPTION_GROUPS.items() for option in options(group)]
     + [f"system/optimizer={option}" for option in options("system/optimizer") if option != "muon"],
 )

@@ -21,7 +21,7 @@ class Package(NamedTuple):
 PACKAGES = {  # by the name of the module
     "peft": Package("peft", "captioning", "the adapter of a captioning model"),
     "bitsandbytes": Package("bitsandbytes", "captioning", "a quantised model"),
-    "spacy": Package("spacy", "captioning", "finding named entities"),
+    "spacy": Package("spacy", "captioning", "finding named entities or noun phrases"),
     "sentence_transformers": Package("sentence-transformers", "captioning", "embedding sentences"),
     "sentencex": Package("sentencex", "captioning", "splitting texts into sentences"),
     "openai": Package("openai", "annotation", "asking a server in batches"),

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from diptych.contracts.retrieval import EvaluationProtocol, GalleryBatch, QueryBatch, RankedQuery
+from diptych.losses.concept_consistency import ConceptConsistency
 from diptych.losses.info_nce import InfoNCE
 from diptych.metrics.retrieval.measuring import measure
 from diptych.metrics.retrieval.recall_at_k import RecallAtK
+from diptych.models.composers.baseline_composers import BaselineComposer
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from diptych.systems.cir import CIRSystem
 from diptych.systems.schedules import WarmupCosine
@@ -66,6 +68,48 @@ def test_everything_trainable_is_optimized_and_the_temperature_not_decayed(tiny_
     assert optimized == {id(parameter) for parameter in system.parameters() if parameter.requires_grad}
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0] and len(groups[1]["params"]) == 1
     assert configured["lr_scheduler"]["interval"] == "step"
+
+
+class Constant(torch.nn.Module):
+    """A loss that is its own parameter."""
+
+    wants = frozenset({"distractors"})
+
+    def __init__(self):
+        super().__init__()
+        self.value = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, embeddings, batch):
+        return {"loss": self.value * 3, "half": self.value * 1.5}
+
+
+def test_auxiliary_losses_are_added_and_logged_under_their_names(system, tiny_batch):
+    batch = tiny_batch(6)
+    system.on_train_batch_start(batch, 0)
+    alone = system.training_step(batch, 0)
+    system.auxiliary_losses["constant"] = Constant()
+    assert system.wants == {"reference", "distractors"}
+    system.on_train_batch_start(batch, 0)
+    loss = system.training_step(batch, 0)
+    torch.testing.assert_close(loss, alone + 6)
+    assert system.logged["train/loss"] == loss
+    assert system.logged["train/constant"] == 6 and system.logged["train/constant_half"] == 3
+    loss.backward()
+    value = system.auxiliary_losses["constant"].value
+    assert value.grad == 3
+    optimizer = system.configure_optimizers()["optimizer"]
+    (group,) = (group for group in optimizer.param_groups if any(value is one for one in group["params"]))
+    assert group["weight_decay"] == 0
+
+
+def test_a_composer_without_attention_is_refused_before_it_is_trained(tiny_backbone):
+    optimizer = partial(torch.optim.AdamW, lr=1e-3)
+    model = BaselineComposer(tiny_backbone(), "sum")
+    losses = {"concept_consistency": ConceptConsistency()}
+    with pytest.raises(ValueError, match="this composer does not show: choose system/model=context or cross_attention"):
+        CIRSystem(model, InfoNCE(), {}, optimizer, auxiliary_losses=losses)
+    off = {"concept_consistency": ConceptConsistency(weight=0)}
+    assert CIRSystem(model, InfoNCE(), {}, optimizer, auxiliary_losses=off).wants == frozenset()
 
 
 def test_a_model_without_trainable_parameters_is_refused(system):

@@ -166,13 +166,39 @@ class EvaluationSet:
     reference_paths: Mapping[str, Path]
 
 
+class PhraseFinder(Protocol):
+    """Finds the noun phrases of texts; construction loads nothing, and objects can be pickled."""
+
+    def load(self) -> None:
+        """Loads what finds them; ValueError says what is missing."""
+
+    def phrases(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """The phrases of each text, which stand in it letter by letter."""
+
+
+@dataclass(frozen=True)
+class ConceptTokens(Movable):
+    """The N noun phrases of a batch's texts (B, L), in the order of their texts.
+
+    `input_ids` and `mask` (N, M) are the phrases tokenised alone, `rows` (N,) int64 the texts that they stand in.
+    `in_text` (N, L) and `alone` (N, M), bool, are True on the phrase's tokens in its text and among its own, where
+    those of start and end are not.
+    """
+
+    input_ids: Tensor
+    mask: Tensor
+    rows: Tensor
+    in_text: Tensor
+    alone: Tensor
+
+
 @dataclass(frozen=True)
 class TripletBatch(Movable):
     """A training batch. `reference`, `target` and `distractors` are uint8 pixels (N, 3, H, W), or cached features.
 
     `*_keys` identify images: equal keys mean the same file and, within a batch, the same pixels. An image that occurs
     twice is encoded once, and the loss masks equal targets, so that an image is never its own negative. `distractors`
-    may be None or hold any number of images for the whole batch.
+    may be None or hold any number of images for the whole batch. `concepts` is None unless a loss wants them.
     """
 
     query_ids: tuple[str, ...]
@@ -183,6 +209,7 @@ class TripletBatch(Movable):
     target_keys: Tensor
     distractors: Tensor | ImageFeatures | None = None
     distractor_keys: Tensor | None = None
+    concepts: ConceptTokens | None = None
 
     @property
     def num_tokens(self) -> None:
@@ -213,13 +240,26 @@ class GalleryBatch(Movable):
 
 
 @dataclass(frozen=True)
+class ConceptAttention(Movable):
+    """How much the patches of N reference images attend to a noun phrase, a mean over its tokens (N, P): `in_text`, and
+    `alone` where the phrase is the whole text, which has no graph.
+    """
+
+    in_text: Tensor
+    alone: Tensor
+
+
+@dataclass(frozen=True)
 class ContrastiveEmbeddings(Movable):
-    """What the contrastive loss compares, all L2-normalised: `query` and `target` (B, E), and the extra negatives."""
+    """What the losses compare, all embeddings L2-normalised: `query` and `target` (B, E), and the extra negatives;
+    `concepts` if the batch has them.
+    """
 
     query: Tensor
     target: Tensor
     reference: Tensor | None = None
     distractors: Tensor | None = None
+    concepts: ConceptAttention | None = None
 
 
 Unit = Literal["fraction", "count", "score"]
@@ -284,12 +324,13 @@ class RetrievalLoss(Protocol):
     """A loss over composed embeddings: an nn.Module.
 
     `wants` names what is embedded for it beside queries and targets: `reference` (the reference images in the space of
-    the targets), `distractors` (the records' look-alikes, which are not even loaded otherwise).
+    the targets), `distractors` (the records' look-alikes, which are not even loaded otherwise), `concepts` (attention
+    to the texts' noun phrases, which are not even looked for otherwise).
     """
 
     @property
     def wants(self) -> frozenset[str]:
-        """Some of `reference` and `distractors`."""
+        """Some of `reference`, `distractors` and `concepts`."""
 
     def __call__(self, embeddings: ContrastiveEmbeddings, batch: TripletBatch) -> dict[str, Tensor]:
         """Named terms; `loss` is what is minimised, all are logged."""

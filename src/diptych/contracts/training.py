@@ -16,9 +16,13 @@ if TYPE_CHECKING:  # as in the other contracts: torch takes seconds to import
 
 
 class RetrievalModel(Protocol):
-    """What the retrieval system asks of its model, an nn.Module (`models.composers.composed_model.ComposedModel`)."""
+    """What the retrieval system asks of its model, an nn.Module (`models.composers.composed_model.ComposedModel`).
+
+    `attends_to_words` says that it can show how patches attend to words, for losses that want `concepts`.
+    """
 
     backbone: Backbone
+    attends_to_words: bool
 
     def __call__(
         self,

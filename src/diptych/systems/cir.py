@@ -9,7 +9,7 @@ from typing import Any, cast
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
@@ -32,7 +32,8 @@ from diptych.systems.validation_loss import validation_loss
 
 
 class CIRSystem(L.LightningModule):
-    """Wires a composed model to its loss, its metrics and its optimizer.
+    """Wires a composed model to its loss, its metrics and its optimizer. `auxiliary_losses` are added to the loss in
+    training, not in validation; each brings its own weight.
 
     `micro_batch_size` embeds a batch in pieces of that many triplets (gradient caching): same loss and gradients, the
     memory of one piece. `optimizer` and `scheduler` are constructors that wait for parameters and optimizer; the
@@ -54,9 +55,16 @@ class CIRSystem(L.LightningModule):
         micro_batch_size: int | None = None,
         compile: bool = False,
         seed: int = 0,
+        auxiliary_losses: Mapping[str, RetrievalLoss] | None = None,
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
+        self.auxiliary_losses = nn.ModuleDict(cast(Mapping[str, nn.Module], auxiliary_losses or {}))
+        if "concepts" in self.wants and not model.attends_to_words:
+            raise ValueError(
+                "system.auxiliary_losses has a loss of the attention from patches to words, which this composer does "
+                "not show: choose system/model=context or cross_attention, or leave the loss out"
+            )
         self.metrics = dict(metrics)
         self.optimizer_of, self.scheduler_of = optimizer, scheduler
         self.micro_batch_size, self.seed = micro_batch_size, seed
@@ -68,8 +76,12 @@ class CIRSystem(L.LightningModule):
 
     @property
     def wants(self) -> frozenset[str]:
-        """What the loss wants embedded beside queries and targets: `reference`, `distractors`."""
-        return self.loss.wants
+        """What the losses want embedded beside queries and targets: `reference`, `distractors`, `concepts`."""
+        return self.loss.wants.union(*(loss.wants for loss in self._auxiliary.values()))
+
+    @property
+    def _auxiliary(self) -> dict[str, RetrievalLoss]:
+        return cast(dict[str, RetrievalLoss], dict(self.auxiliary_losses.items()))
 
     def load_pretrained(self, device: torch.device, weights_follow: bool = False) -> None:
         """Loads the backbone's pretrained weights, unless a checkpoint's follow, which replace them. Lightning moves
@@ -84,7 +96,8 @@ class CIRSystem(L.LightningModule):
         """
         module = self.get_submodule("model")
         shard_model(module, device, ("embed_queries", "embed_gallery"), as_one=self.micro_batch_size is not None)
-        average_gradients(self.loss.parameters())
+        for loss in (self.loss, *self._auxiliary.values()):
+            average_gradients(loss.parameters())
 
     # ------------------------------------------------------------------------------------------------ training
 
@@ -101,7 +114,9 @@ class CIRSystem(L.LightningModule):
         seed_step(self.seed, batch_idx)
 
     def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
-        """The loss of a batch; a loss that is not finite stops the run and names the batch's queries."""
+        """The loss of a batch; a loss that is not finite stops the run and names the batch's queries. Terms of an
+        auxiliary loss are logged under its name, `train/<loss>` and `train/<loss>_<term>`.
+        """
         embeddings = self.model(
             batch,
             self.micro_batch_size,
@@ -109,6 +124,10 @@ class CIRSystem(L.LightningModule):
             with_distractors="distractors" in self.wants,
         )
         terms = self.loss(embeddings, batch)
+        for name, loss in self._auxiliary.items():
+            added = loss(embeddings, batch)
+            terms["loss"] = terms["loss"] + added["loss"]
+            terms |= {name if term == "loss" else f"{name}_{term}": value.detach() for term, value in added.items()}
         if not torch.isfinite(terms["loss"]):
             raise ValueError(
                 f"the loss is {terms['loss'].item()} at step {self.global_step}; queries of the batch: "
@@ -121,7 +140,7 @@ class CIRSystem(L.LightningModule):
         return terms["loss"]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer over everything trainable; the loss's own parameters are not decayed."""
+        """The optimizer over everything trainable; the losses' own parameters are not decayed."""
         groups: list[dict[str, Any]] = [
             {
                 "params": [
@@ -129,7 +148,10 @@ class CIRSystem(L.LightningModule):
                 ]
             },
             {
-                "params": [(f"loss.{name}", parameter) for name, parameter in self.loss.named_parameters()],
+                "params": [
+                    *((f"loss.{name}", parameter) for name, parameter in self.loss.named_parameters()),
+                    *self.auxiliary_losses.named_parameters(prefix="auxiliary_losses"),
+                ],
                 "weight_decay": 0.0,
             },
         ]

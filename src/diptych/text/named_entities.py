@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from diptych.extras import require
-from diptych.storage.model_files import locate_model
+from diptych.text.spacy_pipeline import load_pipeline
 
 # What finds no entities; a tok2vec or transformer stays where the entity recogniser listens to it.
 _NOT_NEEDED = (
@@ -16,7 +14,6 @@ _NOT_NEEDED = (
     "trainable_lemmatizer", "textcat", "textcat_multilabel",
 )  # fmt: skip
 _FINDS_ENTITIES = ("ner", "entity_ruler", "beam_ner")
-_UPSTREAM = ("tok2vec", "transformer", "curated_transformer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +58,8 @@ class EntityRecognizer:
         return [found[text] for text in texts]
 
 
-@cache  # two metrics and the report ask the same model
 def _load(model: str) -> Any:
-    require("spacy")
-    import spacy
-
-    try:
-        pipeline = spacy.load(locate_model(model), exclude=list(_NOT_NEEDED))
-    except OSError as error:
-        raise ValueError(
-            f"the spaCy model {model!r} cannot be loaded ({error}); install it with python -m spacy download"
-            f" {model if model.isidentifier() else 'en_core_web_sm'}, or name a folder or package:NAME/PATH"
-        ) from None
+    pipeline = load_pipeline(model, _NOT_NEEDED)
     if not set(_FINDS_ENTITIES) & set(pipeline.pipe_names):
         raise ValueError(f"the spaCy model {model!r} finds no entities: its parts are {', '.join(pipeline.pipe_names)}")
-    for name in set(_UPSTREAM) & set(pipeline.pipe_names):
-        if not getattr(pipeline.get_pipe(name), "listening_components", True):
-            pipeline.remove_pipe(name)  # the entity recogniser has its own
     return pipeline

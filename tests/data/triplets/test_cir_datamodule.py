@@ -30,14 +30,14 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def make(data, tiny_preprocessing):
-    def build(*names, root=data, **settings):
+    def build(*names, root=data, wants=(), noun_phrases=None, **settings):
         sources = {"rooms": Rooms(root / "rooms", SETTINGS), "cirr": CIRR(root / "cirr")}
         chosen = {name: sources[name] for name in names or ("rooms",)}
         own = {key: settings.pop(key) for key in ("train_on", "evaluate_on") if key in settings}
         training = FromFiles(**{"batch_size": 4} | settings)
-        module = CIRDataModule(chosen, tiny_preprocessing, training, **own, num_workers=0)
+        module = CIRDataModule(chosen, tiny_preprocessing, training, **own, num_workers=0, noun_phrases=noun_phrases)
         module.trainer = SimpleNamespace(max_steps=6, accumulate_grad_batches=1)
-        module.prepare_for(SimpleNamespace(wants=frozenset()))
+        module.prepare_for(SimpleNamespace(wants=frozenset(wants)))
         return module
 
     return build
@@ -99,6 +99,42 @@ def test_another_folder_is_trained_on_in_the_same_way(make, data, tiny_preproces
     moved = make(augmentation=ColorJitter(), root=tmp_path)
     for one, other in zip(make(augmentation=ColorJitter()).train_dataloader(), moved.train_dataloader(), strict=True):
         assert torch.equal(one.reference, other.reference) and torch.equal(one.target, other.target)
+
+
+class LongWords:
+    """Finds words of four letters or more; remembers what it was asked."""
+
+    def __init__(self):
+        self.read = []
+
+    def load(self):
+        pass
+
+    def phrases(self, texts):
+        self.read += texts
+        return [tuple(word for word in text.split() if len(word) > 3 and word.isalpha()) for text in texts]
+
+
+def test_noun_phrases_of_every_text_are_found_once_and_before_training(make):
+    finder = LongWords()
+    module = make("rooms", "cirr", wants=["concepts"], noun_phrases=finder, caption_policy="join")
+    joined = [
+        " ".join(text.strip() for text in triplet.modification_texts)
+        for source in module.sources.values()
+        for triplet in source.triplets("train")
+    ]
+    assert sorted(finder.read) == sorted(set(joined))
+    batches = list(module.train_dataloader())
+    assert all(len(batch.concepts.rows) for batch in batches)
+    assert len(finder.read) == len(set(joined))
+
+
+def test_noun_phrases_are_not_looked_for_unless_a_loss_wants_them(make):
+    finder = LongWords()
+    assert next(iter(make(noun_phrases=finder).train_dataloader())).concepts is None
+    assert finder.read == []
+    with pytest.raises(ValueError, match="^data.noun_phrases is not there"):
+        make(wants=["concepts"])
 
 
 def test_groups_come_side_by_side(make):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from diptych.contracts.retrieval import Triplet, TripletBatch, TripletSource
 from diptych.data.triplets import feature_cache
+from diptych.data.triplets.concepts import ConceptReader
 from diptych.data.triplets.feature_preparation import feature_settings
 from diptych.data.triplets.from_features import FeatureTraining, FromFeatures
 from diptych.data.triplets.from_files import FileTraining, FromFiles
@@ -16,6 +17,7 @@ from diptych.data.triplets.triplet_dataset import TripletCollator
 from diptych.losses.info_nce import InfoNCE
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
 from diptych.models.composers.composed_model import ComposedModel
+from diptych.models.composers.context import ConTextComposer
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from diptych.models.composers.good4cir import Good4CIRComposer
 from diptych.photos.images import ImageReader
@@ -129,6 +131,31 @@ def test_training_from_features_equals_training_from_pixels(make_data, composer,
     for name, value in expected.items():
         error = (actual[name] - value).abs().max() / value.abs().max().clamp(min=1.0)
         assert error < tolerance, f"{name} differs by {error:.1e}"
+
+
+class ShortTexts:
+    """Finds a text of three words or fewer to be one phrase."""
+
+    def load(self):
+        pass
+
+    def phrases(self, texts):
+        return [(text,) if text and len(text.split()) <= 3 else () for text in texts]
+
+
+def test_noun_phrases_come_with_features_as_with_pixels(make_data):
+    """The attention to them is that from pixels: the text tower runs on the phrases alone."""
+    backbone = make_backbone()
+    model = ConTextComposer(backbone, num_layers=2, num_heads=2)
+    collate = TripletCollator(backbone.preprocessing, ConceptReader(ShortTexts(), backbone.preprocessing))
+    found = []
+    for data in (make_data(backbone, False), prepared(backbone, make_data(backbone, feature_dtype="float32"))):
+        dataset = data.batches(3, 0).dataset
+        assert "blue curtains" in data.texts() and len(data.texts()) == 6
+        found.append(model(collate([dataset[position, 3] for position in range(5)])).concepts)
+    assert len(found[0].alone) >= 2
+    torch.testing.assert_close(found[1].in_text, found[0].in_text, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found[1].alone, found[0].alone, rtol=0, atol=1e-5)
 
 
 def test_batches_differ_from_pixel_batches_only_in_the_features(make_data):

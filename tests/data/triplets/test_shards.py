@@ -162,7 +162,7 @@ def test_orders_that_cannot_be_are_refused(folder, settings, message):
 
 @pytest.fixture
 def make(source, folder, tiny_preprocessing):
-    def build(wants=(), num_workers=0, decoder="fast", open_it=True, sources=None, **settings):
+    def build(wants=(), num_workers=0, decoder="fast", open_it=True, sources=None, noun_phrases=None, **settings):
         settings = {"shards": str(folder), "batch_size": 6, "group_size": 2} | settings
         if settings["shards"] is None:
             del settings["shards"]
@@ -175,6 +175,7 @@ def make(source, folder, tiny_preprocessing):
             training,
             images=ImageSettings(decoder=decoder),
             num_workers=num_workers,
+            noun_phrases=noun_phrases,
         )
         if open_it:
             module.prepare_for(SimpleNamespace(wants=frozenset(wants)))
@@ -192,6 +193,24 @@ def plain_in_the_same_order(module, plain, monkeypatch):
     rows = [row for batch in drawn(module.train_dataloader().dataset, range(9)) for row in batch]
     monkeypatch.setattr(MixingSampler, "__iter__", lambda self: iter(rows))
     return list(plain.train_dataloader())
+
+
+class WholeTexts:
+    """Finds each text to be one phrase."""
+
+    def load(self):
+        pass
+
+    def phrases(self, texts):
+        return [(text,) for text in texts]
+
+
+def test_noun_phrases_are_found_as_the_texts_are_read(make):
+    for batch in make(["concepts"], noun_phrases=WholeTexts()).train_dataloader():
+        assert torch.equal(batch.concepts.rows, torch.arange(6))
+        assert torch.equal(batch.concepts.input_ids, batch.text.input_ids)
+        assert torch.equal(batch.concepts.in_text, batch.concepts.alone)
+        assert torch.equal(batch.concepts.in_text.sum(dim=1), batch.text.mask.sum(dim=1) - 2)
 
 
 def assert_equal_batches(ones, others):

@@ -11,12 +11,14 @@ from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.losses.info_nce import InfoNCE
 from diptych.models.composers.baseline_composers import BaselineComposer
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
+from diptych.models.composers.context import ConTextComposer
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from diptych.models.composers.good4cir import Good4CIRComposer
 
 COMPOSERS = {
     "cross_attention": lambda backbone: CrossAttentionComposer(backbone, num_layers=2, num_heads=4),
     "good4cir": lambda backbone: Good4CIRComposer(backbone, num_layers=2, num_heads=4),
+    "context": lambda backbone: ConTextComposer(backbone, num_layers=2, num_heads=4),
     "sum": lambda backbone: BaselineComposer(backbone, "sum"),
     "image_only": lambda backbone: BaselineComposer(backbone, "image_only"),
     "text_only": lambda backbone: BaselineComposer(backbone, "text_only"),
@@ -29,9 +31,10 @@ def model(request, tiny_backbone) -> ComposedModel:
 
 
 def off_zero(model: ComposedModel) -> ComposedModel:
-    """Moves the zero-initialised projection away, so that gradients reach the layers below it."""
-    if isinstance(model, CrossAttentionComposer):
-        torch.nn.init.normal_(model.projection.weight, std=0.3, generator=torch.Generator().manual_seed(1))
+    """Moves the zero-initialised projections away, so that gradients reach the layers below them."""
+    zeros = [parameter for parameter in model.parameters() if parameter.ndim == 2 and not parameter.any()]
+    for parameter in zeros:
+        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
     return model
 
 
@@ -54,7 +57,8 @@ def test_embeddings_are_normalised_and_in_one_space(model, tiny_batch):
     width = 32 if isinstance(model, Good4CIRComposer) else 16
     assert embeddings.query.shape == embeddings.target.shape == embeddings.reference.shape == (5, width)
     assert embeddings.distractors.shape == (3, width)
-    for rows in vars(embeddings).values():
+    assert embeddings.concepts is None
+    for rows in (embeddings.query, embeddings.target, embeddings.reference, embeddings.distractors):
         torch.testing.assert_close(rows.norm(dim=-1), torch.ones(len(rows)))
 
 
@@ -112,6 +116,19 @@ def test_every_trainable_parameter_gets_a_gradient_and_no_other(tiny_backbone, t
     assert {
         name for name, parameter in model.named_parameters() if parameter.grad is not None and parameter.grad.any()
     } == trainable
+
+
+@pytest.mark.parametrize("image_tokens", ["patches", "before_norm"])
+@pytest.mark.parametrize("kind", ["context", "cross_attention"])
+def test_attention_to_words_is_weights_of_patches(tiny_backbone, tiny_batch, kind, image_tokens):
+    model = off_zero(COMPOSERS[kind](tiny_backbone(image_tokens=image_tokens))).double()
+    batch = tiny_batch(4)
+    image, text = model.backbone.encode_image(batch.reference), model.backbone.encode_text(batch.text)
+    query, attention = model.compose_with_attention(image, text)
+    torch.testing.assert_close(query, model.compose(image, text), rtol=0, atol=1e-12)
+    assert model.attends_to_words and attention.shape == (4, 4, text.mask.shape[1])
+    torch.testing.assert_close(attention.sum(dim=-1), torch.ones(4, 4).double(), rtol=0, atol=1e-12)
+    assert torch.equal((attention > 0).all(dim=1), text.mask)
 
 
 # ------------------------------------------------------------------------------------------- gradient caching

@@ -11,7 +11,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from diptych.contracts.models import Preprocessing, TrainableSystem
-from diptych.contracts.retrieval import EvaluationSet, TripletSource
+from diptych.contracts.retrieval import EvaluationSet, PhraseFinder, TripletSource
+from diptych.data.triplets.concepts import ConceptReader
 from diptych.data.triplets.evaluation_data import (
     EvaluationSettings,
     SplitLoaders,
@@ -30,7 +31,7 @@ class CIRDataModule(L.LightningDataModule):
 
     `preprocessing` is the backbone's. `training` says what training reads, and how: `FromFiles`, `FromFeatures` or
     `FromShards`; without it there is evaluation alone. `evaluation` and `images` say how the rest is read.
-    `num_workers` processes serve each loader.
+    `num_workers` processes serve each loader. `noun_phrases` finds those of the texts, where a loss wants them.
 
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
     """
@@ -47,17 +48,19 @@ class CIRDataModule(L.LightningDataModule):
         train_on: Sequence[str] | None = None,
         evaluate_on: Sequence[str] | None = None,
         num_workers: int = 4,
+        noun_phrases: PhraseFinder | None = None,
     ) -> None:
         super().__init__()
         self.sources, self.preprocessing, self.training = dict(sources), preprocessing, training
         self.evaluation, self.images = evaluation or EvaluationSettings(), images or ImageSettings()
-        self.num_workers = num_workers
+        self.num_workers, self.noun_phrases = num_workers, noun_phrases
         self.train_on = _known(train_on, self.sources, "data.train_on")
         self.evaluate_on = _known(evaluate_on, self.sources, "data.evaluate_on")
         self.reader = self.images.reader(preprocessing.image)
         self.start_batch = 0
         self._sets: dict[str, list[EvaluationSet]] = {}
         self._training_data: TrainingData | None = None
+        self._concepts: ConceptReader | None = None
 
     def prepare_training(self) -> None:
         """Generates what can be generated, and raises ValueError for what training and validation would miss."""
@@ -99,8 +102,18 @@ class CIRDataModule(L.LightningDataModule):
         return self._training.open(self.training_inputs())
 
     def prepare_for(self, system: TrainableSystem) -> None:
-        """Makes the training data that of this system, which has no weights yet; ValueError if it cannot serve it."""
+        """Makes the training data that of this system, which has no weights yet, and finds its texts' noun phrases if
+        they are wanted; ValueError if it cannot serve the system.
+        """
         self._training_data = self._of_system(system)
+        if "concepts" in system.wants:
+            if self.noun_phrases is None:
+                raise ValueError("data.noun_phrases is not there, but the loss compares noun phrases; it finds them")
+            try:
+                self._concepts = ConceptReader(self.noun_phrases, self.preprocessing)
+            except ValueError as error:
+                raise ValueError(f"data.noun_phrases: {error}") from error
+            self._concepts.remember(self._training_data.texts())
 
     def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
         """Computes what is read in place of pictures, if something is."""
@@ -119,7 +132,7 @@ class CIRDataModule(L.LightningDataModule):
             batches.dataset,
             batch_size=batches.batch_size,
             sampler=batches.sampler,
-            collate_fn=TripletCollator(self.preprocessing),
+            collate_fn=TripletCollator(self.preprocessing, self._concepts),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -74,6 +74,10 @@ class FeatureTraining:
         self._features = prepare_features(
             system.model.backbone, self.dataset(), self.inputs, settings.feature_cache, settings.feature_dtype, device
         )
+
+    def texts(self) -> Sequence[str]:
+        """All wordings."""
+        return self.triplets.texts()
 
     def batches(self, num_batches: int, start_batch: int) -> TrainingBatches:
         """This process's batches.

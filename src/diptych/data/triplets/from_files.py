@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -59,6 +59,10 @@ class FileTraining:
 
     def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
         """Nothing: pictures need no weights."""
+
+    def texts(self) -> Sequence[str]:
+        """All wordings."""
+        return self.triplets.texts()
 
     def batches(self, num_batches: int, start_batch: int) -> TrainingBatches:
         """This process's batches."""

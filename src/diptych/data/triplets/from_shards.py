@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -96,6 +96,10 @@ class ShardTraining:
 
     def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
         """Nothing: pictures need no weights."""
+
+    def texts(self) -> Sequence[str]:
+        """None: they are read with their pictures."""
+        return ()
 
     def batches(self, num_batches: int, start_batch: int) -> TrainingBatches:
         """This process's batches; out of shards they come whole."""

@@ -9,7 +9,7 @@ from diptych.contracts.retrieval import Triplet, TripletSource
 from diptych.data.triplets.captions import expand
 from diptych.data.triplets.sampling import MixingSampler
 from diptych.data.triplets.training_data import TrainingBatches, TrainingInputs
-from diptych.data.triplets.triplet_dataset import TripletDataset, complete_triplets
+from diptych.data.triplets.triplet_dataset import TripletDataset, complete_triplets, wordings
 from diptych.parallel.distributed import rank, world_size
 
 
@@ -58,6 +58,10 @@ class ListedTriplets:
     def draws_per_batch(self) -> int:
         """Triplets in a batch of all processes together."""
         return self.drawing.batch_size * world_size()
+
+    def texts(self) -> list[str]:
+        """All wordings, each once."""
+        return wordings(self.records)
 
     def batches(self, dataset: TripletDataset, num_batches: int, start_batch: int) -> TrainingBatches:
         """This process's batches of a dataset of these records."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,6 +51,9 @@ class TrainingData(Protocol):
 
     def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
         """Makes what needs the system's loaded weights."""
+
+    def texts(self) -> Sequence[str]:
+        """All wordings, each once; empty where they are not known before they are read."""
 
     def batches(self, num_batches: int, start_batch: int) -> TrainingBatches:
         """This process's batches of a run of so many, from the one with this number on."""

@@ -19,6 +19,7 @@ from diptych.contracts.models import ImageFeatures, Preprocessing, TextFeatures,
 from diptych.contracts.retrieval import Triplet, TripletBatch, TripletSource
 from diptych.data.triplets.augmentation import Augmentation
 from diptych.data.triplets.captions import choose_text
+from diptych.data.triplets.concepts import ConceptReader
 from diptych.data.triplets.feature_cache import BackboneFeatures
 from diptych.data.triplets.presence import absent_files, complain_about
 from diptych.data.triplets.sampling import random_generator
@@ -32,7 +33,7 @@ Kind = TypeVar("Kind")
 @dataclass(frozen=True)
 class TripletExample:
     """One drawn triplet: pixels uint8 (3, H, W), the chosen wording, and the keys of its images; or, of a frozen
-    backbone, the features of images and wording.
+    backbone, the features of images and wording. `wording` is the text where `text` is its features.
     """
 
     query_id: str
@@ -43,6 +44,7 @@ class TripletExample:
     target_key: int
     distractors: tuple[Tensor | ImageFeatures, ...] = ()
     distractor_keys: tuple[int, ...] = ()
+    wording: str = ""
 
 
 class TripletDataset(Dataset[TripletExample]):
@@ -83,7 +85,7 @@ class TripletDataset(Dataset[TripletExample]):
 
     def texts(self) -> list[str]:
         """All wordings, each once."""
-        return list(dict.fromkeys(text for _, triplet in self.records for text in triplet.modification_texts))
+        return wordings(self.records)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -101,7 +103,15 @@ class TripletDataset(Dataset[TripletExample]):
         reference_key, target_key, *other_keys = (image_key(path) for path in paths)
         words = text if self.features is None else self.features.text(text)
         return TripletExample(
-            triplet.query_id, reference, target, words, reference_key, target_key, tuple(others), tuple(other_keys)
+            triplet.query_id,
+            reference,
+            target,
+            words,
+            reference_key,
+            target_key,
+            tuple(others),
+            tuple(other_keys),
+            text,
         )
 
     def _distractors(self, triplet: Triplet) -> tuple[str, ...]:
@@ -114,24 +124,29 @@ class TripletDataset(Dataset[TripletExample]):
 
 
 class TripletCollator:
-    """Examples to a `TripletBatch`; texts are padded to the batch's longest. Features become float32."""
+    """Examples to a `TripletBatch`; texts are padded to the batch's longest. Features become float32. With `concepts`
+    the texts' noun phrases go with them.
+    """
 
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        self.preprocessing = preprocessing
+    def __init__(self, preprocessing: Preprocessing, concepts: ConceptReader | None = None) -> None:
+        self.preprocessing, self.concepts = preprocessing, concepts
 
     def __call__(self, examples: Sequence[TripletExample]) -> TripletBatch:
         """The batch of these examples."""
         distractors = [image for example in examples for image in example.distractors]
         keys = [key for example in examples for key in example.distractor_keys]
+        text = self._stack_texts([example.text for example in examples])
+        texts = [example.text if isinstance(example.text, str) else example.wording for example in examples]
         return TripletBatch(
             query_ids=tuple(example.query_id for example in examples),
             reference=_stack_images([example.reference for example in examples]),
             target=_stack_images([example.target for example in examples]),
-            text=self._stack_texts([example.text for example in examples]),
+            text=text,
             reference_keys=torch.tensor([example.reference_key for example in examples]),
             target_keys=torch.tensor([example.target_key for example in examples]),
             distractors=_stack_images(distractors) if distractors else None,
             distractor_keys=torch.tensor(keys) if keys else None,
+            concepts=self.concepts(texts, text.mask.shape[1]) if self.concepts else None,
         )
 
     def _stack_texts(self, texts: Sequence[str | TextFeatures]) -> TextTokens | TextFeatures:
@@ -156,6 +171,11 @@ def _all_of(kind: type[Kind], values: Sequence[object]) -> list[Kind]:
     if len(found) < len(values):
         raise TypeError(f"a batch holds {len(values)} values, only {len(found)} of them {kind.__name__}")
     return found
+
+
+def wordings(records: Sequence[tuple[TripletSource, Triplet]]) -> list[str]:
+    """All wordings of triplets, each once."""
+    return list(dict.fromkeys(text for _, triplet in records for text in triplet.modification_texts))
 
 
 def complete_triplets(source: TripletSource, on_missing: str) -> list[Triplet]:

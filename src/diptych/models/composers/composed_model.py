@@ -1,6 +1,6 @@
 """What every composed retrieval model shares: one tower call for all pictures of a batch, micro-batches, baselines.
 
-Shape letters: B batch, E embedding width.
+Shape letters: B batch, E embedding width, P patches, L text tokens, N noun phrases.
 """
 
 from __future__ import annotations
@@ -17,16 +17,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from diptych.contracts.models import Backbone, ImageFeatures, Moved, TextFeatures, TextTokens
-from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
+from diptych.contracts.retrieval import ConceptAttention, ConceptTokens, ContrastiveEmbeddings, TripletBatch
+
+# Queries, targets, references, distractors, attention to noun phrases in their texts and alone.
+Piece = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
 
 class ComposedModel(nn.Module):
     """A backbone and the rule that composes a query from its features; subclasses give `compose` and `embed_image`.
 
     `embeds_text` says whether a text alone has an embedding among those of the gallery: the backbone's.
+    `attends_to_words` says that there is a `compose_with_attention`.
     """
 
     embeds_text = True
+    attends_to_words = False
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -37,6 +42,14 @@ class ComposedModel(nn.Module):
     @abstractmethod
     def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """L2-normalised query embeddings (B, E)."""
+
+    def compose_with_attention(self, image: ImageFeatures, text: TextFeatures) -> tuple[Tensor, Tensor]:
+        """As `compose`, and how the picture's patches attend to the words (B, P, L): weights that sum to 1 over words.
+
+        Raises:
+            TypeError: the composer has no such weights.
+        """
+        raise TypeError(f"{type(self).__name__} has no attention from patches to words")
 
     @abstractmethod
     def embed_image(self, image: ImageFeatures) -> Tensor:
@@ -49,7 +62,7 @@ class ComposedModel(nn.Module):
         with_reference: bool = False,
         with_distractors: bool = False,
     ) -> ContrastiveEmbeddings:
-        """Everything that the loss compares, of one batch.
+        """Everything that the losses compare, of one batch; the attention to noun phrases if the batch has them.
 
         With `micro_batch_size` the batch is embedded piece by piece and each piece again in the backward pass
         (gradient caching, Gao et al. 2021): the result is that of the whole batch, the memory that of one piece.
@@ -62,21 +75,38 @@ class ComposedModel(nn.Module):
             embedded = [self._embed_piece(piece, with_reference) for piece in pieces]
         else:
             embedded = [checkpoint(self._embed_piece, piece, with_reference, use_reentrant=False) for piece in pieces]
-        query, target, reference, extra = zip(*embedded, strict=True)
-        return ContrastiveEmbeddings(torch.cat(query), torch.cat(target), _join(reference), _join(extra))
+        query, target, reference, extra, in_text, alone = zip(*embedded, strict=True)
+        attention = None if batch.concepts is None else ConceptAttention(torch.cat(in_text), torch.cat(alone))
+        return ContrastiveEmbeddings(torch.cat(query), torch.cat(target), _join(reference), _join(extra), attention)
 
-    def _embed_piece(
-        self, batch: TripletBatch, with_reference: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    def _embed_piece(self, batch: TripletBatch, with_reference: bool) -> Piece:
         with _attention_kernel(batch.reference_keys.device, self.backbone.activation_checkpointing):
             reference, target, distractors = self._encode_pictures(batch)
             words = self.backbone.encode_text(batch.text) if isinstance(batch.text, TextTokens) else batch.text
+            if batch.concepts is None:
+                query, in_text, alone = self.compose(reference, words), None, None
+            else:
+                query, attention = self.compose_with_attention(reference, words)
+                in_text = _mean_of_words(attention[batch.concepts.rows], batch.concepts.in_text)
+                alone = self._attention_to_concepts_alone(reference, batch.concepts)
             return (
-                self.compose(reference, words),
+                query,
                 self.embed_image(target),
                 self.embed_image(reference) if with_reference else None,
                 None if distractors is None else self.embed_image(distractors),
+                in_text,
+                alone,
             )
+
+    @torch.no_grad()
+    def _attention_to_concepts_alone(self, reference: ImageFeatures, concepts: ConceptTokens) -> Tensor:
+        """What each phrase's picture attends to when the phrase is the whole text (N, P), without a graph.
+
+        In one call, also of no phrase at all: parts of a sharded model must be called equally often on every rank.
+        """
+        images = ImageFeatures(*(rows[concepts.rows] for rows in vars(reference).values()))
+        words = self.backbone.encode_text(TextTokens(concepts.input_ids, concepts.mask))
+        return _mean_of_words(self.compose_with_attention(images, words)[1], concepts.alone)
 
     def _encode_pictures(self, batch: TripletBatch) -> tuple[ImageFeatures, ImageFeatures, ImageFeatures | None]:
         """Features of references, targets and distractors, in one call; what occurs twice is encoded once."""
@@ -132,6 +162,12 @@ class ComposedModel(nn.Module):
         return embedded
 
 
+def _mean_of_words(attention: Tensor, words: Tensor) -> Tensor:
+    """Attention (N, P, L) averaged over the words (N, L) that are True, one or more in every row: (N, P)."""
+    attention = at_least_float32(attention)
+    return (attention * words[:, None]).sum(dim=-1) / words.sum(dim=-1, keepdim=True)
+
+
 def at_least_float32(tensor: Tensor) -> Tensor:
     """The tensor in float32, or in float64 if it is: what is normalised and compared must not be in half precision."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
@@ -175,7 +211,16 @@ def _piece(batch: TripletBatch, start: int, size: int, number: int, num_pieces: 
         target_keys=batch.target_keys[start:stop],
         distractors=distractors,
         distractor_keys=keys,
+        concepts=None if batch.concepts is None else _concepts_of(batch.concepts, start, stop),
     )
+
+
+def _concepts_of(concepts: ConceptTokens, start: int, stop: int) -> ConceptTokens:
+    """The phrases of the texts from `start` to `stop`; they lie in the order of their texts."""
+    bounds = torch.tensor([start, stop], device=concepts.rows.device)
+    first, last = torch.searchsorted(concepts.rows, bounds).tolist()
+    piece = _slice(concepts, first, last)
+    return replace(piece, rows=piece.rows - start)
 
 
 @overload

@@ -21,6 +21,8 @@ class CrossAttentionComposer(ComposedModel):
     image embedding and training begins from a sensible ranking.
     """
 
+    attends_to_words = True
+
     def __init__(
         self,
         backbone: Backbone,
@@ -43,11 +45,22 @@ class CrossAttentionComposer(ComposedModel):
 
     def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """L2-normalised query embeddings (B, E)."""
-        hidden = image.tokens  # (B, P, D)
+        return self._composed(image, text, with_weights=False)[0]
+
+    def compose_with_attention(self, image: ImageFeatures, text: TextFeatures) -> tuple[Tensor, Tensor]:
+        """As `compose`, and the attention (B, P, L) of the patches to the words, the mean over layers and heads."""
+        query, maps = self._composed(image, text, with_weights=True)
+        num_class_tokens = 1 if self.backbone.image_tokens == "before_norm" else 0
+        return query, torch.stack(maps).mean(dim=0)[:, num_class_tokens:]
+
+    def _composed(self, image: ImageFeatures, text: TextFeatures, with_weights: bool) -> tuple[Tensor, list[Tensor]]:
+        """The query, and the attention (B, P, L) of each layer."""
+        hidden, maps = image.tokens, []  # (B, P, D)
         for layer in self.layers:
-            hidden = layer(hidden, text.tokens, text.mask)
+            hidden, weights = layer(hidden, text.tokens, text.mask, with_weights)
+            maps.append(weights)
         change = self.projection(self.pool(hidden))
-        return F.normalize(at_least_float32(image.embedding) + at_least_float32(change), dim=-1)
+        return F.normalize(at_least_float32(image.embedding) + at_least_float32(change), dim=-1), maps
 
     def embed_image(self, image: ImageFeatures) -> Tensor:
         """L2-normalised gallery embeddings (B, E): the backbone's shared space."""
@@ -67,10 +80,15 @@ class CrossAttentionLayer(nn.Module):
             nn.Linear(width, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, width)
         )
 
-    def forward(self, hidden: Tensor, words: Tensor, mask: Tensor | None) -> Tensor:
-        """Patches (B, P, D) after the layer; `mask` (B, L) is True on real tokens."""
-        hidden = hidden + self.attention(self.norm_image(hidden), self.norm_text(words), mask)
-        return hidden + self.feed_forward(self.norm_hidden(hidden))
+    def forward(
+        self, hidden: Tensor, words: Tensor, mask: Tensor | None, with_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Patches (B, P, D) after the layer; `mask` (B, L) is True on real tokens. With `with_weights` also those of
+        the attention (B, P, L), the mean over heads.
+        """
+        attended, weights = self.attention(self.norm_image(hidden), self.norm_text(words), mask, with_weights)
+        hidden = hidden + attended
+        return hidden + self.feed_forward(self.norm_hidden(hidden)), weights
 
 
 class MultiHeadCrossAttention(nn.Module):
@@ -85,15 +103,26 @@ class MultiHeadCrossAttention(nn.Module):
         self.head_scale = nn.Parameter(torch.ones(num_heads, 1, 1))
         self.to_output = nn.Linear(width, width)
 
-    def forward(self, queries: Tensor, words: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, P, D); no word outside `mask` (B, L) is attended to. `mask` None attends to every position."""
+    def forward(
+        self, queries: Tensor, words: Tensor, mask: Tensor | None, with_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """(B, P, D); no word outside `mask` (B, L) is attended to. `mask` None attends to every position. With
+        `with_weights` also the weights (B, P, L), the mean over heads.
+        """
         query = self._heads(self.to_query(queries))
         key, value = (self._heads(part) for part in self.to_key_value(words).chunk(2, dim=-1))
         allowed = None if mask is None else mask[:, None, None, :]
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        weights = None
+        if with_weights:
+            logits = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+            weights = (logits if allowed is None else logits.masked_fill(~allowed, -torch.inf)).softmax(dim=-1)
+            attended = weights.to(value.dtype) @ value
+            weights = weights.mean(dim=1)
+        else:
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         attended = attended * self.head_scale.to(attended.dtype)
         # On the output, not on the attention weights: those would lose the fused kernel.
-        return F.dropout(self.to_output(attended.transpose(1, 2).flatten(2)), self.dropout, self.training)
+        return F.dropout(self.to_output(attended.transpose(1, 2).flatten(2)), self.dropout, self.training), weights
 
     def _heads(self, features: Tensor) -> Tensor:
         return features.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, H, tokens, D / H)
@@ -111,4 +140,5 @@ class AttentionPool(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """The pooled patches (B, D)."""
         query = self.query.expand(len(hidden), -1, -1)
-        return self.attention(query, self.norm(hidden), None).squeeze(1)
+        pooled: Tensor = self.attention(query, self.norm(hidden), None)[0].squeeze(1)
+        return pooled
