@@ -50,7 +50,8 @@ def cider_similarities(corpus: CaptionCorpus) -> np.ndarray:
             "CIDEr of one item is not defined: it weights n-grams by how few of the items' references contain them, so "
             "over one item every weight, and with it the score, is 0; score at least two items together"
         )
-    return np.mean([_similarity(corpus, counts) for counts in corpus.ngram_counts], axis=0)
+    similarities: np.ndarray = np.mean([_similarity(corpus, counts) for counts in corpus.ngram_counts], axis=0)
+    return similarities
 
 
 def _similarity(corpus: CaptionCorpus, counts: NgramCounts) -> np.ndarray:
