@@ -59,7 +59,7 @@ def captions(num_predictions: int, num_references: int) -> Captions:
 
 def ours(given: Captions) -> list[float]:
     """CIDEr, BLEU-1 to 4 and ROUGE-L of the corpus, with no word remembered from an earlier round."""
-    ptb_tokenizer._tokens.cache_clear()
+    ptb_tokenizer._REMEMBERED.clear()
     corpus = CaptionCorpus(*given)
     return [score_cider(corpus)[0], *score_bleu(corpus)[0].values(), score_rouge_l(corpus)[0]]
 
@@ -87,7 +87,8 @@ def _peers_tokens(given: Captions) -> tuple[dict[int, list[str]], dict[int, list
 
         asked = [{item: [{"caption": text} for text in texts] for item, texts in enumerate(side)} for side in sides]
         return PTBTokenizer().tokenize(asked[0]), PTBTokenizer().tokenize(asked[1])
-    tokens = [[[" ".join(ptb_tokenizer.tokenize(text)) for text in texts] for texts in side] for side in sides]
+    found = [iter(ptb_tokenizer.tokenize([text for texts in side for text in texts])) for side in sides]
+    tokens = [[[" ".join(next(found[n])) for _ in texts] for texts in side] for n, side in enumerate(sides)]
     return dict(enumerate(tokens[0])), dict(enumerate(tokens[1]))
 
 

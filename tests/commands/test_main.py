@@ -95,7 +95,7 @@ def test_mistakes_are_answered_before_torch_is_imported(tmp_path, name, words, m
     assert not any(tmp_path.rglob("*.ckpt"))
 
 
-@pytest.mark.parametrize("module", ["cider", "bleu", "rouge_l", "ptb_tokenizer"])
+@pytest.mark.parametrize("module", ["cider", "cider_r", "bleu", "rouge_l", "ptb_tokenizer"])
 def test_formulas_of_caption_metrics_need_no_torch(module):
     script = f"import sys, diptych.metrics.captions.{module}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=patience.SECONDS)

@@ -5,7 +5,7 @@ Shape letters: N items, T texts (the N predictions, then all references in the i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -39,11 +39,12 @@ class NgramCounts:
 
 
 class CaptionCorpus:
-    """The captions of N items, tokenised. Every distinct string is tokenised once.
+    """The captions of N items, tokenised: the predictions as one corpus and the references as another, item by item.
 
     `predictions` and `references` hold token numbers, the references of an item as one list; `num_references` (N,)
-    counts them and `item_of_reference` (R,) says whose they are. Lengths and n-grams are those of words: COCO's
-    evaluation cuts tokens that hold a blank (telephone numbers, "2 1/2") for CIDEr and BLEU, not for ROUGE-L.
+    counts them and `item_of_reference` (R,) says whose they are. `vocabulary` has the tokens by number. Lengths and
+    n-grams are those of `words` (T): COCO's evaluation cuts tokens that hold a blank (telephone numbers, "2 1/2") for
+    CIDEr and BLEU, not for ROUGE-L.
 
     Raises:
         ValueError: there is nothing to score, the numbers of items differ, an item has no reference, or a caption is
@@ -53,21 +54,20 @@ class CaptionCorpus:
     def __init__(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
         _check(predictions, references)
         numbers: dict[str, int] = {}
-        known: dict[str, list[int]] = {}
-        words: dict[str, list[int]] = {}
+        self.words: list[list[int]] = []
 
-        def tokens(text: str) -> list[int]:
-            if text not in known:
-                found = tokenize(text)
-                known[text] = [numbers.setdefault(token, len(numbers)) for token in found]
-                if "\xa0" in "".join(found):
-                    words[text] = [numbers.setdefault(word, len(numbers)) for word in " ".join(found).split()]
-            return known[text]
+        def numbered(texts: Sequence[str]) -> Iterator[list[int]]:
+            for found in tokenize(texts):
+                tokens = words = [numbers.setdefault(token, len(numbers)) for token in found]
+                if len(cut := " ".join(found).split()) > len(found):
+                    words = [numbers.setdefault(word, len(numbers)) for word in cut]
+                self.words.append(words)
+                yield tokens
 
-        self.predictions = [tokens(text) for text in predictions]
-        self.references = [[tokens(text) for text in of_item] for of_item in references]
-        texts = chain(predictions, chain.from_iterable(references))
-        self._words = [words.get(text) or known[text] for text in texts]
+        self.predictions = list(numbered(predictions))
+        of_references = numbered(list(chain.from_iterable(references)))
+        self.references = [[next(of_references) for _ in of_item] for of_item in references]
+        self.vocabulary = list(numbers)
         self.vocabulary_size = len(numbers)
         self.num_references = np.array([len(of_item) for of_item in self.references])
         self.item_of_reference = np.repeat(np.arange(len(self.predictions)), self.num_references)
@@ -84,12 +84,12 @@ class CaptionCorpus:
     @cached_property
     def lengths(self) -> np.ndarray:
         """Words of each text (T,)."""
-        return np.array([len(words) for words in self._words])
+        return np.array([len(words) for words in self.words])
 
     @cached_property
     def ngram_counts(self) -> tuple[NgramCounts, ...]:
         """The counts of orders 1 to 4."""
-        tokens = np.fromiter(chain.from_iterable(self._words), np.int64, self.lengths.sum())
+        tokens = np.fromiter(chain.from_iterable(self.words), np.int64, self.lengths.sum())
         text = np.repeat(np.arange(len(self.lengths)), self.lengths)
         remaining = np.repeat(np.cumsum(self.lengths), self.lengths) - np.arange(len(tokens))
         start = np.arange(len(tokens))

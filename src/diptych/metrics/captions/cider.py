@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from diptych.metrics.captions.caption_corpus import MAX_ORDER, CaptionCorpus, NgramCounts
+from diptych.metrics.captions.caption_corpus import CaptionCorpus, NgramCounts
 
 _SIGMA = 6.0
-_SCALE = 10.0
+SCALE = 10.0
 
 
 def cider(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, np.ndarray]:
@@ -31,19 +31,27 @@ def cider(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> tu
 
 def score_cider(corpus: CaptionCorpus) -> tuple[float, np.ndarray]:
     """`cider` of captions that are tokenised already."""
-    if len(corpus) < 2:
-        raise ValueError(
-            "CIDEr of one item is not defined: it weights n-grams by how few of the items' references contain them, so "
-            "over one item every weight, and with it the score, is 0; score at least two items together"
-        )
-    similarity = sum(_similarity(corpus, counts) for counts in corpus.ngram_counts) / MAX_ORDER
+    similarity = cider_similarities(corpus)
     # The length penalty counts bigrams, not tokens: texts of no and of one token are equally long.
     bigrams = np.maximum(corpus.lengths - 1, 0)
     difference = bigrams[: len(corpus)][corpus.item_of_reference] - bigrams[len(corpus) :]
     similarity = similarity * np.exp(-(difference**2) / (2 * _SIGMA**2))
     total = np.bincount(corpus.item_of_reference, similarity, minlength=len(corpus))
-    per_item = _SCALE * total / corpus.num_references
+    per_item = SCALE * total / corpus.num_references
     return float(per_item.mean()), per_item
+
+
+def cider_similarities(corpus: CaptionCorpus) -> np.ndarray:
+    """How alike each reference and its item's prediction are (R,), from 0 to 1: the clipped cosine, its mean over
+    n-grams of 1 to 4 tokens, before penalties. Raises ValueError for fewer than two items.
+    """
+    if len(corpus) < 2:
+        raise ValueError(
+            "CIDEr of one item is not defined: it weights n-grams by how few of the items' references contain them, so "
+            "over one item every weight, and with it the score, is 0; score at least two items together"
+        )
+    similarities: np.ndarray = np.mean([_similarity(corpus, counts) for counts in corpus.ngram_counts], axis=0)
+    return similarities
 
 
 def _similarity(corpus: CaptionCorpus, counts: NgramCounts) -> np.ndarray:

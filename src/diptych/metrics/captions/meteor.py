@@ -29,8 +29,9 @@ def meteor(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> t
         raise ValueError(f"{len(predictions)} predictions, references for {len(references)} items; each needs one")
     from pycocoevalcap.meteor.meteor import Meteor
 
-    hypotheses = {item: [_tokenized(text)] for item, text in enumerate(predictions)}
-    of_items = {item: [_tokenized(text) for text in texts] for item, texts in enumerate(references)}
+    hypotheses = {item: [" ".join(tokens)] for item, tokens in enumerate(tokenize(predictions))}
+    of_references = iter(tokenize([text for texts in references for text in texts]))
+    of_items = {item: [" ".join(next(of_references)) for _ in texts] for item, texts in enumerate(references)}
     program = Meteor()
     try:
         corpus, per_item = program.compute_score(of_items, hypotheses)
@@ -47,10 +48,6 @@ def require_java() -> None:
     missing += [] if find_spec("pycocoevalcap") else ["the package pycocoevalcap (pip install pycocoevalcap)"]
     if missing:
         raise ValueError(f"METEOR is a Java program; install {' and '.join(missing)}, or leave meteor out")
-
-
-def _tokenized(text: str) -> str:
-    return " ".join(tokenize(text))
 
 
 class METEOR(CaptionMetric):

@@ -1,4 +1,4 @@
-"""CIDEr, BLEU and ROUGE-L as metrics that processes share; their modules, which have the formulas, give them out."""
+"""CIDEr, CIDEr-R, BLEU and ROUGE-L as metrics that processes share; the modules of their formulas give them out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from diptych.metrics.captions.caption_corpus import CaptionCorpus
 from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.cider import score_cider
+from diptych.metrics.captions.cider_r import score_cider_r
 from diptych.metrics.captions.rouge_l import score_rouge_l
 
 
@@ -21,6 +22,16 @@ class CIDEr(CaptionMetric):
         value, per_item = score_cider(CaptionCorpus.of(items))
         source = f"the references of the {len(items)} items scored"
         return CaptionScores({"cider": value}, {"cider": per_item}, document_frequencies=source)
+
+
+class CIDErR(CaptionMetric):
+    """`cider_r` over all captions of all processes."""
+
+    def score(self, items: Sequence[CaptionItem]) -> CaptionScores:
+        """The corpus' value and those of the items, with the source of the document frequencies."""
+        value, per_item = score_cider_r(CaptionCorpus.of(items))
+        source = f"the references of the {len(items)} items scored"
+        return CaptionScores({"cider_r": value}, {"cider_r": per_item}, document_frequencies=source)
 
 
 class BLEU(CaptionMetric):

@@ -1,183 +1,174 @@
 """The tokens on which COCO's caption evaluation counts n-grams: Penn Treebank style, lower case, little punctuation.
 
-That evaluation runs Stanford CoreNLP 3.4.1's tokenizer in Java and removes a list of punctuation. The rules here were
-found by observing that program and are compared with its output in the tests. Where it splits or joins oddly, so does
-this: "end.Then" is one token, "Qur'an" is two, "word.," keeps the full stop, emoji vanish.
+That evaluation (pycocoevalcap) has Stanford CoreNLP 3.4.1's tokenizer read all captions of a corpus in one run, one a
+line, and removes a list of punctuation. So do we, by the same rules (`ptb_rules`), and the tokens are equal; where that
+program splits or joins oddly, so does this: "end.Then" is one token, "Qur'an" is two, "word.," keeps the full stop,
+emoji vanish.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+from diptych.text.longest_match import LongestMatch
 
 # What the evaluation removes. Brackets are not in its list as the tokenizer writes them (-lrb-), so they stay.
 REMOVED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 
-_MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0655\u0670\u06d6-\u06ed"
-_INDIC = "\u0900-\u0963\u0966-\u0e3e\u0e40-\u0e4e"
-_LETTER = rf"(?:[^\W\d_²³¹¼½¾⁰-₉⅐-↋①-⓿㈀-㏿]|[{_MARKS}{_INDIC}])"
-_ALNUM = rf"(?:{_LETTER}|\d)"
-_APOSTROPHE = "['’]"
-_PART = rf"(?:[dolDOL]{_APOSTROPHE}{_LETTER})?{_ALNUM}+"
-_WORD = rf"{_LETTER}{_ALNUM}*(?:[.!?]{_LETTER}{_ALNUM}*)*"
-_HYPHENATED = rf"{_PART}(?:[-‐‑]{_PART})*"
-_INITIALS = r"[A-Za-z](?:\.[A-Za-z])+\."
-_ADDRESS = r'[^\s"<>|(){}]'
-_ASCII_PART = r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"
-_FILE_TYPES = "bmp|c|cpp|docx?|exe|gif|gz|h|html?|jar|java|jpe?g|mov|mp3|pdf|php|png|pptx?|py|sql|tar|txt|wav|x|xml|zip"
+_SOFT_HYPHEN = "\xad"
+_AND = re.compile("&amp;", re.IGNORECASE)
+_JAVA_WORD = re.compile(r"[\w\-\".'\u2019\u0300-\u036f]+")
+_ROUND_BRACKETS = str.maketrans({"(": "-lrb-", ")": "-rrb-", " ": "\xa0"})
+_CURLY_QUOTES = str.maketrans(
+    {sign: written for signs, written in {
+        "\x91\u2018\u201b\u2039": "`", "\x92\u2019\u203a": "'", "\x93\u201c\xab": "``", "\x94\u201d\xbb": "''",
+    }.items() for sign in signs}
+)  # fmt: skip
+_SIGNS = {"&lt;": "<", "&gt;": ">", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-", "(": "-lrb-", ")": "-rrb-"}
+_SIGNS |= {"\xbc": "1/4", "\xbd": "1/2", "\xbe": "3/4", "\u2153": "1/3", "\u2154": "2/3"}
+_SIGNS |= {"\xa2": "cents", "\xa3": "#", "\x80": "$", "\xa4": "$", "\u20a0": "$", "\u20ac": "$"}
 
-# Abbreviations that keep their full stop: months, days, states, companies, titles, ranks, streets, and others.
-_SHORTENED = (
-    "jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|thu|thurs|fri|ala|ariz|calif|colo|conn|ct|dak|fla|ga|"
-    "ind|kans?|ky|md|mich|minn|mo|mont|neb|nev|okla|penn|tenn|va|vt|wisc?|wyo|assn|bancorp|bhd|bros|cos?|corp|dept|inc|"
-    "intl|ltd|natl|plc|rt|sys|univ|adm|asst|attys?|brig|capt|cmdr|col|comdr|cpl|det|drs?|ens|esq|gen|govs?|hon|insp|jr|"
-    "lieut|lt|maj|messrs|mlle|mme|mrs?|ms|msgr|pfc|pres|profs?|pvt|reps?|rev|sens?|sfc|sgt|spc|sr|supts?|treas|ave|"
-    "bldg|blvd|elec|est|ext|ft|mt|rd|sq|ste?|tel|adj|adv|al|alex|assoc|cf|cie|etc|invt|jos|mfg|mtg|ph|p?ptes?|p?ptys?|"
-    "seq|vs|wm"
-)
-_SHORTENED_CAPITALISED = "A(?i:rk|z)|D(?i:el)|I(?i:ll)|L(?i:a)|M(?i:ass|iss)|O(?i:re)|P(?i:a)|T(?i:ex)|W(?i:ash)"
-_SHORTENED_BEFORE_NUMBER = "art|ca|fig|nos?|op|pp"
-# After a single letter and a full stop these begin a sentence: the full stop is then not the letter's.
-_SENTENCE_STARTERS = (
-    "A|About|After|An|As|At|But|He|Her|Here|However|If|In|It|Last|Many|More|Now|Once|One|Other|Our|She|Since|So|Some|"
-    "Such|That|The|Their|Then|There|These|They|This|We|What|When|While|Yet|You"
-)
 
-# The longest match wins, of equally long ones the first. A rule's groups, if it has some, are its tokens.
-_RULES = [
-    # tags, addresses
-    r"""<!--[^<>]*-->|<[!?]?/?[A-Za-z][\w:.-]*(?:\s+[\w:.-]+(?:\s*=\s*(?:"[^"<>]*"|'[^'<>]*'))?)*\s*[/?]?>""",
-    r"<[^\s<>@]+@[^\s<>@]+>|&lt;|&gt;|&(?:#\d+|[A-Za-z](?:acute|grave|uml|circ|tilde|cedil));",
-    rf"(?i:https?)://[^\s\"<>|(){{}}./]+[./]{_ADDRESS}*(?![.!?,-]){_ADDRESS}",
-    rf"(?i:www)\.(?:[^\s\"<>|.!?(){{}},/]+\.)+[A-Za-z]{{2,4}}(?:/{_ADDRESS}+(?![.!?,-]){_ADDRESS})?",
-    rf"(?:{_LETTER}{_ALNUM}*\.)+(?i:com|net|org|edu)/{_ADDRESS}+(?![.!?,-]){_ADDRESS}",
-    r'[A-Za-z0-9][^\s"<>|(){}]*@(?:[^\s"<>|(){}.]+\.)*[^\s"<>|(){}.]+',
-    rf"@[A-Za-z_][A-Za-z0-9_]*|#{_LETTER}+|##+",
-    rf"[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*\.(?i:{_FILE_TYPES})(?=[\s.,:;!?]|$)",
-    # numbers: telephone, fraction, plain, 3.5-year
-    r"(?:\(\d{2,3}\)\s?|\+{0,2}(?:\d{2,4}[-\s])?\d{2,4}[-\s])\d{3,4}[-\s]?\d{3,5}",
-    r"(?:\d{1,4}[-\s])?\d{1,4}[/⁄]\d{1,4}",
-    r"[-+]?(?:\d*(?:[.:,]\d+)+|\d+)",
-    rf"{_ALNUM}+(?:(?:\.|(?<=\d),(?=\d)){_ALNUM}+)+(?:-{_ALNUM}+)+",
-    # words that are cut in two, and what follows the cut
-    rf"(?i:(can)(not)|(gon)(na)|(got)(ta)|(lem)(me)|(gim)(me)|(wan)(na))(?![-'’]|{_ALNUM})",
-    r"(?i:('t)(is|was))(?=n't|[^\w'’-]|$)",
-    rf"([A-Za-z]*[A-MO-Za-mo-z])([nN]{_APOSTROPHE}[tT])(?!{_LETTER})",
-    rf"[nN]{_APOSTROPHE}[tT](?!{_LETTER})",
-    rf"(?i:{_APOSTROPHE}(?:[msd]|re|ve|ll))(?!{_LETTER})",
-    # apostrophes that belong to the word
-    rf"(?i:{_APOSTROPHE}(?:n{_APOSTROPHE}|n(?!{_LETTER})|em|till?|cause)|(?:[ldj]|ol|somethin|dunkin){_APOSTROPHE})",
-    rf"(?i:y{_APOSTROPHE}(?=[a-z]))|[nN]at{_APOSTROPHE}l(?!{_LETTER})",
-    rf"{_APOSTROPHE}\d\d(?:s(?![\w'’])|(?=\s|$))",
-    rf"[A-HJ-XZcn]{_APOSTROPHE}[A-Za-z]{{2,}}|[A-Za-z]+[aeiou]{_APOSTROPHE}[aeiouA-Z][A-Za-z]*",
-    # abbreviations
-    rf"(?:{_HYPHENATED}-)?{_INITIALS}(?:-(?:{_INITIALS}|{_PART}))*",
-    rf"(?:[A-Za-z]|[Ss]t|[MD]rs?)\.(?:-{_PART})?|(?:Ph|Ed)\.D\.",
-    rf"(?:(?i:{_SHORTENED})|{_SHORTENED_CAPITALISED})\.",
-    rf"(?i:{_SHORTENED_BEFORE_NUMBER})\.(?=\s*\d)",
-    rf"{_HYPHENATED}\.(?=[,;:])",
-    # words
-    _WORD,
-    _HYPHENATED,
-    rf"{_ASCII_PART}(?:/{_ASCII_PART}){{1,2}}",
-    r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)+",
-    r"[A-Z]+(?:[&+][A-Z]+)+|[Cc]\+\+|[CF]#",
-    # signs
-    r"[A-Z]*\$|[£€¤¢]|[<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]](?![A-Za-z])|\^_+\^|-_+-|>_+<",
-    r"[!?]{2,}|\\\*|-+|\.+|_+|\*+|<<|>>|''|``",
-    r"[!-/:-@\[-`{-~¡¥-©¬®-´¶-¹¼-¿×÷;·֊־׀׃׆׳״،؛؞؟٪٭۔।॥฿‖‗‘-„‛“”‟†-•…–—―‰-‸‹›※‾-⁂⁄⁰⁴-⁾₀-₎₤℀℁℃-℆℈℉℔№-℘℞-℣℥℧℩℮℺℻⅀-⅄⅊-⅍⅏"
-    r"⅓-⅞←-⯿、。〒・！-／：-＠［-｀｛-･￠￡￥￦]",
-]
-_MATCHERS = [re.compile(rule).match for rule in _RULES]
+def _quote(token: str, single: str, double: str) -> str:
+    for sign, written in (("&apos;", single), ("'", single), ('"', double), ("&quot;", double)):
+        token = token.replace(sign, written)
+    return token.translate(_CURLY_QUOTES)
 
-_WRITTEN = {"£": "#", "¢": "cents", "…": "...", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"} | {
-    signs: token
-    for token, all_signs in {"`": "‘‛‹", "'": "’›", "''": '"“”«»', "--": "–—―", "$": "€¤"}.items()
-    for signs in all_signs
+
+def _lower(token: str) -> str:
+    """In lower case, as Java writes it: a sigma is final where no letter with a case follows within Java's word."""
+    if "\u03a3" not in token:
+        return token.lower()
+    characters = list(token)
+    for word in _JAVA_WORD.finditer(token):
+        cased = [place for place in range(*word.span()) if characters[place].lower() != characters[place].upper()]
+        if len(cased) > 1 and characters[cased[-1]] == "\u03a3":
+            characters[cased[-1]] = "\u03c2"
+    return "".join(characters).replace("\u03a3", "\u03c3").lower()
+
+
+# How the tokens of a rule are written, by the name of the rule; what ends a sentence is written in `_read`.
+_WRITTEN: Mapping[str, Callable[[str], str]] = {
+    "as it is": str,
+    "word": lambda token: token.replace(_SOFT_HYPHEN, "") or "-",
+    "with blanks": lambda token: token.replace(" ", "\xa0"),
+    "with round brackets": lambda token: token.translate(_ROUND_BRACKETS),
+    "with and": lambda token: _AND.sub("&", token),
+    "one sign": lambda token: _SIGNS.get(token.lower(), token),
+    "dash": lambda token: "--",
+    "hyphens": lambda token: "--" if len(token) in (3, 4) else token,
+    "ellipsis": lambda token: "...",
+    "opening quote": lambda token: _quote(token, "`", "``"),
+    "closing quote": lambda token: _quote(token, "'", "''"),
 }
-_WRITTEN |= {"&lt;": "<", "&gt;": ">", "½": "1/2", "¼": "1/4", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"}
-_ROUND_BRACKETS = str.maketrans({"(": "-lrb-", ")": "-rrb-"})  # in telephone numbers and smileys too
-_CURLY_ENDING = re.compile("(?i:n’t|’(?:[msd]|re|ve|ll))")
-_ENTITIES = {"&amp;": "&", "&quot;": '"', "&apos;": "'", "&nbsp;": " "} | {
-    "&mdash;": "—",
-    "&ndash;": "–",
-}
-# Windows' quotes and dashes, which old texts hold as control characters; a soft hyphen is nothing, emoji are a gap.
-_CHARACTERS = str.maketrans(
-    {"\x91": "‘", "\x92": "’", "\x93": "“", "\x94": "”", "\x96": "–", "\x97": "—", "\x80": "€", "\xad": ""}
-)
+# Line breaks within a text are blanks: in the evaluation, but for the first, they shift all captions after them.
+_LINE_BREAK = re.compile("[\n\r\x0b\x0c\u2028\u2029]")
 _BEYOND_16_BITS = re.compile("[\U00010000-\U0010ffff]")
-
-# Where a token depends on what follows a blank, or holds one. All else is cut at blanks and remembered by piece.
-_ACROSS_BLANKS = re.compile(
-    rf"[<&]|[\d)]\s+[\d(]|(?<!{_ALNUM})(?:[A-Za-z]|{_SHORTENED_BEFORE_NUMBER})\.\s", re.IGNORECASE
-)
-_PERHAPS_ACROSS_BLANKS = re.compile(r"[<&\d]|\.\s")  # the same, faster and too often
-_LETTER_ENDS_SENTENCE = re.compile(rf"(?<!{_ALNUM})(?<![.'’-])([A-Za-z])\.(?=\s+(?:{_SENTENCE_STARTERS})(?:\s|$))")
-_PIECES = re.compile(
-    r"(?:[^\s<]*<[^<>]*>)+[^\s<]*"  # tags
-    r"|\S*[\d)](?:\s[\d(]\S*)+"  # numbers beside numbers
-    rf"|(?<!\S)(?:{_SHORTENED_BEFORE_NUMBER})\.\s+\d\S*(?:\s\d\S*)*"
-    r"|\S+",
-    re.IGNORECASE,
-)
-_SIMPLE = re.compile(r"([A-Za-z]{2,})[.,]?")  # most pieces
-_ABBREVIATION = re.compile(rf"(?:(?i:{_SHORTENED})|{_SHORTENED_CAPITALISED})\.")
-_CUT_WORDS = frozenset(["cannot", "gonna", "gotta", "lemme", "gimme", "wanna"])
+_MOST_REMEMBERED = 1 << 17
+# What was read, by piece of text between two blanks (with the line break that ends it; with the blank and the character
+# after it where that counts).
+_REMEMBERED: dict[str, tuple[str, ...]] = {}
 
 
-def tokenize(text: str) -> list[str]:
-    """The tokens of a caption or article, in order; none for a text of punctuation alone.
+def tokenize(texts: Sequence[str]) -> list[list[str]]:
+    """The tokens of each caption or article of a corpus, in order; none for a text of punctuation alone.
+
+    The texts are read as one corpus, in the order given, one a line: a last "A." is "a." or "a", as the next text
+    begins. pycocoevalcap reads the predictions as one corpus and the references as another, item by item.
 
     A telephone number or a mixed number written with blanks ("2 1/2") is one token, with no-break spaces inside, as
-    in Stanford's output. Any white space separates, line breaks too. Only the text itself is looked at: Stanford's
-    program, given many captions as lines, takes a last single letter's full stop away where the next line begins with
-    a word such as "The".
+    in Stanford's output. Any white space separates, line breaks too.
+
+    Raises:
+        ValueError: `texts` is one text instead of a list.
     """
-    if not text.isascii():
-        text = _BEYOND_16_BITS.sub(" ", text.translate(_CHARACTERS))
-    across_blanks = _PERHAPS_ACROSS_BLANKS.search(text) and _ACROSS_BLANKS.search(text)
-    pieces = _pieces(text) if across_blanks else text.split()
+    if isinstance(texts, str):
+        raise ValueError("expected a list of texts, found one text; put it in a list")
+    corpus = "\n".join(texts)
+    if len(_LINE_BREAK.findall(corpus)) >= len(texts):
+        corpus = "\n".join([_LINE_BREAK.sub(" ", text) for text in texts])
+    as_utf_16 = _BEYOND_16_BITS.search(corpus) is not None
+    if as_utf_16:  # as Java sees them, in two halves
+        corpus = _BEYOND_16_BITS.sub(_halves, corpus)
+    if len(_REMEMBERED) > _MOST_REMEMBERED:
+        _REMEMBERED.clear()
+    all_tokens = []
+    start = 0
+    for _ in texts:
+        stop = corpus.find("\n", start)
+        stop = len(corpus) if stop < 0 else stop
+        tokens = _line(corpus, start, stop)
+        if as_utf_16:
+            tokens = [token.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for token in tokens]
+        all_tokens.append(tokens)
+        start = stop + 1
+    return all_tokens
+
+
+def _line(corpus: str, start: int, stop: int) -> list[str]:
     tokens: list[str] = []
+    remembered, first = _REMEMBERED.get, start
+    *pieces, last = corpus[start:stop].split(" ")
     for piece in pieces:
-        tokens += _tokens(piece)
+        end = start + len(piece)
+        known = remembered(piece)
+        if known is None:
+            known = remembered(corpus[start : end + 2])
+            if known is None:
+                known, position = _read(corpus, start, end, stop)
+                if position > end:  # over a blank, and perhaps into the middle of a piece
+                    return [*tokens, *known, *_line(corpus, position, stop)]
+        tokens += known
+        start = end + 1
+    known = None
+    if stop < len(corpus):
+        known = remembered(last + "\n")
+        if known is None:
+            known = remembered(corpus[start : stop + 2])
+    tokens += _read(corpus, start, stop, stop)[0] if known is None else known
+    if tokens and tokens[-1][-1].isspace() and corpus[first:stop].rstrip(" ")[-1].isspace():
+        tokens[-1] = tokens[-1].rstrip()  # the evaluation strips the line
     return tokens
 
 
-def _pieces(text: str) -> list[str]:
-    if "&" in text:
-        for entity, character in _ENTITIES.items():
-            text = text.replace(entity, character)
-    return _PIECES.findall(_LETTER_ENDS_SENTENCE.sub(r"\1 .", text))
-
-
-@lru_cache(maxsize=1 << 17)
-def _tokens(piece: str) -> tuple[str, ...]:
-    simple = _SIMPLE.fullmatch(piece)
-    if simple and not (piece[-1] == "." and _ABBREVIATION.fullmatch(piece)):
-        word = simple[1].lower()
-        if word not in _CUT_WORDS:
-            return (word,)
+def _read(corpus: str, start: int, end: int, stop: int) -> tuple[tuple[str, ...], int]:
+    """The tokens that begin from `start` to before `end`, where a blank or the line ends, and where to go on."""
+    match = _scanner().match
+    position = rests_on = start
     tokens: list[str] = []
-    position = 0
-    while position < len(piece):
-        longest = max(
-            (match for matcher in _MATCHERS if (match := matcher(piece, position))), key=re.Match.end, default=None
-        )
-        if longest is None:
-            position += 1  # white space, and characters that Stanford's tokenizer drops
+    while position < end:
+        begin = position
+        rule, position, looked_at = match(corpus, begin, len(corpus))
+        if position > stop:  # a tag over two lines, which the evaluation mistakes for one line
+            rule, position, looked_at = match(corpus, begin, stop)
+        rests_on = max(rests_on, looked_at)
+        if rule is None or rule.name == "nothing":
+            position = max(position, begin + 1)
             continue
-        position = longest.end()
-        tokens += (_written(token) for token in longest.groups() or (longest[0],) if token)
-    return tuple(token for token in tokens if token not in REMOVED)
+        token = corpus[begin:position]
+        if rule.name == "end of sentence":  # its full stop counts twice, that of a single letter does not
+            position -= 1
+            written = token if len(token) > 2 else token[:-1]
+        else:
+            written = _WRITTEN[rule.name](token)
+        tokens += [part for part in _lower(written).split(" ") if part not in REMOVED]
+    found = tuple(tokens)
+    if position == end and rests_on <= min(end + 1, len(corpus)):
+        _REMEMBERED[corpus[start:end] if end < stop else corpus[start : end + 1]] = found
+    elif position == end and rests_on == end + 2 <= len(corpus):
+        _REMEMBERED[corpus[start : end + 2]] = found
+    return found, position
 
 
-def _written(token: str) -> str:
-    """The token as Stanford's tokenizer writes it."""
-    if token in _WRITTEN:
-        return _WRITTEN[token]
-    if token[0] == "." or (token[0] == "-" and set(token) == {"-"} and len(token) < 5):
-        return token if token[1:2].isdigit() else token[0]
-    if _CURLY_ENDING.fullmatch(token):
-        token = token.replace("’", "'")
-    return "\xa0".join(token.translate(_ROUND_BRACKETS).lower().split())
+@cache
+def _scanner() -> LongestMatch:
+    from diptych.metrics.captions.ptb_rules import DEFINITIONS, RULES
+
+    return LongestMatch(RULES, DEFINITIONS)
+
+
+def _halves(character: re.Match[str]) -> str:
+    pair = character[0].encode("utf-16-be")
+    return pair[:2].decode("utf-16-be", "surrogatepass") + pair[2:].decode("utf-16-be", "surrogatepass")
