@@ -34,6 +34,8 @@ COMMANDS = {
     "submission check": Command("does a file keep a test server's rules?", "diptych.submission.__main__:check"),
     "submission write": Command("EVENTA's submission.zip", "diptych.submission.__main__:write"),
     "review": Command("a page to accept and reject annotated pairs", "diptych.report.annotation_review:review"),
+    "blind page": Command("a page to judge two annotations blindly", "diptych.report.blind_page:page"),
+    "blind rates": Command("rates and agreement from what was marked on it", "diptych.report.blind_results:rates"),
     "report": Command("the data card of an annotated set", "diptych.commands.entries:report"),
     "generate rooms": Command("draw the rooms set", "diptych.synthetic.rooms.generate:command"),
     "generate newsroom": Command("draw and write the newsroom set", "diptych.synthetic.newsroom.generate:command"),
