@@ -92,6 +92,24 @@ def shards(
     sys.stdout.write(f"{convert_data(config, output, per_shard, workers)}\n")
 
 
+def texts(
+    *overrides: str,
+    data: Annotated[str, "a dataset, data=cirr, or several, 'data=[cirr,hotel_cir]'"],
+    split: Annotated[str, "whose triplets"] = "train",
+    sample: Annotated[int, "texts that are compared with each other"] = 200,
+    output: Annotated[Path | None, "a file for the numbers, as JSON"] = None,
+) -> None:
+    """How varied the modification texts of triplets are: how they begin, different words and pairs of words, how alike
+    they are (self-BLEU), how long, and how many a text encoder of 77 tokens cuts. Further settings are those of train.
+    """
+    from diptych.config.command_line import composed
+
+    config = composed("train", [f"data={data}", *overrides])
+    from diptych.commands.texts import examine_texts
+
+    sys.stdout.write(f"{examine_texts(config, split, sample, output)}\n")
+
+
 def report(
     out: Annotated[Path, "the folder of a set that annotate_triplets made"],
     /,
@@ -102,7 +120,8 @@ def report(
     import yaml
 
     from diptych.annotation.cost import Prices
+    from diptych.models.backbones.clip import CLIPPreprocessing
     from diptych.report.data_card import write_data_card
 
     table = yaml.safe_load((prices or CONFIG_FOLDER / "prices.yaml").read_text(encoding="utf-8"))
-    sys.stdout.write(f"{write_data_card(out, Prices(table['models']))}\n")
+    sys.stdout.write(f"{write_data_card(out, Prices(table['models']), CLIPPreprocessing('ViT-B-32'))}\n")
