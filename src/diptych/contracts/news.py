@@ -87,7 +87,8 @@ class Evidence:
     """What the fuser is told about one photo beside the picture's own description.
 
     `article_id` is None when there was no article to take; then `text` and `title` are empty. `text` is what stands in
-    the prompt: the chosen chunks in the article's order, joined by blanks.
+    the prompt: the chosen chunks in the article's order, joined by blanks. `topic` is what the article is about in a
+    word or two; empty where the prompt does not say.
     """
 
     article_id: str | None = None
@@ -96,6 +97,7 @@ class Evidence:
     text: str = ""
     chunks: tuple[Chunk, ...] = ()
     facts: KeyFacts = KeyFacts()
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from diptych.data.news.fusion_preparation import FusionInput, FusionPreparation
 from diptych.data.news.key_facts import NoFacts
 from diptych.data.news.news_datamodule import NewsDataModule
 from diptych.data.news.prompt import PromptTemplate
+from diptych.data.news.published_evidence import PublishedRules
 from diptych.models.fuser.chat_tokenizer import ChatTokenizer
 from diptych.models.sentence_encoder import SentenceTransformerEncoder
 from diptych.synthetic.newsroom.generate import NewsroomSettings
@@ -34,8 +35,9 @@ def source(tmp_path_factory):
 
 @pytest.fixture
 def preparation(tiny_chat_model, tiny_sentence_model):
-    def build(max_prompt_tokens=700, **settings):
-        selector = EvidenceSelector(SentenceTransformerEncoder(str(tiny_sentence_model), device="cpu"))
+    def build(max_prompt_tokens=700, published=None, **settings):
+        encoder = SentenceTransformerEncoder(str(tiny_sentence_model), device="cpu")
+        selector = EvidenceSelector(encoder, published=published)
         return FusionPreparation(
             ChatTokenizer(str(tiny_chat_model)), PROMPT, selector, NoFacts(), max_prompt_tokens, **settings
         )
@@ -148,6 +150,15 @@ def test_what_is_missing_is_counted(source, datamodule, tmp_path):
     (tmp_path / "val.json").write_text(json.dumps(retrieval))
     data = datamodule(retrieval=str(tmp_path / "{split}.json")).split_data("val")
     assert data.gaps == {"no_article": 2} and len(data.first_examples) == len(retrieval)
+
+
+def test_the_topic_of_the_released_rules_is_in_the_prompt_and_the_cache(source, datamodule, preparation):
+    module = datamodule(preparation=preparation(published=PublishedRules()))
+    queries = list(module.split_data("val").queries())
+    assert len({query.evidence.topic for query in queries}) > 1
+    for query in queries:
+        assert f"Topic: {query.evidence.topic.title()}" in preparation().tokenizer.hf.decode(query.prompt_ids)
+    assert not any(query.evidence.topic for query in datamodule().split_data("val").queries())
 
 
 def test_a_photo_that_a_file_lacks_stops_with_its_name(source, datamodule, tmp_path):
