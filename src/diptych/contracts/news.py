@@ -102,8 +102,8 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class FusionExample:
-    """One photo ready for the fuser. `prompt_ids` end where the completion begins; `completion_ids` carry the loss and
-    end with the token that ends a turn. They are empty where the answer is hidden.
+    """One photo ready for the fuser. `prompt_ids` end where the completion begins; `completion_ids` carry the loss,
+    unless all tokens do, and end with the token that ends a turn. They are empty where the answer is hidden.
     """
 
     query_id: str

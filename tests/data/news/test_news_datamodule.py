@@ -201,13 +201,20 @@ def test_training_batches_hold_every_example_once_a_pass(datamodule):
     assert sorted(seen[: len(expected)]) == expected
 
 
+def wanting(module, *wants):
+    """The module, told what the system's loss wants."""
+    module.prepare_for(SimpleNamespace(wants=frozenset(wants)))
+    return module
+
+
+@pytest.mark.parametrize("wants", [(), ("prompt_labels",)])
 @pytest.mark.parametrize("world", [1, 2])
-def test_the_divisor_is_the_mean_number_of_labels_over_the_whole_step(datamodule, monkeypatch, world):
+def test_the_divisor_is_the_mean_number_of_labels_over_the_whole_step(datamodule, monkeypatch, world, wants):
     accumulate, per_rank = 2, []
     for number in range(world):
         monkeypatch.setattr("diptych.data.news.news_datamodule.rank", lambda number=number: number)
         monkeypatch.setattr("diptych.data.news.news_datamodule.world_size", lambda: world)
-        module = attached(datamodule(packing=False), accumulate)
+        module = wanting(attached(datamodule(packing=False), accumulate), *wants)
         batches = iter(module.train_dataloader())
         labels = [int((next(batches).labels != -100).sum()) for _ in range(2 * accumulate)]
         per_rank.append((labels, [module.labelled_tokens_per_batch(index) for index in range(2 * accumulate)]))
@@ -215,6 +222,17 @@ def test_the_divisor_is_the_mean_number_of_labels_over_the_whole_step(datamodule
         part = slice(step * accumulate, (step + 1) * accumulate)
         mean = sum(sum(labels[part]) for labels, _ in per_rank) / (accumulate * world)
         assert all(divisor == mean for _, divisors in per_rank for divisor in divisors[part])
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_labels_are_of_the_completions_or_of_all_tokens_in_training_and_validation(datamodule, packing):
+    module = attached(datamodule(packing=packing))
+    data = module.split_data("val")
+    for wants, expected in (((), data.completion_lengths), (("prompt_labels",), data.lengths - 1)):
+        wanting(module, *wants)
+        assert sum(int((batch.labels != -100).sum()) for batch in module.val_dataloader()) == expected.sum()
+        batch = next(iter(module.train_dataloader()))
+        assert int((batch.labels != -100).sum()) == module.labelled_tokens_per_batch(0)
 
 
 def test_a_resumed_run_goes_on_with_the_next_batch(datamodule):
