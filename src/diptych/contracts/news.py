@@ -101,6 +101,20 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class ArticleFact:
+    """A fact that the caption of a photo needs, and the sentence that states it: `article.text[start:end]`.
+
+    `position` says how far into the article it begins, from 0 to 1.
+    """
+
+    name: str
+    article_id: str
+    start: int
+    end: int
+    position: float
+
+
+@dataclass(frozen=True, slots=True)
 class FusionExample:
     """One photo ready for the fuser. `prompt_ids` end where the completion begins; `completion_ids` carry the loss,
     unless all tokens do, and end with the token that ends a turn. They are empty where the answer is hidden.
@@ -142,7 +156,7 @@ class ArticleLookup(Collection[str], Protocol):
 class NewsSource(Protocol):
     """News photos and articles on disk. Construction reads nothing; every method may raise ValueError naming file,
     line or key. A source that inherits from this class has, until it says otherwise, nothing to prepare, no notes, no
-    published counts and no test server.
+    facts, no published counts and no test server.
 
     - `kind` is what the source is for; triplets are of another.
     - `published_counts` are the rows of its published files by part, and `articles`.
@@ -172,6 +186,10 @@ class NewsSource(Protocol):
 
     def queries(self, split: str) -> Sequence[NewsQuery]:
         """The photos to caption, in file order."""
+
+    def facts(self, split: str) -> Mapping[str, Sequence[ArticleFact]]:
+        """The facts that each photo's caption needs, by query id, where a set knows them; else empty."""
+        return {}
 
     def answers_hidden(self, split: str) -> bool:
         """Whether the split has no reference captions."""
