@@ -75,10 +75,9 @@ def test_the_prompt_and_the_whole_article_by_hand():
 def test_facts_by_their_place():
     found = scores()["fact_recall"]
     assert found.corpus["fact_recall"] == 0.5
-    assert found.corpus["fact_recall/first_third"] == 1.0 and found.corpus["fact_recall/last_third"] == 0.0
-    assert math.isnan(found.corpus["fact_recall/middle_third"])
-    places = "2 facts: 1 in the first third, 0 in the middle third, 1 in the last third of their article"
-    assert found.describe() == f"N=2, references per item: 1 to 2, {places}"
+    assert found.corpus["fact_recall/third_1"] == 1.0 and found.corpus["fact_recall/third_3"] == 0.0
+    assert math.isnan(found.corpus["fact_recall/third_2"])
+    assert found.describe() == "N=2, references per item: 1 to 2, 2 facts, by the thirds of their articles 1, 0, 1"
 
 
 def test_a_set_without_facts_and_metrics_without_claims_have_no_such_numbers():

@@ -31,8 +31,8 @@ _ABOUT = {
     "evidence_recall": "Of the names, dates and numbers of the reference captions, those that stand in the prompt.",
     "article_recall": "The same, had the prompt held the whole of the article that its evidence was chosen from: what"
     " is lacking here was not lost in choosing.",
-    "fact_recall": "Of the facts that captions need, those whose sentence stands in the prompt, by where it begins in"
-    " its article. A wrong article has none.",
+    "fact_recall": "Of the facts that captions need, those whose sentence stands in the prompt, by the third of its"
+    " article in which it begins. A wrong article has none.",
 }
 _KNOWN_KEYS = ("experiment", "data", "split", "metrics", "queries", "references_per_item", "lines", "about")
 

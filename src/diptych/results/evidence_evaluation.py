@@ -23,9 +23,8 @@ def reference_claims(
     None without such a metric.
     """
     items = [CaptionItem(query_id, text) for query_id, texts in references.items() for text in texts]
-    found = next(
-        (claims for claims in (metric.claims(items) for metric in metrics.values()) if claims is not None), None
-    )
+    of_metrics = (metric.claims(items) for metric in metrics.values())
+    found = next((claims for claims in of_metrics if claims is not None), None)
     if found is None:
         return None
     claims: dict[str, list[Claim]] = {query_id: [] for query_id in references}
@@ -60,13 +59,9 @@ def evidence_scores(
     if any(of_photos):
         corpus, per_item = fact_recall(of_photos, [query.evidence for query in queries])
         places = [third(fact) for of_photo in of_photos for fact in of_photo]
-        where = ", ".join(f"{places.count(number)} in the {part}" for number, part in enumerate(THIRDS))
-        scores["fact_recall"] = _scores(
-            queries,
-            corpus,
-            {"fact_recall": per_item},
-            f"{len(places)} facts: {where} of their article".replace("_", " "),
-        )
+        thirds = ", ".join(str(places.count(number)) for number in range(len(THIRDS)))
+        counted = f"{len(places)} facts, by the thirds of their articles {thirds}"
+        scores["fact_recall"] = _scores(queries, corpus, {"fact_recall": per_item}, counted)
     return scores
 
 

@@ -73,9 +73,9 @@ def test_facts_by_hand():
     corpus, per_item = fact_recall(facts, evidence)
     assert corpus == {
         "fact_recall": pytest.approx(4 / 7),
-        "fact_recall/first_third": pytest.approx(1 / 2),
-        "fact_recall/middle_third": pytest.approx(2 / 3),
-        "fact_recall/last_third": pytest.approx(1 / 2),
+        "fact_recall/third_1": pytest.approx(1 / 2),
+        "fact_recall/third_2": pytest.approx(2 / 3),
+        "fact_recall/third_3": pytest.approx(1 / 2),
     }
     assert per_item.tolist() == pytest.approx([4 / 5, 0.0, math.nan], nan_ok=True)
     assert [third(fact(0, 1, position)) for position in (0, 0.333, 1 / 3, 0.66, 2 / 3, 1.0)] == [0, 0, 1, 1, 2, 2]

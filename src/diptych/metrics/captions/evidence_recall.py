@@ -10,7 +10,7 @@ from diptych.contracts import news
 from diptych.contracts.retrieval import Better, Unit
 from diptych.metrics.captions.entity_matching import Claim, Evidence
 
-THIRDS = ("first_third", "middle_third", "last_third")
+THIRDS = ("third_1", "third_2", "third_3")  # of an article
 ABOUT: dict[str, tuple[Unit, Better]] = dict.fromkeys(
     ("evidence_recall", "article_recall", "fact_recall"), ("fraction", "higher")
 )
@@ -51,7 +51,7 @@ def fact_recall(
     facts: Sequence[Sequence[news.ArticleFact]], evidence: Sequence[news.Evidence]
 ) -> tuple[dict[str, float], np.ndarray]:
     """The share of each item's facts whose sentence the evidence holds whole: `fact_recall` of all, and of those that
-    begin in each third of their article (`fact_recall/first_third`, ...); and the same of each item (N,).
+    begin in each third of their article (`fact_recall/third_1`, ...); and the same of each item (N,).
 
     Evidence from another article holds none. What titles and lists of key facts say does not count. NaN where there are
     no facts.
