@@ -77,7 +77,7 @@ def test_captions_their_scores_and_a_submission(place, fuser, work):
     assert (found["experiment"], found["data"], found["split"]) == ("fuser_newsroom", ["newsroom"], "test")
     assert found["queries"] == {"scored": 4, "expected": 4} and str(fuser) in found["checkpoint"]
     metrics = found["metrics"]
-    assert {"cider", "bleu_4", "rouge_l", "base_caption/cider"} <= set(metrics)
+    assert {"cider", "bleu_4", "rouge_l", "base_caption/cider", "fact_recall/third_1"} <= set(metrics)
     of_retrieval = json.loads((work / "articles/metrics.json").read_text())["metrics"]["articles"]
     assert {name: metrics[name] for name in ("recall_at_1", "recall_at_10", "average_precision")} == of_retrieval
     assert (work / "caption/report/index.html").is_file()

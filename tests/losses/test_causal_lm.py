@@ -122,6 +122,13 @@ def test_micro_batches_and_ranks_add_up_to_one_batch():
         torch.testing.assert_close(parts[name], value, rtol=1e-5, atol=1e-7)
 
 
+def test_what_it_wants_of_the_data():
+    assert ChunkedCausalLMLoss().wants == frozenset()
+    assert ChunkedCausalLMLoss(on="all").wants == {"prompt_labels"}
+    with pytest.raises(ValueError, match="on='prompt' is not one of completion, all"):
+        ChunkedCausalLMLoss(on="prompt")
+
+
 def test_it_counts_its_labelled_tokens():
     hidden, labels = inputs()
     assert ChunkedCausalLMLoss()(hidden, make_head(), labels)["tokens"] == (labels[:, 1:] != -100).sum()

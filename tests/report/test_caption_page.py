@@ -63,6 +63,25 @@ def test_entities_are_told_apart_by_more_than_colour(tmp_path):
     assert 'class="entity' not in page_of(tmp_path, [make_card()])
 
 
+def test_evidence_recall_has_a_section_with_a_row_for_each_aspect(tmp_path):
+    metrics = {"fact_recall": 0.5, "fact_recall/third_1": 0.75, "fact_recall/third_3": None, "cider": 0.1}
+    metrics |= {"annotated_article/fact_recall": 0.625, "annotated_article/fact_recall/third_1": 1.0}
+    about = {"fact_recall": {"unit": "fraction", "better": "higher"}, "cider": {"unit": "score", "better": "higher"}}
+    page = page_of(tmp_path, [make_card()], make_record(metrics=metrics, about=about))
+    first, section = page.split('id="metrics"')[1].split('id="evidence"')
+    assert "third_1" not in first and "third 1" not in first and "fact_recall (%)" in first
+    section = section.split("</section>")[0]
+    cells = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", section)]
+    assert cells == [
+        ["fact_recall (%)", "model", "annotated article"],
+        ["all", "50.00", "62.50"],
+        ["third 1", "75.00", "100.00"],
+        ["third 3", "–", ""],
+    ]
+    assert section.count("<rect") == 2 and "A wrong article has none" in section
+    assert 'id="evidence"' not in page_of(tmp_path, [make_card()])
+
+
 def test_the_table_has_a_column_per_prefix(tmp_path):
     page = page_of(tmp_path, [make_card()])
     head, *rows = re.findall(r"<tr>(.*?)</tr>", page)

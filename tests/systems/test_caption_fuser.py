@@ -19,12 +19,12 @@ from diptych.systems.caption_generation import CaptionGenerator, GenerationSetti
 
 @pytest.fixture
 def system(tiny_chat_model):
-    def build(**settings):
+    def build(on="completion", **settings):
         arguments = {"quantization": "none", "rank": 4, "alpha": 8, "gradient_checkpointing": False, "dtype": "float32"}
         model = QLoRAFuser(str(tiny_chat_model), **{**arguments, **settings})
         generator = CaptionGenerator(GenerationSettings(max_new_tokens=5, do_sample=False, batch_size=2))
         system = CaptionFuserSystem(
-            model, ChunkedCausalLMLoss(16), generator, {}, lambda p: torch.optim.SGD(p, lr=0.1), seed=1
+            model, ChunkedCausalLMLoss(16, on), generator, {}, lambda p: torch.optim.SGD(p, lr=0.1), seed=1
         )
         torch.manual_seed(0)
         system.load_pretrained(torch.device("cpu"))
@@ -85,18 +85,37 @@ def test_an_adapter_goes_into_another_system_and_a_foreign_one_does_not(system):
         system(rank=2).load_state_dict(first.state_dict())
 
 
-def test_a_step_in_pieces_has_the_gradient_of_the_step_as_a_whole(system, examples):
-    collate = PackedCollator(500, pad_token_id=0)
-    whole = attach(system(), divisor=sum(len(e.completion_ids) for e in examples))
-    whole.training_step(collate([examples]), 0).backward()
+def num_labelled(examples, on):
+    return sum(len(e.completion_ids) + (len(e.prompt_ids) - 1 if on == "all" else 0) for e in examples)
+
+
+@pytest.mark.parametrize("on", ["completion", "all"])
+def test_a_step_in_pieces_has_the_gradient_of_the_step_as_a_whole(system, examples, on):
+    collate = PackedCollator(500, pad_token_id=0, prompt_labels=on == "all")
+    whole = attach(system(on), divisor=num_labelled(examples, on))
+    loss = whole.training_step(collate([examples]), 0)  # packed into one row
+    loss.backward()
+    padded = whole.training_step(collate([[example] for example in examples]), 0)
+    torch.testing.assert_close(padded, loss, rtol=1e-5, atol=1e-6)
     # Three micro-batches: Lightning divides each loss by their number, the divisor is the mean of their labels.
-    pieces = attach(system(), divisor=sum(len(e.completion_ids) for e in examples) / 3)
+    pieces = attach(system(on), divisor=num_labelled(examples, on) / 3)
     for index, example in enumerate(examples):
         (pieces.training_step(collate([[example]]), index) / 3).backward()
     expected = gradients(whole)
     assert expected.keys() == gradients(pieces).keys()
     for name, gradient in gradients(pieces).items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_on_all_tokens_the_loss_is_the_language_models_own(system, examples):
+    built = attach(system("all"), divisor=num_labelled(examples, "all"))
+    assert built.wants == {"prompt_labels"} and system().wants == frozenset()
+    ours = built.training_step(PackedCollator(500, 0, prompt_labels=True)([examples]), 0)
+    total = 0.0
+    for example in examples:
+        ids = torch.tensor([example.prompt_ids + example.completion_ids])
+        total += float(built.model.model(input_ids=ids, labels=ids).loss.detach()) * (ids.shape[1] - 1)
+    assert float(ours.detach()) == pytest.approx(total / num_labelled(examples, "all"), rel=1e-5)
 
 
 def test_the_first_step_sees_that_gradients_flow(system, examples):

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from diptych.data.news.fusion_cache import FusionData, PreparedQuery
 from diptych.data.news.prompt import evidence_text
 from diptych.metrics.captions.article_retrieval import ABOUT, article_retrieval
 from diptych.metrics.captions.caption_metric import CaptionMetric
+from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.entity_matching import Claim
 from diptych.metrics.captions.overall import overall
 from diptych.parallel import checkpoints
@@ -30,6 +31,7 @@ from diptych.parallel.distributed import rank, world_size
 from diptych.report.caption_cards import CaptionCard, EntitySpan
 from diptych.report.caption_page import write_caption_report
 from diptych.results.caption_evaluation import captions_record, score_captions
+from diptych.results.evidence_evaluation import evidence_scores, reference_claims
 from diptych.results.record import EvaluationRecord
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
 from diptych.systems.caption_generation import count_outcomes
@@ -43,11 +45,14 @@ Claims = Sequence[Sequence[tuple[Claim, bool]]]
 
 @dataclass(frozen=True)
 class CaptionSet:
-    """Captions of one kind: `prefix` of their metrics (empty: the model's own), items, and records if generated."""
+    """Captions of one kind: `prefix` of their metrics (empty: the model's own), items, and records if generated; then
+    also `evidence_scores`, of what they were written from.
+    """
 
     prefix: str
     items: Sequence[CaptionItem]
     records: Sequence[Mapping[str, Any]] = ()
+    evidence_scores: Mapping[str, CaptionScores] = field(default_factory=dict)
 
 
 def caption_and_score(
@@ -112,6 +117,8 @@ def score_written(
     """Scores the captions that `write_captions` has written, and leaves metrics.json, scores.jsonl and the report."""
     data = {name: variant.data(datamodule, split) for name, variant in variants.items()}
     sets = [_written(captions_file(run_dir, name), name, data[name], datamodule, split) for name in data]
+    if not datamodule.source.answers_hidden(split):
+        sets = _with_evidence_scores(sets, data, datamodule, split, system.metrics)
     about |= {"data": [datamodule.name], "split": split, "world_size": world_size()}
     _score(system, datamodule, data[""], sets, run_dir, post_processing, about)
 
@@ -156,7 +163,7 @@ def _score(
     metrics = system.metrics
     main = sets[0]
     hidden = datamodule.source.answers_hidden(about["split"])
-    scores = {} if hidden else score_captions(main.items, metrics)
+    scores = {} if hidden else {**score_captions(main.items, metrics), **main.evidence_scores}
     record = captions_record(scores, main.items, with_predictions=False, **about)
     record.counts = {**data.gaps, **count_outcomes(main.records)}
     if not hidden:
@@ -166,8 +173,9 @@ def _score(
         processed = [_post_processed(main, step, prepared) for step in steps]
         sets = [*sets, *processed, *_baselines(main, prepared, articles)]
         for other in sets[1:]:
-            of_other = captions_record(score_captions(other.items, metrics), other.items).metrics
-            record.metrics |= {f"{other.prefix}/{name}": value for name, value in of_other.items()}
+            of_other = {**score_captions(other.items, metrics), **other.evidence_scores}
+            values = captions_record(of_other, other.items).metrics
+            record.metrics |= {f"{other.prefix}/{name}": value for name, value in values.items()}
     record.write(run_dir)
     cards = _cards(main, prepared, articles, record, checked_claims(metrics, main.items))
     write_caption_report(run_dir / "report", record.content(), cards)
@@ -188,6 +196,22 @@ def _written(path: Path, prefix: str, data: FusionData, datamodule: CaptionData,
         for query in data.queries()
     ]
     return CaptionSet(prefix, items, records)
+
+
+def _with_evidence_scores(
+    sets: Sequence[CaptionSet],
+    data: Mapping[str, FusionData],
+    datamodule: CaptionData,
+    split: str,
+    metrics: Mapping[str, CaptionMetric],
+) -> list[CaptionSet]:
+    source = datamodule.source
+    claims = reference_claims(metrics, {query.query_id: query.reference_captions for query in source.queries(split)})
+    articles, facts = source.articles(), source.facts(split)
+    return [
+        replace(one, evidence_scores=evidence_scores(list(data[one.prefix].queries()), articles, claims, facts))
+        for one in sets
+    ]
 
 
 def _post_processed(main: CaptionSet, step: str, prepared: Mapping[str, PreparedQuery]) -> CaptionSet:

@@ -87,7 +87,8 @@ class Evidence:
     """What the fuser is told about one photo beside the picture's own description.
 
     `article_id` is None when there was no article to take; then `text` and `title` are empty. `text` is what stands in
-    the prompt: the chosen chunks in the article's order, joined by blanks.
+    the prompt: the chosen chunks in the article's order, joined by blanks. `topic` is what the article is about in a
+    word or two; empty where the prompt does not say.
     """
 
     article_id: str | None = None
@@ -96,12 +97,27 @@ class Evidence:
     text: str = ""
     chunks: tuple[Chunk, ...] = ()
     facts: KeyFacts = KeyFacts()
+    topic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ArticleFact:
+    """A fact that the caption of a photo needs, and the sentence that states it: `article.text[start:end]`.
+
+    `position` says how far into the article it begins, from 0 to 1.
+    """
+
+    name: str
+    article_id: str
+    start: int
+    end: int
+    position: float
 
 
 @dataclass(frozen=True, slots=True)
 class FusionExample:
-    """One photo ready for the fuser. `prompt_ids` end where the completion begins; `completion_ids` carry the loss and
-    end with the token that ends a turn. They are empty where the answer is hidden.
+    """One photo ready for the fuser. `prompt_ids` end where the completion begins; `completion_ids` carry the loss,
+    unless all tokens do, and end with the token that ends a turn. They are empty where the answer is hidden.
     """
 
     query_id: str
@@ -140,7 +156,7 @@ class ArticleLookup(Collection[str], Protocol):
 class NewsSource(Protocol):
     """News photos and articles on disk. Construction reads nothing; every method may raise ValueError naming file,
     line or key. A source that inherits from this class has, until it says otherwise, nothing to prepare, no notes, no
-    published counts and no test server.
+    facts, no published counts and no test server.
 
     - `kind` is what the source is for; triplets are of another.
     - `published_counts` are the rows of its published files by part, and `articles`.
@@ -170,6 +186,10 @@ class NewsSource(Protocol):
 
     def queries(self, split: str) -> Sequence[NewsQuery]:
         """The photos to caption, in file order."""
+
+    def facts(self, split: str) -> Mapping[str, Sequence[ArticleFact]]:
+        """The facts that each photo's caption needs, by query id, where a set knows them; else empty."""
+        return {}
 
     def answers_hidden(self, split: str) -> bool:
         """Whether the split has no reference captions."""

@@ -5,7 +5,7 @@ Shape letters: B rows, L tokens, N labelled tokens, C tokens of a chunk, D width
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 _IGNORED = -100  # a token without label, see `FusionBatch`
+On = Literal["completion", "all"]
 
 
 class ChunkedCausalLMLoss(nn.Module):
@@ -21,13 +22,23 @@ class ChunkedCausalLMLoss(nn.Module):
     Only positions whose next token has a label reach the head, at most `chunk_size` of them at a time: beside the
     hidden states' gradient, no more than `chunk_size` x V numbers are alive in forward or backward. Softmax and sums
     are float32 in any precision.
+
+    `on` says which tokens the data gives a label: those of the `completion`, or `all` of an example but its very first,
+    the prompt's too (as Beyond Vision's released code trains). Validation has the same.
     """
 
-    def __init__(self, chunk_size: int = 256) -> None:
+    def __init__(self, chunk_size: int = 256, on: On = "completion") -> None:
         super().__init__()
         if chunk_size < 1:
             raise ValueError(f"chunk_size={chunk_size} must be 1 or more")
-        self.chunk_size = chunk_size
+        if on not in get_args(On):
+            raise ValueError(f"on={on!r} is not one of {', '.join(get_args(On))}")
+        self.chunk_size, self.on = chunk_size, on
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """`prompt_labels`, if prompts carry a loss."""
+        return frozenset({"prompt_labels"} if self.on == "all" else ())
 
     def forward(
         self, hidden: Tensor, head: nn.Module, labels: Tensor, num_tokens: float | Tensor | None = None

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from diptych.report.caption_cards import CaptionCard, choose_cards
+from diptych.report.charts import Bar
 from diptych.report.pictures import Thumbnails
 from diptych.report.rendering import Section, write_page
 from diptych.results.results_table import (
+    MODEL,
     NO_VALUE,
     MetricRow,
+    aspect_label,
     format_value,
     label,
     metric_rows,
@@ -24,6 +27,13 @@ from diptych.results.results_table import (
 log = logging.getLogger(__name__)
 
 PHOTO_SIZE = 320
+_ABOUT = {
+    "evidence_recall": "Of the names, dates and numbers of the reference captions, those that stand in the prompt.",
+    "article_recall": "The same, had the prompt held the whole of the article that its evidence was chosen from: what"
+    " is lacking here was not lost in choosing.",
+    "fact_recall": "Of the facts that captions need, those whose sentence stands in the prompt, by the third of its"
+    " article in which it begins. A wrong article has none.",
+}
 _KNOWN_KEYS = ("experiment", "data", "split", "metrics", "queries", "references_per_item", "lines", "about")
 
 
@@ -43,15 +53,18 @@ def write_caption_report(
         raise ValueError(f"max_cards must be at least 1, got {max_cards}")
     thumbnails = Thumbnails(PHOTO_SIZE)
     shown = choose_cards(cards, max_cards) if cards else [Section("all", "All queries", "No query was scored.", ())]
-    queries = record["queries"]
+    queries, rows = record["queries"], metric_rows(record)
+    by_aspect = _by_aspect(rows)
+    numbers = [Section("metrics", "Metrics"), *([Section("evidence", "Evidence recall")] if by_aspect else [])]
     page = folder / "index.html"
     write_page(
         page,
         "captions.html.jinja",
         title=title_line(record),
         lead=f"{queries['scored']:,} of {queries['expected']:,} queries scored",
-        sections=[Section("metrics", "Metrics"), *shown],
-        metrics=_metrics(record),
+        sections=[*numbers, *shown],
+        metrics=_metrics(rows),
+        by_aspect=by_aspect,
         facts=_facts(record),
         picture=thumbnails.data_uri,
         number=_number,
@@ -62,12 +75,37 @@ def write_caption_report(
     return page
 
 
-def _metrics(record: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[str]]]] | None:
+def _metrics(rows: Sequence[MetricRow]) -> tuple[list[str], list[tuple[str, list[str]]]] | None:
     """Columns and rows: a row for each metric, a column for each prefix."""
-    rows = metric_rows(record)
-    columns = variants(rows)
-    body = [(label(row.metric, row.meaning), _cells(row, columns)) for row in rows]
-    return (["metric", *columns], body) if rows else None
+    overall = [row for row in rows if row.aspect is None]
+    columns = variants(overall)
+    body = [(label(row.metric, row.meaning), _cells(row, columns)) for row in overall]
+    return (["metric", *columns], body) if overall else None
+
+
+def _by_aspect(rows: Sequence[MetricRow]) -> list[dict[str, Any]]:
+    """Of each metric with aspects its table, a row for all and for each aspect, and the model's bars in percent."""
+    tables = []
+    for metric in dict.fromkeys(row.metric for row in rows if row.aspect is not None):
+        own = [row for row in rows if row.metric == metric]
+        columns = variants(own)
+        names = ["all" if row.aspect is None else aspect_label(row.aspect) for row in own]
+        bars = [(name, [_bar(row)]) for name, row in zip(names, own, strict=True)]
+        tables.append(
+            {
+                "name": label(metric, own[0].meaning),
+                "about": _ABOUT.get(metric, ""),
+                "columns": [label(metric, own[0].meaning), *columns],
+                "rows": [(name, _cells(row, columns)) for name, row in zip(names, own, strict=True)],
+                "bars": bars if own[0].meaning.unit == "fraction" else [],
+            }
+        )
+    return tables
+
+
+def _bar(row: MetricRow) -> Bar:
+    cell = row.cells.get(MODEL)
+    return Bar(MODEL, None if cell is None or math.isnan(cell.value) else 100 * cell.value)
 
 
 def _cells(row: MetricRow, columns: Sequence[str]) -> list[str]:

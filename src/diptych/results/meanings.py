@@ -16,7 +16,7 @@ _WORDS = MetricMeaning("count", better=None)
 _KNOWN: tuple[tuple[str, MetricMeaning], ...] = (
     (r"\w+_at_\d+|average|average_precision", _FRACTION),
     (r"median_rank\w*", MetricMeaning("count", "lower", "median")),
-    (r"entity_(precision|recall|f1)", _FRACTION),
+    (r"entity_(precision|recall|f1)|(evidence|article|fact)_recall", _FRACTION),
     (r"unsupported_entity_rate|empty_caption_share|clip_score_cut_share", MetricMeaning("fraction", "lower")),
     (r"empty_captions", MetricMeaning("count", "lower")),
     (r"(mean|median|mean_reference)_words|claims_per_caption|clip_score_windows", _WORDS),

@@ -48,7 +48,6 @@ class CaptionFuserSystem(L.LightningModule):
     """
 
     kind = "captions"
-    wants: frozenset[str] = frozenset()
     # What to lower when memory is short.
     MEMORY_SETTINGS = "data.batch_size and data.row_length, and raise trainer.accumulate_grad_batches"
 
@@ -68,6 +67,12 @@ class CaptionFuserSystem(L.LightningModule):
         self.optimizer_of, self.scheduler_of, self.seed = optimizer, scheduler, seed
         self._checked_gradients = False
         self._losses: list[tuple[int, Tensor]] = []
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """What the loss wants of a batch: `prompt_labels`, or nothing, as a loss that does not say."""
+        wanted: frozenset[str] = getattr(self.loss, "wants", frozenset())
+        return wanted
 
     def load_pretrained(self, device: torch.device, weights_follow: bool = False) -> None:
         """Loads the base model onto this process's device, where a quantised one has to stay, and adds the adapter; an

@@ -14,6 +14,7 @@ from diptych.data.news.fusion_preparation import FusionInput, FusionPreparation
 from diptych.data.news.key_facts import NoFacts
 from diptych.data.news.news_datamodule import NewsDataModule
 from diptych.data.news.prompt import PromptTemplate
+from diptych.data.news.published_evidence import PublishedRules
 from diptych.models.fuser.chat_tokenizer import ChatTokenizer
 from diptych.models.sentence_encoder import SentenceTransformerEncoder
 from diptych.synthetic.newsroom.generate import NewsroomSettings
@@ -34,8 +35,9 @@ def source(tmp_path_factory):
 
 @pytest.fixture
 def preparation(tiny_chat_model, tiny_sentence_model):
-    def build(max_prompt_tokens=700, **settings):
-        selector = EvidenceSelector(SentenceTransformerEncoder(str(tiny_sentence_model), device="cpu"))
+    def build(max_prompt_tokens=700, published=None, **settings):
+        encoder = SentenceTransformerEncoder(str(tiny_sentence_model), device="cpu")
+        selector = EvidenceSelector(encoder, published=published)
         return FusionPreparation(
             ChatTokenizer(str(tiny_chat_model)), PROMPT, selector, NoFacts(), max_prompt_tokens, **settings
         )
@@ -150,6 +152,15 @@ def test_what_is_missing_is_counted(source, datamodule, tmp_path):
     assert data.gaps == {"no_article": 2} and len(data.first_examples) == len(retrieval)
 
 
+def test_the_topic_of_the_released_rules_is_in_the_prompt_and_the_cache(source, datamodule, preparation):
+    module = datamodule(preparation=preparation(published=PublishedRules()))
+    queries = list(module.split_data("val").queries())
+    assert len({query.evidence.topic for query in queries}) > 1
+    for query in queries:
+        assert f"Topic: {query.evidence.topic.title()}" in preparation().tokenizer.hf.decode(query.prompt_ids)
+    assert not any(query.evidence.topic for query in datamodule().split_data("val").queries())
+
+
 def test_a_photo_that_a_file_lacks_stops_with_its_name(source, datamodule, tmp_path):
     lines = (source.root / "base_captions.csv").read_text().splitlines(keepends=True)
     lost = source.queries("val")[2].query_id
@@ -190,13 +201,20 @@ def test_training_batches_hold_every_example_once_a_pass(datamodule):
     assert sorted(seen[: len(expected)]) == expected
 
 
+def wanting(module, *wants):
+    """The module, told what the system's loss wants."""
+    module.prepare_for(SimpleNamespace(wants=frozenset(wants)))
+    return module
+
+
+@pytest.mark.parametrize("wants", [(), ("prompt_labels",)])
 @pytest.mark.parametrize("world", [1, 2])
-def test_the_divisor_is_the_mean_number_of_labels_over_the_whole_step(datamodule, monkeypatch, world):
+def test_the_divisor_is_the_mean_number_of_labels_over_the_whole_step(datamodule, monkeypatch, world, wants):
     accumulate, per_rank = 2, []
     for number in range(world):
         monkeypatch.setattr("diptych.data.news.news_datamodule.rank", lambda number=number: number)
         monkeypatch.setattr("diptych.data.news.news_datamodule.world_size", lambda: world)
-        module = attached(datamodule(packing=False), accumulate)
+        module = wanting(attached(datamodule(packing=False), accumulate), *wants)
         batches = iter(module.train_dataloader())
         labels = [int((next(batches).labels != -100).sum()) for _ in range(2 * accumulate)]
         per_rank.append((labels, [module.labelled_tokens_per_batch(index) for index in range(2 * accumulate)]))
@@ -204,6 +222,17 @@ def test_the_divisor_is_the_mean_number_of_labels_over_the_whole_step(datamodule
         part = slice(step * accumulate, (step + 1) * accumulate)
         mean = sum(sum(labels[part]) for labels, _ in per_rank) / (accumulate * world)
         assert all(divisor == mean for _, divisors in per_rank for divisor in divisors[part])
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_labels_are_of_the_completions_or_of_all_tokens_in_training_and_validation(datamodule, packing):
+    module = attached(datamodule(packing=packing))
+    data = module.split_data("val")
+    for wants, expected in (((), data.completion_lengths), (("prompt_labels",), data.lengths - 1)):
+        wanting(module, *wants)
+        assert sum(int((batch.labels != -100).sum()) for batch in module.val_dataloader()) == expected.sum()
+        batch = next(iter(module.train_dataloader()))
+        assert int((batch.labels != -100).sum()) == module.labelled_tokens_per_batch(0)
 
 
 def test_a_resumed_run_goes_on_with_the_next_batch(datamodule):

@@ -129,6 +129,13 @@ def test_a_packed_batch_to_the_last_number():
     }
 
 
+def test_prompts_carry_labels_when_asked_for():
+    rows = [[example("a", 2, 2), example("b", 1, 1, start=11)], [example("c", 0, 3, start=21)]]
+    batch = PackedCollator(row_length=8, pad_token_id=22, prompt_labels=True)(rows)
+    # All but the first token of each example; pads never, whatever token they are.
+    assert batch.labels.tolist() == [[-100, 2, 3, 4, -100, 12], [-100, 22, 23, -100, -100, -100]]
+
+
 def test_a_padded_batch_has_one_example_a_row():
     batch = PackedCollator(row_length=8, pad_token_id=0)([[example("a", 1, 1)], [example("b", 2, 2, start=11)]])
     assert batch.input_ids.tolist() == [[1, 2, 0, 0], [11, 12, 13, 14]]

@@ -86,3 +86,9 @@ def test_evidence_text_is_what_the_prompt_says_of_the_article():
 def test_dates_are_written_out_when_they_are_dates():
     assert readable_date("2022-02-07T02:46:59Z") == "7 February 2022"
     assert readable_date("last week") == "last week"
+
+
+def test_the_topic_stands_first_where_there_is_one():
+    message = template().message("", Evidence("a1", "Rain", topic="world affairs"))
+    assert "(the main source):\nTopic: World Affairs\nTitle: Rain\n" in message
+    assert "Topic" not in template().message("", Evidence("a1", "Rain"))

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from diptych.data.news.retrieval_file import read_retrieval
 from diptych.synthetic.newsroom import generate, layout
 from diptych.synthetic.newsroom.casting import FAMILY_SIZE, SPLITS
 from diptych.synthetic.newsroom.generate import NewsroomSettings, draw_sheet, generate_newsroom
+from diptych.synthetic.newsroom.source import Newsroom
 
 pytestmark = pytest.mark.slow
 
@@ -117,6 +119,30 @@ def test_facts_are_those_of_the_texts(root):
         assert base[event["query_id"]]["caption"] == event["base_caption"]
         assert base[event["query_id"]]["matched_image_id"] == article["images"][0] == event["query_photo"]["image_id"]
         assert article["date"][:10] >= event["when"]["date"]
+
+
+def test_the_source_knows_where_the_facts_stand(root, tmp_path):
+    for name in (layout.DATABASE, layout.FACTS):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(root / name, tmp_path / name)
+    source = Newsroom(tmp_path, SMALL)
+    expected = {event["query_id"]: event for event in _events(root) if event["split"] == "val"}
+    facts = source.facts("val")
+    assert facts.keys() == expected.keys()
+    for query_id, found in facts.items():
+        event, article = expected[query_id], source.articles()[expected[query_id]["article_id"]]
+        assert {fact.name: article.text[fact.start : fact.end] for fact in found} == {
+            name: event["sentences"][number] for name, number in event["fact_sentences"].items()
+        }
+        assert all(fact.position == fact.start / len(article.text) for fact in found)
+        assert {fact.article_id for fact in found} == {article.article_id}
+    text = (tmp_path / layout.FACTS).read_text(encoding="utf-8")
+    sentence = next(iter(expected.values()))["sentences"][-1]
+    (tmp_path / layout.FACTS).write_text(text.replace(sentence, "Nobody said that."), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"facts\.json: article \w+ of the database does not say 'Nobody said that\.'"):
+        source.facts("val")
+    (tmp_path / layout.FACTS).unlink()
+    assert source.facts("val") == {}
 
 
 def test_names_of_a_caption_are_supported_by_its_article(root):

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
-from diptych.contracts.news import Chunk, KeyFacts, SentenceEncoder
+from diptych.contracts.news import Article, Chunk, KeyFacts, SentenceEncoder
+from diptych.data.news.published_evidence import PublishedRules
+from diptych.data.news.topics import topic_of
 from diptych.text.sentences import Span, split_sentences
 
 CountTokens = Callable[[Sequence[str]], list[int]]
@@ -63,8 +66,10 @@ class EvidenceSelector:
     - The `paper` takes the `top_k` best windows; the `published_code` three tenths of them, at least `top_k` and at
       most ten. Equal scores go to the earlier window.
 
-    An article that would fit whole is treated like any other.
+    An article that would fit whole is treated like any other. `published` adds the rest of what the released code does.
     """
+
+    later_settings = ("published",)  # not part of a cache's key while it is not used: see `settings_of`
 
     def __init__(
         self,
@@ -75,6 +80,7 @@ class EvidenceSelector:
         first_sentences: int = 3,
         last_sentences: int = 2,
         rule: Rule = "paper",
+        published: PublishedRules | None = None,
     ) -> None:
         """Raises ValueError for numbers that are too small and unknown rules."""
         least = {"num_sentences": 1, "stride": 1, "top_k": 1, "first_sentences": 0, "last_sentences": 0}
@@ -90,6 +96,17 @@ class EvidenceSelector:
         self.first_sentences = first_sentences
         self.last_sentences = last_sentences
         self.rule = rule
+        self.published = published
+
+    def queries(self, base_caption: str, article: Article, facts: KeyFacts) -> tuple[str, ...]:
+        """What to look for in the article."""
+        if self.published is None:
+            return evidence_queries(base_caption, article.title, facts)
+        return self.published.queries(base_caption, article.title, article.text, facts)
+
+    def topic(self, article: Article) -> str:
+        """The article's topic for its prompt; empty unless the rules want one."""
+        return topic_of(f"{article.title}\n{article.text}") if self.published and self.published.topic else ""
 
     def select(self, requests: Sequence[EvidenceRequest], count_tokens: CountTokens) -> list[tuple[Chunk, ...]]:
         """The chunks of each request, in the article's order, without overlap; the encoder is called once.
@@ -99,10 +116,17 @@ class EvidenceSelector:
         for a single one that is longer than the budget and ends at a word then. A blank article gives (); so does a
         budget that no word fits. Without queries only the first and last sentences are taken.
         """
-        articles = [_Article(request) for request in requests]
-        self._score([article for article in articles if not article.request.whole])
+        articles = [self._article(request) for request in requests]
+        self._score([article for article in articles if not article.whole])
         _cut(articles, count_tokens)
         return [article.chunks() for article in articles]
+
+    def _article(self, request: EvidenceRequest) -> _Article:
+        sentences, whole = split_sentences(request.article_text), request.whole
+        if self.published and not whole:
+            whole = self.published.keeps_whole(request.article_text)
+            sentences = sentences if whole else self.published.sentences(sentences)
+        return _Article(request, sentences, whole)
 
     def _score(self, articles: Sequence[_Article]) -> None:
         """Choose each article's sentences, and rank them."""
@@ -140,15 +164,23 @@ class EvidenceSelector:
             for sentence in article.windows[position]:
                 chosen.add(sentence)
                 article.scores.setdefault(sentence, float(scores[position]))  # the best window comes first
+        if self.published:
+            in_order = sorted(chosen)
+            kept = self.published.cut(article.request.article_text, [article.sentences[number] for number in in_order])
+            chosen = set(in_order[: len(kept)])
+            for number, span in zip(in_order, kept, strict=False):
+                article.sentences[number] = span
         article.ranked = sorted(chosen, key=lambda sentence: (-best[sentence], sentence))
 
 
 class _Article:
-    """A request on its way: `ranked` sentences, the best first, and the scores of those in chosen windows."""
+    """A request on its way: its sentences, `ranked` ones, the best first, and the scores of those in chosen windows.
 
-    def __init__(self, request: EvidenceRequest) -> None:
-        self.request = request
-        self.sentences: list[Span] = split_sentences(request.article_text)
+    `whole` articles are taken from their start, without any windows.
+    """
+
+    def __init__(self, request: EvidenceRequest, sentences: list[Span], whole: bool) -> None:
+        self.request, self.sentences, self.whole = request, sentences, whole
         self.windows: list[range] = []
         self.ranked = list(range(len(self.sentences)))
         self.scores: dict[int, float] = {}
@@ -156,8 +188,19 @@ class _Article:
 
     def window_texts(self) -> list[str]:
         """What the encoder reads of each window: one blank for any blanks."""
-        spans = [(self.sentences[window[0]][0], self.sentences[window[-1]][1]) for window in self.windows]
-        return [" ".join(self.request.article_text[start:end].split()) for start, end in spans]
+        texts = []
+        for window in self.windows:
+            spans = [self.sentences[sentence] for sentence in window]
+            gaps = [self._between(before[1], after[0]) for before, after in pairwise(spans)]
+            pieces = [self.request.article_text[start:end] for start, end in spans]
+            text = pieces[0] + "".join(gap + piece for gap, piece in zip(gaps, pieces[1:], strict=True))
+            texts.append(" ".join(text.split()))
+        return texts
+
+    def _between(self, end: int, start: int) -> str:
+        """What joins two sentences: the blanks between them, if there is nothing else."""
+        gap = self.request.article_text[end:start]
+        return " " if gap.strip() else gap
 
     def queries(self) -> tuple[str, ...]:
         """The queries, if there is something to compare them with."""
@@ -166,15 +209,13 @@ class _Article:
     def chunks(self, num_kept: int | None = None) -> tuple[Chunk, ...]:
         """The sentences that are kept, merged where one follows the other."""
         chunks: list[Chunk] = []
-        previous = -2
         for sentence in sorted(self.ranked[: self.num_kept if num_kept is None else num_kept]):
             (start, end), score = self.sentences[sentence], self.scores.get(sentence)
-            if sentence == previous + 1:
+            if chunks and not self.request.article_text[chunks[-1].end : start].strip():
                 before = chunks.pop()
                 start = before.start
                 score = max((s for s in (before.score, score) if s is not None), default=None)
             chunks.append(Chunk(start, end, score))
-            previous = sentence
         return tuple(chunks)
 
     def text(self, num_kept: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from diptych.contracts.news import Article, Evidence, FactExtractor, KeyFacts, NewsQuery
-from diptych.data.news.evidence import EvidenceRequest, EvidenceSelector, evidence_queries
+from diptych.data.news.evidence import EvidenceRequest, EvidenceSelector
 from diptych.data.news.fusion_cache import PreparedQuery
 from diptych.data.news.prompt import PromptTemplate
 
@@ -108,7 +108,8 @@ class FusionPreparation:
         articles = {item.article.article_id: item.article for item in inputs if item.article is not None}
         found = self.facts.extract([f"{article.title}\n{article.text}" for article in articles.values()])
         facts = dict(zip(articles, found, strict=True))
-        return [_bare(item.article, facts) for item in inputs]
+        topics = {article_id: self.selector.topic(article) for article_id, article in articles.items()}
+        return [_bare(item.article, facts, topics) for item in inputs]
 
     def _with_text(
         self, inputs: Sequence[FusionInput], bare: Sequence[Evidence], budgets: Sequence[int]
@@ -116,7 +117,9 @@ class FusionPreparation:
         requests = [
             EvidenceRequest(
                 article_text=item.article.text if item.article is not None else "",
-                queries=evidence_queries(item.base_caption, evidence.title, evidence.facts),
+                queries=self.selector.queries(item.base_caption, item.article, evidence.facts)
+                if item.article is not None
+                else (),
                 max_tokens=max(0, budget),
                 whole=self.whole_article,
             )
@@ -156,7 +159,8 @@ class FusionPreparation:
             )
 
 
-def _bare(article: Article | None, facts: Mapping[str, KeyFacts]) -> Evidence:
+def _bare(article: Article | None, facts: Mapping[str, KeyFacts], topics: Mapping[str, str]) -> Evidence:
     if article is None:
         return Evidence()
-    return Evidence(article.article_id, article.title, article.date, facts=facts[article.article_id])
+    article_id = article.article_id
+    return Evidence(article_id, article.title, article.date, facts=facts[article_id], topic=topics[article_id])

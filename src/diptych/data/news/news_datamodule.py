@@ -76,7 +76,7 @@ class NewsDataModule(L.LightningDataModule):
         self.evidence_source, self.evaluation_source = evidence_source, evaluation_source
         self.row_length, self.batch_size, self.packing = row_length, batch_size, packing
         self.validation_split, self.seed = validation_split, seed
-        self.start_batch, self._checked = 0, False
+        self.start_batch, self._checked, self._prompt_labels = 0, False, False
         self._splits: dict[tuple[str, str, bool], FusionData] = {}
 
     # ------------------------------------------------------------------------------------------------ preparing
@@ -89,7 +89,8 @@ class NewsDataModule(L.LightningDataModule):
         self.training_data()
 
     def prepare_for(self, system: TrainableSystem) -> None:
-        """Nothing: all systems want the same of a batch."""
+        """Takes in whether prompts carry a loss."""
+        self._prompt_labels = "prompt_labels" in system.wants
 
     def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
         """Nothing: prompts need no weights."""
@@ -185,7 +186,8 @@ class NewsDataModule(L.LightningDataModule):
         while self._step < batch_idx // self._accumulated:
             self._step, rows = next(self._steps)
             data = self.training_data()
-            self._step_tokens = sum(int(data.completion_lengths[example]) for row in rows for example in row)
+            labelled = data.lengths - 1 if self._prompt_labels else data.completion_lengths  # as the collator labels
+            self._step_tokens = sum(int(labelled[example]) for row in rows for example in row)
         return self._step_tokens / (self._accumulated * world_size())
 
     def val_dataloader(self) -> DataLoader:
@@ -208,7 +210,8 @@ class NewsDataModule(L.LightningDataModule):
 
     def _loader(self, data: FusionData, batches: Iterable[list[list[int]]]) -> DataLoader:
         pad = self.tokenizer.pad_token_id
-        collator = PackedCollator(self.row_length, self.tokenizer.eos_token_id if pad is None else pad)
+        pad = self.tokenizer.eos_token_id if pad is None else pad
+        collator = PackedCollator(self.row_length, pad, self._prompt_labels)
         return DataLoader(_Rows(data), batch_sampler=batches, collate_fn=collator, pin_memory=torch.cuda.is_available())
 
     def state_dict(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 from torch.utils.data import Sampler
 
 from diptych.contracts.news import FusionBatch, FusionExample
@@ -123,13 +122,16 @@ class PackedBatches(Sampler[list[list[int]]]):
 
 
 class PackedCollator:
-    """Rows of examples to a batch whose width is that of its longest row; no row is longer than `row_length`."""
+    """Rows of examples to a batch whose width is that of its longest row; no row is longer than `row_length`. With
+    `prompt_labels` the prompts' tokens carry a label too.
+    """
 
-    def __init__(self, row_length: int, pad_token_id: int) -> None:
-        self.row_length, self.pad_token_id = row_length, pad_token_id
+    def __init__(self, row_length: int, pad_token_id: int, prompt_labels: bool = False) -> None:
+        self.row_length, self.pad_token_id, self.prompt_labels = row_length, pad_token_id, prompt_labels
 
     def __call__(self, rows: Sequence[Sequence[FusionExample]]) -> FusionBatch:
-        """The batch. Completion tokens carry a label; prompts, pads and an example's very first token do not.
+        """The batch. Completion tokens carry a label; pads and an example's very first token do not, nor do prompts
+        unless they are asked to.
 
         Raises:
             ValueError: a row is longer than `row_length`; names the query that does not fit.
@@ -145,7 +147,10 @@ class PackedCollator:
                 tokens = torch.tensor(example.prompt_ids + example.completion_ids, dtype=torch.long)
                 span = (number, slice(start, start + len(tokens)))
                 ids[span], positions[span], segments[span] = tokens, torch.arange(len(tokens)), segment
-                labels[span] = _labels(tokens, len(example.prompt_ids))
+                # Nothing stands before an example's first token to predict it from.
+                unlabelled = 1 if self.prompt_labels else max(len(example.prompt_ids), 1)
+                labels[span] = tokens
+                labels[number, start : start + unlabelled] = IGNORED
                 start += len(tokens)
         names = tuple(example.query_id for row in rows for example in row)
         return FusionBatch(names, ids, positions, labels, segments)
@@ -161,9 +166,3 @@ class PackedCollator:
                     f"{length - added} taken; raise row_length or shorten the evidence"
                 )
         return length
-
-
-def _labels(tokens: Tensor, prompt_length: int) -> Tensor:
-    labels = tokens.clone()
-    labels[: max(prompt_length, 1)] = IGNORED  # nothing stands before the first token to predict it from
-    return labels

@@ -74,7 +74,9 @@ def readable_date(date: str) -> str:
 def _context_lines(evidence: Evidence) -> list[str]:
     if evidence.article_id is None:
         return [NO_ARTICLE]
-    lines = [f"Title: {_one_line(evidence.title)}"] if evidence.title.strip() else []
+    lines = [f"Topic: {evidence.topic.title()}"] if evidence.topic else []
+    if evidence.title.strip():
+        lines.append(f"Title: {_one_line(evidence.title)}")
     if evidence.date:
         lines.append(f"Published: {readable_date(evidence.date)}")
     lines += _fact_lines(evidence.facts)

@@ -15,10 +15,11 @@ class CaptionScores:
     """What a metric found: `corpus` values by name, `per_item` values (N,) by name, and what they rest on.
 
     `query_ids` (N) are in the order of the per-item values. `num_items` is N, `references_per_item` the fewest and the
-    most. A value is NaN where the metric does not apply, such as the precision of a caption that names nothing.
-    `document_frequencies` says in words what they were counted over, `model` which model was asked; None where a
-    metric uses none. `about` gives unit and better (see `MetricMeaning`) of the `corpus` values that are to be read
-    otherwise than as a score of which more is better: `{"error_rate": ("fraction", "lower")}`.
+    most. A corpus value of a part of what a metric counts is named `metric/aspect`. A value is NaN where the metric
+    does not apply, such as the precision of a caption that names nothing. `document_frequencies` says in words what
+    they were counted over, `model` which model was asked, `counted` how many of what; None where a metric uses none.
+    `about` gives unit and better (see `MetricMeaning`) of the `corpus` values that are to be read otherwise than as a
+    score of which more is better: `{"error_rate": ("fraction", "lower")}`.
     """
 
     corpus: dict[str, float]
@@ -28,13 +29,15 @@ class CaptionScores:
     num_items: int = 0
     references_per_item: tuple[int, int] = field(default=(0, 0))
     model: str | None = None
+    counted: str | None = None
     about: Mapping[str, tuple[Unit, Better | None]] = field(default_factory=dict)
 
     @property
     def meanings(self) -> dict[str, MetricMeaning]:
         """How each of the `corpus` values is to be read. Raises ValueError for a unit or direction that is none."""
         try:
-            return {name: MetricMeaning(*self.about.get(name, ("score", "higher"))) for name in self.corpus}
+            plain = [name for name in self.corpus if "/" not in name]
+            return {name: MetricMeaning(*self.about.get(name, ("score", "higher"))) for name in plain}
         except ValueError as error:
             raise ValueError(f"metric of {', '.join(self.corpus)}: {error}") from None
 
@@ -45,4 +48,4 @@ class CaptionScores:
         line = f"N={self.num_items}, references per item: {references}"
         for what, value in (("document frequencies", self.document_frequencies), ("model", self.model)):
             line += f", {what}: {value}" if value else ""
-        return line
+        return f"{line}, {self.counted}" if self.counted else line

@@ -61,6 +61,11 @@ class Claim:
     end: int
     is_quantity: bool
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What claims that say the same have in common."""
+        return _key(self.text, self.is_quantity)
+
 
 def claims(caption: str, entities: Sequence[NamedEntity]) -> list[Claim]:
     """The caption's entities, and the numbers in digits that no entity covers, in their order; not those without any
@@ -75,8 +80,12 @@ def claims(caption: str, entities: Sequence[NamedEntity]) -> list[Claim]:
 
 def key(entity: NamedEntity) -> tuple[str, ...]:
     """What equal entities have in common; empty for one without letter or digit."""
-    found = words(entity.text)
-    return tuple(sorted(_content(found))) if entity.label in QUANTITIES else tuple(_without_article(found))
+    return _key(entity.text, entity.label in QUANTITIES)
+
+
+def _key(text: str, is_quantity: bool) -> tuple[str, ...]:
+    found = words(text)
+    return tuple(sorted(_content(found))) if is_quantity else tuple(_without_article(found))
 
 
 def words(text: str) -> list[str]:

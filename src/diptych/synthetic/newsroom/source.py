@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
+from diptych.contracts.news import Article, ArticleFact
+from diptych.data.annotations import check_split
 from diptych.data.news.openevents import OpenEvents
+from diptych.storage.json_files import read_json
 from diptych.synthetic.newsroom import layout
 from diptych.synthetic.newsroom.generate import NewsroomSettings, generate_newsroom
 
@@ -26,3 +30,37 @@ class Newsroom(OpenEvents):
     def prepare(self) -> None:
         """Generates the set (half a minute at full size, with a progress bar) unless it is there, complete."""
         generate_newsroom(self.root, self._settings, show_progress=True)
+
+    def facts(self, split: str) -> dict[str, list[ArticleFact]]:
+        """The facts that each photo's caption needs, by query id: those of `facts.json`; empty where that file is not.
+
+        Raises:
+            ValueError: the file breaks the format, or its sentences are not those of the articles.
+        """
+        check_split(split, self.splits, "newsroom")
+        path = self.root / layout.FACTS
+        if not path.is_file():
+            return {}
+        articles, found = self.articles(), {}
+        for event in read_json(path)["events"]:
+            if event["split"] == split:
+                found[event["query_id"]] = list(_facts(event, articles[event["article_id"]], path))
+        return found
+
+
+def _facts(event: Mapping[str, Any], article: Article, path: Path) -> Iterator[ArticleFact]:
+    spans = _spans(event["sentences"], article, path)
+    for name, sentence in event["fact_sentences"].items():
+        start, end = spans[sentence]
+        yield ArticleFact(name, article.article_id, start, end, start / len(article.text))
+
+
+def _spans(sentences: Sequence[str], article: Article, path: Path) -> list[tuple[int, int]]:
+    spans, position = [], 0
+    for sentence in sentences:
+        start = article.text.find(sentence, position)
+        if start < 0:
+            raise ValueError(f"{path}: article {article.article_id} of the database does not say {sentence!r}")
+        position = start + len(sentence)
+        spans.append((start, position))
+    return spans
