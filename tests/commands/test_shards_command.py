@@ -17,6 +17,7 @@ from tiny_sets import tiny_set
 pytestmark = pytest.mark.slow
 
 STEPS = 4
+AUXILIARY = "_target_:diptych.losses.info_nce.InfoNCE,distractor_negatives:true"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,7 @@ def test_the_command_writes_goes_on_and_refuses(data, tmp_path, capsys):
         ("data.training.caption_policy=rondom", "data.training.caption_policy='rondom' is not one of"),
         ("data.training.weights={rooms: 1.0}", "data.training.weights must be null"),
         ("system.loss.distractor_negatives=true", "distractors False there, True"),
+        (f"+system.auxiliary_losses.far={{{AUXILIARY}}}", "distractors False there, True"),
         ("data.training.group_sise=4", "group_sise"),
         ("per_shard=6", "per_shard is set twice"),
     ):

@@ -70,10 +70,13 @@ def convert_data(config: DictConfig, output: Path, per_shard: int = 1000, worker
         raise ValueError("shards hold triplets: choose data of composed image retrieval, as data=rooms")
     check_section("data", plain_section(config.data))
     check_data_root(config)
-    module, loss = build_data(config.data), build(config.system.loss)
+    module = build_data(config.data)
     if module.training.kind != FromFiles.kind:
         raise ValueError(f"shards are written from files: choose data/training=files, not {module.training.kind}")
-    shards = convert(module.training_inputs(), module.training, loss.wants, str(output), per_shard, workers)
+    auxiliary = config.system.get("auxiliary_losses") or {}
+    losses = [build(node) for node in (config.system.loss, *auxiliary.values())]
+    wants = frozenset().union(*(loss.wants for loss in losses))
+    shards = convert(module.training_inputs(), module.training, wants, str(output), per_shard, workers)
     size = sum(shard.bytes for shard in shards.shards)
     return (
         f"{shards.folder}: {shards.settings['triplets']:,} triplets in {len(shards.shards):,} shards, "
