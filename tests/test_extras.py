@@ -30,6 +30,7 @@ BY_TARGET_ONLY = {
         "stages.annotation.questions",
         "annotation.verification_question",
         "stages.annotation.ask_stage",
+        "stages.annotation.compare_ways",
         "stages.annotation.describe_reference",
         "stages.annotation.describe_target",
         "stages.annotation.one_stage",

@@ -20,7 +20,7 @@ from diptych.annotation.reviews import Reviews, read_reviews
 from diptych.config.arguments import run
 from diptych.data.pairs.image_pairs import ImagePair, read_pairs
 from diptych.photos.image_urls import is_remote
-from diptych.report.pictures import Thumbnails
+from diptych.report.pictures import REVIEWED_SIZE, Thumbnails
 from diptych.report.rendering import write_page
 from diptych.stages.annotation.ask_stage import AskStage
 from diptych.stages.annotation.describe_reference import DescribeReference
@@ -34,7 +34,6 @@ from diptych.storage.record_log import RecordLog
 log = logging.getLogger(__name__)
 
 PAGE, REVIEWS = "review.html", "reviews.jsonl"
-PICTURE_SIZE = 480
 _STAGES = (DescribeReference, DescribeTarget, WriteModifications, OneStage, VerifySentences)
 
 
@@ -91,7 +90,7 @@ def write_review(
     lead = f"Pairs {first:,} to {first - 1 + len(shown):,} of {len(annotated):,}. Decisions stay in this browser; the"
     lead += f" button saves them as {REVIEWS}. Put it into {out.name}, and the export leaves out what is rejected."
     content = [[pair.pair_id, sentences[pair.pair_id]["sentences"]] for pair in shown]
-    pictures = Thumbnails(PICTURE_SIZE)
+    pictures = Thumbnails(REVIEWED_SIZE)
     path = out / PAGE
     write_page(
         path,

@@ -19,8 +19,7 @@ from typing import Annotated, Any
 from diptych.annotation.blind_marks import SIDES
 from diptych.data.pairs.image_pairs import ImagePair, read_pairs
 from diptych.photos.image_urls import is_remote
-from diptych.report.annotation_review import PICTURE_SIZE
-from diptych.report.pictures import Thumbnails
+from diptych.report.pictures import REVIEWED_SIZE, Thumbnails
 from diptych.report.rendering import write_page
 from diptych.storage.json_files import write_json
 from diptych.storage.key import key_of
@@ -71,7 +70,7 @@ def write_blind_page(
         for pair, turned in zip(drawn, swapped, strict=True)
     ]
     page = key_of([[entry["pair_id"], entry["sentences"]] for entry in key])
-    pictures = Thumbnails(PICTURE_SIZE)
+    pictures = Thumbnails(REVIEWED_SIZE)
     write_page(
         out / PAGE,
         "blind.html.jinja",

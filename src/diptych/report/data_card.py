@@ -15,9 +15,9 @@ from diptych.annotation.audit_breakdown import HEADINGS, breakdown_rows
 from diptych.annotation.cost import Prices
 from diptych.annotation.diversity import diversity_rows, text_diversity
 from diptych.annotation.ledger.ledger import Ledger
+from diptych.annotation.ways_table import ways_rows
 from diptych.contracts.models import Preprocessing
 from diptych.report.rendering import write_page
-from diptych.stages.annotation.compare_ways import ways_rows
 from diptych.storage.json_files import read_json
 from diptych.storage.key import key_of
 from diptych.storage.record_log import RecordLog

@@ -14,6 +14,7 @@ from diptych.photos.images import read_image
 log = logging.getLogger(__name__)
 
 THUMBNAIL_SIZE = 160
+REVIEWED_SIZE = 480  # of pictures whose details people judge
 _JPEG_QUALITY = 80
 
 
