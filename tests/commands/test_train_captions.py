@@ -215,6 +215,8 @@ def test_an_evaluation_has_every_dial(newsroom_run, tmp_path, data):
     captions = [json.loads(line) for line in (tmp_path / "eval/predictions.jsonl").read_text().splitlines()]
     assert all(caption["completion_tokens"] <= 3 for caption in captions)
     assert "evidence" in (tmp_path / "eval/report/index.html").read_text()
+    with pytest.raises(ValueError, match="^evidence.published.topic: .* evidence=published_code: choose that"):
+        evaluated(newsroom_run, tmp_path / "refused", "split=val", "evidence.published.topic=false")
     words = ["generation=greedy", "generation.max_new_tokens=2"]
     whole = evaluated(newsroom_run, tmp_path / "greedy", "split=val", *words)
     assert whole["replaced"]["generation"]["do_sample"] is False

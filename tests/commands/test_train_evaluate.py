@@ -173,6 +173,21 @@ def test_single_settings_of_the_checkpoints_data_can_change(rooms_run, data, tmp
         run_evaluate(tmp_path / "f", f"ckpt={rooms_run}", "++data.batchsize=2", f"data_dir={data}")
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("~metrics.median_rank", "~metrics.median_rank: say with which metrics"),
+        ("caption_metrics=[length]", "caption_metrics are those of a file of captions"),
+        ("ablation=evidence", "ablation is of captions, which this checkpoint does not write"),
+        ("generation=greedy", "generation: this checkpoint has no system.generator.settings to replace"),
+        ("evidence.top_k=3", "evidence: this checkpoint has no data.preparation.selector to replace"),
+    ],
+)
+def test_settings_that_would_change_nothing_are_refused(word, message, rooms_run, data, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run_evaluate(tmp_path / "e", f"ckpt={rooms_run}", word, f"data_dir={data}")
+
+
 def test_a_prediction_file_is_scored_without_a_model(rooms_run, data, tmp_path):
     lines = [json.loads(line) for line in (rooms_run / "predictions.jsonl").read_text().splitlines()]
     (tmp_path / "p.json").write_text(json.dumps({line["query_id"]: line["ranked_ids"] for line in lines}))
@@ -182,8 +197,9 @@ def test_a_prediction_file_is_scored_without_a_model(rooms_run, data, tmp_path):
     original = json.loads((rooms_run / "metrics.json").read_text())
     for k in (1, 5, 10, 50):
         assert record["metrics"][f"recall_at_{k}"] == original["metrics"][f"recall_at_{k}"]
-    with pytest.raises(ValueError, match="prompt says how a checkpoint writes captions: a prediction file has none"):
-        run_evaluate(tmp_path / "f", f"predictions={tmp_path / 'p.json'}", "data=hotel_cir", "prompt=short")
+    for word in ("prompt=short", "ablation=evidence"):
+        with pytest.raises(ValueError, match="says how a checkpoint writes captions: a prediction file has none"):
+            run_evaluate(tmp_path / "f", f"predictions={tmp_path / 'p.json'}", "data=hotel_cir", word)
 
 
 def test_absent_data_is_an_error_before_any_weights_load(tmp_path, monkeypatch):

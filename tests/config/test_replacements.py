@@ -8,12 +8,15 @@ from omegaconf import OmegaConf
 from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.replacements import replaced
 
-SYSTEM = {"generator": {"settings": {"_target_": "a.B", "temperature": 0.7, "top_p": 0.9}}, "metrics": {"cider": {}}}
-DATA = {"preparation": {"prompt": {"_target_": "p.P", "opening": "x", "instructions": {"task": "y", "ratio": "z"}}}}
+GREEDY = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / "system/generation/greedy.yaml"))
+EVENT = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / "prompt/event.yaml"))
+PAPER = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / "data/evidence/paper.yaml"), resolve=False)
+SYSTEM = {"generator": {"settings": GREEDY}, "metrics": {"cider": {}}}
+DATA = {"preparation": {"prompt": EVENT, "selector": PAPER}}
 
 
-def parts(**given):
-    system, data, said = replaced(OmegaConf.create(SYSTEM), OmegaConf.create(DATA), given, ("metrics",))
+def parts(data=DATA, **given):
+    system, data, said = replaced(OmegaConf.create(SYSTEM), OmegaConf.create(data), given, ("metrics",))
     return OmegaConf.to_container(system), OmegaConf.to_container(data), said
 
 
@@ -24,9 +27,44 @@ def test_a_chosen_prompt_is_its_file_and_no_line_of_the_trained_one():
 
 
 def test_single_keys_change_those():
+    """Those that the checkpoint does not say, too: `temperature` of one that is greedy."""
     system, data, said = parts(generation={"temperature": 0.2, "num_candidates": 8}, prompt=None)
-    assert system["generator"]["settings"] == {"_target_": "a.B", "temperature": 0.2, "top_p": 0.9, "num_candidates": 8}
+    assert system["generator"]["settings"] == {**GREEDY, "temperature": 0.2, "num_candidates": 8}
     assert data == DATA and said == {"generation": {"temperature": 0.2, "num_candidates": 8}}
+
+
+def test_single_keys_deep_down_change_those():
+    _, data, _ = parts(evidence={"encoder": {"encoder": {"batch_size": 2}}}, prompt={"instructions": {"ratio": None}})
+    assert data["preparation"]["selector"]["encoder"]["encoder"]["batch_size"] == 2
+    assert data["preparation"]["prompt"]["instructions"] == {**EVENT["instructions"], "ratio": None}
+
+
+def test_rules_that_are_there_can_be_left_out():
+    published = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / "data/evidence/published_code.yaml"))
+    _, data, _ = parts({"preparation": {"selector": published}}, evidence={"published": None, "top_k": 1})
+    assert data["preparation"]["selector"] == {**published, "published": None, "top_k": 1}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"evidence": {"published": {"topic": False}}},
+            "evidence.published.topic: evidence.published has no keys in this checkpoint, there is none."
+            " It is a section in evidence=published_code: choose that as well",
+        ),
+        ({"evidence": {"topk": 3}}, "evidence.topk: this checkpoint has no such setting. Did you mean 'top_k'?"),
+        ({"generation": {"temprature": 1}}, "generation.temprature: this .* Did you mean 'temperature'?"),
+        ({"prompt": {"instructions": {"ratoi": None}}}, "prompt.instructions.ratoi: this .* Did you mean 'ratio'?"),
+        ({"evidence": {"encoder": {"encoder": {"nmae": "x"}}}}, "evidence.encoder.encoder.nmae: .* mean 'name'?"),
+        ({"evidence": {"top_k": {"least": 3}}}, "evidence.top_k.least: evidence.top_k has no keys .*, it is 5[.]$"),
+        ({"evidence": {"encoder": None}}, "evidence.encoder=None: it is a section; .*: evidence.encoder.encoder, "),
+        ({"prompt": {"instructions": "short"}}, "prompt.instructions=short: it is a section; "),
+    ],
+)
+def test_keys_that_the_checkpoint_does_not_have_are_named_with_what_to_do(given, message):
+    with pytest.raises(ValueError, match=f"^{message.replace('?', '[?]')}"):
+        parts(**given)
 
 
 def test_metrics_are_replaced_as_a_whole_and_named():
@@ -36,4 +74,4 @@ def test_metrics_are_replaced_as_a_whole_and_named():
 
 def test_what_the_checkpoint_does_not_have_cannot_be_replaced():
     with pytest.raises(ValueError, match=r"evidence: this checkpoint has no data\.preparation\.selector to replace"):
-        parts(evidence={"top_k": 3})
+        parts({"preparation": {}}, evidence={"top_k": 3})

@@ -66,6 +66,8 @@ def test_perfect_captions_score_highest_and_others_less(data, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "halves/run/predictions.jsonl").read_text().splitlines()]
     assert {line["query_id"]: line["caption"] for line in lines} == halves
     assert all({"cider", "rouge_l"} <= line.keys() for line in lines)
+    few = evaluate_captions(data, tmp_path / "few", halves, "metrics=[length]")  # as of a checkpoint
+    assert few["metrics"]["empty_captions"] == 1 and "rouge_l" not in few["metrics"]
     differences, left_out, _ = compare_runs(tmp_path / "halves/run", tmp_path / "perfect/run")
     assert "rouge_l" in {row.metric for row in differences} and "bleu_4" in left_out
 

@@ -67,6 +67,9 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     system_config, data, said = replaced(trained.system, cast(DictConfig, data), _replacements(config), ("metrics",))
     trained.system = system_config
     datamodule, system = build_trained(trained, data, config.data_dir)
+    for name in ("ablation", "post_processing"):
+        if config[name] and system.kind != CaptionFuserSystem.kind:
+            raise ValueError(f"{name} is of captions, which this checkpoint does not write: leave it out")
     cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
     quiet_lightning()
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
@@ -81,11 +84,22 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
 def _replacements(config: DictConfig) -> dict[str, Any]:
     """What is to stand in the place of the checkpoint's settings; metrics only if they were asked for."""
     plain = plain_section(config, resolve=False)
-    asked = any(word.startswith("system/metrics@metrics=") for word in HydraConfig.get().overrides.task)
+    chosen = _is_chosen("metrics")
+    single = next((word for word in HydraConfig.get().overrides.task if word.lstrip("+~").startswith("metrics.")), None)
+    if single and not chosen:
+        raise ValueError(f"{single}: say with which metrics; with metrics=[recall_at_k], for example, it is theirs")
+    if _is_chosen("caption_metrics"):
+        raise ValueError("caption_metrics are those of a file of captions; of a checkpoint choose metrics=[...]")
     return {
         **{name: plain.get(name) for name in ("generation", "prompt", "evidence")},
-        "metrics": plain["metrics"] if asked else None,
+        "metrics": plain["metrics"] if chosen else None,
     }
+
+
+def _is_chosen(group: str) -> bool:
+    """Whether the command line says which metrics `metrics` or `caption_metrics` are."""
+    words = (word.lstrip("+~") for word in HydraConfig.get().overrides.task)
+    return any(word.startswith(f"system/metrics@{group}=") for word in words)
 
 
 def evaluate_system(
@@ -142,8 +156,8 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     """Scores `{"query id": [ranked ids]}`; needs annotations only."""
     if HydraConfig.get().runtime.choices["data"] == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
-    for name in ("generation", "prompt", "evidence"):
-        if config[name] is not None:
+    for name in ("generation", "prompt", "evidence", "ablation", "post_processing"):
+        if config[name]:
             raise ValueError(f"{name} says how a checkpoint writes captions: a prediction file has none, leave it out")
     sources = {name: building.build(node) for name, node in config.data.sources.items()}
     if all(source.kind == NewsSource.kind for source in sources.values()):
@@ -183,7 +197,8 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     if source.answers_hidden(config.split):
         raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
     queries = source.queries(config.split)
-    metrics = {key: building.build(node) for key, node in config.caption_metrics.items()}
+    chosen = config.metrics if _is_chosen("metrics") else config.caption_metrics  # metrics are retrieval's otherwise
+    metrics = {key: building.build(node) for key, node in chosen.items()}
     items = caption_items(predictions, queries, lambda query_id: source.image_path(config.split, query_id))
     scores = score_captions(items, metrics)
     about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}
