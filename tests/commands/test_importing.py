@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 import diptych
@@ -14,7 +15,7 @@ from diptych.commands.main import run
 from diptych.config.trained_encoder import TrainedEncoder
 from diptych.models.composers.good4cir import Good4CIRFusion
 from released_good4cir import UNWRITTEN, Release, Towers, make_tokenizer, write_checkpoint
-from tiny_runs import run_evaluate
+from tiny_runs import TINY_MODEL, TINY_RUN, run_evaluate, run_train
 from tiny_sets import tiny_set
 
 pytestmark = pytest.mark.slow
@@ -78,6 +79,40 @@ def test_it_searches_with_a_picture_and_a_text(imported, tmp_path):
     for alone in ({"image": picture}, {"text": "make it blue"}):
         with pytest.raises(ValueError, match="no space of pictures and texts alone: search with image= and text="):
             retriever.search(**alone)
+
+
+def fine_tuned(imported, folder, *words):
+    tiny_set("cirr", folder / "data/cirr")
+    run_train(folder / "run", "experiment=good4cir_cirr", f"data_dir={folder / 'data'}", *TINY_RUN, *words)
+    return torch.load(folder / "run/checkpoints/last.ckpt", weights_only=True)
+
+
+def test_it_is_trained_further(imported, tmp_path, monkeypatch):
+    """As it is: sizes, heads and activation are the checkpoint's, the recipe is the experiment's."""
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    words = ["system/model=checkpoint", f"init_from={imported}", "+system.model.backbone.freeze=text"]
+    trained = fine_tuned(imported, tmp_path, *words)
+    first = torch.load(imported / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    assert trained["state_dict"].keys() == first.keys()
+    for name, tensor in trained["state_dict"].items():  # the warm-up begins at 1e-13
+        torch.testing.assert_close(tensor, first[name], rtol=0, atol=1e-6)
+    config = OmegaConf.load(tmp_path / "run/config.yaml")
+    assert config.system.model.num_heads == 4 and config.system.model.backbone.architecture.embed_dim == 0
+    assert config.system.model.backbone.freeze == "text" and config.trainer.accumulate_grad_batches == 1
+    with pytest.raises(ValueError, match=r"unknown key 'system\.model\.backbone\.freeeze'.* 'freeze'"):
+        fine_tuned(imported, tmp_path / "misspelt", *words[:2], "+system.model.backbone.freeeze=text")
+
+
+def test_what_to_set_is_said_when_another_model_shall_start_from_it(imported, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    with pytest.raises(ValueError, match=r"system\.model\.num_layers, .*system/model=checkpoint takes the model as it"):
+        fine_tuned(imported, tmp_path / "other", *TINY_MODEL, f"init_from={imported}")
+    with pytest.raises(ValueError, match="name it, init_from=FOLDER"):
+        fine_tuned(imported, tmp_path / "nothing", "system/model=checkpoint")
+    first = tmp_path / "first"
+    fine_tuned(imported, first, *TINY_MODEL)
+    fine_tuned(imported, tmp_path / "heads", *TINY_MODEL, "system.model.num_heads=1", f"init_from={first / 'run'}")
+    assert "had other settings: system.model.num_heads=1 (2 there)" in caplog.text
 
 
 def test_names_of_other_versions_and_wrappers_are_the_same_model(release, imported, tmp_path):

@@ -3,7 +3,8 @@
 import pytest
 
 from diptych.config import resolvers
-from diptych.config.presence import require_data
+from diptych.config.command_line import composed
+from diptych.config.presence import require_data, require_inputs
 from diptych.contracts.retrieval import TripletSource
 from tiny_runs import compose_pipeline
 
@@ -62,3 +63,10 @@ def test_a_pipeline_that_reads_no_dataset_needs_none(words, tmp_path):
 def test_a_pipeline_over_a_dataset_does(tmp_path):
     with pytest.raises(ValueError, match="No openevents data"):
         require_data(compose_pipeline("pipeline=news_retrieval", "data=openevents", f"data_dir={tmp_path / 'absent'}"))
+
+
+def test_a_checkpoint_to_start_from_must_be_there(tmp_path):
+    words = ["experiment=cir_rooms", f"init_from={tmp_path / 'nowhere'}"]
+    with pytest.raises(ValueError, match=r"init_from=.*nowhere: there is no such file or folder"):
+        require_inputs(composed("train", words))
+    require_inputs(composed("train", [*words[:1], f"init_from={tmp_path}"]))

@@ -21,6 +21,7 @@ from diptych.commands.evaluation import evaluate_system, quiet_lightning
 from diptych.config import building, checking
 from diptych.config.command_line import called_as, set_command_line, shown_command
 from diptych.config.earlier_configs import upgraded
+from diptych.config.trained import load_first_weights, with_model_of_checkpoint
 from diptych.loggers.metrics_csv import MetricsCSV
 from diptych.parallel import checkpoints
 from diptych.parallel.checkpoints import AtomicCheckpointIO
@@ -60,6 +61,7 @@ def train(config: DictConfig) -> float | None:
     resume = config.resume is not None or came_back
     if resume or joins:
         config = _config_of_run(run_dir, [] if came_back else words)
+    config = with_model_of_checkpoint(config)
     guard = locked(run_dir / ".lock", RUN_PATIENCE, f"{run_dir}: another process trains here; wait for it, or stop it")
     with guard if started_here else nullcontext():
         status = StatusKeeper(run_dir, words, active=started_here)
@@ -101,7 +103,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
         checkpoints.load_weights(system, checkpoint, last)  # the feature cache is looked up by the backbone's weights
         log.info("continuing %s at step %d", run_dir, step)
     elif config.init_from:
-        checkpoints.load_weights(system, checkpoints.load(config.init_from), config.init_from)
+        load_first_weights(system, config)
     if started_here:
         _claim(run_dir, config)
         if resume:

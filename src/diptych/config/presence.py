@@ -12,7 +12,8 @@ from diptych.storage.presence import require_folder
 
 
 def require_inputs(config: DictConfig) -> None:
-    """Does nothing where what the command reads is there: as `require_data`, and of an evaluation what to evaluate.
+    """Does nothing where what the command reads is there: as `require_data`, and of an evaluation what to evaluate,
+    of a training what it starts from.
 
     Raises:
         ValueError: it is not; says what is missing.
@@ -21,9 +22,15 @@ def require_inputs(config: DictConfig) -> None:
         if (config.ckpt is None) == (config.predictions is None):
             raise ValueError("say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME")
         for key in ("ckpt", "predictions"):
-            if config[key] is not None and not Path(config[key]).exists():
-                raise ValueError(f"{key}={config[key]}: there is no such file or folder")
+            _require_there(key, config[key])
+    if "init_from" in config:
+        _require_there("init_from", config.init_from)
     require_data(config)
+
+
+def _require_there(key: str, path: str | None) -> None:
+    if path is not None and not Path(path).exists():
+        raise ValueError(f"{key}={path}: there is no such file or folder")
 
 
 def require_data(config: DictConfig) -> None:

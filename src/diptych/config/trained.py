@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.config import building, checking
 from diptych.config.earlier_configs import upgraded
+from diptych.config.plain_config import plain_section
 from diptych.parallel import checkpoints
 from diptych.parallel.sharded_checkpoints import is_sharded
+
+log = logging.getLogger(__name__)
 
 
 def config_of(checkpoint: dict[str, Any]) -> DictConfig:
@@ -45,6 +49,52 @@ def build_trained(
     merged = checking.check_untrusted(composed)
     checking.check_data_root(merged)
     return building.build_data(merged.data), building.build(merged.system)
+
+
+def with_model_of_checkpoint(config: DictConfig) -> DictConfig:
+    """The config of a training; where it names no class of a model (`system/model=checkpoint`) with that of the
+    checkpoint in `init_from`, changed by the single settings that the config has.
+
+    Raises:
+        ValueError: `init_from` is not set, its checkpoint cannot be read, or names what a checkpoint may not.
+    """
+    if "_target_" in config.system.model:
+        return config
+    if config.init_from is None:
+        raise ValueError(
+            "system/model=checkpoint is the model of the checkpoint that a run starts from: name it, init_from=FOLDER"
+        )
+    model = config_of(checkpoints.load(checkpoint_path(config.init_from), weights_alone=True)).system.model
+    checking.check_untrusted(OmegaConf.create({"system": {"model": model}}))
+    whole = OmegaConf.create(plain_section(config, resolve=False))
+    whole.system.model = OmegaConf.merge(model, whole.system.model)
+    return whole
+
+
+def load_first_weights(system: L.LightningModule, config: DictConfig) -> None:
+    """Puts the weights of the checkpoint in `init_from`, a file or a run's folder, into the system of a new run. Logs
+    a warning with the settings of the model that were others there: not all of them show in the weights.
+
+    Raises:
+        ValueError: it cannot be read, or the weights are another model's; names the settings that differ.
+    """
+    path = checkpoint_path(config.init_from)
+    checkpoint = checkpoints.load(path, weights_alone=True)
+    there, here = (
+        dict(checking.leaves(plain_section(of.system, resolve=False).get("model"), "system.model"))
+        for of in (config_of(checkpoint), config)
+    )
+    unlike = [name for name, value in here.items() if not isinstance(value, dict) and there.get(name, value) != value]
+    try:
+        checkpoints.load_weights(system, checkpoint, path)
+    except ValueError as error:
+        differing = f"; these settings are others there: {', '.join(unlike)}" if unlike else ""
+        raise ValueError(
+            f"init_from: {error}{differing}. system/model=checkpoint takes the model as it was trained"
+        ) from error
+    if unlike:
+        told = ", ".join(f"{name}={here[name]} ({there[name]} there)" for name in unlike)
+        log.warning("init_from: the model that these weights are of had other settings: %s", told)
 
 
 def checkpoint_path(given: str | Path) -> Path:
