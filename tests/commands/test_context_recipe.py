@@ -11,6 +11,7 @@ import torch
 import diptych
 from diptych.models.composers.context import ConTextFusion
 from diptych.parallel import checkpoints
+from diptych.systems.cir import CIRSystem
 from diptych.text.spacy_pipeline import load_pipeline
 from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN, run_evaluate, run_train
 from tiny_sets import make_data
@@ -80,6 +81,10 @@ def test_the_fusion_of_a_checkpoint_loads_under_the_released_names(run):
 ROOMS = ["experiment=cir_rooms", "system/model=context", *TINY_ROOMS_SIZES, *TINY_MODEL, *TINY_RUN]
 
 
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it, and nothing is saved because of it."""
+
+
 def losses(rows):
     return torch.tensor([float(row["train/loss"]) for row in rows])
 
@@ -91,6 +96,30 @@ def test_on_rooms_it_learns_with_the_term_and_without(data, tmp_path):
         assert losses(rows)[-5:].mean() < 0.6 * losses(rows)[:5].mean()
     assert "train/concept_consistency" not in plain[0]
     assert losses(with_term)[0] > losses(plain)[0]  # the same weights, and what is added
+
+
+def test_killed_and_resumed_it_ends_as_if_undisturbed(data, tmp_path, monkeypatch):
+    """With dropout, in micro-batches; the phrases of a step are those of its texts, whenever it is made."""
+    words = [*ROOMS, f"data_dir={data}", TERM, "trainer.max_steps=4", "callbacks.checkpointing.every_n_steps=1"]
+    words += ["system.model.dropout=0.1", "system.micro_batch_size=3", "evaluate_at_end=false"]
+    whole = train(tmp_path / "whole", *words)
+    step = CIRSystem.training_step
+
+    def killed(self, batch, batch_idx):
+        if self.global_step == 2:
+            raise Killed
+        return step(self, batch, batch_idx)
+
+    with pytest.raises(Killed), monkeypatch.context() as patch:
+        patch.setattr(CIRSystem, "training_step", killed)
+        train(tmp_path / "cut", *words)
+    assert checkpoints.load(tmp_path / "cut/checkpoints/last.ckpt")["global_step"] == 2
+    resumed = train(tmp_path / "cut", f"resume={tmp_path / 'cut'}")
+    for name in ("train/loss", "train/concept_consistency", "train/concept_consistency_phrases"):
+        assert [row[name] for row in resumed] == [row[name] for row in whole] and len(whole) == 4
+    states = [checkpoints.load(tmp_path / run / "checkpoints/last.ckpt")["state_dict"] for run in ("whole", "cut")]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_a_missing_spacy_is_said_before_training(data, tmp_path, monkeypatch):
