@@ -1,20 +1,14 @@
-"""The paired bootstrap: against every possible draw, against scipy's, and what it refuses."""
+"""Two runs side by side: which metrics are compared, which run is called better, and what is refused."""
 
 from __future__ import annotations
 
-import itertools
 import math
 
-import numpy as np
 import pytest
-import torch
-from scipy import stats
 
 from diptych.contracts.retrieval import MetricMeaning
-from diptych.sweeping.comparison import better_run, compare_runs, paired_bootstrap, print_comparison
+from diptych.sweeping.comparison import better_run, compare_runs, print_comparison
 from run_folders import captions_result, result, status, write_run
-
-GENERATOR = np.random.default_rng(0)
 
 
 def lines(hits, **others):
@@ -32,60 +26,6 @@ def pair(tmp_path):
         return write_run(tmp_path / name, status(), result(hits, **changes), scores or lines(hits))
 
     return write("0", [1, 0, 1, 0]), write("1", [1, 1, 1, 0]), write
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [((0, 0, 1, 0, 0), (1, 1, 1, 0, 1)), ((0.1, 0.5, 0.2, 0.9, 0.4), (0.3, 0.4, 0.6, 0.8, 0.7))],
-)
-def test_it_approaches_the_enumeration_of_all_draws(first, second):
-    difference = np.subtract(second, first)
-    exact = np.sort([np.mean(difference[list(draw)]) for draw in itertools.product(range(5), repeat=5)]).round(12)
-    # One of 5 ** 5 draws to a side is less than the sampling error of 40,000.
-    p_exact = min(1, 2 * min((exact <= 0).mean(), (exact >= 0).mean()))
-    pairs = [(torch.tensor(first, dtype=torch.float64), torch.tensor(second, dtype=torch.float64))]
-    (low, high), p_value = paired_bootstrap(pairs, num_resamples=40_000)
-    assert p_value == pytest.approx(p_exact, abs=0.01)
-    below, above = (np.mean(exact <= low + 1e-9), np.mean(exact >= high - 1e-9))
-    assert below >= 0.02 and above >= 0.02  # the bounds cut off no more than the level, up to the steps between draws
-    assert np.mean(exact < low - 1e-9) <= 0.03 and np.mean(exact > high + 1e-9) <= 0.03
-
-
-def test_it_agrees_with_scipy():
-    first = GENERATOR.random(80)
-    second = first + GENERATOR.normal(0.03, 0.1, 80)
-    scipy_interval = stats.bootstrap(
-        (first, second),
-        lambda a, b, axis: b.mean(axis) - a.mean(axis),
-        paired=True,
-        method="percentile",
-        n_resamples=20_000,
-        rng=np.random.default_rng(1),
-    )
-    interval, p_value = paired_bootstrap([(torch.tensor(first), torch.tensor(second))], num_resamples=20_000)
-    assert interval == pytest.approx(tuple(scipy_interval.confidence_interval), abs=0.001)
-    drawn = scipy_interval.bootstrap_distribution
-    assert p_value == pytest.approx(2 * min((drawn <= 0).mean(), (drawn >= 0).mean()), abs=0.004)
-
-
-def test_pairing_cancels_how_hard_the_queries_are():
-    hard = torch.tensor(GENERATOR.normal(0, 10, 200))
-    (low, high), p_value = paired_bootstrap([(hard, hard + 0.5)], num_resamples=1000)
-    assert (low, high) == pytest.approx((0.5, 0.5)) and p_value == pytest.approx(2 / 1001)
-
-
-def test_equal_runs_do_not_differ():
-    values = torch.tensor([1.0, 0.0, 1.0])
-    assert paired_bootstrap([(values, values)]) == ((0.0, 0.0), 1.0)
-
-
-def test_medians_of_ranks_and_sets_of_unlike_size():
-    ranks = torch.tensor([1.0, 2.0, 3.0, 50.0])
-    assert paired_bootstrap([(ranks, ranks + 2)], median=True)[0] == (2.0, 2.0)
-    constant = [(torch.zeros(3), torch.full((3,), 0.2)), (torch.zeros(90), torch.full((90,), 0.6))]
-    assert paired_bootstrap(constant)[0] == pytest.approx((0.4, 0.4))
-    with pytest.raises(ValueError, match="paired values"):
-        paired_bootstrap([(ranks, ranks[:2])])
 
 
 def test_two_runs_are_compared_in_every_metric_that_is_a_mean(pair, capsys):
@@ -142,10 +82,10 @@ def test_a_metric_of_ones_own_is_compared_in_its_own_unit_and_direction(pair, ca
         "flips": {"unit": "score", "better": "higher", "reduction": "median"},
         "words": {"unit": "count", "better": None},
     }
-    for name, ranks in (("0", [4, 6, 8, 22]), ("1", [1, 2, 3, 14])):
-        scores = lines([1, 0, 1, 0], mean_rank=ranks, flips=ranks, words=ranks)
-        metrics = {"mean_rank": sum(ranks) / 4, "flips": sum(ranks[1:3]) / 2, "words": sum(ranks) / 4}
-        write(name, [1, 0, 1, 0], scores, metrics=metrics, about=about)
+    for name, ranks in (("0", [4, 6, 8, 22] * 2), ("1", [1, 2, 3, 14] * 2)):
+        scores = lines([1, 0, 1, 0] * 2, mean_rank=ranks, flips=ranks, words=ranks)
+        metrics = {"mean_rank": sum(ranks) / 8, "flips": sum(ranks[1:3]) / 2, "words": sum(ranks) / 8}
+        write(name, [1, 0, 1, 0] * 2, scores, metrics=metrics, about=about)
     differences, left_out, runs = compare_runs(first, second)
     found = {row.metric: row for row in differences}
     assert left_out == {} and found["flips"].difference == 2.5 - 7 and found["mean_rank"].difference == -5
@@ -155,6 +95,15 @@ def test_a_metric_of_ones_own_is_compared_in_its_own_unit_and_direction(pair, ca
     print_comparison(differences, left_out, runs)
     row = next(line for line in capsys.readouterr().out.splitlines() if "mean_rank" in line)
     assert "%" not in row and "10.0" in row and "5.0" in row and "-5.0" in row and row.split()[-2:] == ["run", "2"]
+
+
+def test_of_few_queries_no_run_is_better_whatever_the_interval_says(pair):
+    first, second, write = pair
+    for name, hits in (("0", [0] * 4), ("1", [1] * 4)):
+        write(name, hits, metrics={"recall_at_1": float(hits[0])})
+    ((row,), _, runs) = compare_runs(first, second)
+    assert row.interval == (1.0, 1.0) and row.p_value == 1 / 8
+    assert better_run(row, runs[0].meaning("recall_at_1")) is None
 
 
 def test_a_target_that_was_not_found_has_no_rank(pair):

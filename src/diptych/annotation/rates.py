@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from diptych.metrics.randomisation import randomisation_p_values
+
 Counts = Mapping[str, int]
 Rates = Mapping[str, tuple[str, str]]  # by name what is counted, and what it is a share of
 
-NUM_SWAPS = 10_000
 _LEVEL = (0.025, 0.975)
-_CHUNK_VALUES = 2**22  # swaps held at once
-_ROUNDING = 1e-12
 
 
 def wilson_interval(successes: float, total: int, z: float = 1.959964) -> tuple[float, float]:
@@ -63,12 +62,8 @@ def differences_of(
     `{"difference", "interval": [low, high], "p"}`; None for a rate that one of them has not.
 
     The 95 % interval draws pairs with replacement, the same draws for both, so that a pair that is hard for both says
-    nothing. `p` is that of no difference, two-sided, by approximate randomisation: both ways are swapped in each pair
-    or not, at random, and p is the share of `NUM_SWAPS` such draws whose difference is as large, the one found counted
-    in. It holds for few pairs too, where that of a bootstrap is too small: five pairs that all speak for one way are
-    not below 1/16.
-
-    Source: Noreen, Computer-Intensive Methods for Testing Hypotheses (1989), chapter 2.
+    nothing. `p` is that of no difference, two-sided: `randomisation_p_values`, where all counts of a pair are swapped
+    together. It holds for few pairs too, where that of a bootstrap is too small.
 
     Raises:
         ValueError: the numbers of pairs differ.
@@ -76,21 +71,24 @@ def differences_of(
     if len(first) != len(second):
         raise ValueError(f"{len(first)} pairs beside {len(second)}: differences are of the same pairs")
     (one, drawn_one), (other, drawn_other) = (_tables(c, rates, num_resamples, seed) for c in (first, second))
-    swapped_one, swapped_other = _swapped(one, other, seed)
-    found: dict[str, Any] = {}
-    for name, (part, whole) in rates.items():
-        if not (one[whole].sum() and other[whole].sum()):
-            found[name] = None
-            continue
-        difference = float(other[part].sum() / other[whole].sum() - one[part].sum() / one[whole].sum())
-        draws, swaps = (
-            _share_differences(*both, part, whole) for both in ((drawn_one, drawn_other), (swapped_one, swapped_other))
-        )
-        as_large = int((np.abs(swaps) >= abs(difference) - _ROUNDING).sum())
+    compared = {name: of for name, of in rates.items() if one[of[1]].sum() and other[of[1]].sum()}
+    names = sorted(one)
+    before, after = (np.stack([way[name] for name in names], axis=1) for way in (one, other))
+    change = after - before
+
+    def swapped(swaps: np.ndarray) -> np.ndarray:
+        moved = swaps @ change
+        sums = [dict(zip(names, way.T, strict=True)) for way in (before.sum(0) + moved, after.sum(0) - moved)]
+        return np.stack([_share_differences(*sums, *of) for of in compared.values()], axis=1)
+
+    p_values = randomisation_p_values(change.any(1), swapped, seed) if compared else ()
+    found: dict[str, Any] = dict.fromkeys(rates)
+    for (name, (part, whole)), p_value in zip(compared.items(), p_values, strict=True):
+        draws = _share_differences(drawn_one, drawn_other, part, whole)
         found[name] = {
-            "difference": difference,
-            "interval": np.quantile(draws, _LEVEL).tolist(),
-            "p": (as_large + 1) / (len(swaps) + 1),
+            "difference": float(other[part].sum() / other[whole].sum() - one[part].sum() / one[whole].sum()),
+            "interval": np.quantile(draws[~np.isnan(draws)], _LEVEL).tolist(),
+            "p": float(p_value),
         }
     return found
 
@@ -98,26 +96,10 @@ def differences_of(
 def _share_differences(
     one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], part: str, whole: str
 ) -> np.ndarray:
-    valid = (one[whole] > 0) & (other[whole] > 0)
-    difference: np.ndarray = other[part][valid] / other[whole][valid] - one[part][valid] / one[whole][valid]
-    return difference
-
-
-def _swapped(
-    one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], seed: int
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The sums (NUM_SWAPS,) of both ways, after they were swapped in half of the pairs, drawn anew each time."""
-    tables = [np.stack(list(way.values()), axis=1) for way in (one, other)]
-    change = tables[1] - tables[0]
-    rng = np.random.default_rng(seed)
-    rows = max(1, _CHUNK_VALUES // max(1, len(change)))
-    starts = range(0, NUM_SWAPS, rows)
-    moved = np.concatenate(
-        [rng.integers(2, size=(min(rows, NUM_SWAPS - start), len(change))) @ change for start in starts]
-    )
-    sums = tables[0].sum(0) + moved, tables[1].sum(0) - moved
-    first, second = (dict(zip(one, way.T, strict=True)) for way in sums)
-    return first, second
+    """NaN where one of them is a share of nothing."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = other[part] / other[whole] - one[part] / one[whole]
+    return np.where((one[whole] > 0) & (other[whole] > 0), difference, np.nan)
 
 
 def _tables(

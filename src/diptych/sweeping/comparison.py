@@ -1,10 +1,9 @@
-"""Are two runs different, or did they have luck with their queries? A paired bootstrap over the queries of both."""
+"""Are two runs different, or did they have luck with their queries? What both scored for each, side by side."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +14,17 @@ from rich.text import Text
 from torch import Tensor
 
 from diptych.contracts.retrieval import MetricMeaning
-from diptych.metrics.retrieval.bootstrap import percentiles, resampled_counts, weighted_median
 from diptych.metrics.retrieval.median_rank import median_rank
 from diptych.results.results_table import format_value
 from diptych.storage.json_files import each_json_line
+from diptych.sweeping.paired_differences import Difference, PairedMetric, paired_differences
 from diptych.sweeping.run_records import RESULT, RunRecord, find_runs
 from diptych.sweeping.table import heading, legend, screen
 
 SCORES = "scores.jsonl"
 _ROUNDED = 2e-6  # captions' values per query are written with six decimals
 _NAMED = 6  # metrics named as left out, for each reason
-_ZERO = 1e-7  # a draw's difference that is 0 in exact numbers is this small in rounded ones, and counts as 0
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One metric of both runs over the same `num_queries` queries: values, second minus first, its 95 % interval, and
-    the two-sided p-value. All as stored (recall as a fraction).
-    """
-
-    metric: str
-    first: float
-    second: float
-    interval: tuple[float, float]
-    p_value: float
-    num_queries: int
-
-    @property
-    def difference(self) -> float:
-        """Second minus first."""
-        return self.second - self.first
+_LEVEL = 0.05  # of the p-value, below which a run is called better
 
 
 def compare_runs(
@@ -75,45 +55,19 @@ def compare_runs(
             left_out[name] = str(reason)
     if not metrics:
         raise ValueError(f"{first} and {second} share no metric that is a mean over queries: {left_out or 'none'}")
-    return _differences(metrics, set_names, num_resamples), left_out, runs
-
-
-def paired_bootstrap(
-    sets: Sequence[tuple[Tensor, Tensor]], median: bool = False, num_resamples: int = 10_000
-) -> tuple[tuple[float, float], float]:
-    """The 95 % percentile interval of `second - first`, and a two-sided p-value of no difference.
-
-    Each set is a pair of values per query (Q,), of both runs in the same order, NaN where the metric does not apply.
-    Queries are drawn with replacement within each set, the same draws for both runs (so that a query that is hard for
-    both says nothing), and the means (or medians) of the sets averaged. The p-value is the level at which the
-    percentile interval stops containing 0: twice the smaller share of draws on either side of it, draws at 0 on both,
-    with one draw added to each side so that it is never 0. Equal arguments give equal results.
-
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13 (the interval) and section 15.4
-    (tests from intervals); the added draw: Davison and Hinkley, Bootstrap Methods and their Application (1997), 4.2.
-
-    Raises:
-        ValueError: a set is empty or its two sides are of different length.
-    """
-    if not sets or any(len(first) != len(second) or not len(first) for first, second in sets):
-        raise ValueError("paired values are needed: as many of one run as of the other, and at least one")
-    of_sets = dict(enumerate(sets))
-    (row,) = _differences([_PairedMetric("", median, of_sets, math.nan, math.nan)], list(of_sets), num_resamples)
-    return row.interval, row.p_value
+    return paired_differences(metrics, set_names, num_resamples), left_out, runs
 
 
 def print_comparison(
     differences: Sequence[Difference], left_out: Mapping[str, str], runs: tuple[RunRecord, RunRecord]
 ) -> None:
-    """Prints a row per metric, with the run that is better where the interval leaves out 0, and what was left out and
-    why.
-    """
+    """Prints a row per metric, with the run that is better (`better_run`), and what was left out and why."""
     console = screen()
     names = [str(run.folder) for run in runs]
     for number, name in enumerate(names, start=1):
         console.print(Text(f"run {number}: {name}"), soft_wrap=True)
     table = Table(
-        title=Text("run 2 - run 1, paired bootstrap over the queries"),
+        title=Text("run 2 - run 1 on the same queries: bootstrap interval, p of paired randomisation"),
         title_justify="left",
         box=SIMPLE,
         padding=(0, 1, 0, 0),
@@ -146,9 +100,11 @@ def print_comparison(
 
 
 def better_run(difference: Difference, meaning: MetricMeaning) -> int | None:
-    """0 or 1, which of the runs is better; None where the interval holds 0, or the metric is better neither way."""
+    """0 or 1, which of the runs is better; None where the interval holds 0 or the p-value is not below 0.05 (of few
+    queries the interval alone proves nothing), or the metric is better neither way.
+    """
     low, high = difference.interval
-    if meaning.better is None or low <= 0 <= high:
+    if meaning.better is None or low <= 0 <= high or difference.p_value >= _LEVEL:
         return None
     return int((low > 0) == (meaning.better == "higher"))
 
@@ -221,23 +177,12 @@ def _check_same_queries(first: Path, second: Path, of_first: _Scores, of_second:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _PairedMetric:
-    """A metric of both runs: values per query by set, and what they come to."""
-
-    name: str
-    median: bool
-    sets: Mapping[Any, tuple[Tensor, Tensor]]
-    first: float
-    second: float
-
-
 def _paired_metric(
     name: str,
     runs: tuple[RunRecord, RunRecord],
     scores: tuple[_Scores, _Scores],
     queries: Mapping[str | None, Sequence[tuple[str | None, str]]],
-) -> _PairedMetric:
+) -> PairedMetric:
     own_set = next((set_name for set_name in queries if set_name and name.startswith(f"{set_name}/")), None)
     key = name.removeprefix(f"{own_set}/") if own_set else name
     median = runs[0].meaning(name).reduction == "median"
@@ -260,43 +205,7 @@ def _paired_metric(
         stored = _result(run)["metrics"].get(name)
         if stored is None or not math.isclose(stored, values[-1], rel_tol=1e-6, abs_tol=_ROUNDED):
             raise _NotComparable("not a mean over the queries")
-    return _PairedMetric(name, median, sets, *values)
-
-
-def _differences(metrics: Sequence[_PairedMetric], set_names: Sequence[Any], num_resamples: int) -> list[Difference]:
-    """See `paired_bootstrap`; every metric sees the same draws."""
-    drawn = [dict[Any, Tensor]() for _ in metrics]
-    for seed, set_name in enumerate(set_names):
-        having = [(found, metric) for found, metric in zip(drawn, metrics, strict=True) if set_name in metric.sets]
-        if having:
-            size = len(having[0][1].sets[set_name][0])
-            chunks: list[list[Tensor]] = [[] for _ in having]
-            for counts in resampled_counts(size, num_resamples, seed):
-                for chunk, (_, metric) in zip(chunks, having, strict=True):
-                    chunk.append(_difference(*metric.sets[set_name], counts, metric.median))
-            for chunk, (found, _) in zip(chunks, having, strict=True):
-                found[set_name] = torch.cat(chunk)
-    rows = []
-    for metric, found in zip(metrics, drawn, strict=True):
-        total = torch.stack(list(found.values())).mean(0)
-        total = total[~total.isnan()]  # without the draws that have no query of an aspect
-        total[total.abs() < _ZERO] = 0.0
-        below, above = int((total <= 0).sum()), int((total >= 0).sum())
-        p_value = min(1.0, 2 * (min(below, above) + 1) / (len(total) + 1))
-        num_queries = sum(int((~first.isnan()).sum()) for first, _ in metric.sets.values())
-        rows.append(
-            Difference(metric.name, metric.first, metric.second, percentiles(total, 0.95), p_value, num_queries)
-        )
-    return rows
-
-
-def _difference(first: Tensor, second: Tensor, counts: Tensor, median: bool) -> Tensor:
-    """Second minus first (R,), each query counted `counts` (R, Q) times."""
-    first, second = first.double(), second.double()
-    if median:
-        return weighted_median(second, counts) - weighted_median(first, counts)
-    difference = second - first
-    return counts @ difference.nan_to_num(0.0) / (counts @ (~difference.isnan()).double())
+    return PairedMetric(name, median, sets, *values)
 
 
 def _values(key: str, scores: _Scores, queries: Sequence[tuple[str | None, str]], null: float) -> Tensor:
