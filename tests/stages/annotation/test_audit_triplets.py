@@ -94,7 +94,7 @@ def test_breakdowns_and_differences_stand_beside_the_rates(written, tmp_path, ca
     assert audit["by_kind"]["presence"]["ways"]["invented"]["claims_hallucinated"]["rate"] == 1.0
     assert audit["differences"]["from"] == "true"
     difference = audit["differences"]["ways"]["invented"]["sentences_right"]
-    assert difference["difference"] == -1.0 and difference["p"] == pytest.approx(2 / 2**8, rel=0.3)
+    assert difference["difference"] == -1.0 and difference["p"] == 2 / 2**8
     assert "colour (8 pairs), claims hallucinated" in caplog.text and "invented - true" in caplog.text
 
 
@@ -102,7 +102,9 @@ def test_records_of_an_earlier_version_are_not_mixed_in(written, tmp_path):
     pairs, ways, _ = written
     stage = AuditTriplets(pairs, ways)
     RecordFile(tmp_path / "audit", "pair_id").append([{"pair_id": "p0", "changes": [], "ways": {}}])
-    with pytest.raises(ValueError, match="begun by an earlier version; remove it"):
+    with pytest.raises(
+        ValueError, match="audit was begun by an earlier version, .* remove it and give the command again"
+    ):
         stage.write_output(tmp_path / "audit", [])
 
 

@@ -109,7 +109,10 @@ class AuditTriplets(RecordStage):
         """
         records = list(RecordFile(folder, self.record_key).records().values())
         if any("objects" not in record for record in records):
-            raise ValueError(f"{folder} was begun by an earlier version; remove it, and run the audit again")
+            raise ValueError(
+                f"{folder} was begun by an earlier version, whose records say less: remove it and give the command "
+                "again; an audit asks no model"
+            )
         counts = {name: [record["ways"][name]["counts"] for record in records] for name in self.ways}
         summaries = {name: summarise(of_way) for name, of_way in counts.items()}
         first, *others = self.ways
