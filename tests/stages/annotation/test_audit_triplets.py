@@ -102,9 +102,7 @@ def test_records_of_an_earlier_version_are_not_mixed_in(written, tmp_path):
     pairs, ways, _ = written
     stage = AuditTriplets(pairs, ways)
     RecordFile(tmp_path / "audit", "pair_id").append([{"pair_id": "p0", "changes": [], "ways": {}}])
-    with pytest.raises(
-        ValueError, match="audit was begun by an earlier version, .* remove it and give the command again"
-    ):
+    with pytest.raises(ValueError, match="audit was begun by an earlier version, .* remove it and give the"):
         stage.write_output(tmp_path / "audit", [])
 
 
