@@ -30,6 +30,7 @@ COMMANDS = {
     "doctor": Command("is everything that a run needs there and readable?", "diptych.commands.entries:doctor"),
     "export": Command("a trained adapter for peft, vLLM and others", "diptych.commands.entries:export"),
     "shards": Command("training triplets as tar files", "diptych.commands.entries:shards"),
+    "pairs": Command("the image pairs of a dataset, to annotate them anew", "diptych.commands.entries:pairs"),
     "sweep": Command("table and plot of a sweep; compare two runs", "diptych.sweeping.__main__:sweep"),
     "submission check": Command("does a file keep a test server's rules?", "diptych.submission.__main__:check"),
     "submission write": Command("EVENTA's submission.zip", "diptych.submission.__main__:write"),
