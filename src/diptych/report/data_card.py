@@ -44,7 +44,7 @@ def write_data_card(out: Path, prices: Prices) -> Path:
         cost=_cost(out / "ledger.sqlite", prices),
         audits=[_audit(_read_json(path) or {}) for path in sorted((out / "work").glob("*/audit.json"))],
         agreements=[_agreement(_read_json(path) or {}) for path in sorted((out / "work").glob("*/agreement.json"))],
-        examples=_examples(out / "train.jsonl"),
+        examples=_examples(out),
     )
     return path
 
@@ -111,9 +111,10 @@ def _share(entry: Mapping[str, Any]) -> str:
     return f"{100 * entry['rate']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of {entry['of']:,}"
 
 
-def _examples(path: Path) -> list[dict[str, Any]]:
-    """A few of the triplets, spread over the file."""
-    records = list(RecordLog(path).read().values())
+def _examples(out: Path) -> list[dict[str, Any]]:
+    """A few of the triplets, spread over the file; of sets in another layout from the records of the export."""
+    triplets = out / "train.jsonl"
+    records = list(RecordLog(triplets if triplets.exists() else out / "work/export/records.jsonl").read().values())
     return records[:: max(1, len(records) // _NUM_EXAMPLES)][:_NUM_EXAMPLES]
 
 
