@@ -14,11 +14,13 @@ from diptych.annotation.audit import (
     WRONG,
     audit_pair,
     audit_table,
+    claimed_kinds,
     judge,
+    num_objects,
     summarise,
     true_changes,
 )
-from diptych.annotation.verification_question import VerificationPrompt, wilson_interval
+from diptych.annotation.verification_question import VerificationPrompt
 from diptych.synthetic.rooms import scene as rooms
 from diptych.synthetic.rooms.change_reading import Claim
 from diptych.synthetic.rooms.language import describe_changes
@@ -119,16 +121,38 @@ def test_rates_are_sums_over_pairs_with_intervals():
     assert "three_stage" in table and "66.7 [" in table and table.splitlines()[1].endswith("none")
 
 
-@pytest.mark.parametrize(("successes", "total"), [(45, 50), (1, 3), (199, 400)])
-def test_wilson_interval_holds_the_shares_that_a_score_test_allows(successes, total):
-    for bound in wilson_interval(successes, total):
-        assert abs(successes / total - bound) == pytest.approx(1.959964 * (bound * (1 - bound) / total) ** 0.5)
+@pytest.mark.parametrize(
+    ("claim", "kinds"),
+    [
+        (Claim("rug", "change", {"pattern": "striped"}, {"colour": "blue"}), ("colour",)),
+        (Claim("rug", "change", {}, {"pattern": "plain", "colour": "blue"}), ("colour", "pattern")),
+        (Claim("rug", "change", {"colour": "red"}), ("unstated",)),
+        (Claim("rug", "state", {}, {"colour": "blue"}), ("colour",)),
+        (Claim("lamp", "state", {}, {"colour": "green"}), ("presence",)),
+        (Claim("lamp", "add", {}, {"colour": "green"}), ("presence",)),
+        (Claim("plant", "remove", {"size": "small"}), ("presence",)),
+        (Claim("sofa", "state", {}, {"size": "large"}), ("presence",)),
+        (Claim("pillows", "add", {}, {"count": 1}), ("count",)),
+        (Claim("pillows", "state", {}, {"count": 3}), ("count",)),
+        (Claim("chair", "change", {}, {"place": "other"}), ("place",)),
+    ],
+)
+def test_a_claim_is_of_the_kinds_that_it_says_changed(claim, kinds):
+    assert claimed_kinds(claim, BEFORE, AFTER) == kinds
 
 
-def test_wilson_interval_at_the_ends():
-    assert wilson_interval(0, 10)[0] == 0.0 and wilson_interval(10, 10)[1] == pytest.approx(1.0)
-    with pytest.raises(ValueError, match="no share"):
-        wilson_interval(0, 0)
+def test_kinds_of_a_pair_worked_out_by_hand():
+    """Of four true changes (colour, count, twice presence) the colour is stated; the chair's colour is invented, and
+    the lamp is of another one.
+    """
+    audit = audit_pair(["Make the rug blue and the chair green.", "Add a red lamp."], BEFORE, AFTER)
+    nothing = dict.fromkeys(("right_claims", "wrong_claims", "hallucinated_claims", "missed_changes"), 0)
+    assert audit.kinds == {
+        "colour": {**nothing, "claims": 2, "right_claims": 1, "hallucinated_claims": 1, "changes": 1},
+        "presence": {**nothing, "claims": 1, "wrong_claims": 1, "changes": 2, "missed_changes": 2},
+        "count": {**nothing, "claims": 0, "changes": 1, "missed_changes": 1},
+    }  # fmt: skip
+    assert num_objects(BEFORE, AFTER) == 5 and num_objects({**BEFORE, "plant": None}, AFTER) == 4
 
 
 def test_a_verification_prompt_needs_its_slot():

@@ -29,7 +29,8 @@ STAGES = {
     "annotate_triplets": ["describe_reference", "describe_target", "write_modifications", "combine", "export"],
     "annotate_one_stage": ["one_stage", "combine", "export"],
     "verify_sentences": ["verify_sentences"],
-    "audit_triplets": ["audit_triplets"],
+    "audit_triplets": ["audit_triplets", "compare_ways"],
+    "compare_ways": ["compare_ways"],
     "propose_pairs": ["embed_images", "propose_pairs"],
 }
 WORDS = {
@@ -37,6 +38,7 @@ WORDS = {
     "annotate_one_stage": ANNOTATION,
     "verify_sentences": [*ANNOTATION, "sentences=s.jsonl"],
     "audit_triplets": ["pairs=p.jsonl", "out=o", "ways={a: s.jsonl}"],
+    "compare_ways": ["ways={a: s.jsonl}", "out=o"],
     "propose_pairs": ["images=i", "output=p.jsonl"],
 }
 

@@ -8,10 +8,13 @@ import runpy
 
 import pytest
 
+from diptych.annotation.audit import audit_pair, summarise
+from diptych.annotation.audit_breakdown import breakdowns
 from diptych.annotation.cost import Prices
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Question
 from diptych.report.data_card import write_data_card
+from diptych.storage.json_files import write_json
 
 
 def test_the_data_card_says_what_stands_behind_the_set(out):
@@ -43,6 +46,26 @@ def test_the_data_card_says_what_stands_behind_the_set(out):
     (out / "work" / "write_modifications" / "manifest.json").write_text(json.dumps(manifest))
     assert write_data_card(out, Prices({"m": {"input": 2.0, "output": 10.0}})).read_text() == card
     assert "no price" in write_data_card(out, Prices({})).read_text()
+    assert "| commonest first two words | make it 100.0 % |" in card and "| distinct-1 | 1.000 of 1 texts |" in card
+
+
+def test_the_audit_comes_with_its_breakdowns_and_what_was_planted(out):
+    summary = dict.fromkeys(("triplets", "texts", "images", "pairs", "duplicate_pairs"), 0)
+    summary |= {"not_exported": {}, "dropped_texts": {}, "reviews": {"decisions": 0}}
+    (out / "summary.json").write_text(json.dumps(summary))
+    pair = audit_pair(["Make the rug blue."], {"rug": {"colour": "red"}}, {"rug": {"colour": "blue"}})
+    way = {"counts": pair.counts, "kinds": pair.kinds}
+    record = {"changes": [["rug", "colour"]], "objects": 1, "ways": {"three": way, "one": way}}
+    audit = {"pairs": 1, "ways": {name: summarise([pair.counts]) for name in ("three", "one")}}
+    for version in ({}, {"planted": {"hallucination": 0.1}, **breakdowns([record], ["three", "one"])}):  # and of 0.1
+        write_json(out / "work" / "audit_triplets" / "audit.json", {**audit, **version})
+        card = write_data_card(out, Prices({})).read_text()
+        assert "| sentences right | 100.0 % [20.7, 100.0] of 1 | 100.0 % [20.7, 100.0] of 1 |" in card
+        assert ("hallucination 0.1. These rates were put in, and are no finding." in card) == bool(version)
+        for heading in ("kind of change", "number of objects", "number of changes"):
+            assert (f"## Audit: by {heading}\n" in card) == bool(version)
+    assert "| colour (1 pairs), changes missed | 0.0 % [0.0, 79.3] of 1 | 0.0 % [0.0, 79.3] of 1 |" in card
+    assert "\n\n\n" not in card and not re.search(r"[^\n]\n## ", card), "one empty line before a heading"
 
 
 @pytest.mark.filterwarnings("ignore:'diptych:RuntimeWarning")

@@ -1,7 +1,7 @@
 """How true sentences of change are, where both scenes are known: right, wrong, invented and missed changes.
 
 A scene is what the rooms set's JSON holds under `scene.objects`: each object's attributes, or null where it is absent.
-Rates are sums over pairs, and their intervals come from drawing pairs again (percentile bootstrap).
+What a rate is a share of, and which kinds of change there are, is said here; `rates` makes them of counts.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from diptych.annotation.rates import rate_cell, rates_of, text_table
 from diptych.synthetic.rooms.change_reading import FEWER, MORE, OTHER, Claim, read_claims
 
 Objects = Mapping[str, Mapping[str, Any] | None]
@@ -28,6 +27,16 @@ RATES = {
     "objects_missed": ("missed_objects", "changed_objects"),
     "changes_missed": ("missed_changes", "changes"),
 }
+# By kind of change. A claim is of every kind that it says changed; without any it is `unstated` ("change the rug").
+PRESENCE, UNSTATED = "presence", "unstated"
+KINDS = ("colour", "pattern", "place", "size", "count", PRESENCE, UNSTATED)
+KIND_RATES = {
+    "claims_right": ("right_claims", "claims"),
+    "claims_wrong": ("wrong_claims", "claims"),
+    "claims_hallucinated": ("hallucinated_claims", "claims"),
+    "changes_missed": ("missed_changes", "changes"),
+}
+_NO_COUNTS = dict.fromkeys(sorted({name for pair in KIND_RATES.values() for name in pair}), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +45,14 @@ class PairAudit:
 
     `verdicts` has one for each sentence: `hallucinated` where it claims that an object changed which did not, else
     `wrong` where it says anything else that is not so, else `right`; `unread` where no claim could be read. `missed`
-    lists the true changes, as (object, attribute), that no sentence states rightly. `counts` are what `RATES` divide.
+    lists the true changes, as (object, attribute), that no sentence states rightly. `counts` are what `RATES` divide,
+    `kinds` the same of `KIND_RATES` by kind of change, those kinds that occur.
     """
 
     verdicts: tuple[str, ...]
     missed: tuple[tuple[str, str], ...]
     counts: Mapping[str, int]
+    kinds: Mapping[str, Mapping[str, int]]
 
 
 def true_changes(reference: Objects, target: Objects) -> list[tuple[str, str]]:
@@ -50,7 +61,7 @@ def true_changes(reference: Objects, target: Objects) -> list[tuple[str, str]]:
     for name in {**reference, **target}:
         old, new = reference.get(name), target.get(name)
         if old is None or new is None:
-            changes += [(name, "presence")] if old is not new else []
+            changes += [(name, PRESENCE)] if old is not new else []
         else:
             changes += [(name, attribute) for attribute in {**old, **new} if old.get(attribute) != new.get(attribute)]
     return changes
@@ -65,7 +76,7 @@ def judge(claim: Claim, reference: Objects, target: Objects) -> tuple[str, set[t
         there = new if old is None else old
         stated, verbs = (claim.after, ("add", "state")) if old is None else (claim.before, ("remove",))
         right = claim.verb in verbs and all(there is not None and there.get(k) == v for k, v in stated.items())
-        return (RIGHT, {(claim.object, "presence")}) if right else (WRONG, set())
+        return (RIGHT, {(claim.object, PRESENCE)}) if right else (WRONG, set())
     before, after = dict(claim.before), dict(claim.after)
     if not _fits_count(claim, before, after, old, new):
         return WRONG, set()
@@ -98,21 +109,44 @@ def _fits_count(
     return difference > 0 and number in (difference, new.get("count"), MORE, None)
 
 
+def claimed_kinds(claim: Claim, reference: Objects, target: Objects) -> tuple[str, ...]:
+    """The kinds of change that a claim is about, each one of `KINDS`: the attributes that it says the object gets. What
+    is added or removed is about presence, or about the number of what is counted and in both scenes; so is a statement
+    (`have a blue rug`) about what is in one of the scenes only, or in none.
+    """
+    old, new = reference.get(claim.object), target.get(claim.object)
+    if claim.verb in ("add", "remove"):
+        counted = old is not None and new is not None and "count" in old
+        return ("count",) if counted else (PRESENCE,)
+    if claim.verb == "state" and (old is None or new is None):
+        return (PRESENCE,)
+    return tuple(name for name in KINDS if name in claim.after) or (UNSTATED,)
+
+
 def audit_pair(sentences: Sequence[str], reference: Objects, target: Objects) -> PairAudit:
     """Compares the sentences of a pair with its scenes."""
     changes = true_changes(reference, target)
     changed = {name for name, _ in changes}
     verdicts, stated = [], set()
     outcomes: dict[str, list[str]] = {}
+    kinds: dict[str, dict[str, int]] = {}
     for sentence in sentences:
         found = []
         for claim in read_claims(sentence):
             verdict, covered = judge(claim, reference, target)
             found.append(verdict)
+            for kind in claimed_kinds(claim, reference, target):
+                of_kind = kinds.setdefault(kind, dict(_NO_COUNTS))
+                of_kind["claims"] += 1
+                of_kind[f"{verdict}_claims"] += 1
             stated |= covered
             outcomes.setdefault(claim.object, []).append(verdict)
         verdicts.append(next((verdict for verdict in _WORST_FIRST if verdict in found), UNREAD))
     missed = tuple(change for change in changes if change not in stated)
+    for change in changes:
+        of_kind = kinds.setdefault(change[1], dict(_NO_COUNTS))
+        of_kind["changes"] += 1
+        of_kind["missed_changes"] += change not in stated
     counts = {f"{verdict}_sentences": verdicts.count(verdict) for verdict in (*_WORST_FIRST, UNREAD)}
     counts |= {
         "sentences": len(sentences),
@@ -124,49 +158,32 @@ def audit_pair(sentences: Sequence[str], reference: Objects, target: Objects) ->
         "changes": len(changes),
         "missed_changes": len(missed),
     }
-    return PairAudit(tuple(verdicts), missed, counts)
+    return PairAudit(tuple(verdicts), missed, counts, kinds)
 
 
-def summarise(
-    counts: Sequence[Mapping[str, int]], num_resamples: int = 1000, seed: int = 0, level: float = 0.95
-) -> dict[str, dict[str, Any]]:
-    """Each of `RATES` over all pairs: `{"rate", "interval": [low, high], "of": the number that it is a share of}`.
+def num_objects(reference: Objects, target: Objects) -> int:
+    """How many objects a pair shows: those that are in either scene."""
+    return sum(reference.get(name) is not None or target.get(name) is not None for name in {**reference, **target})
 
-    `counts` are those of the pairs. Equal arguments give equal intervals. A rate of nothing is None, without interval.
+
+def summarise(counts: Sequence[Mapping[str, int]]) -> dict[str, dict[str, Any]]:
+    """Each of `RATES` over all pairs, as `rates_of` gives them. `counts` are those of the pairs."""
+    return rates_of(counts, RATES)
+
+
+def audit_table(
+    summaries: Mapping[str, Mapping[str, Mapping[str, Any]]], planted: Mapping[str, float] | None = None
+) -> str:
+    """Rates in percent with their intervals, a column for each way that the sentences were made; above them what was
+    `planted`, the rates at which an imitated annotator was made to err.
     """
-    names = sorted({name for pair in RATES.values() for name in pair})
-    table = np.array([[pair[name] for name in names] for pair in counts], dtype=np.float64).reshape(-1, len(names))
-    sums = dict(zip(names, table.sum(0).tolist(), strict=True))
-    rng = np.random.default_rng(seed)
-    drawn = [table[rng.integers(len(counts), size=len(counts))].sum(0) for _ in range(num_resamples if counts else 0)]
-    resampled = np.array(drawn).reshape(-1, len(names))
-    summary: dict[str, dict[str, Any]] = {}
-    for rate, (part, whole) in RATES.items():
-        entry: dict[str, Any] = {"rate": None, "interval": None, "of": int(sums[whole])}
-        if sums[whole]:
-            entry["rate"] = sums[part] / sums[whole]
-            parts, wholes = resampled[:, names.index(part)], resampled[:, names.index(whole)]
-            shares = parts[wholes > 0] / wholes[wholes > 0]
-            entry["interval"] = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2]).tolist()
-        summary[rate] = entry
-    return summary
-
-
-def audit_table(summaries: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Rates in percent with their intervals, a column for each way that the sentences were made."""
-    header = ["in percent", *summaries]
-    rows = [header]
+    rows = [["in percent", *summaries]]
     for rate in RATES:
-        rows.append([rate.replace("_", " "), *(_cell(summary[rate]) for summary in summaries.values())])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(pairs))
-        for pairs in (list(zip(row, widths, strict=True)) for row in rows)
-    )
+        rows.append([rate.replace("_", " "), *(rate_cell(summary[rate]) for summary in summaries.values())])
+    return "\n".join([*([planted_line(planted)] if planted else []), text_table(rows)])
 
 
-def _cell(entry: Mapping[str, Any]) -> str:
-    if entry["rate"] is None:
-        return "none"
-    low, high = entry["interval"]
-    return f"{100 * entry['rate']:.1f} [{100 * low:.1f}, {100 * high:.1f}] of {entry['of']:,}"
+def planted_line(planted: Mapping[str, float]) -> str:
+    """What was put into the sentences, and is therefore no finding."""
+    rates = ", ".join(f"{name.replace('_', ' ')} {rate:g}" for name, rate in planted.items())
+    return f"planted by the server that wrote the sentences: {rates}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 
 from pydantic import BaseModel
 
@@ -36,13 +35,3 @@ class VerificationPrompt:
     def render(self, sentence: str, **_: object) -> str:
         """The prompt about a sentence; what other prompts are given (domain, max_objects) is not needed."""
         return self.text.replace(_SLOT, sentence)
-
-
-def wilson_interval(successes: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """The score interval of a share (Wilson 1927), 95 % by default. Raises ValueError for a share of nothing."""
-    if not 0 <= successes <= total or total == 0:
-        raise ValueError(f"{successes} of {total} is no share")
-    share, square = successes / total, z * z / total
-    centre = (share + square / 2) / (1 + square)
-    half = z * math.sqrt(share * (1 - share) / total + square / (4 * total)) / (1 + square)
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -98,7 +98,8 @@ def report(
     import yaml
 
     from diptych.annotation.cost import Prices
+    from diptych.models.backbones.clip import CLIPPreprocessing
     from diptych.report.data_card import write_data_card
 
     table = yaml.safe_load((prices or CONFIG_FOLDER / "prices.yaml").read_text(encoding="utf-8"))
-    sys.stdout.write(f"{write_data_card(out, Prices(table['models']))}\n")
+    sys.stdout.write(f"{write_data_card(out, Prices(table['models']), CLIPPreprocessing('ViT-B-32'))}\n")

@@ -1,4 +1,6 @@
-"""What stands behind a set of triplets, as Markdown: model, prompts, counts by stage and reason, cost, examples."""
+"""What stands behind a set of triplets, as Markdown: model, prompts, counts by stage and reason, how varied the texts
+are, cost, audit, examples.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from diptych.annotation.audit import planted_line
+from diptych.annotation.audit_breakdown import HEADINGS, breakdown_rows
 from diptych.annotation.cost import Prices
+from diptych.annotation.diversity import diversity_rows, text_diversity
 from diptych.annotation.ledger.ledger import Ledger
+from diptych.contracts.models import Preprocessing
 from diptych.report.rendering import write_page
+from diptych.stages.annotation.compare_ways import ways_rows
 from diptych.storage.json_files import read_json
 from diptych.storage.key import key_of
 from diptych.storage.record_log import RecordLog
@@ -20,10 +27,11 @@ _NUM_EXAMPLES = 5
 _read_json = partial(read_json, advice="run the pipeline again", missing_ok=True)
 
 
-def write_data_card(out: Path, prices: Prices) -> Path:
+def write_data_card(out: Path, prices: Prices, preprocessing: Preprocessing | None = None) -> Path:
     """Writes `out/DATA_CARD.md` from what annotate_triplets left in `out`, and returns its path.
 
-    The same run gives the same bytes. Of a model without a price only the tokens are given.
+    The same run gives the same bytes. Of a model without a price only the tokens are given. With `preprocessing` the
+    texts' lengths are given in its tokens, too.
 
     Raises:
         ValueError: the set is not exported yet, or a file is damaged; names it.
@@ -41,8 +49,10 @@ def write_data_card(out: Path, prices: Prices) -> Path:
         summary=summary,
         models=_models(manifests),
         counts=_counts(manifests),
+        diversity=_diversity(out / "train.jsonl", preprocessing),
         cost=_cost(out / "ledger.sqlite", prices),
         audits=[_audit(_read_json(path) or {}) for path in sorted((out / "work").glob("*/audit.json"))],
+        comparisons=[_ways(_read_json(path) or {}) for path in sorted((out / "work").glob("*/ways.json"))],
         agreements=[_agreement(_read_json(path) or {}) for path in sorted((out / "work").glob("*/agreement.json"))],
         examples=_examples(out),
     )
@@ -89,14 +99,34 @@ def _cost(path: Path, prices: Prices) -> dict[str, Any] | None:
     return {"rows": rows, "total": total, "unpriced": unpriced}
 
 
+def _diversity(path: Path, preprocessing: Preprocessing | None) -> list[list[str]]:
+    texts = [record["modification_texts"] for record in RecordLog(path).read().values()]
+    return diversity_rows({"": text_diversity(texts, preprocessing=preprocessing)}) if any(texts) else []
+
+
 def _audit(audit: Mapping[str, Any]) -> dict[str, Any]:
-    """A row for each rate, a column for each way of annotating."""
+    """A row for each rate, a column for each way of annotating; the same for each breakdown that there is."""
     names = list(audit["ways"])
     rows = [
         (rate.replace("_", " "), *(_share(audit["ways"][name][rate]) for name in names))
         for rate in audit["ways"][names[0]]
     ]
-    return {"pairs": audit["pairs"], "columns": ["", *names], "rows": rows}
+    parts = [
+        [(heading, *map(_share, entries)) for heading, entries in breakdown_rows(audit, name)]
+        for name in HEADINGS
+        if name in audit
+    ]
+    return {"pairs": audit["pairs"], "columns": ["", *names], "rows": rows, "parts": parts, **_planted(audit)}
+
+
+def _ways(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Quality, diversity and cost, a column for each way of annotating."""
+    rows = ways_rows(content) if content["ways"] else []
+    return {"columns": ["", *content["ways"]], "rows": rows, **_planted(content)}
+
+
+def _planted(content: Mapping[str, Any]) -> dict[str, str]:
+    return {"planted": planted_line(content["planted"]) if content.get("planted") else ""}
 
 
 def _agreement(found: Mapping[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,37 @@ def test_true_sentences_are_right_and_invented_ones_are_not(written, tmp_path, c
     audit = json.loads((tmp_path / "audit" / "audit.json").read_text())
     assert audit["pairs"] == 8 and audit["ways"]["true"]["sentences_right"]["rate"] == 1.0
     assert audit["ways"]["true"]["changes_missed"]["rate"] == 0.0
-    assert audit["ways"]["invented"]["sentences_hallucinated"] == {"rate": 1.0, "interval": [1.0, 1.0], "of": 16}
-    assert "100.0 [100.0, 100.0] of 16" in caplog.text
+    hallucinated = audit["ways"]["invented"]["sentences_hallucinated"]
+    assert (hallucinated["rate"], hallucinated["of"]) == (1.0, 16)
+    assert hallucinated["interval"] == pytest.approx([0.6756, 1.0], abs=1e-4)  # of 8 pairs, not of 16 sentences
+    assert "100.0 [67.6, 100.0] of 16" in caplog.text
+
+
+def test_breakdowns_and_differences_stand_beside_the_rates(written, tmp_path, caplog):
+    pairs, ways, records = written
+    with caplog.at_level("INFO"):
+        done, _ = finished(AuditTriplets(pairs, ways), tmp_path / "audit")
+    audit = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    for name, number_of in (("by_changes", lambda r: len(r["changes"])), ("by_objects", lambda r: r["objects"])):
+        assert {key: part["pairs"] for key, part in audit[name].items()} == Counter(str(number_of(r)) for r in done)
+        sentences = [part["ways"]["invented"]["sentences_hallucinated"]["of"] for part in audit[name].values()]
+        assert sum(sentences) == 16
+    kinds = Counter(change["attribute"] for record in records for change in record["changes"])
+    missed = {kind: part["ways"]["invented"]["changes_missed"]["of"] for kind, part in audit["by_kind"].items()}
+    assert missed == {**kinds, "presence": kinds["presence"]}  # added mirrors are claims of presence
+    assert audit["by_kind"]["presence"]["ways"]["invented"]["claims_hallucinated"]["rate"] == 1.0
+    assert audit["differences"]["from"] == "true"
+    difference = audit["differences"]["ways"]["invented"]["sentences_right"]
+    assert difference["difference"] == -1.0 and difference["p"] == pytest.approx(2 / 2**8, rel=0.3)
+    assert "colour (8 pairs), claims hallucinated" in caplog.text and "invented - true" in caplog.text
+
+
+def test_records_of_an_earlier_version_are_not_mixed_in(written, tmp_path):
+    pairs, ways, _ = written
+    stage = AuditTriplets(pairs, ways)
+    RecordFile(tmp_path / "audit", "pair_id").append([{"pair_id": "p0", "changes": [], "ways": {}}])
+    with pytest.raises(ValueError, match="begun by an earlier version; remove it"):
+        stage.write_output(tmp_path / "audit", [])
 
 
 def test_planted_rates_are_no_finding(written, tmp_path, caplog):
@@ -81,7 +111,7 @@ def test_planted_rates_are_no_finding(written, tmp_path, caplog):
     with caplog.at_level("INFO"):
         finished(AuditTriplets(pairs, ways, planted={"hallucination": 0.1}), tmp_path / "audit")
     assert json.loads((tmp_path / "audit" / "audit.json").read_text())["planted"] == {"hallucination": 0.1}
-    assert "planted: hallucination 0.1" in caplog.text
+    assert "planted by the server that wrote the sentences: hallucination 0.1\nin percent" in caplog.text
 
 
 def test_what_cannot_be_audited_is_counted_by_reason(written, tmp_path):

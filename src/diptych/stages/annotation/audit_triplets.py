@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diptych.annotation.audit import audit_pair, audit_table, summarise, true_changes
+from diptych.annotation.audit import RATES, audit_pair, audit_table, num_objects, summarise, true_changes
+from diptych.annotation.audit_breakdown import breakdown_table, breakdowns
+from diptych.annotation.rates import difference_table, differences_of
 from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import ImagePair, read_pairs
 from diptych.photos.image_urls import is_remote
@@ -26,8 +28,10 @@ class AuditTriplets(RecordStage):
 
     `ways` are the files of records (`{"pair_id", "sentences"}`) by name, for example three_stage and one_stage. The
     scene of `images/X.jpg` is `scenes/X.json`, as the rooms set has them. Records are
-    `{"pair_id", "changes": [[object, attribute]], "ways": {name: {"sentences", "verdicts", "missed", "counts"}}}`.
-    `audit.json` holds the rates of each way over the pairs that all of them have sentences for, with 95 % intervals.
+    `{"pair_id", "changes": [[object, attribute]], "objects": how many the pair shows, "ways": {name: {"sentences",
+    "verdicts", "missed", "counts", "kinds"}}}`. `audit.json` holds the rates of each way over the pairs that all of
+    them have sentences for, with 95 % intervals; how those of the others differ from the first's; and the rates by kind
+    of change, by number of objects and by number of changes.
 
     `planted` are the rates at which an imitated annotator was made to err, where one wrote the sentences: they stand in
     `audit.json`, since a rate that was put in is no finding.
@@ -92,19 +96,32 @@ class AuditTriplets(RecordStage):
                     "verdicts": list(audit.verdicts),
                     "missed": [list(change) for change in audit.missed],
                     "counts": dict(audit.counts),
+                    "kinds": {kind: dict(counts) for kind, counts in audit.kinds.items()},
                 }
-            yield {"pair_id": pair_id, "changes": [list(c) for c in true_changes(before, after)], "ways": ways}
+            changes = [list(change) for change in true_changes(before, after)]
+            yield {"pair_id": pair_id, "changes": changes, "objects": num_objects(before, after), "ways": ways}
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
-        """`audit.json`, and its table in the log."""
+        """`audit.json`, and its tables in the log.
+
+        Raises:
+            ValueError: an earlier version began the folder.
+        """
         records = list(RecordFile(folder, self.record_key).records().values())
-        summaries = {name: summarise([record["ways"][name]["counts"] for record in records]) for name in self.ways}
+        if any("objects" not in record for record in records):
+            raise ValueError(f"{folder} was begun by an earlier version; remove it, and run the audit again")
+        counts = {name: [record["ways"][name]["counts"] for record in records] for name in self.ways}
+        summaries = {name: summarise(of_way) for name, of_way in counts.items()}
+        first, *others = self.ways
+        differences = {name: differences_of(counts[first], counts[name], RATES) for name in others}
+        parts = breakdowns(records, list(self.ways))
         planted = {"planted": self.planted} if self.planted else {}
         content = {"pairs": len(records), "not_audited": len(failures), **planted, "ways": summaries}
-        write_json(folder / AUDIT, content, indent=1)
-        if self.planted:
-            log.info("planted: %s", ", ".join(f"{name} {rate:g}" for name, rate in self.planted.items()))
-        log.info("true of %d pairs (95 %% intervals):\n%s", len(records), audit_table(summaries))
+        write_json(folder / AUDIT, {**content, "differences": {"from": first, "ways": differences}, **parts}, indent=1)
+        log.info("true of %d pairs (95 %% intervals):\n%s", len(records), audit_table(summaries, self.planted))
+        if others:
+            log.info("paired differences:\n%s", difference_table(first, differences, list(RATES)))
+        log.info("by kind of change, number of objects, and number of changes:\n%s", breakdown_table(parts))
 
 
 def _scene(image: str) -> Mapping[str, Any]:

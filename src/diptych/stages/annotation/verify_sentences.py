@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from diptych.annotation.answers import parse
+from diptych.annotation.rates import wilson_interval
 from diptych.annotation.task import VerificationTask
-from diptych.annotation.verification_question import Verdict, wilson_interval
+from diptych.annotation.verification_question import Verdict
 from diptych.contracts.pipelines import Answer, Failure
 from diptych.stages.annotation.ask_stage import AskStage
 from diptych.stages.annotation.asking import Asking

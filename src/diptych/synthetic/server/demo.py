@@ -90,7 +90,7 @@ def annotate_and_train(
         "diptych.pipeline",
         "pipeline=audit_triplets",
         f"pairs={pairs_file}",
-        f"out={out / 'audit'}",
+        f"out={out / 'three_stage' / 'work'}",
         f"ways={{{ways}}}",
         f"planted={{{planted}}}",
     )
