@@ -46,6 +46,7 @@ def test_what_cannot_be_is_said(data, tmp_path, capsys, caplog):
     out = f"out={tmp_path / 'pairs.jsonl'}"
     for words, message in (
         (["data=newsroom", out], "pairs come from triplets"),
+        (["data=cirr", f"data_dir={data}", out, "data.train_on=[cir]"], "no source 'cir'. Did you mean 'cirr'"),
         (["data=cirr", f"data_dir={data}", "out=pairs.json"], "must end in .jsonl"),
         (["data=cirr", f"data_dir={data}", out, "split=test"], "has no targets"),
         (["data=cirr", f"data_dir={tmp_path}", out], "cirr"),
