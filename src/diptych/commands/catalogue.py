@@ -32,6 +32,7 @@ COMMANDS = {
     "import": Command("a released good4cir model as a run of ours", "diptych.commands.entries:import_released"),
     "shards": Command("training triplets as tar files", "diptych.commands.entries:shards"),
     "texts": Command("how varied the modification texts of triplets are", "diptych.commands.entries:texts"),
+    "pairs": Command("the image pairs of a dataset, to annotate them anew", "diptych.commands.entries:pairs"),
     "sweep": Command("table and plot of a sweep; compare two runs", "diptych.sweeping.__main__:sweep"),
     "submission check": Command("does a file keep a test server's rules?", "diptych.submission.__main__:check"),
     "submission write": Command("EVENTA's submission.zip", "diptych.submission.__main__:write"),

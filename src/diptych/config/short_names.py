@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 _GROUPS = {
     **{name: f"search/{name}" for name in ("encoder", "index", "fusion", "policy")},
-    **{name: f"annotation/{name}" for name in ("asker", "combine", "fetch", "agreement")},
+    **{name: f"annotation/{name}" for name in ("asker", "combine", "fetch", "agreement", "layout")},
     "prompt/annotation": "annotation/prompt",
 }
 _OF_EVALUATIONS = {
