@@ -123,7 +123,10 @@ def _job(data: FusionData, tokenizer: TextTokenizer, output: Path, weights: str 
     """`weights` name the adapter's; None writes with the base model."""
     output.parent.mkdir(parents=True, exist_ok=True)
     described = {query.query_id: _described(query) for query in data.queries()}
-    prompts = [replace(data[int(position)], completion_ids=()) for position in data.first_examples]
+    examples = [data[int(position)] for position in data.first_examples]
+    prompts = [
+        replace(example, completion_ids=(), evidence=described[example.query_id]["evidence"]) for example in examples
+    ]
     tuned = weights is not None
     return CaptionJob(weights or "base model", prompts, tokenizer, output, described.__getitem__, tuned)
 

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,15 +16,17 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
-from diptych.contracts.news import FusionExample, SentenceEncoder, TextTokenizer
+from diptych.contracts.news import ClaimChecker, FusionExample, SentenceEncoder, TextTokenizer
 from diptych.parallel.distributed import any_rank, rank, world_size
 from diptych.storage.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
 from diptych.systems import consensus, decoding
 from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
+from diptych.systems.candidate_choice import CHOICES, CandidateChoice
 from diptych.systems.decoding import Decoded, Decoder
 
 Done = TypeVar("Done")
 Batch = list[FusionExample]
+_SINCE = ("choice",)  # settings that came after files were claimed with the others
 _PROMPT_END = 16  # tokens: where a chat template puts what begins an answer
 
 
@@ -32,8 +35,9 @@ class GenerationSettings:
     """How captions are written. The defaults are those of the published code, with sampling switched on.
 
     `temperature` and `min_p` are those of sampling, and nothing without it. `batch_size` counts answers written at a
-    time. Of `num_candidates` samples of a query the `consensus` choice is kept. `target_words` ends a caption with the
-    first sentence end at or after so many words, or after a quarter more (see `answer_text.target_end`).
+    time. Of `num_candidates` samples of a query one is kept by the `choice`: by `consensus` alone, or by `support` in
+    the evidence first (see `candidate_choice`); `consensus` says how samples are compared. `target_words` ends a
+    caption with the first sentence end at or after so many words, or after a quarter more (`answer_text.target_end`).
 
     Raises:
         ValueError: a value makes no sense.
@@ -48,6 +52,7 @@ class GenerationSettings:
     num_candidates: int = 1
     consensus: Literal["cider", "embedding"] = "cider"
     target_words: int | None = None
+    choice: Literal["consensus", "support"] = "consensus"
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "batch_size", "num_candidates", "target_words"):
@@ -64,13 +69,17 @@ class GenerationSettings:
             )
         if self.consensus not in ("cider", "embedding"):
             raise ValueError(f"consensus={self.consensus!r} is not one of cider, embedding")
+        if self.choice not in CHOICES:
+            raise ValueError(f"choice={self.choice!r} is not one of {', '.join(CHOICES)}")
 
 
 class CaptionGenerator:
-    """Writes captions with `settings`, a record each. `encoder` is what the consensus by embedding compares with.
+    """Writes captions with `settings`, a record each. `encoder` is what the consensus by embedding compares with,
+    `claim_checker` what the choice by support asks.
 
     A record has `query_id`, `caption`, `stop_reason` (`end_of_turn`, `target_words`, `max_new_tokens`),
-    `completion_tokens`, `think_removed`, `prompt_tokens`, and of several candidates `chosen` (from 0) and `candidates`.
+    `completion_tokens`, `think_removed`, `prompt_tokens`, and of several candidates `chosen` (from 0) and `candidates`,
+    by support with what decided (see `CandidateChoice`).
     A caption may be empty; it is never replaced.
 
     Started again after it was killed, a run works out only what is missing, in the batches of an undisturbed run, and
@@ -78,16 +87,27 @@ class CaptionGenerator:
     own precision.
 
     Raises:
-        ValueError: the consensus needs an encoder, and there is none.
+        ValueError: the choice needs an encoder or a checker, and there is none.
     """
 
-    def __init__(self, settings: GenerationSettings, encoder: SentenceEncoder | None = None) -> None:
+    def __init__(
+        self,
+        settings: GenerationSettings,
+        encoder: SentenceEncoder | None = None,
+        claim_checker: ClaimChecker | None = None,
+    ) -> None:
         self.settings = settings
-        self._closeness: consensus.Closeness = consensus.cider_closeness
-        if settings.num_candidates > 1 and settings.consensus == "embedding":
+        self._choice: CandidateChoice | None = None
+        if settings.num_candidates == 1:
+            return
+        closeness: consensus.Closeness = consensus.cider_closeness
+        if settings.consensus == "embedding":
             if encoder is None:
                 raise ValueError("settings.consensus=embedding needs a sentence encoder: encoder=null")
-            self._closeness = consensus.EmbeddingCloseness(encoder)
+            closeness = consensus.EmbeddingCloseness(encoder)
+        if settings.choice == "support" and claim_checker is None:
+            raise ValueError("settings.choice=support needs a checker of claims: claim_checker=null")
+        self._choice = CandidateChoice(closeness, claim_checker if settings.choice == "support" else None)
 
     def generate(
         self,
@@ -127,7 +147,7 @@ class CaptionGenerator:
 
         def merge() -> None:
             if rank() == 0:
-                merge_rank_files(output, [example.query_id for example in prompts], self._choose)
+                merge_rank_files(output, [example.query_id for example in prompts], partial(self._choose, prompts))
 
         was_training = model.training
         model.eval()
@@ -155,7 +175,7 @@ class CaptionGenerator:
         finally:
             model.train(was_training)
         of_query = {record["query_id"]: record for record in written}
-        return self._choose([of_query[example.query_id] for example in prompts])
+        return self._choose(prompts, [of_query[example.query_id] for example in prompts])
 
     def _completed(
         self, model: nn.Module, prompts: Sequence[FusionExample], output: Path, made_with: Mapping[str, Any]
@@ -169,6 +189,9 @@ class CaptionGenerator:
     def _made_with(self, prompts: Sequence[FusionExample], model: str, ends: Sequence[int]) -> dict[str, Any]:
         # Not the batch size: who runs out of memory may lower it and go on.
         settings = {name: value for name, value in asdict(self.settings).items() if name != "batch_size"}
+        for name in _SINCE:  # files of versions that did not have them go on
+            if settings[name] == getattr(GenerationSettings, name):
+                del settings[name]
         listed = json.dumps([(example.query_id, example.prompt_ids) for example in prompts])
         digest = hashlib.sha256(listed.encode()).hexdigest()
         return {"settings": settings, "model": model, "end_of_turn": list(ends), "prompts": digest}
@@ -202,7 +225,8 @@ class CaptionGenerator:
                 longest = max(len(answer.example.prompt_ids) for answer in together)
                 raise ValueError(
                     f"out of memory with {len(together)} answers at a time to prompts of up to {longest} tokens: lower "
-                    f"system.generator.settings.batch_size (now {settings.batch_size}), and start again to resume "
+                    f"generation.batch_size (system.generator.settings.batch_size in a training; now "
+                    f"{settings.batch_size}), and start again to resume "
                     f"({error})"
                 ) from error
         for position, example in enumerate(batch):
@@ -228,17 +252,10 @@ class CaptionGenerator:
             return None
         return target_end(remove_thinking(_text(answer, tokenizer))[0], target)
 
-    def _choose(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The records with the consensus among their candidates."""
-        if self.settings.num_candidates == 1:
-            return records
-        captions = [[candidate["caption"] for candidate in record["candidates"]] for record in records]
-        chosen = consensus.choose(captions, self._closeness)
-        return [
-            {"query_id": record["query_id"], **record["candidates"][number], "chosen": number}
-            | {key: value for key, value in record.items() if key not in record["candidates"][number]}
-            for record, number in zip(records, chosen, strict=True)
-        ]
+    def _choose(self, prompts: Sequence[FusionExample], records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The records with the choice among their candidates."""
+        evidence = {example.query_id: example.evidence for example in prompts}
+        return records if self._choice is None else self._choice.choose(records, evidence)
 
 
 def count_outcomes(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -269,7 +286,7 @@ def _check_prompts(prompts: Sequence[FusionExample], model: nn.Module, settings:
     if len(prompts) == 1 and settings.num_candidates > 1 and settings.consensus == "cider":
         raise ValueError(
             "one query has no consensus by CIDEr, which needs several: set "
-            "system.generator.settings.consensus=embedding"
+            "generation.consensus=embedding (system.generator.settings.consensus in a training)"
         )
     context = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     seen = set()
