@@ -22,6 +22,8 @@ from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
 
 log = logging.getLogger(__name__)
 
+_OF_CHECKPOINTS = ("generation", "claim_checker", "prompt", "evidence", "metrics")  # what a stage may replace of one
+
 
 def run_pipeline(config: DictConfig) -> None:
     """Runs the composed pipeline's stages, in their order.
@@ -57,6 +59,9 @@ def prepare_config(config: DictConfig) -> DictConfig:
     if missing:
         raise ValueError(f"pipeline={config.name} needs {', '.join(f'{key}=...' for key in missing)}")
     plain = plain_section(config, resolve=False)
+    for name in _OF_CHECKPOINTS:
+        if plain.get(name) is not None and f"${{{name}}}" not in str(plain["stages"]):
+            raise ValueError(f"{name}: no stage of pipeline={config.name} writes captions with a checkpoint of its own")
     sources = list(plain["data"]["sources"])
     if len(sources) == 1:
         plain["source"] = f"${{data.sources.{sources[0]}}}"
