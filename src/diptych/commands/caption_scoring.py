@@ -29,8 +29,9 @@ from diptych.parallel import checkpoints
 from diptych.parallel.distributed import rank, world_size
 from diptych.report.caption_cards import CaptionCard, EntitySpan
 from diptych.report.caption_page import write_caption_report
-from diptych.results.caption_evaluation import captions_record, score_captions
+from diptych.results.caption_evaluation import captions_record, reference_scores, score_captions
 from diptych.results.record import EvaluationRecord
+from diptych.results.signatures import caption_signatures
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
 from diptych.systems.caption_generation import count_outcomes
 from diptych.text.sentences import split_sentences
@@ -171,6 +172,8 @@ def _score(
         for other in sets[1:]:
             of_other = captions_record(score_captions(other.items, metrics), other.items).metrics
             record.metrics |= {f"{other.prefix}/{name}": value for name, value in of_other.items()}
+        record.metrics |= reference_scores(main.items, metrics)
+        record.signatures = caption_signatures(record.metrics)
     record.write(run_dir)
     cards = _cards(main, prepared, articles, record, checked_claims(metrics, main.items))
     write_caption_report(run_dir / "report", record.content(), cards)

@@ -30,9 +30,11 @@ from diptych.report.write import write_report
 from diptych.results.caption_evaluation import (
     caption_items,
     captions_record,
+    reference_scores,
     score_captions,
 )
 from diptych.results.results import retrieval_record
+from diptych.results.signatures import caption_signatures
 from diptych.storage.json_files import read_json
 from diptych.systems.caption_fuser import CaptionFuserSystem
 
@@ -211,6 +213,8 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     scores = score_captions(items, metrics)
     about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}
     record = captions_record(scores, items, **about, seed=config.seed, world_size=1)
+    record.metrics |= reference_scores(items, metrics)
+    record.signatures = caption_signatures(record.metrics)
     record.write(run_dir)
     record.print(run_dir)
 

@@ -11,6 +11,7 @@ from typing import Any
 from diptych.report.caption_cards import CaptionCard, choose_cards
 from diptych.report.pictures import Thumbnails
 from diptych.report.rendering import Section, write_page
+from diptych.results.replaced_settings import replaced_settings
 from diptych.results.results_table import (
     NO_VALUE,
     MetricRow,
@@ -24,7 +25,10 @@ from diptych.results.results_table import (
 log = logging.getLogger(__name__)
 
 PHOTO_SIZE = 320
-_KNOWN_KEYS = ("experiment", "data", "split", "metrics", "queries", "references_per_item", "lines", "about")
+_KNOWN_KEYS = (
+    *("experiment", "data", "split", "metrics", "queries", "references_per_item", "lines", "about"),
+    *("signatures", "replaced", "replaced_from"),
+)
 
 
 def write_caption_report(
@@ -53,6 +57,8 @@ def write_caption_report(
         sections=[Section("metrics", "Metrics"), *shown],
         metrics=_metrics(record),
         facts=_facts(record),
+        signatures=record.get("signatures") or (),
+        replaced=replaced_settings(record),
         picture=thumbnails.data_uri,
         number=_number,
     )

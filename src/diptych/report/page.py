@@ -8,6 +8,7 @@ from typing import Any
 
 from diptych.report.charts import Bar
 from diptych.report.rendering import Section
+from diptych.results.replaced_settings import replaced_settings
 from diptych.results.results_table import (
     Cell,
     MetricRow,
@@ -45,6 +46,8 @@ def number_sections(
     return sections, {
         "metrics": (("metric", *names), [(row.key, _cells(row, names)) for row in overall]) if overall else None,
         "has_baselines": len(names) > 1,
+        "signatures": result.get("signatures") or (),
+        "replaced": replaced_settings(result),
         "facts": [*protocol_facts(result), *_run_facts(result)],
         "aspects": [_aspects(name, group, aspect_counts) for name, group in by_metric.items()],
         "curves": curves,

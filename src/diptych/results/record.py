@@ -18,6 +18,7 @@ from rich.table import Table
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.parallel import checkpoints
 from diptych.results.meanings import stored_meaning
+from diptych.results.replaced_settings import replaced_settings
 from diptych.results.results_table import results_table
 from diptych.storage.json_files import write_json, write_json_lines
 
@@ -33,7 +34,8 @@ class EvaluationRecord:
     name how they are to be read.
 
     What the numbers rest on, None where there is no such thing: retrieval's `protocol`, `gallery` and `intervals`;
-    captions' `references_per_item`, `lines` (of each metric, in words) and `counts` of what was missing, cut or empty.
+    captions' `references_per_item`, `lines` (of each metric, in words) and `counts` of what was missing, cut or empty;
+    `signatures` of failure in words (see `results.signatures`), empty where none was found.
 
     `values` is a line per query for the comparison of two runs: `query_id`, before it `set` where there are several,
     and the query's value of each metric that has one. `predictions` is a line per query with what was found; None where
@@ -53,6 +55,7 @@ class EvaluationRecord:
     counts: Mapping[str, int] | None = None
     values: Sequence[Mapping[str, Any]] = ()
     predictions: Sequence[Mapping[str, Any]] | None = None
+    signatures: Sequence[str] | None = None
     versions: Mapping[str, str] = field(default_factory=checkpoints.versions)
 
     def content(self) -> dict[str, Any]:
@@ -68,6 +71,7 @@ class EvaluationRecord:
             "metrics": {key: None if math.isnan(value) else value for key, value in self.metrics.items()},
             "intervals": None if self.intervals is None else {key: list(two) for key, two in self.intervals.items()},
             "counts": self.counts,
+            "signatures": None if self.signatures is None else list(self.signatures),
             "about": {name: stored_meaning(meaning) for name, meaning in self.meanings.items()},
         }
         return {name: value for name, value in content.items() if value is not None or name in self.origin}
@@ -94,6 +98,10 @@ class EvaluationRecord:
         """Prints the table, what the metrics rest on where they say so, and where everything lies."""
         console = Console()
         console.print(self.table())
+        for sentence in self.signatures or ():
+            console.print(sentence, highlight=False)
+        for name, before, used in replaced_settings(self.content()):
+            console.print(f"replaced: {name}={used} (checkpoint: {before})", highlight=False, markup=False)
         for name, line in (self.lines or {}).items():
             console.print(f"{name}: {line}", highlight=False)
         for path in [folder / METRICS, *sorted((folder / "report").rglob("index.html"))]:
