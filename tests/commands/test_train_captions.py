@@ -282,3 +282,26 @@ def test_a_mistake_in_a_dial_is_named_as_it_was_typed(newsroom_run, tmp_path):
         with pytest.raises(ValueError, match=message) as caught:
             evaluated(newsroom_run, tmp_path, "split=val", word)
         assert "system.generator" not in str(caught.value)
+
+
+def test_every_photo_has_a_length_of_its_own(newsroom_run, tmp_path):
+    """By a rule, and the same lengths from a file; a photo that the file lacks is named."""
+    words = ["split=val", "generation.max_new_tokens=12", "metrics=[length]"]
+    rule = ["length=share", "length.share=0.02", "length.least=1"]
+    found = evaluated(newsroom_run, tmp_path / "rule", *words, *rule)
+    assert found["replaced"]["length"]["share"] == 0.02
+    lengths = {record["query_id"]: record["target_words"] for record in written(tmp_path / "rule")}
+    assert len(set(lengths.values())) > 1
+    for record in written(tmp_path / "rule"):
+        assert record["stop_reason"] != "target_words" or len(record["caption"].split()) >= record["target_words"]
+    (tmp_path / "lengths.json").write_text(json.dumps(lengths))
+    evaluated(newsroom_run, tmp_path / "file", *words, "length=file", f"length.path={tmp_path / 'lengths.json'}")
+    assert written(tmp_path / "file") == written(tmp_path / "rule")
+    del lengths[min(lengths)]
+    (tmp_path / "few.json").write_text(json.dumps(lengths))
+    with pytest.raises(ValueError, match=r"^length\.path=.*few\.json: 1 of 4 photos have no words in it: "):
+        evaluated(newsroom_run, tmp_path / "c", *words, "length=file", f"length.path={tmp_path / 'few.json'}")
+    with pytest.raises(ValueError, match=r"no data\.preparation\.length to replace; name a whole one, length=NAME"):
+        evaluated(newsroom_run, tmp_path / "d", *words, "length.share=0.1")
+    with pytest.raises(ValueError, match=r"generation\.target_words=9, and every photo has a length of its own"):
+        evaluated(newsroom_run, tmp_path / "e", *words, *rule, "generation.target_words=9")

@@ -158,7 +158,12 @@ class Captioner:
         known = _as_article(article)
         item = FusionInput(NewsQuery(path.stem), base_caption, known, tuple(_gaps(known, base_caption)))
         (prepared,) = self._preparation.prepare([item])
-        prompt = FusionExample(prepared.query_id, prepared.prompt_ids, evidence=evidence_text(prepared.evidence))
+        prompt = FusionExample(
+            prepared.query_id,
+            prepared.prompt_ids,
+            evidence=evidence_text(prepared.evidence),
+            target_words=prepared.target_words,
+        )
         with torch.inference_mode(), computing_in(self.precision, self.device):
             (record,) = self._generator.answer(self._fuser.model, self._tokenizer, [prompt])
         return FusedCaption(

@@ -124,10 +124,12 @@ def _job(data: FusionData, tokenizer: TextTokenizer, output: Path, weights: str 
     """`weights` name the adapter's; None writes with the base model."""
     output.parent.mkdir(parents=True, exist_ok=True)
     described = {query.query_id: _described(query) for query in data.queries()}
-    examples = [data[int(position)] for position in data.first_examples]
-    prompts = [
-        replace(example, completion_ids=(), evidence=described[example.query_id]["evidence"]) for example in examples
-    ]
+    prompts = []
+    for position in data.first_examples:
+        example = data[int(position)]
+        about = described[example.query_id]
+        own = {"evidence": about["evidence"], "target_words": about.get("target_words")}
+        prompts.append(replace(example, completion_ids=(), **own))
     tuned = weights is not None
     return CaptionJob(weights or "base model", prompts, tokenizer, output, described.__getitem__, tuned)
 
@@ -135,7 +137,9 @@ def _job(data: FusionData, tokenizer: TextTokenizer, output: Path, weights: str 
 def _described(query: PreparedQuery) -> dict[str, Any]:
     """What a caption's record says of its evidence."""
     chunks = [[chunk.start, chunk.end, chunk.score] for chunk in query.evidence.chunks]
-    return {"article_id": query.evidence.article_id, "chunks": chunks, "evidence": evidence_text(query.evidence)}
+    length = {} if query.target_words is None else {"target_words": query.target_words}
+    evidence = evidence_text(query.evidence)
+    return {"article_id": query.evidence.article_id, "chunks": chunks, "evidence": evidence, **length}
 
 
 def _fingerprint(system: CaptionFuserSystem) -> str:

@@ -16,7 +16,7 @@ from diptych.commands.caption_scoring import caption_and_score
 from diptych.commands.caption_variants import ablation_variants
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section
-from diptych.config.replacements import errors_in_typed_words, replaced
+from diptych.config.replacements import PLACES, errors_in_typed_words, replaced
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.models import TrainableSystem
 from diptych.contracts.news import CaptionData, NewsSource
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OF_CAPTIONS = ("generation", "claim_checker", "prompt", "evidence")  # how a checkpoint writes captions
+_OF_CAPTIONS = [name for name in PLACES if name != "metrics"]  # how a checkpoint writes captions
 
 
 def evaluate(config: DictConfig) -> None:
@@ -71,7 +71,7 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     trained.system = new.system
     with errors_in_typed_words(new.said):
         datamodule, system = build_trained(trained, new.data, config.data_dir)
-    cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
+        cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
     quiet_lightning()
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
     cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)

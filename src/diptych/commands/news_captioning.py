@@ -157,7 +157,8 @@ class TrainedFuser:
 
     def prepare(self) -> None:
         """The examples of the split, which the other processes then find."""
-        self.datamodule.prepare_evaluation(self.split)
+        with errors_in_typed_words(self.replaced.said):
+            self.datamodule.prepare_evaluation(self.split)
 
     def run(
         self, trainer: L.Trainer, folder: Path, ids: Sequence[str], keep: Callable[[Sequence[Result]], None]

@@ -17,12 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from diptych.commands.evaluation import quiet_lightning
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section
+from diptych.config.replacements import PLACES
 from diptych.config.stage_configs import stage_configs, stage_settings
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
 
 log = logging.getLogger(__name__)
-
-_OF_CHECKPOINTS = ("generation", "claim_checker", "prompt", "evidence", "metrics")  # what a stage may replace of one
 
 
 def run_pipeline(config: DictConfig) -> None:
@@ -59,7 +58,7 @@ def prepare_config(config: DictConfig) -> DictConfig:
     if missing:
         raise ValueError(f"pipeline={config.name} needs {', '.join(f'{key}=...' for key in missing)}")
     plain = plain_section(config, resolve=False)
-    for name in _OF_CHECKPOINTS:
+    for name in PLACES:
         if plain.get(name) is not None and f"${{{name}}}" not in str(plain["stages"]):
             raise ValueError(f"{name}: no stage of pipeline={config.name} writes captions with a checkpoint of its own")
     sources = list(plain["data"]["sources"])

@@ -19,7 +19,9 @@ PLACES = {
     "metrics": ("system", "metrics"),
     "prompt": ("data", "preparation.prompt"),
     "evidence": ("data", "preparation.selector"),
+    "length": ("data", "preparation.length"),
 }
+_OPTIONAL = ("length",)  # of which a checkpoint may have none
 
 
 class Replaced(NamedTuple):
@@ -52,9 +54,10 @@ def replaced(system: DictConfig, data: DictConfig, given: Mapping[str, Any], **c
     placed = {name: (*PLACES[name], value) for name, value in given.items() if value is not None}
     for name, (section, place, value) in placed.items():
         own = OmegaConf.select(sections[section], place)
-        if own is None:
-            raise ValueError(f"{name}: this checkpoint has no {section}.{place} to replace")
         whole = _is_whole(name, value)
+        if own is None and not (name in _OPTIONAL and whole and "preparation" in sections["data"]):
+            advice = f"; name a whole one, {name}=NAME" if name in _OPTIONAL else ""
+            raise ValueError(f"{name}: this checkpoint has no {section}.{place} to replace{advice}")
         if name == "metrics" and not whole:
             _check_metrics(value, own)
         OmegaConf.update(sections[section], place, value, merge=not whole)
@@ -103,7 +106,7 @@ def _check_metrics(value: Mapping[str, Any], own: DictConfig) -> None:
 def _shown(name: str, found: Any, given: Mapping[str, Any]) -> Any:
     """What is to be said of the config that was found where `given` stands, or is to stand."""
     plain = OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
-    if not _is_whole(name, given):
+    if plain is None or not _is_whole(name, given):
         return _of_same_keys(plain, given)
     return sorted(plain) if name == "metrics" else plain
 

@@ -18,6 +18,7 @@ _GROUPS = {
 _OF_CHECKPOINTS = {
     "generation": "system/generation@generation",
     "evidence": "data/evidence@evidence",
+    "length": "data/length@length",
     "metrics": "system/metrics@metrics",
 }
 _OF_EVALUATIONS = {**_OF_CHECKPOINTS, "caption_metrics": "system/metrics@caption_metrics"}

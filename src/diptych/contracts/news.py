@@ -104,12 +104,14 @@ class FusionExample:
     end with the token that ends a turn. They are empty where the answer is hidden.
 
     `evidence` is what the prompt says of the article, in words: what a choice among candidates is checked against.
+    `target_words` is the length of this photo's caption, where each has its own.
     """
 
     query_id: str
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...] = ()
     evidence: str = ""
+    target_words: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,8 @@ class GenerationSettings:
     `temperature` and `min_p` are those of sampling, and nothing without it. `batch_size` counts answers written at a
     time. Of `num_candidates` samples of a query one is kept by the `choice`: by `consensus` alone, or by `support` in
     the evidence first (see `candidate_choice`); `consensus` says how samples are compared. `target_words` ends a
-    caption with the first sentence end at or after so many words, or after a quarter more (`answer_text.target_end`).
+    caption with the first sentence end at or after so many words, or after a quarter more (`answer_text.target_end`);
+    a prompt's own length goes before.
 
     Raises:
         ValueError: a value makes no sense.
@@ -192,8 +193,10 @@ class CaptionGenerator:
         for name in _SINCE:  # files of versions that did not have them go on
             if settings[name] == getattr(GenerationSettings, name):
                 del settings[name]
-        listed = json.dumps([(example.query_id, example.prompt_ids) for example in prompts])
-        digest = hashlib.sha256(listed.encode()).hexdigest()
+        listed: list[Any] = [(example.query_id, example.prompt_ids) for example in prompts]
+        if any(example.target_words for example in prompts):
+            listed.append([example.target_words for example in prompts])
+        digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
         return {"settings": settings, "model": model, "end_of_turn": list(ends), "prompts": digest}
 
     def _batches(self, prompts: Sequence[FusionExample]) -> list[Batch]:
@@ -247,7 +250,7 @@ class CaptionGenerator:
         }
 
     def _target_end(self, answer: Decoded, tokenizer: TextTokenizer) -> int | None:
-        target = self.settings.target_words
+        target = answer.example.target_words or self.settings.target_words
         if target is None or len(answer.token_ids) < target:  # a word has at least one token
             return None
         return target_end(remove_thinking(_text(answer, tokenizer))[0], target)
@@ -287,6 +290,11 @@ def _check_prompts(prompts: Sequence[FusionExample], model: nn.Module, settings:
         raise ValueError(
             "one query has no consensus by CIDEr, which needs several: set "
             "generation.consensus=embedding (system.generator.settings.consensus in a training)"
+        )
+    if settings.target_words is not None and any(example.target_words for example in prompts):
+        raise ValueError(
+            f"generation.target_words={settings.target_words}, and every photo has a length of its own (length=...): "
+            "leave one of them out"
         )
     context = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     seen = set()

@@ -28,7 +28,7 @@ _TASKS = {
     f"{_STAGES}.verify_sentences.VerifySentences": _VERIFICATION_TASK,
 }
 _WRITE_CAPTIONS = "diptych.commands.news_captioning.WriteCaptions"
-_REPLACEMENTS = dict.fromkeys(("generation", "claim_checker", "prompt", "evidence", "metrics"))
+_REPLACEMENTS = dict.fromkeys(("generation", "claim_checker", "prompt", "evidence", "length", "metrics"))
 _OF_TASK = ("prompt", "domain", "max_objects")
 _RENAMED = {"diptych.stages.news.describe_by_server.DescribeByServer": "diptych.stages.news.describe.Describe"}
 
