@@ -215,6 +215,8 @@ def test_added_fields_may_not_replace_others(toy, tmp_path):
         ({"min_p": 1.5}, "min_p=1.5"),
         ({"num_candidates": 2, "do_sample": False}, "all candidates would be the same"),
         ({"consensus": "bleu"}, "consensus='bleu' is not one of cider, embedding"),
+        ({"num_beams": 4}, "num_beams=4 looks for the likeliest answer: set do_sample=false"),
+        ({"num_beams": 0, "do_sample": False}, "num_beams=0 must be at least 1"),
         ({"choice": "best"}, "choice='best' is not one of consensus, support"),
     ],
 )

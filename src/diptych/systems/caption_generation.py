@@ -21,12 +21,13 @@ from diptych.parallel.distributed import any_rank, rank, world_size
 from diptych.storage.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
 from diptych.systems import consensus, decoding
 from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
+from diptych.systems.beam_search import complete_with_beams
 from diptych.systems.candidate_choice import CHOICES, CandidateChoice
 from diptych.systems.decoding import Decoded, Decoder
 
 Done = TypeVar("Done")
 Batch = list[FusionExample]
-_SINCE = ("choice",)  # settings that came after files were claimed with the others
+_SINCE = ("choice", "num_beams")  # settings that came after files were claimed with the others
 _PROMPT_END = 16  # tokens: where a chat template puts what begins an answer
 
 
@@ -38,7 +39,8 @@ class GenerationSettings:
     time. Of `num_candidates` samples of a query one is kept by the `choice`: by `consensus` alone, or by `support` in
     the evidence first (see `candidate_choice`); `consensus` says how samples are compared. `target_words` ends a
     caption with the first sentence end at or after so many words, or after a quarter more (`answer_text.target_end`);
-    a prompt's own length goes before.
+    a prompt's own length goes before. `num_beams` above 1 searches for the likeliest answer, of which the target then
+    cuts the end off.
 
     Raises:
         ValueError: a value makes no sense.
@@ -54,9 +56,10 @@ class GenerationSettings:
     consensus: Literal["cider", "embedding"] = "cider"
     target_words: int | None = None
     choice: Literal["consensus", "support"] = "consensus"
+    num_beams: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "batch_size", "num_candidates", "target_words"):
+        for name in ("max_new_tokens", "batch_size", "num_candidates", "num_beams", "target_words"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
@@ -68,6 +71,8 @@ class GenerationSettings:
             raise ValueError(
                 f"num_candidates={self.num_candidates} without do_sample=true: all candidates would be the same"
             )
+        if self.num_beams > 1 and self.do_sample:
+            raise ValueError(f"num_beams={self.num_beams} looks for the likeliest answer: set do_sample=false")
         if self.consensus not in ("cider", "embedding"):
             raise ValueError(f"consensus={self.consensus!r} is not one of cider, embedding")
         if self.choice not in CHOICES:
@@ -202,7 +207,7 @@ class CaptionGenerator:
     def _batches(self, prompts: Sequence[FusionExample]) -> list[Batch]:
         """This process's share, longest first, so that the first batch shows whether memory suffices."""
         ordered = sorted(prompts, key=lambda example: -len(example.prompt_ids))[rank() :: world_size()]
-        size = max(1, self.settings.batch_size // self.settings.num_candidates)
+        size = max(1, self.settings.batch_size // max(self.settings.num_candidates, self.settings.num_beams))
         return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
     def _answer(
@@ -220,10 +225,11 @@ class CaptionGenerator:
         )
         numbers = range(settings.num_candidates)
         answers = [decoding.new_decoded(example, number, settings.seed) for example in batch for number in numbers]
-        for start in range(0, len(answers), settings.batch_size):
-            together = answers[start : start + settings.batch_size]
+        size = max(1, settings.batch_size // settings.num_beams)
+        for start in range(0, len(answers), size):
+            together = answers[start : start + size]
             try:
-                decoder.complete(model, together)
+                self._complete(decoder, model, together)
             except torch.OutOfMemoryError as error:
                 longest = max(len(answer.example.prompt_ids) for answer in together)
                 raise ValueError(
@@ -237,6 +243,16 @@ class CaptionGenerator:
             candidates = [self._outcome(answer, tokenizer) for answer in own]
             outcome = candidates[0] if len(candidates) == 1 else {"candidates": candidates}
             yield {"query_id": example.query_id, **outcome, "prompt_tokens": len(example.prompt_ids)}
+
+    def _complete(self, decoder: Decoder, model: nn.Module, answers: Sequence[Decoded]) -> None:
+        if self.settings.num_beams == 1:
+            decoder.complete(model, answers)
+            return
+        limits = (decoder.end_of_turn, decoder.pad_token_id, decoder.max_new_tokens)
+        complete_with_beams(model, answers, self.settings.num_beams, *limits)
+        for answer in answers:
+            if decoder.is_long_enough(answer):
+                answer.stop_reason = decoding.TARGET_WORDS
 
     def _outcome(self, answer: Decoded, tokenizer: TextTokenizer) -> dict[str, Any]:
         caption, removed = remove_thinking(_text(answer, tokenizer))
