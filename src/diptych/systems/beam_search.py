@@ -17,8 +17,9 @@ def _own_config(model: nn.Module, config: Any) -> Iterator[None]:
     """The model's generation config, which fills in what a given one leaves out, is `config` for the time; the one that
     a PEFT model hands down too.
     """
-    inner = getattr(getattr(model, "base_model", None), "model", None)
-    holders = [one for one in (model, inner) if hasattr(one, "generation_config")]
+    inner: Any = getattr(getattr(model, "base_model", None), "model", None)
+    parts: list[Any] = [model, inner]
+    holders = [one for one in parts if hasattr(one, "generation_config")]
     before = [one.generation_config for one in holders]
     try:
         for one in holders:
