@@ -82,6 +82,17 @@ def test_a_section_of_news_loses_its_test_split():
     assert plain(upgraded(earlier)) == plain(config)
 
 
+def test_a_captioner_asks_its_own_parts_for_the_choice_among_candidates():
+    config = composed("experiment=fuser_newsroom")
+    earlier = plain(config)
+    del earlier["system"]["generator"]["claim_checker"]
+    earlier["system"]["generator"]["encoder"] = None
+    assert plain(upgraded(OmegaConf.create(earlier))) == plain(config)  # the recogniser is that of its metrics
+    earlier["system"]["metrics"] = {}
+    without = plain(upgraded(OmegaConf.create(earlier)))["system"]["generator"]["claim_checker"]
+    assert without == plain(composed("experiment=fuser_openevents"))["system"]["generator"]["claim_checker"]
+
+
 @pytest.mark.parametrize(
     ("key", "advice"),
     [

@@ -22,10 +22,13 @@ COMMANDS = {
         "score a checkpoint, or a file of predictions",
         "diptych.commands.evaluation:evaluate",
         "evaluate",
-        ("data", "generation", "prompt", "evidence"),
+        ("data", "generation", "claim_checker", "prompt", "evidence", "length", "metrics"),
     ),
     "pipeline": Command(
-        "run stages: retrieve articles, caption, annotate", "diptych.commands.pipeline:run_pipeline", "pipeline"
+        "run stages: retrieve articles, caption, annotate",
+        "diptych.commands.pipeline:run_pipeline",
+        "pipeline",
+        ("generation", "claim_checker", "prompt", "evidence", "length", "metrics"),
     ),
     "doctor": Command("is everything that a run needs there and readable?", "diptych.commands.entries:doctor"),
     "export": Command("a trained adapter for peft, vLLM and others", "diptych.commands.entries:export"),
