@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from diptych.contracts.news import FactExtractor, SentenceEncoder
 
 
-def settings_of(part: Any, without: Collection[str] = ()) -> Any:
+def settings_of(part: Any) -> Any:
     """The constructor arguments of `part` with their values, parts of parts too, as JSON can hold them.
 
     Every argument must be kept under its own name. Sentence encoders and fact extractors are known by theirs: batch
     sizes, devices and folders change nothing. What a class lists as its `later_settings` came after there were caches:
-    such an argument is left out while it has its default, so that they are still found. Arguments of `part` named in
-    `without` are left out.
+    such an argument is left out while it has its default, so that they are still found.
 
     Raises:
         ValueError: an argument is not kept, or is of a kind that has no settings.
@@ -39,7 +38,7 @@ def settings_of(part: Any, without: Collection[str] = ()) -> Any:
     ours = kind.__module__.startswith("diptych.")
     settings = {"class": kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"}
     for name, argument in inspect.signature(kind.__init__).parameters.items():
-        if name == "self" or name in without:
+        if name == "self":
             continue
         if not hasattr(part, name):
             raise ValueError(f"{kind.__name__} does not keep its argument {name!r}, which a cache's key needs")

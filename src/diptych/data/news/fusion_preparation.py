@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -52,6 +53,8 @@ class FusionPreparation:
     caption a length of its own, which the prompt asks for and the writing ends at.
     """
 
+    later_settings = ("length",)  # not part of a cache's key while it is not used: see `settings_of`
+
     def __init__(
         self,
         tokenizer: PromptTokenizer,
@@ -75,7 +78,9 @@ class FusionPreparation:
 
     def settings(self) -> dict[str, Any]:
         """What decides the prompts, as JSON can hold it; ValueError where a file of lengths cannot be read."""
-        settings: dict[str, Any] = settings_of(self, {"length"})
+        without = copy.copy(self)
+        without.length = None  # what a file of lengths says counts, not where it lies
+        settings: dict[str, Any] = settings_of(without)
         return settings if self.length is None else {**settings, "length": dict(self.length.settings())}
 
     def prepare(self, inputs: Sequence[FusionInput]) -> list[PreparedQuery]:
