@@ -43,7 +43,7 @@ def test_enough_settings_are_found():
 
 def test_the_commands_compose():
     lines = re.findall(r"^python -m diptych\.pipeline (.*?)(?: +# \d)?$", PAGE, flags=re.MULTILINE)
-    assert len(lines) == 7
+    assert len(lines) == 11
     for line in lines:
         words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
         assert stage_runs(prepare_config(compose_pipeline(*words)))

@@ -44,7 +44,7 @@ ROOMS = (
     "commands",
     "doors",
 )
-DOORS = ("__main__", "pipeline", "doctor", "export", "shards", "sweep")  # python -m diptych.<door>
+DOORS = ("__main__", "pipeline", "doctor", "export", "shards", "pairs", "sweep")  # python -m diptych.<door>
 CONCRETE = ("data", "models", "losses")  # what systems get from Hydra, never by import
 CONFIG_ROOMS = ("config", "commands", "sweeping", "doors")
 LIBRARIES = {

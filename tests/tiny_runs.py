@@ -114,7 +114,8 @@ def compose_pipeline(*overrides: str) -> DictConfig:
     """What `python -m diptych.pipeline` with these overrides hands to `run_pipeline`."""
     resolvers.register_resolvers()
     with hydra.initialize_config_dir(str(folder.CONFIG_FOLDER), version_base="1.3"):
-        config = hydra.compose("pipeline", overrides=with_full_names(overrides), return_hydra_config=True)
+        words = with_open_sections(with_full_names(overrides), COMMANDS["pipeline"].open_sections)
+        config = hydra.compose("pipeline", overrides=words, return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
 

@@ -169,6 +169,31 @@ def test_other_chunks_are_captioned_anew_and_the_stages_kept(work, words):
     assert content(work / "caption")["predictions.jsonl"] == first["predictions.jsonl"]
 
 
+def test_what_the_checkpoint_holds_is_replaced_as_in_evaluate(work, words):
+    """A name replaces the whole, single keys those; the stages before are kept, and the earlier captions too."""
+    before = {name: content(work / name) for name in ("articles", "describe", "verify_geometry")}
+    first = content(work / "caption")
+    dials = ["prompt=short", "evidence.top_k=1", "generation.max_new_tokens=3", "metrics=[length]"]
+    run_pipeline_with(*words, *dials)
+    assert {name: content(work / name) for name in before} == before
+    found = json.loads((work / "caption/metrics.json").read_text())
+    assert found["replaced"]["generation"] == {"max_new_tokens": 3} and found["replaced"]["metrics"] == ["length"]
+    assert found["replaced"]["evidence"] == {"top_k": 1} and found["replaced_from"]["evidence"] == {"top_k": 16}
+    assert list(found["replaced"]["prompt"]["instructions"]) == ["task"]  # nothing of the trained prompt, `event`
+    assert "mean_words" in found["metrics"] and "cider" not in found["metrics"]
+    records = [json.loads(line) for line in (work / "caption/predictions.jsonl").read_text().splitlines()]
+    assert all(record["completion_tokens"] <= 3 for record in records)
+    assert "Replaced for this evaluation" in (work / "caption/report/index.html").read_text()
+    run_pipeline_with(*words)  # back again
+    assert content(work / "caption")["predictions.jsonl"] == first["predictions.jsonl"]
+
+
+def test_a_pipeline_that_writes_no_captions_has_none_of_these_dials():
+    config = compose_pipeline("pipeline=news_retrieval", "data=newsroom", "generation.num_candidates=8")
+    with pytest.raises(ValueError, match="generation: no stage of pipeline=news_retrieval writes captions"):
+        prepare_config(config)
+
+
 def test_the_stage_has_its_manifest_and_its_counts(work):
     manifest = json.loads((work / "caption/manifest.json").read_text())
     assert (manifest["stage"], manifest["done"], manifest["failed"]) == ("write_captions", 4, {})

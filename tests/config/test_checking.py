@@ -73,9 +73,11 @@ def test_of_a_checkpoints_config_only_our_classes_are_looked_at():
 
 
 def test_a_root_is_that_of_one_source():
-    sources = {"one": {"root": "here"}, "other": {"root": "here"}}
+    sources = {"one": {"_target_": "a.One", "root": "here"}, "other": {"_target_": "a.Other", "root": "here"}}
     with pytest.raises(ValueError, match=r"data\.sources\.<name>\.root"):
         check_data_root(OmegaConf.create({"data": {"root": "here", "sources": sources}}))
+    categories = {name: {"_target_": "a.One", "root": "here"} for name in ("dress", "shirt")}
+    check_data_root(OmegaConf.create({"data": {"root": "here", "sources": categories}}))
     sources["other"]["root"] = "there"
     for root in ("here", None):
         check_data_root(OmegaConf.create({"data": {"root": root, "sources": sources}}))

@@ -36,7 +36,7 @@ def with_data(config, **changes):
 
 
 # Arguments that have come since, which a config without them leaves at the value that was built in.
-SINCE = {"system.loss.mask_duplicates": True}
+SINCE = {"system.loss.mask_duplicates": True, "system.model.backbone.preprocessing.tokenizer": "open_clip"}
 ROOMS = ("experiment=cir_rooms", "trainer.max_steps=20", "trainer.val_check_interval=10", "name=before")
 
 
@@ -66,6 +66,7 @@ def test_a_data_section_with_all_settings_side_by_side_is_put_into_its_parts(cha
     if of_training.get("augmentation") is not None:  # it stood alone, and is one of a sequence now
         (of_training.augmentation,) = of_training.augmentation.augmentations
     OmegaConf.set_struct(expected, False)
+    expected.data.pop("noun_phrases")  # nothing looked for them
     for key, value in SINCE.items():
         section, _, name = key.rpartition(".")
         assert OmegaConf.select(expected, section).pop(name) == value, key
@@ -80,6 +81,17 @@ def test_a_section_of_news_loses_its_test_split():
     config = composed("experiment=fuser_newsroom")
     earlier = OmegaConf.create(plain(config) | {"data": {**plain(config.data), "test_split": "test"}})
     assert plain(upgraded(earlier)) == plain(config)
+
+
+def test_a_captioner_asks_its_own_parts_for_the_choice_among_candidates():
+    config = composed("experiment=fuser_newsroom")
+    earlier = plain(config)
+    del earlier["system"]["generator"]["claim_checker"]
+    earlier["system"]["generator"]["encoder"] = None
+    assert plain(upgraded(OmegaConf.create(earlier))) == plain(config)  # the recogniser is that of its metrics
+    earlier["system"]["metrics"] = {}
+    without = plain(upgraded(OmegaConf.create(earlier)))["system"]["generator"]["claim_checker"]
+    assert without == plain(composed("experiment=fuser_openevents"))["system"]["generator"]["claim_checker"]
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from diptych.config.replacements import replaced
 GREEDY = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / "system/generation/greedy.yaml"))
 EVENT = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / "prompt/event.yaml"))
 PAPER = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / "data/evidence/paper.yaml"), resolve=False)
-SYSTEM = {"generator": {"settings": GREEDY}, "metrics": {"cider": {}}}
+SYSTEM = {"generator": {"settings": GREEDY}, "metrics": {"cider": {"_target_": "diptych.metrics.captions.cider.CIDEr"}}}
 DATA = {"preparation": {"prompt": EVENT, "selector": PAPER}}
 
 
 def parts(data=DATA, **given):
-    system, data, said = replaced(OmegaConf.create(SYSTEM), OmegaConf.create(data), given, ("metrics",))
+    system, data, said, _ = replaced(OmegaConf.create(SYSTEM), OmegaConf.create(data), given, data_dir="data")
     return OmegaConf.to_container(system), OmegaConf.to_container(data), said
 
 
@@ -53,10 +53,16 @@ def test_rules_that_are_there_can_be_left_out():
             "evidence.published.topic: evidence.published has no keys in this checkpoint, there is none."
             " It is a section in evidence=published_code: choose that as well",
         ),
-        ({"evidence": {"topk": 3}}, "evidence.topk: this checkpoint has no such setting. Did you mean 'top_k'?"),
-        ({"generation": {"temprature": 1}}, "generation.temprature: this .* Did you mean 'temperature'?"),
-        ({"prompt": {"instructions": {"ratoi": None}}}, "prompt.instructions.ratoi: this .* Did you mean 'ratio'?"),
-        ({"evidence": {"encoder": {"encoder": {"nmae": "x"}}}}, "evidence.encoder.encoder.nmae: .* mean 'name'?"),
+        ({"evidence": {"topk": 3}}, "unknown key 'evidence.topk'. Did you mean 'top_k'?"),
+        ({"generation": {"temprature": 1}}, "unknown key 'generation.temprature'.* Did you mean 'temperature'?"),
+        (
+            {"prompt": {"instructions": {"ratoi": None}}},
+            "unknown key 'prompt.instructions.ratoi'.* 'ratio'?",
+        ),
+        (
+            {"evidence": {"encoder": {"encoder": {"nmae": "x"}}}},
+            "unknown key 'evidence.encoder.encoder.nmae'.* 'name'?",
+        ),
         ({"evidence": {"top_k": {"least": 3}}}, "evidence.top_k.least: evidence.top_k has no keys .*, it is 5[.]$"),
         ({"evidence": {"encoder": None}}, "evidence.encoder=None: it is a section; .*: evidence.encoder.encoder, "),
         ({"prompt": {"instructions": "short"}}, "prompt.instructions=short: it is a section; "),
@@ -68,8 +74,34 @@ def test_keys_that_the_checkpoint_does_not_have_are_named_with_what_to_do(given,
 
 
 def test_metrics_are_replaced_as_a_whole_and_named():
-    system, _, said = parts(metrics={"length": {"_target_": "m.L"}, "bleu": {}})
+    system, _, said = parts(metrics={"length": {"_target_": "m.L"}, "bleu": {"_target_": "m.B"}})
     assert list(system["metrics"]) == ["length", "bleu"] and said == {"metrics": ["bleu", "length"]}
+
+
+def test_single_keys_of_metrics_change_those_of_the_checkpoint():
+    system, _, said = parts(metrics={"cider": {"local": False}})
+    assert system["metrics"] == {"cider": {**SYSTEM["metrics"]["cider"], "local": False}}
+    assert said == {"metrics": {"cider": {"local": False}}}
+    with pytest.raises(ValueError, match=r"metrics\.bleu: this checkpoint measures cider; metrics=\[bleu,\.\.\.\]"):
+        parts(metrics={"bleu": {"local": False}})
+
+
+def test_what_the_checkpoint_had_is_said():
+    chosen = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / "prompt/short.yaml"))
+    system = {"generator": {"settings": {**GREEDY, "batch_size": "${size}"}}}
+    given = {"prompt": chosen, "generation": {"min_p": 0.3, "batch_size": 2}, "metrics": None}
+    found = replaced(OmegaConf.create(system), OmegaConf.create(DATA), given, size=7, data_dir="data")
+    assert found.origin() == {
+        "replaced": {"prompt": chosen, "generation": {"min_p": 0.3, "batch_size": 2}},
+        "replaced_from": {
+            "prompt": DATA["preparation"]["prompt"],
+            "generation": {"min_p": 0.1, "batch_size": 7},  # the class's default, and what the run had
+        },
+    }
+    assert (
+        replaced(OmegaConf.create(system), OmegaConf.create(DATA), {"prompt": None}, size=7, data_dir="data").origin()
+        == {}
+    )
 
 
 def test_what_the_checkpoint_does_not_have_cannot_be_replaced():

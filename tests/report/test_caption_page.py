@@ -101,6 +101,19 @@ def test_the_table_has_a_column_per_prefix(tmp_path):
     }
 
 
+def test_what_goes_wrong_and_what_was_replaced_stand_on_the_page(tmp_path):
+    plain = page_of(tmp_path, [make_card()])
+    assert "What the numbers show" not in plain and "Replaced for" not in plain
+    changes = {"replaced": {"generation": {"min_p": 0.2}}, "replaced_from": {"generation": {"min_p": 0.1}}}
+    page = page_of(tmp_path, [make_card()], make_record(**changes, signatures=["The captions <invent>."]))
+    assert "The captions <invent>." in words_in(page, "li")
+    places = [page.index(words) for words in ("What the numbers show", "Table of metrics", "Replaced for this")]
+    assert places == sorted(places)
+    row = next(row for row in re.findall(r"<tr>(.*?)</tr>", page) if "min_p" in row)
+    assert re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) == ["generation.min_p", "0.1", "0.2"]
+    assert "replaced" not in words_in(page, "dt") and "signatures" not in words_in(page, "dt")
+
+
 def test_without_answers_unsupported_names_decide(tmp_path):
     cards = [make_card(number, None, num_unsupported=number % 3) for number in range(12)]
     order = order_of(choose_cards(cards, 6))

@@ -11,10 +11,12 @@ import pytest
 from diptych.annotation.audit import audit_pair, summarise
 from diptych.annotation.audit_breakdown import breakdowns
 from diptych.annotation.cost import Prices
+from diptych.annotation.descriptor_consistency import descriptor_counts, descriptor_summaries
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Question
 from diptych.report.data_card import write_data_card
 from diptych.storage.json_files import write_json
+from diptych.storage.record_log import RecordLog
 
 
 def test_the_data_card_says_what_stands_behind_the_set(out):
@@ -57,15 +59,29 @@ def test_the_audit_comes_with_its_breakdowns_and_what_was_planted(out):
     way = {"counts": pair.counts, "kinds": pair.kinds}
     record = {"changes": [["rug", "colour"]], "objects": 1, "ways": {"three": way, "one": way}}
     audit = {"pairs": 1, "ways": {name: summarise([pair.counts]) for name in ("three", "one")}}
-    for version in ({}, {"planted": {"hallucination": 0.1}, **breakdowns([record], ["three", "one"])}):  # and of 0.1
+    described = [{"name": "walls", "descriptors": ["white"]}]
+    white = {"walls": {"colour": "white"}}
+    way["descriptors"] = descriptor_counts(described, described, white, white)
+    parts = {**breakdowns([record], ["three", "one"]), "descriptors": descriptor_summaries([record], ["three"])}
+    for version in ({}, {"planted": {"hallucination": 0.1}, **parts}):  # and of 0.1
         write_json(out / "work" / "audit_triplets" / "audit.json", {**audit, **version})
         card = write_data_card(out, Prices({})).read_text()
         assert "| sentences right | 100.0 % [20.7, 100.0] of 1 | 100.0 % [20.7, 100.0] of 1 |" in card
         assert ("hallucination 0.1. These rates were put in, and are no finding." in card) == bool(version)
         for heading in ("kind of change", "number of objects", "number of changes"):
             assert (f"## Audit: by {heading}\n" in card) == bool(version)
+        assert ("## Audit: descriptions of objects\n" in card) == bool(version)
+    assert "| unchanged objects alike | 100.0 % [20.7, 100.0] of 1 |\n" in card
     assert "| colour (1 pairs), changes missed | 0.0 % [0.0, 79.3] of 1 | 0.0 % [0.0, 79.3] of 1 |" in card
     assert "\n\n\n" not in card and not re.search(r"[^\n]\n## ", card), "one empty line before a heading"
+
+
+def test_a_set_in_another_layout_has_its_examples_too(out):
+    summary = dict.fromkeys(("triplets", "texts", "images", "pairs", "duplicate_pairs"), 1)
+    write_json(out / "summary.json", {**summary, "not_exported": {}, "dropped_texts": {}, "reviews": {"decisions": 0}})
+    record = {"query_id": "1", "reference_image": "dev-1", "modification_texts": ["Turn it."], "target_image": "dev-2"}
+    RecordLog(out / "work/export/records.jsonl").write([record])
+    assert "- `dev-1` to `dev-2`: Turn it.\n" in write_data_card(out, Prices({})).read_text()
 
 
 @pytest.mark.filterwarnings("ignore:'diptych:RuntimeWarning")

@@ -16,6 +16,7 @@ from diptych.metrics.captions.rouge_l import RougeL
 from diptych.results.caption_evaluation import (
     caption_items,
     captions_record,
+    reference_scores,
     score_captions,
 )
 from diptych.sweeping.comparison import compare_runs
@@ -145,3 +146,26 @@ def test_two_metrics_of_one_name_are_refused():
     scores = {"first": CaptionScores({"x": 1.0}, {}), "second": CaptionScores({"x": 2.0}, {})}
     with pytest.raises(ValueError, match="the metric second gives x"):
         captions_record(scores, [])
+
+
+class NameLength(Length):
+    """Scores a caption by itself: as CLIPScore does, the words of others do not count."""
+
+    def score(self, items):
+        return CaptionScores({"clip_score": float(np.mean([len(item.caption) for item in items]))}, {})
+
+
+def test_references_are_scored_as_captions_where_captions_are_not_compared_with_them():
+    items = [CaptionItem(query.query_id, "x", query.reference_captions) for query in QUERIES]
+    found = reference_scores([*items, CaptionItem("c", "y")], {"cider": CIDEr(), "clip_score": NameLength()})
+    assert found == {"reference/clip_score": (len("a red bus in the rain") + len("two dogs on the beach")) / 2}
+    assert reference_scores(items, {"cider": CIDEr()}) == reference_scores([CaptionItem("c", "y")], {}) == {}
+
+
+def test_metrics_are_named_and_signatures_said_for_a_file_too(data, tmp_path):
+    queries = Newsroom(data / "newsroom", SETTINGS).queries("test")
+    halves = {query.query_id: " ".join(query.reference_captions[0].split()[:10]) for query in queries}
+    record = evaluate_captions(data, tmp_path, halves, "metrics=[length]")
+    assert "mean_words" in record["metrics"] and "cider" not in record["metrics"]
+    (sentence,) = record["signatures"]
+    assert sentence.startswith("Captions are much shorter than the references (10 words, the references ")

@@ -171,7 +171,7 @@ def test_prompts_that_cannot_be_answered_are_refused(toy, tmp_path):
             run(toy, tmp_path / "predictions.jsonl", GREEDY, examples)
     with pytest.raises(ValueError, match="no prompts"):
         CaptionGenerator(GREEDY).generate(toy, Letters(), [], tmp_path / "p.jsonl", model_fingerprint="")
-    with pytest.raises(ValueError, match="set system.generator.settings.consensus=embedding"):
+    with pytest.raises(ValueError, match="set generation.consensus=embedding"):
         run(toy, tmp_path / "p.jsonl", replace(SAMPLED, num_candidates=2), make_prompts(1))
     assert list(tmp_path.iterdir()) == []
 
@@ -181,7 +181,7 @@ def test_out_of_memory_says_what_to_lower(toy, tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(toy, "forward", fail)
-    with pytest.raises(ValueError, match=r"with 4 answers at a time.*settings.batch_size \(now 4\)"):
+    with pytest.raises(ValueError, match=r"with 4 answers at a time.*lower generation.batch_size .*now 4\)"):
         run(toy, tmp_path / "predictions.jsonl", SAMPLED)
 
 
@@ -215,11 +215,61 @@ def test_added_fields_may_not_replace_others(toy, tmp_path):
         ({"min_p": 1.5}, "min_p=1.5"),
         ({"num_candidates": 2, "do_sample": False}, "all candidates would be the same"),
         ({"consensus": "bleu"}, "consensus='bleu' is not one of cider, embedding"),
+        ({"num_beams": 4}, "num_beams=4 looks for the likeliest answer: set do_sample=false"),
+        ({"num_beams": 0, "do_sample": False}, "num_beams=0 must be at least 1"),
+        ({"choice": "best"}, "choice='best' is not one of consensus, support"),
     ],
 )
 def test_settings_are_checked(settings, message):
     with pytest.raises(ValueError, match=message):
         GenerationSettings(**settings)
+
+
+class Letter:
+    """Counts how often a letter stands in a caption and not in the evidence."""
+
+    name = "letter"
+
+    def unsupported(self, captions, evidence):
+        counts = [caption.count("A") - text.count("A") for caption, text in zip(captions, evidence, strict=True)]
+        return [(count, len(caption)) for count, caption in zip(counts, captions, strict=True)]
+
+
+def test_support_decides_before_consensus(toy, tmp_path):
+    settings = replace(SAMPLED, num_candidates=3)
+    by_consensus = run(toy, tmp_path / "consensus.jsonl", settings)
+    by_support = replace(settings, choice="support")
+    prompts = [replace(example, evidence="B") for example in make_prompts()]
+    generator = CaptionGenerator(by_support, claim_checker=Letter())
+    options = {"model_fingerprint": "tiny", "show_progress": False}
+    found = generator.generate(toy, Letters(), prompts, tmp_path / "support.jsonl", **options)
+    for one, other in zip(found, by_consensus, strict=True):
+        captions = [candidate["caption"] for candidate in one["candidates"]]
+        assert captions == [candidate["caption"] for candidate in other["candidates"]]  # the same samples
+        assert [candidate["unsupported_claims"] for candidate in one["candidates"]] == [
+            caption.count("A") for caption in captions
+        ]
+        assert one["unsupported_claims"] == min(caption.count("A") for caption in captions if caption)
+    assert [one["chosen"] for one in found] != [one["chosen"] for one in by_consensus]
+    assert generator.answer(toy, Letters(), prompts) == found
+    before = (tmp_path / "support.jsonl").read_bytes()
+    generator.generate(toy, Letters(), prompts, tmp_path / "support.jsonl", **options)
+    assert (tmp_path / "support.jsonl").read_bytes() == before
+
+
+def test_one_candidate_is_what_it_was_whatever_the_choice(toy, tmp_path):
+    found = run(toy, tmp_path / "a.jsonl", replace(SAMPLED, choice="support"))
+    assert found == run(toy, tmp_path / "b.jsonl", SAMPLED)
+    with pytest.raises(ValueError, match=r"choice=support needs a checker of claims: claim_checker=null"):
+        CaptionGenerator(replace(SAMPLED, num_candidates=2, choice="support"))
+
+
+def test_files_of_versions_without_a_choice_go_on(toy, tmp_path):
+    run(toy, tmp_path / "predictions.jsonl", SAMPLED)
+    settings = json.loads((tmp_path / "predictions.settings.json").read_text())["settings"]
+    assert "choice" not in settings
+    with pytest.raises(ValueError, match=r"settings.choice \(was None, is 'support'\)"):
+        run(toy, tmp_path / "predictions.jsonl", replace(SAMPLED, choice="support"))
 
 
 def test_an_encoder_is_needed_for_its_consensus():

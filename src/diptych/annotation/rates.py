@@ -78,8 +78,10 @@ def differences_of(
 
     def swapped(swaps: np.ndarray) -> np.ndarray:
         moved = swaps @ change
-        sums = [dict(zip(names, way.T, strict=True)) for way in (before.sum(0) + moved, after.sum(0) - moved)]
-        return np.stack([_share_differences(*sums, *of) for of in compared.values()], axis=1)
+        both = (before.sum(0) + moved, after.sum(0) - moved)
+        this, that = (dict(zip(names, way.T, strict=True)) for way in both)
+        shares = [_share_differences(this, that, part, whole) for part, whole in compared.values()]
+        return np.stack(shares, axis=1)
 
     p_values = randomisation_p_values(change.any(1), swapped, seed) if compared else ()
     found: dict[str, Any] = dict.fromkeys(rates)

@@ -15,6 +15,7 @@ from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.news import Article, Evidence, FusionExample, KeyFacts, NewsQuery
 from diptych.data.news.fusion_preparation import FusionInput
 from diptych.data.news.news_datamodule import NewsDataModule
+from diptych.data.news.prompt import evidence_text
 from diptych.extras import require
 from diptych.parallel import checkpoints
 from diptych.photos.photo_file import photo_size
@@ -157,7 +158,12 @@ class Captioner:
         known = _as_article(article)
         item = FusionInput(NewsQuery(path.stem), base_caption, known, tuple(_gaps(known, base_caption)))
         (prepared,) = self._preparation.prepare([item])
-        prompt = FusionExample(prepared.query_id, prepared.prompt_ids)
+        prompt = FusionExample(
+            prepared.query_id,
+            prepared.prompt_ids,
+            evidence=evidence_text(prepared.evidence),
+            target_words=prepared.target_words,
+        )
         with torch.inference_mode(), computing_in(self.precision, self.device):
             (record,) = self._generator.answer(self._fuser.model, self._tokenizer, [prompt])
         return FusedCaption(

@@ -30,7 +30,8 @@ from diptych.parallel import checkpoints
 from diptych.parallel.distributed import rank, world_size
 from diptych.report.caption_cards import CaptionCard, EntitySpan
 from diptych.report.caption_page import write_caption_report
-from diptych.results.caption_evaluation import captions_record, score_captions
+from diptych.results.caption_evaluation import captions_record, reference_scores, score_captions
+from diptych.results.caption_signatures import caption_signatures
 from diptych.results.evidence_evaluation import evidence_scores, reference_claims
 from diptych.results.record import EvaluationRecord
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
@@ -130,7 +131,12 @@ def _job(data: FusionData, tokenizer: TextTokenizer, output: Path, weights: str 
     """`weights` name the adapter's; None writes with the base model."""
     output.parent.mkdir(parents=True, exist_ok=True)
     described = {query.query_id: _described(query) for query in data.queries()}
-    prompts = [replace(data[int(position)], completion_ids=()) for position in data.first_examples]
+    prompts = []
+    for position in data.first_examples:
+        example = data[int(position)]
+        about = described[example.query_id]
+        own = {"evidence": about["evidence"], "target_words": about.get("target_words")}
+        prompts.append(replace(example, completion_ids=(), **own))
     tuned = weights is not None
     return CaptionJob(weights or "base model", prompts, tokenizer, output, described.__getitem__, tuned)
 
@@ -138,7 +144,9 @@ def _job(data: FusionData, tokenizer: TextTokenizer, output: Path, weights: str 
 def _described(query: PreparedQuery) -> dict[str, Any]:
     """What a caption's record says of its evidence."""
     chunks = [[chunk.start, chunk.end, chunk.score] for chunk in query.evidence.chunks]
-    return {"article_id": query.evidence.article_id, "chunks": chunks, "evidence": evidence_text(query.evidence)}
+    length = {} if query.target_words is None else {"target_words": query.target_words}
+    evidence = evidence_text(query.evidence)
+    return {"article_id": query.evidence.article_id, "chunks": chunks, "evidence": evidence, **length}
 
 
 def _fingerprint(system: CaptionFuserSystem) -> str:
@@ -176,6 +184,8 @@ def _score(
             of_other = {**score_captions(other.items, metrics), **other.evidence_scores}
             values = captions_record(of_other, other.items).metrics
             record.metrics |= {f"{other.prefix}/{name}": value for name, value in values.items()}
+        record.metrics |= reference_scores(main.items, metrics)
+        record.signatures = caption_signatures(record.metrics)
     record.write(run_dir)
     cards = _cards(main, prepared, articles, record, checked_claims(metrics, main.items))
     write_caption_report(run_dir / "report", record.content(), cards)

@@ -110,6 +110,25 @@ def texts(
     sys.stdout.write(f"{examine_texts(config, split, sample, output)}\n")
 
 
+def pairs(
+    *overrides: str,
+    data: Annotated[str, "a dataset, data=cirr, or several, 'data=[cirr,hotel_cir]'"],
+    out: Annotated[Path, "the file to write, FILE.jsonl"],
+    split: Annotated[str, "of which the pairs are"] = "train",
+    images_root: Annotated[Path | None, "where the paths begin that are written; beside the file unless given"] = None,
+) -> None:
+    """The pairs of images of a triplet dataset, each once, for pipeline=annotate_triplets to write new texts for. Their
+    ids are those of the dataset's records. Further settings are those of train, as data.root=PATH.
+    """
+    from diptych.config.command_line import composed
+
+    config = composed("train", [f"data={data}", *overrides])
+    from diptych.commands.pairs import write_pairs
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sys.stdout.write(f"{write_pairs(config, split, out, images_root)}\n")
+
+
 def report(
     out: Annotated[Path, "the folder of a set that annotate_triplets made"],
     /,

@@ -17,7 +17,7 @@ from diptych.commands.caption_variants import ablation_variants
 from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section
-from diptych.config.replacements import replaced
+from diptych.config.replacements import PLACES, errors_in_typed_words, replaced
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.models import TrainableSystem
 from diptych.contracts.news import CaptionData, NewsSource
@@ -31,8 +31,10 @@ from diptych.report.write import write_report
 from diptych.results.caption_evaluation import (
     caption_items,
     captions_record,
+    reference_scores,
     score_captions,
 )
+from diptych.results.caption_signatures import caption_signatures
 from diptych.results.results import retrieval_record
 from diptych.storage.json_files import read_json
 from diptych.systems.caption_fuser import CaptionFuserSystem
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from diptych.systems.cir import CIRSystem  # captions are scored without it
 
 log = logging.getLogger(__name__)
+
+_OF_CAPTIONS = [name for name in PLACES if name != "metrics"]  # how a checkpoint writes captions
 
 
 def evaluate(config: DictConfig) -> None:
@@ -64,42 +68,52 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     chosen = HydraConfig.get().runtime.choices["data"]
     # The checkpoint's own data with single settings changed, or another dataset altogether.
     data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
-    system_config, data, said = replaced(trained.system, cast(DictConfig, data), _replacements(config), ("metrics",))
-    trained.system = system_config
-    datamodule, system = build_trained(trained, data, config.data_dir)
+    given, context = _replacements(config), {"data_dir": config.data_dir, "seed": trained.seed}
+    new = replaced(trained.system, cast(DictConfig, data), given, **context)
+    trained.system = new.system
+    with errors_in_typed_words(new.said):
+        datamodule, system = build_trained(trained, new.data, config.data_dir)
+        cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
     for name in ("ablation", "post_processing"):
         if config[name] and system.kind != CaptionFuserSystem.kind:
             raise ValueError(f"{name} is of captions, which this checkpoint does not write: leave it out")
-    cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
     quiet_lightning()
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
     cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)
     checkpoints.load_weights(system, checkpoint, path)
     about = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
-    about |= {"replaced": said} if said else {}
+    about |= new.origin()
     options = {"ablation": config.ablation, "post_processing": config.post_processing}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
 
 
 def _replacements(config: DictConfig) -> dict[str, Any]:
-    """What is to stand in the place of the checkpoint's settings; metrics only if they were asked for."""
+    """What is to stand in the place of the checkpoint's settings. Of metrics, which have a default for files, what was
+    asked for: names, or single keys of the checkpoint's own.
+    """
     plain = plain_section(config, resolve=False)
-    chosen = _is_chosen("metrics")
-    single = next((word for word in HydraConfig.get().overrides.task if word.lstrip("+~").startswith("metrics.")), None)
-    if single and not chosen:
-        raise ValueError(f"{single}: say with which metrics; with metrics=[recall_at_k], for example, it is theirs")
-    if _is_chosen("caption_metrics"):
+    if _asked_for("caption_metrics"):
         raise ValueError("caption_metrics are those of a file of captions; of a checkpoint choose metrics=[...]")
-    return {
-        **{name: plain.get(name) for name in ("generation", "prompt", "evidence")},
-        "metrics": plain["metrics"] if chosen else None,
-    }
+    metrics = plain["metrics"] if _asked_for("metrics") else _single_keys(config, "metrics")
+    return {**{name: plain[name] for name in _OF_CAPTIONS}, "metrics": metrics}
 
 
-def _is_chosen(group: str) -> bool:
-    """Whether the command line says which metrics `metrics` or `caption_metrics` are."""
-    words = (word.lstrip("+~") for word in HydraConfig.get().overrides.task)
-    return any(word.startswith(f"system/metrics@{group}=") for word in words)
+def _asked_for(metrics: str) -> bool:
+    """Whether the command line names the `metrics`, or the `caption_metrics`."""
+    return any(word.startswith(f"system/metrics@{metrics}=") for word in HydraConfig.get().overrides.task)
+
+
+def _single_keys(config: DictConfig, section: str) -> dict[str, Any] | None:
+    """The settings below a section that the command line names, and nothing else of it."""
+    found = OmegaConf.create({})
+    for word in HydraConfig.get().overrides.task:
+        key = word.lstrip("+~").split("=")[0]
+        if not key.startswith(f"{section}."):
+            continue
+        if word.startswith("~"):
+            raise ValueError(f"{word}: name those that are to be measured instead, {section}=[...]")
+        OmegaConf.update(found, key, OmegaConf.select(config, key), force_add=True)
+    return plain_section(found)[section] if found else None
 
 
 def evaluate_system(
@@ -156,7 +170,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     """Scores `{"query id": [ranked ids]}`; needs annotations only."""
     if HydraConfig.get().runtime.choices["data"] == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
-    for name in ("generation", "prompt", "evidence", "ablation", "post_processing"):
+    for name in (*_OF_CAPTIONS, "ablation", "post_processing"):
         if config[name]:
             raise ValueError(f"{name} says how a checkpoint writes captions: a prediction file has none, leave it out")
     sources = {name: building.build(node) for name, node in config.data.sources.items()}
@@ -165,6 +179,9 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
         return
     predictions = _read_predictions(Path(config.predictions))
     names = config.data.evaluate_on or list(sources)
+    for name, node in config.metrics.items():
+        if "_target_" not in node:
+            raise ValueError(f"metrics.{name}: there is no such metric among {', '.join(map(str, config.metrics))}")
     metrics = {name: building.build(node) for name, node in config.metrics.items()}
     results = []
     for name in names:
@@ -197,12 +214,14 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     if source.answers_hidden(config.split):
         raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
     queries = source.queries(config.split)
-    chosen = config.metrics if _is_chosen("metrics") else config.caption_metrics  # metrics are retrieval's otherwise
+    chosen = config.metrics if _asked_for("metrics") else config.caption_metrics
     metrics = {key: building.build(node) for key, node in chosen.items()}
     items = caption_items(predictions, queries, lambda query_id: source.image_path(config.split, query_id))
     scores = score_captions(items, metrics)
     about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}
     record = captions_record(scores, items, **about, seed=config.seed, world_size=1)
+    record.metrics |= reference_scores(items, metrics)
+    record.signatures = caption_signatures(record.metrics)
     record.write(run_dir)
     record.print(run_dir)
 

@@ -18,6 +18,7 @@ from diptych.commands.caption_scoring import captions_file, score_written, write
 from diptych.commands.caption_variants import MODEL, Variant, ablation_variants
 from diptych.config.building import build
 from diptych.config.plain_config import plain_section
+from diptych.config.replacements import errors_in_typed_words, replaced
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.news import CaptionData, NewsSource
 from diptych.contracts.pipelines import Failure, Result, SharedWork
@@ -38,15 +39,19 @@ class WriteCaptions(RecordStage):
 
     Articles and base captions are those of the files `retrieval` and `base_captions`. The fuser's own data settings
     hold (its prompt, its selection of chunks) but for `changes`, by dotted names, and the `sources` and `cache` of this
-    pipeline; these come as configs, since they are built together with the system. `ablation` writes further captions
-    beside, as in evaluate.py. The stage's folder is as evaluate.py leaves it. Records are `{"query_id", "caption"}`,
+    pipeline; these come as configs, since they are built together with the system, and so do the `replacements` of
+    generation, prompt, evidence and metrics (see `config.replacements`). `ablation` writes further captions beside, as
+    in evaluate.py. The stage's folder is as evaluate.py leaves it. Records are `{"query_id", "caption"}`,
     for an ablation under `<its name>/<query id>`.
 
     Raises:
         ValueError: an ablation is not known; later, the checkpoint is no fuser's, or what it needs is missing.
     """
 
-    runtime_settings = ("checkpoint", "retrieval", "base_captions", "cache", "changes.cache", "ablation", "submission")
+    runtime_settings = (
+        *("checkpoint", "retrieval", "base_captions", "cache", "changes.cache", "ablation", "submission"),
+        *("replacements.generation.batch_size", "replacements.evidence.encoder.folder"),
+    )
 
     def __init__(
         self,
@@ -60,11 +65,12 @@ class WriteCaptions(RecordStage):
         cache: str | None = None,
         changes: Mapping[str, Any] | None = None,
         ablation: str | Sequence[str] | None = None,
+        replacements: Mapping[str, Any] | None = None,
     ) -> None:
         if len(sources) != 1:
             raise ValueError(f"data.sources must hold one source of news photos, found {list(sources)}")
         self.checkpoint, self.sources, self.cache = checkpoint_path(str(checkpoint)), sources, cache
-        self.changes = dict(changes or {})
+        self.changes, self.replacements = dict(changes or {}), dict(replacements or {})
         self.retrieval, self.base_captions = Path(retrieval), Path(base_captions)
         self.data_dir, self.split, self.submission = data_dir, split, Path(submission)
         self.variants = {"": MODEL, **ablation_variants(ablation)}
@@ -90,6 +96,7 @@ class WriteCaptions(RecordStage):
         fuser = self._fuser
         fuser.prepare()
         about = {"experiment": fuser.trained.name, "checkpoint": str(self.checkpoint), "seed": fuser.trained.seed}
+        about |= fuser.replaced.origin()
         score_written(fuser.system, fuser.datamodule, self.split, folder, self.variants, **about)
         written = read_captions(captions_file(folder, ""))
         captions = without_blanks(written, read_base_captions(self.base_captions))
@@ -112,11 +119,13 @@ class WriteCaptions(RecordStage):
 
     @cached_property
     def _fuser(self) -> TrainedFuser:
-        return TrainedFuser(self.checkpoint, self.data_changes(), self.data_dir, self.split, self.variants)
+        changes = self.data_changes()
+        return TrainedFuser(self.checkpoint, changes, self.data_dir, self.split, self.variants, self.replacements)
 
 
 class TrainedFuser:
-    """The fuser of a checkpoint with its data, `changes` of whose section are made; the SharedWork of WriteCaptions.
+    """The fuser of a checkpoint with its data, `changes` of whose section are made, and with `replacements`; the
+    SharedWork of WriteCaptions.
 
     Raises:
         ValueError: the checkpoint is no fuser's, is missing, or does not fit the data.
@@ -125,13 +134,22 @@ class TrainedFuser:
     shows_progress = True
 
     def __init__(
-        self, path: Path, changes: Mapping[str, Any], data_dir: str, split: str, variants: Mapping[str, Variant]
+        self,
+        path: Path,
+        changes: Mapping[str, Any],
+        data_dir: str,
+        split: str,
+        variants: Mapping[str, Variant],
+        replacements: Mapping[str, Any],
     ) -> None:
         self.path, self.split, self.variants = path, split, variants
         self._checkpoint = checkpoints.load(path)
         self.trained = config_of(self._checkpoint)
-        data = fuser_data(self.trained, changes)
-        datamodule, system = build_trained(self.trained, data, data_dir)
+        data, context = fuser_data(self.trained, changes), {"data_dir": data_dir, "seed": self.trained.seed}
+        self.replaced = replaced(self.trained.system, data, replacements, **context)
+        self.trained.system = self.replaced.system
+        with errors_in_typed_words(self.replaced.said):
+            datamodule, system = build_trained(self.trained, self.replaced.data, data_dir)
         if system.kind != "captions":
             raise ValueError(f"{path}: this checkpoint composes images, it writes no captions; name a fuser's")
         # Of what ours have beside, Lightning's classes know nothing.
@@ -139,7 +157,8 @@ class TrainedFuser:
 
     def prepare(self) -> None:
         """The examples of the split, which the other processes then find."""
-        self.datamodule.prepare_evaluation(self.split)
+        with errors_in_typed_words(self.replaced.said):
+            self.datamodule.prepare_evaluation(self.split)
 
     def run(
         self, trainer: L.Trainer, folder: Path, ids: Sequence[str], keep: Callable[[Sequence[Result]], None]

@@ -19,6 +19,7 @@ from diptych.commands.evaluation import quiet_lightning
 from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section
+from diptych.config.replacements import PLACES
 from diptych.config.stage_configs import stage_configs, stage_settings
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
 
@@ -64,6 +65,9 @@ def prepare_config(config: DictConfig) -> DictConfig:
     if missing:
         raise ValueError(f"pipeline={config.name} needs {', '.join(f'{key}=...' for key in missing)}")
     plain = plain_section(config, resolve=False)
+    for name in PLACES:
+        if plain.get(name) is not None and f"${{{name}}}" not in str(plain["stages"]):
+            raise ValueError(f"{name}: no stage of pipeline={config.name} writes captions with a checkpoint of its own")
     sources = list(plain["data"]["sources"])
     if len(sources) == 1:
         plain["source"] = f"${{data.sources.{sources[0]}}}"

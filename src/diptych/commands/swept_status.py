@@ -49,8 +49,8 @@ def _noted(folder: Path, before: RunStatus) -> Iterator[None]:
     else:
         status = replace(status, state="done")
     finally:
-        taken = {"seconds": before.seconds + time.monotonic() - start, "processes": world_size(), "device": _device()}
-        write_status(folder, replace(status, **taken))
+        seconds = before.seconds + time.monotonic() - start
+        write_status(folder, replace(status, seconds=seconds, processes=world_size(), device=_device()))
 
 
 def _device() -> str:

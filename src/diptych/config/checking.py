@@ -89,9 +89,11 @@ def kind_of(path: str, node: DictConfig, trusted: bool = True) -> str:
 
 
 def check_data_root(config: DictConfig) -> None:
-    """ValueError when `data.root` is set and there are several sources, of which not exactly one lies there."""
+    """ValueError when `data.root` is set and there are several sources, of which not exactly one lies there, or several
+    of one class, as FashionIQ's categories.
+    """
     root, sources = config.data.get("root"), config.data.get("sources") or {}
-    having_it = [name for name, node in sources.items() if root is not None and str(node.get("root")) == str(root)]
+    having_it = {str(node.get("_target_")) for node in sources.values() if str(node.get("root")) == str(root)}
     if root is not None and len(sources) > 1 and len(having_it) != 1:
         raise ValueError("data.root names one dataset's folder; in a mix set data.sources.<name>.root for each source")
 

@@ -28,6 +28,9 @@ _CLASSES = {
     "features": "from_features.FromFeatures",
     "shards": "from_shards.FromShards",
 }
+_GENERATOR = "diptych.systems.caption_generation.CaptionGenerator"
+_CLAIM_CHECKER = "diptych.metrics.captions.claim_checker.EntityClaimChecker"
+_RECOGNIZER = {"_target_": "diptych.text.named_entities.EntityRecognizer", "model": "en_core_web_sm"}
 _MOVED = {"with_distractors", *_IN_IMAGES, *_IN_EVALUATION}.union(*_IN_TRAINING.values())
 _GONE = {
     "data.with_distractors": "the loss says whether they are loaded: system.loss.distractor_negatives=true",
@@ -45,7 +48,22 @@ def upgraded(config: DictConfig) -> DictConfig:
         data.pop("test_split", None)
         if data.get("_target_") == _DATAMODULE and "training" not in data and _MOVED & data.keys():
             plain["data"] = _in_parts(data)
+    generator = (plain.get("system") or {}).get("generator")
+    if isinstance(generator, dict) and generator.get("_target_") == _GENERATOR and "claim_checker" not in generator:
+        generator |= _parts_of_choice(plain["system"], generator.get("encoder"))
     return OmegaConf.create(plain)
+
+
+def _parts_of_choice(system: dict[str, Any], encoder: Any) -> dict[str, Any]:
+    """What the choice among candidates may ask, which captioners of earlier versions did not name: the encoder of their
+    evidence, and the recogniser of their metrics.
+    """
+    metrics = (system.get("metrics") or {}).values()
+    recognizer = next((metric["recognizer"] for metric in metrics if "recognizer" in metric), _RECOGNIZER)
+    return {
+        "encoder": encoder or "${oc.select:data.preparation.selector.encoder,null}",
+        "claim_checker": {"_target_": _CLAIM_CHECKER, "recognizer": dict(recognizer)},
+    }
 
 
 def _in_parts(data: dict[str, Any]) -> dict[str, Any]:

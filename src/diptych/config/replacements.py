@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,41 +14,102 @@ from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.plain_config import plain_section
 
 # Where each lies in the config of a run: the section, and the place in it.
-_PLACES = {
+PLACES = {
     "generation": ("system", "generator.settings"),
+    "claim_checker": ("system", "generator.claim_checker"),
     "metrics": ("system", "metrics"),
     "prompt": ("data", "preparation.prompt"),
     "evidence": ("data", "preparation.selector"),
+    "length": ("data", "preparation.length"),
 }
-_GROUPS = {"generation": "system/generation", "prompt": "prompt", "evidence": "data/evidence"}
+_GROUPS = {
+    "generation": "system/generation",
+    "prompt": "prompt",
+    "evidence": "data/evidence",
+    "length": "data/length",
+}
+_OPTIONAL = ("length",)  # of which a checkpoint may have none
 
 
-def replaced(
-    system: DictConfig, data: DictConfig, given: Mapping[str, Any], whole: Collection[str] = ()
-) -> tuple[DictConfig, DictConfig, dict[str, Any]]:
+class Replaced(NamedTuple):
+    """The sections of a run with replacements in them. `said` are these by name, `before` what the checkpoint has in
+    their place: of a section that was replaced as a whole all of it, else the same keys, None where there is none.
+    """
+
+    system: DictConfig
+    data: DictConfig
+    said: dict[str, Any]
+    before: dict[str, Any]
+
+    def origin(self) -> dict[str, Any]:
+        """As metrics.json has it; nothing where nothing was replaced."""
+        return {"replaced": self.said, "replaced_from": self.before} if self.said else {}
+
+
+def replaced(system: DictConfig, data: DictConfig, given: Mapping[str, Any], **context: Any) -> Replaced:
     """Copies of the sections with the settings in `given` (by the names above; None where nothing is said) in place of
-    their own, and what was replaced.
+    their own. `context` is what the sections refer to beside each other (`data_dir`, `seed`).
 
-    A section that names its class, or is listed in `whole`, replaces the other as it is: not one key of the former is
-    left. Otherwise its keys replace those of the same name.
+    A section that names its class, and metrics that all do, replace the other as they are: not one key of the former is
+    left. Otherwise its keys replace those of the same name. Of a key that the checkpoint leaves to its class, `before`
+    has the default.
 
     Raises:
-        ValueError: the run has no such settings, as generation of a retrieval model; or no such key in them.
+        ValueError: the run has no such settings, as generation of a retrieval model, or no such metric or key in them.
     """
     sections = {"system": _copy(system), "data": _copy(data)}
-    said: dict[str, Any] = {}
-    for name, value in given.items():
-        if value is None:
-            continue
-        section, place = _PLACES[name]
-        if OmegaConf.select(sections[section], place) is None:
-            raise ValueError(f"{name}: this checkpoint has no {section}.{place} to replace")
-        whole_one = name in whole or "_target_" in value
-        if not whole_one:
-            _check_keys(name, value, plain_section(OmegaConf.select(sections[section], place), resolve=False))
-        OmegaConf.update(sections[section], place, value, merge=not whole_one)
-        said[name] = sorted(value) if name == "metrics" else value
-    return sections["system"], sections["data"], said
+    placed = {name: (*PLACES[name], value) for name, value in given.items() if value is not None}
+    for name, (section, place, value) in placed.items():
+        own = OmegaConf.select(sections[section], place)
+        whole = _is_whole(name, value)
+        if own is None and not (name in _OPTIONAL and whole and "preparation" in sections["data"]):
+            advice = f"; name a whole one, {name}=NAME" if name in _OPTIONAL else ""
+            raise ValueError(f"{name}: this checkpoint has no {section}.{place} to replace{advice}")
+        if name == "metrics" and not whole:
+            _check_metrics(value, own)
+        if not whole:
+            _check_keys(name, value, plain_section(own, resolve=False))
+        OmegaConf.update(sections[section], place, value, merge=not whole)
+    before = OmegaConf.create({"system": _copy(system), "data": _copy(data), **context})
+    after = OmegaConf.create({**sections, **context})
+    return Replaced(
+        **sections,
+        said={name: _shown(name, OmegaConf.select(after, f"{s}.{place}"), v) for name, (s, place, v) in placed.items()},
+        before={
+            name: _shown(name, OmegaConf.select(before, f"{s}.{place}"), v) for name, (s, place, v) in placed.items()
+        },
+    )
+
+
+@contextmanager
+def errors_in_typed_words(names: Iterable[str]) -> Iterator[None]:
+    """ValueErrors of the block name keys as they were typed: `generation.temperature`, where the config of the run has
+    `system.generator.settings.temperature`; for these `names`.
+    """
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        for name in names:
+            text = text.replace(".".join(PLACES[name]), name)
+        if text == str(error):
+            raise
+        raise ValueError(text) from error
+
+
+def _is_whole(name: str, value: Mapping[str, Any]) -> bool:
+    """Whether a config stands for itself: it names its class; of metrics, each does."""
+    parts = value.values() if name == "metrics" else [value]
+    return all(isinstance(part, Mapping) and "_target_" in part for part in parts)
+
+
+def _check_metrics(value: Mapping[str, Any], own: DictConfig) -> None:
+    unknown = next((name for name in value if name not in own), None)
+    if unknown is not None:
+        raise ValueError(
+            f"metrics.{unknown}: this checkpoint measures {', '.join(map(str, own))}; metrics=[{unknown},...] measures "
+            "others"
+        )
 
 
 def _check_keys(path: str, given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
@@ -61,7 +123,7 @@ def _check_keys(path: str, given: Mapping[str, Any], own: Mapping[str, Any]) -> 
         full, there = f"{path}.{key}", own.get(key)
         if key not in own and key not in arguments:
             known = [str(name) for name in dict.fromkeys([*own, *arguments]) if not str(name).startswith("_")]
-            raise ValueError(f"{full}: this checkpoint has no such setting.{suggest(key, known)}")
+            raise ValueError(f"unknown key {full!r}.{suggest(key, known)}")
         if isinstance(value, Mapping) and isinstance(there, Mapping):
             if "_target_" not in value:
                 _check_keys(full, value, there)
@@ -81,10 +143,32 @@ def _configs_with(path: str) -> str:
     if there is none.
     """
     name, _, place = path.partition(".")
-    files = sorted((CONFIG_FOLDER / _GROUPS[name]).glob("*.yaml"))
+    files = sorted((CONFIG_FOLDER / _GROUPS[name]).glob("*.yaml")) if name in _GROUPS else []
     having_it = [file.stem for file in files if OmegaConf.is_dict(OmegaConf.select(OmegaConf.load(file), place))]
     chosen = " or ".join(f"{name}={config}" for config in having_it)
     return f" It is a section in {chosen}: choose that as well" if having_it else ""
+
+
+def _shown(name: str, found: Any, given: Mapping[str, Any]) -> Any:
+    """What is to be said of the config that was found where `given` stands, or is to stand."""
+    plain = OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+    if plain is None or not _is_whole(name, given):
+        return _of_same_keys(plain, given)
+    return sorted(plain) if name == "metrics" else plain
+
+
+def _of_same_keys(plain: Any, given: Any) -> Any:
+    if not isinstance(given, Mapping):
+        return plain
+    return {key: _of_same_keys(_setting(plain, key), given[key]) for key in given}
+
+
+def _setting(plain: Any, key: str) -> Any:
+    """What a plain config says under a key; where it leaves the key to its class, the default."""
+    if not isinstance(plain, Mapping) or key in plain or "_target_" not in plain:
+        return plain.get(key) if isinstance(plain, Mapping) else None
+    parameter = inspect.signature(locate_trusted(key, plain["_target_"])).parameters.get(key)
+    return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
 def _copy(section: DictConfig) -> DictConfig:

@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 
 _GROUPS = {
     **{name: f"search/{name}" for name in ("encoder", "index", "fusion", "policy")},
-    **{name: f"annotation/{name}" for name in ("asker", "combine", "fetch", "agreement")},
+    **{name: f"annotation/{name}" for name in ("asker", "combine", "fetch", "agreement", "layout")},
     "prompt/annotation": "annotation/prompt",
 }
-_OF_EVALUATIONS = {
+_OF_CHECKPOINTS = {
     "generation": "system/generation@generation",
     "evidence": "data/evidence@evidence",
+    "length": "data/length@length",
     "metrics": "system/metrics@metrics",
-    "caption_metrics": "system/metrics@caption_metrics",
 }
+_OF_EVALUATIONS = {**_OF_CHECKPOINTS, "caption_metrics": "system/metrics@caption_metrics"}
 _CHOICE = re.compile(r"([+~]*)([a-z_/]+)(?=[=@]|$)")
 
 
@@ -28,7 +29,7 @@ def with_full_names(words: Sequence[str]) -> list[str]:
     """The overrides with the groups' full names: `+encoder@encoders.a=b` becomes `+search/encoder@encoders.a=b`.
     Settings (`policy.max_side=640`), flags and all other groups stay as they are.
     """
-    return _renamed(words, _GROUPS)
+    return _renamed(words, _GROUPS | _OF_CHECKPOINTS)
 
 
 def with_names_of_evaluations(words: Sequence[str]) -> list[str]:

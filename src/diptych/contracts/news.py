@@ -118,11 +118,16 @@ class ArticleFact:
 class FusionExample:
     """One photo ready for the fuser. `prompt_ids` end where the completion begins; `completion_ids` carry the loss,
     unless all tokens do, and end with the token that ends a turn. They are empty where the answer is hidden.
+
+    `evidence` is what the prompt says of the article, in words: what a choice among candidates is checked against.
+    `target_words` is the length of this photo's caption, where each has its own.
     """
 
     query_id: str
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...] = ()
+    evidence: str = ""
+    target_words: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +257,16 @@ class FactExtractor(Protocol):
 
     def extract(self, texts: Sequence[str]) -> list[KeyFacts]:
         """The facts of each text, in the order of the texts."""
+
+
+@runtime_checkable
+class ClaimChecker(Protocol):
+    """Looks up what captions claim (names, dates and numbers) in a text; `name` stands for what decides the answers."""
+
+    name: str
+
+    def unsupported(self, captions: Sequence[str], evidence: Sequence[str]) -> list[tuple[int, int]]:
+        """Of each caption, how many of its claims its evidence does not state, and how many claims it makes."""
 
 
 class TextTokenizer(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -257,6 +258,22 @@ def unique_queries(queries: Sequence[Query] | Sequence[Triplet], path: Path) -> 
     repeated = first_repeated(query.query_id for query in queries)
     if repeated is not None:
         raise ValueError(f"{path}: query id {repeated!r} occurs twice; query ids must be unique within a split")
+
+
+def ids_of_pairs(records: Sequence[Record], prefix: str) -> list[str]:
+    """The query ids of published records, which have none: `<prefix>-<position in the file>`. Records that Diptych has
+    exported name the annotated pair, `pair_id`, which then is the id; a pair's further records get -2, -3, ... behind.
+    """
+    times: Counter[str] = Counter()
+    ids = []
+    for position, record in enumerate(records):
+        if "pair_id" in record:
+            pair_id = record.name("pair_id")
+            times[pair_id] += 1
+            ids.append(pair_id if times[pair_id] == 1 else f"{pair_id}-{times[pair_id]}")
+        else:
+            ids.append(f"{prefix}-{position}")
+    return ids
 
 
 def first_repeated(values: Iterable[Any]) -> Any | None:

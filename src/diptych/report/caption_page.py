@@ -12,6 +12,7 @@ from diptych.report.caption_cards import CaptionCard, choose_cards
 from diptych.report.charts import Bar
 from diptych.report.pictures import Thumbnails
 from diptych.report.rendering import Section, write_page
+from diptych.results.replaced_settings import replaced_settings
 from diptych.results.results_table import (
     MODEL,
     NO_VALUE,
@@ -34,7 +35,10 @@ _ABOUT = {
     "fact_recall": "Of the facts that captions need, those whose sentence stands in the prompt, by the third of its"
     " article in which it begins. A wrong article has none.",
 }
-_KNOWN_KEYS = ("experiment", "data", "split", "metrics", "queries", "references_per_item", "lines", "about")
+_KNOWN_KEYS = (
+    *("experiment", "data", "split", "metrics", "queries", "references_per_item", "lines", "about"),
+    *("signatures", "replaced", "replaced_from"),
+)
 
 
 def write_caption_report(
@@ -66,6 +70,8 @@ def write_caption_report(
         metrics=_metrics(rows),
         by_aspect=by_aspect,
         facts=_facts(record),
+        signatures=record.get("signatures") or (),
+        replaced=replaced_settings(record),
         picture=thumbnails.data_uri,
         number=_number,
     )

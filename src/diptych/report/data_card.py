@@ -13,6 +13,7 @@ from typing import Any
 from diptych.annotation.audit import planted_line
 from diptych.annotation.audit_breakdown import HEADINGS, breakdown_rows
 from diptych.annotation.cost import Prices
+from diptych.annotation.descriptor_consistency import descriptor_rows
 from diptych.annotation.diversity import diversity_rows, text_diversity
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.annotation.ways_table import ways_rows
@@ -49,12 +50,12 @@ def write_data_card(out: Path, prices: Prices, preprocessing: Preprocessing | No
         summary=summary,
         models=_models(manifests),
         counts=_counts(manifests),
-        diversity=_diversity(out / "train.jsonl", preprocessing),
+        diversity=_diversity(_triplets(out), preprocessing),
         cost=_cost(out / "ledger.sqlite", prices),
         audits=[_audit(_read_json(path) or {}) for path in sorted((out / "work").glob("*/audit.json"))],
         comparisons=[_ways(_read_json(path) or {}) for path in sorted((out / "work").glob("*/ways.json"))],
         agreements=[_agreement(_read_json(path) or {}) for path in sorted((out / "work").glob("*/agreement.json"))],
-        examples=_examples(out / "train.jsonl"),
+        examples=_examples(_triplets(out)),
     )
     return path
 
@@ -116,7 +117,17 @@ def _audit(audit: Mapping[str, Any]) -> dict[str, Any]:
         for name in HEADINGS
         if name in audit
     ]
-    return {"pairs": audit["pairs"], "columns": ["", *names], "rows": rows, "parts": parts, **_planted(audit)}
+    described = audit.get("descriptors", {})
+    descriptors = [(heading, *map(_share, entries)) for heading, entries in descriptor_rows(described)]
+    return {
+        "pairs": audit["pairs"],
+        "columns": ["", *names],
+        "rows": rows,
+        "parts": parts,
+        "described": ["", *described],
+        "descriptors": descriptors if described else [],
+        **_planted(audit),
+    }
 
 
 def _ways(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,6 +150,12 @@ def _share(entry: Mapping[str, Any]) -> str:
         return "none"
     low, high = entry["interval"]
     return f"{100 * entry['rate']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of {entry['of']:,}"
+
+
+def _triplets(out: Path) -> Path:
+    """The file of triplets; of sets in another layout the records of the export, which have the same form."""
+    path = out / "train.jsonl"
+    return path if path.exists() else out / "work/export/records.jsonl"
 
 
 def _examples(path: Path) -> list[dict[str, Any]]:

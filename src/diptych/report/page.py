@@ -8,6 +8,7 @@ from typing import Any
 
 from diptych.report.charts import Bar
 from diptych.report.rendering import Section
+from diptych.results.replaced_settings import replaced_settings
 from diptych.results.results_table import (
     Cell,
     MetricRow,
@@ -50,12 +51,13 @@ def number_sections(
     return sections, {
         "metrics": (("metric", *names), [(row.key, _cells(row, names)) for row in overall]) if overall else None,
         "has_baselines": len(names) > 1,
+        "signatures": result.get("signatures") or (),
+        "replaced": replaced_settings(result),
         "facts": [*protocol_facts(result), *_run_facts(result)],
         "aspects": {
             _ASPECT_SECTIONS[group][0]: [_aspects(name, of_name, aspect_counts) for name, of_name in by_metric.items()]
             for group, by_metric in tables.items()
         },
-        "signatures": result.get("signatures") or [],
         "curves": curves,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.results.record import EvaluationRecord
 
 _SHOWN_IDS = 10
+_OF_PHOTO_OR_EVIDENCE = ("clip_score", "clip_score_windowed", "unsupported_entity_rate")
 
 
 def caption_items(
@@ -55,6 +57,21 @@ def score_captions(items: Sequence[CaptionItem], metrics: Mapping[str, CaptionMe
         metric.update(items)
         scores[name] = metric.compute()
     return scores
+
+
+def reference_scores(items: Sequence[CaptionItem], metrics: Mapping[str, CaptionMetric]) -> dict[str, float]:
+    """What the first reference of each item is worth as a caption, `reference/<name>` by metric, of those metrics that
+    compare a caption with its photo or its evidence: what captions are held against. Items without references count for
+    nothing.
+
+    Raises:
+        ValueError: as the metrics.
+    """
+    written = [replace(item, caption=item.reference_captions[0]) for item in items if item.reference_captions]
+    if not written:
+        return {}
+    found = score_captions(written, {name: metrics[name] for name in metrics if name in _OF_PHOTO_OR_EVIDENCE})
+    return {f"reference/{name}": value for scores in found.values() for name, value in scores.corpus.items()}
 
 
 def captions_record(

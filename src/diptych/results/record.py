@@ -18,6 +18,7 @@ from rich.table import Table
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.parallel import checkpoints
 from diptych.results.meanings import stored_meaning
+from diptych.results.replaced_settings import replaced_settings
 from diptych.results.results_table import results_table
 from diptych.storage.json_files import write_json, write_json_lines
 
@@ -35,7 +36,8 @@ class EvaluationRecord:
     What the numbers rest on, None where there is no such thing: retrieval's `protocol`, `gallery`, `intervals` and
     `aspect_queries`, the number of queries behind the figures of an aspect (`[<set>/]<aspect>`);
     captions' `references_per_item`, `lines` (of each metric, in words) and `counts` of what was missing, cut or empty;
-    of retrieval `counts` has how often the reference comes first. `signatures` say what they give away, in sentences.
+    of retrieval `counts` has how often the reference comes first. `signatures` say what they give away, in
+    sentences; empty where there was nothing to say.
 
     `values` is a line per query for the comparison of two runs: `query_id`, before it `set` where there are several,
     and the query's value of each metric that has one. `predictions` is a line per query with what was found; None where
@@ -54,9 +56,9 @@ class EvaluationRecord:
     references_per_item: Sequence[int] | None = None
     lines: Mapping[str, str] | None = None
     counts: Mapping[str, int] | None = None
-    signatures: Sequence[str] = ()
     values: Sequence[Mapping[str, Any]] = ()
     predictions: Sequence[Mapping[str, Any]] | None = None
+    signatures: Sequence[str] | None = None
     versions: Mapping[str, str] = field(default_factory=checkpoints.versions)
 
     def content(self) -> dict[str, Any]:
@@ -73,7 +75,7 @@ class EvaluationRecord:
             "intervals": None if self.intervals is None else {key: list(two) for key, two in self.intervals.items()},
             "aspect_queries": self.aspect_queries or None,
             "counts": self.counts,
-            "signatures": list(self.signatures) or None,
+            "signatures": None if self.signatures is None else list(self.signatures),
             "about": {name: stored_meaning(meaning) for name, meaning in self.meanings.items()},
         }
         return {name: value for name, value in content.items() if value is not None or name in self.origin}
@@ -100,10 +102,12 @@ class EvaluationRecord:
         """Prints the table, what the metrics rest on where they say so, and where everything lies."""
         console = Console()
         console.print(self.table())
+        for sentence in self.signatures or ():
+            console.print(sentence, highlight=False)
+        for name, before, used in replaced_settings(self.content()):
+            console.print(f"replaced: {name}={used} (checkpoint: {before})", highlight=False, markup=False)
         for name, line in (self.lines or {}).items():
             console.print(f"{name}: {line}", highlight=False)
-        for sentence in self.signatures:
-            console.print(sentence, highlight=False)
         for path in [folder / METRICS, *sorted((folder / "report").rglob("index.html"))]:
             console.print(f"  {path}", soft_wrap=True, highlight=False)
 

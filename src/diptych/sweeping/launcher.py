@@ -100,6 +100,7 @@ class RunLauncher(Launcher):
                 f"{folder} holds a run of {' '.join(status.overrides)}, not of {' '.join(own)}: the sweep was another "
                 "one; choose another folder (hydra.sweep.dir=...)"
             )
+        assert self.config is not None
         command = str(self.config.hydra.job.config_name)
         for_cluster = self.cluster.overrides(dict(word.split("=", 1) for word in words if "=" in word))
         if (folder / "config.yaml").is_file():

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,15 +16,18 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
-from diptych.contracts.news import FusionExample, SentenceEncoder, TextTokenizer
+from diptych.contracts.news import ClaimChecker, FusionExample, SentenceEncoder, TextTokenizer
 from diptych.parallel.distributed import any_rank, rank, world_size
 from diptych.storage.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
 from diptych.systems import consensus, decoding
 from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
+from diptych.systems.beam_search import complete_with_beams
+from diptych.systems.candidate_choice import CHOICES, CandidateChoice
 from diptych.systems.decoding import Decoded, Decoder
 
 Done = TypeVar("Done")
 Batch = list[FusionExample]
+_SINCE = ("choice", "num_beams")  # settings that came after files were claimed with the others
 _PROMPT_END = 16  # tokens: where a chat template puts what begins an answer
 
 
@@ -32,8 +36,11 @@ class GenerationSettings:
     """How captions are written. The defaults are those of the published code, with sampling switched on.
 
     `temperature` and `min_p` are those of sampling, and nothing without it. `batch_size` counts answers written at a
-    time. Of `num_candidates` samples of a query the `consensus` choice is kept. `target_words` ends a caption with the
-    first sentence end at or after so many words, or after a quarter more (see `answer_text.target_end`).
+    time. Of `num_candidates` samples of a query one is kept by the `choice`: by `consensus` alone, or by `support` in
+    the evidence first (see `candidate_choice`); `consensus` says how samples are compared. `target_words` ends a
+    caption with the first sentence end at or after so many words, or after a quarter more (`answer_text.target_end`);
+    a prompt's own length goes before. `num_beams` above 1 searches for the likeliest answer, of which the target then
+    cuts the end off.
 
     Raises:
         ValueError: a value makes no sense.
@@ -48,9 +55,11 @@ class GenerationSettings:
     num_candidates: int = 1
     consensus: Literal["cider", "embedding"] = "cider"
     target_words: int | None = None
+    choice: Literal["consensus", "support"] = "consensus"
+    num_beams: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "batch_size", "num_candidates", "target_words"):
+        for name in ("max_new_tokens", "batch_size", "num_candidates", "num_beams", "target_words"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
@@ -62,15 +71,21 @@ class GenerationSettings:
             raise ValueError(
                 f"num_candidates={self.num_candidates} without do_sample=true: all candidates would be the same"
             )
+        if self.num_beams > 1 and self.do_sample:
+            raise ValueError(f"num_beams={self.num_beams} looks for the likeliest answer: set do_sample=false")
         if self.consensus not in ("cider", "embedding"):
             raise ValueError(f"consensus={self.consensus!r} is not one of cider, embedding")
+        if self.choice not in CHOICES:
+            raise ValueError(f"choice={self.choice!r} is not one of {', '.join(CHOICES)}")
 
 
 class CaptionGenerator:
-    """Writes captions with `settings`, a record each. `encoder` is what the consensus by embedding compares with.
+    """Writes captions with `settings`, a record each. `encoder` is what the consensus by embedding compares with,
+    `claim_checker` what the choice by support asks.
 
     A record has `query_id`, `caption`, `stop_reason` (`end_of_turn`, `target_words`, `max_new_tokens`),
-    `completion_tokens`, `think_removed`, `prompt_tokens`, and of several candidates `chosen` (from 0) and `candidates`.
+    `completion_tokens`, `think_removed`, `prompt_tokens`, and of several candidates `chosen` (from 0) and `candidates`,
+    by support with what decided (see `CandidateChoice`).
     A caption may be empty; it is never replaced.
 
     Started again after it was killed, a run works out only what is missing, in the batches of an undisturbed run, and
@@ -78,16 +93,27 @@ class CaptionGenerator:
     own precision.
 
     Raises:
-        ValueError: the consensus needs an encoder, and there is none.
+        ValueError: the choice needs an encoder or a checker, and there is none.
     """
 
-    def __init__(self, settings: GenerationSettings, encoder: SentenceEncoder | None = None) -> None:
+    def __init__(
+        self,
+        settings: GenerationSettings,
+        encoder: SentenceEncoder | None = None,
+        claim_checker: ClaimChecker | None = None,
+    ) -> None:
         self.settings = settings
-        self._closeness: consensus.Closeness = consensus.cider_closeness
-        if settings.num_candidates > 1 and settings.consensus == "embedding":
+        self._choice: CandidateChoice | None = None
+        if settings.num_candidates == 1:
+            return
+        closeness: consensus.Closeness = consensus.cider_closeness
+        if settings.consensus == "embedding":
             if encoder is None:
                 raise ValueError("settings.consensus=embedding needs a sentence encoder: encoder=null")
-            self._closeness = consensus.EmbeddingCloseness(encoder)
+            closeness = consensus.EmbeddingCloseness(encoder)
+        if settings.choice == "support" and claim_checker is None:
+            raise ValueError("settings.choice=support needs a checker of claims: claim_checker=null")
+        self._choice = CandidateChoice(closeness, claim_checker if settings.choice == "support" else None)
 
     def generate(
         self,
@@ -127,7 +153,7 @@ class CaptionGenerator:
 
         def merge() -> None:
             if rank() == 0:
-                merge_rank_files(output, [example.query_id for example in prompts], self._choose)
+                merge_rank_files(output, [example.query_id for example in prompts], partial(self._choose, prompts))
 
         was_training = model.training
         model.eval()
@@ -155,7 +181,7 @@ class CaptionGenerator:
         finally:
             model.train(was_training)
         of_query = {record["query_id"]: record for record in written}
-        return self._choose([of_query[example.query_id] for example in prompts])
+        return self._choose(prompts, [of_query[example.query_id] for example in prompts])
 
     def _completed(
         self, model: nn.Module, prompts: Sequence[FusionExample], output: Path, made_with: Mapping[str, Any]
@@ -169,14 +195,19 @@ class CaptionGenerator:
     def _made_with(self, prompts: Sequence[FusionExample], model: str, ends: Sequence[int]) -> dict[str, Any]:
         # Not the batch size: who runs out of memory may lower it and go on.
         settings = {name: value for name, value in asdict(self.settings).items() if name != "batch_size"}
-        listed = json.dumps([(example.query_id, example.prompt_ids) for example in prompts])
-        digest = hashlib.sha256(listed.encode()).hexdigest()
+        for name in _SINCE:  # files of versions that did not have them go on
+            if settings[name] == getattr(GenerationSettings, name):
+                del settings[name]
+        listed: list[Any] = [(example.query_id, example.prompt_ids) for example in prompts]
+        if any(example.target_words for example in prompts):
+            listed.append([example.target_words for example in prompts])
+        digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
         return {"settings": settings, "model": model, "end_of_turn": list(ends), "prompts": digest}
 
     def _batches(self, prompts: Sequence[FusionExample]) -> list[Batch]:
         """This process's share, longest first, so that the first batch shows whether memory suffices."""
         ordered = sorted(prompts, key=lambda example: -len(example.prompt_ids))[rank() :: world_size()]
-        size = max(1, self.settings.batch_size // self.settings.num_candidates)
+        size = max(1, self.settings.batch_size // max(self.settings.num_candidates, self.settings.num_beams))
         return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
     def _answer(
@@ -194,15 +225,17 @@ class CaptionGenerator:
         )
         numbers = range(settings.num_candidates)
         answers = [decoding.new_decoded(example, number, settings.seed) for example in batch for number in numbers]
-        for start in range(0, len(answers), settings.batch_size):
-            together = answers[start : start + settings.batch_size]
+        size = max(1, settings.batch_size // settings.num_beams)
+        for start in range(0, len(answers), size):
+            together = answers[start : start + size]
             try:
-                decoder.complete(model, together)
+                self._complete(decoder, model, together)
             except torch.OutOfMemoryError as error:
                 longest = max(len(answer.example.prompt_ids) for answer in together)
                 raise ValueError(
                     f"out of memory with {len(together)} answers at a time to prompts of up to {longest} tokens: lower "
-                    f"system.generator.settings.batch_size (now {settings.batch_size}), and start again to resume "
+                    f"generation.batch_size (system.generator.settings.batch_size in a training; now "
+                    f"{settings.batch_size}), and start again to resume "
                     f"({error})"
                 ) from error
         for position, example in enumerate(batch):
@@ -210,6 +243,16 @@ class CaptionGenerator:
             candidates = [self._outcome(answer, tokenizer) for answer in own]
             outcome = candidates[0] if len(candidates) == 1 else {"candidates": candidates}
             yield {"query_id": example.query_id, **outcome, "prompt_tokens": len(example.prompt_ids)}
+
+    def _complete(self, decoder: Decoder, model: nn.Module, answers: Sequence[Decoded]) -> None:
+        if self.settings.num_beams == 1:
+            decoder.complete(model, answers)
+            return
+        limits = (decoder.end_of_turn, decoder.pad_token_id, decoder.max_new_tokens)
+        complete_with_beams(model, answers, self.settings.num_beams, *limits)
+        for answer in answers:
+            if decoder.is_long_enough(answer):
+                answer.stop_reason = decoding.TARGET_WORDS
 
     def _outcome(self, answer: Decoded, tokenizer: TextTokenizer) -> dict[str, Any]:
         caption, removed = remove_thinking(_text(answer, tokenizer))
@@ -223,22 +266,15 @@ class CaptionGenerator:
         }
 
     def _target_end(self, answer: Decoded, tokenizer: TextTokenizer) -> int | None:
-        target = self.settings.target_words
+        target = answer.example.target_words or self.settings.target_words
         if target is None or len(answer.token_ids) < target:  # a word has at least one token
             return None
         return target_end(remove_thinking(_text(answer, tokenizer))[0], target)
 
-    def _choose(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The records with the consensus among their candidates."""
-        if self.settings.num_candidates == 1:
-            return records
-        captions = [[candidate["caption"] for candidate in record["candidates"]] for record in records]
-        chosen = consensus.choose(captions, self._closeness)
-        return [
-            {"query_id": record["query_id"], **record["candidates"][number], "chosen": number}
-            | {key: value for key, value in record.items() if key not in record["candidates"][number]}
-            for record, number in zip(records, chosen, strict=True)
-        ]
+    def _choose(self, prompts: Sequence[FusionExample], records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The records with the choice among their candidates."""
+        evidence = {example.query_id: example.evidence for example in prompts}
+        return records if self._choice is None else self._choice.choose(records, evidence)
 
 
 def count_outcomes(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -269,7 +305,12 @@ def _check_prompts(prompts: Sequence[FusionExample], model: nn.Module, settings:
     if len(prompts) == 1 and settings.num_candidates > 1 and settings.consensus == "cider":
         raise ValueError(
             "one query has no consensus by CIDEr, which needs several: set "
-            "system.generator.settings.consensus=embedding"
+            "generation.consensus=embedding (system.generator.settings.consensus in a training)"
+        )
+    if settings.target_words is not None and any(example.target_words for example in prompts):
+        raise ValueError(
+            f"generation.target_words={settings.target_words}, and every photo has a length of its own (length=...): "
+            "leave one of them out"
         )
     context = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     seen = set()

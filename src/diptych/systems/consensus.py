@@ -24,13 +24,23 @@ def choose(candidates: Sequence[Sequence[str]], closeness: Closeness) -> list[in
     Raises:
         ValueError: queries have different numbers of candidates, or less than two.
     """
+    chosen: list[int] = averages(candidates, closeness).argmax(-1).tolist()
+    return chosen
+
+
+def averages(candidates: Sequence[Sequence[str]], closeness: Closeness) -> np.ndarray:
+    """How close each candidate is on average to the query's others (Q, N), rounded so that equal captions are equal.
+
+    Raises:
+        ValueError: queries have different numbers of candidates, or less than two.
+    """
     numbers = {len(of_query) for of_query in candidates}
     if len(numbers) != 1 or min(numbers) < 2:
         raise ValueError(
             f"every query needs the same number of candidates, at least 2; found {sorted(numbers) or 'no query'}"
         )
-    chosen: list[int] = np.round(closeness(candidates), _DECIMALS).argmax(-1).tolist()
-    return chosen
+    rounded: np.ndarray = np.round(closeness(candidates), _DECIMALS)
+    return rounded
 
 
 def cider_closeness(candidates: Sequence[Sequence[str]]) -> np.ndarray:

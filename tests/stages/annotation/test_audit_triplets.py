@@ -20,6 +20,8 @@ from diptych.stages.annotation.audit_triplets import AuditTriplets
 from diptych.stages.annotation.verify_sentences import VerifySentences
 from diptych.storage.record_log import RecordFile, RecordLog
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
+from diptych.synthetic.server.rooms_answers import Asked, RoomsAnswers, Untruth
+from diptych.synthetic.server.rooms_images import RoomsFolder
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +106,35 @@ def test_records_of_an_earlier_version_are_not_mixed_in(written, tmp_path):
     RecordFile(tmp_path / "audit", "pair_id").append([{"pair_id": "p0", "changes": [], "ways": {}}])
     with pytest.raises(ValueError, match="audit was begun by an earlier version, .* remove it and give the"):
         stage.write_output(tmp_path / "audit", [])
+
+
+@pytest.mark.parametrize("misdescribed", [0.0, 0.5])
+def test_descriptions_that_keep_their_words_are_told_from_those_that_do_not(written, rooms, tmp_path, misdescribed):
+    """The imitated annotator repeats what is the same word for word, but for objects that it sees wrongly."""
+    pairs, ways, _ = written
+    folder, answers = RoomsFolder(rooms), RoomsAnswers(RoomsFolder(rooms), Untruth(objects=misdescribed))
+    work, references, targets = tmp_path / "work", {}, []
+    for pair in RecordLog(pairs, "pair_id").read().values():
+        reference, target = (folder.recognise(f"file://{pair[f'{side}_image']}") for side in ("reference", "target"))
+        objects = answers.answer(Asked("describe_reference", (reference,)))["objects"]
+        references[pair["reference_image"]] = {"image": pair["reference_image"], "objects": objects}
+        again = answers.answer(Asked("describe_target", (target,), (objects,)))["objects"]
+        targets.append({"pair_id": pair["pair_id"], "objects": again})
+    RecordLog(work / "describe_reference/records.jsonl", "image").write(references.values())
+    RecordLog(work / "describe_target/records.jsonl", "pair_id").write(targets)
+    (work / "write_modifications").mkdir()
+    ways = {"three_stage": ways["true"].rename(work / "write_modifications/records.jsonl"), "other": ways["invented"]}
+    finished(AuditTriplets(pairs, ways), tmp_path / "audit")
+    found = json.loads((tmp_path / "audit/audit.json").read_text())["descriptors"]
+    assert list(found) == ["three_stage"] and found["three_stage"]["pairs"] == 8
+    rates = {name: entry["rate"] for name, entry in found["three_stage"]["rates"].items()}
+    assert found["three_stage"]["rates"]["unchanged_objects_alike"]["of"] > 40
+    assert rates["unchanged_objects_left_out"] == 0
+    if misdescribed:
+        assert rates["unchanged_objects_alike"] < 0.9 and rates["unchanged_descriptors_repeated"] < 0.95
+    else:
+        assert rates["unchanged_objects_alike"] == rates["unchanged_descriptors_repeated"] == 1.0
+        assert rates["changed_objects_alike"] == 0.0
 
 
 def test_planted_rates_are_no_finding(written, tmp_path, caplog):

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class PreparedQuery:
     """One photo with everything its prompt was made of. `prompt_ids` is the prompt, `completion_ids` one list for each
     reference caption. `gaps` names what was missing: `no_article`, `article_not_in_database`, `empty_article`,
-    `no_base_caption`.
+    `no_base_caption`. `target_words` is the length of the caption where each photo has its own.
     """
 
     query_id: str
@@ -40,6 +40,7 @@ class PreparedQuery:
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[tuple[int, ...], ...]
     gaps: tuple[str, ...] = ()
+    target_words: int | None = None
 
 
 class FusionData(Dataset):
@@ -128,6 +129,7 @@ def from_record(data: Mapping[str, Any]) -> PreparedQuery:
         prompt_ids=tuple(data["prompt_ids"]),
         completion_ids=tuple(tuple(ids) for ids in data["completion_ids"]),
         gaps=tuple(data["gaps"]),
+        target_words=data.get("target_words"),
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from diptych.contracts.news import Article, Evidence, FactExtractor, KeyFacts, NewsQuery
+from diptych.data.news.caption_lengths import CaptionLengths
 from diptych.data.news.evidence import EvidenceRequest, EvidenceSelector
 from diptych.data.news.fusion_cache import PreparedQuery
 from diptych.data.news.prompt import PromptTemplate
+from diptych.storage.settings_key import settings_of
 
 _JOINING = 8  # tokens kept free: texts that are joined can have a few more than they have one by one
 _SHOWN = 5
@@ -46,8 +49,11 @@ class FusionPreparation:
     """Chooses evidence and builds prompts, for training and inference alike.
 
     `max_prompt_tokens` bounds every prompt, counted with the model's tokenizer: evidence is cut to fit, instructions
-    never are. `whole_article` takes the article from its start instead of choosing chunks.
+    never are. `whole_article` takes the article from its start instead of choosing chunks. `length` gives each photo's
+    caption a length of its own, which the prompt asks for and the writing ends at.
     """
+
+    later_settings = ("length",)  # not part of a cache's key while it is not used: see `settings_of`
 
     def __init__(
         self,
@@ -57,17 +63,25 @@ class FusionPreparation:
         facts: FactExtractor,
         max_prompt_tokens: int,
         whole_article: bool = False,
+        length: CaptionLengths | None = None,
     ) -> None:
         if max_prompt_tokens < 1:
             raise ValueError(f"data.preparation.max_prompt_tokens={max_prompt_tokens} must be positive")
         self.tokenizer, self.prompt, self.selector, self.facts = tokenizer, prompt, selector, facts
         self.max_prompt_tokens, self.whole_article = max_prompt_tokens, whole_article
+        self.length = length
 
     def with_whole_article(self) -> FusionPreparation:
         """The same, but with the article from its start."""
-        return FusionPreparation(
-            self.tokenizer, self.prompt, self.selector, self.facts, self.max_prompt_tokens, whole_article=True
-        )
+        parts = (self.tokenizer, self.prompt, self.selector, self.facts)
+        return FusionPreparation(*parts, self.max_prompt_tokens, whole_article=True, length=self.length)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the prompts, as JSON can hold it; ValueError where a file of lengths cannot be read."""
+        without = copy.copy(self)
+        without.length = None  # what a file of lengths says counts, not where it lies
+        settings: dict[str, Any] = settings_of(without)
+        return settings if self.length is None else {**settings, "length": dict(self.length.settings())}
 
     def prepare(self, inputs: Sequence[FusionInput]) -> list[PreparedQuery]:
         """Every photo's prompt and completions, in the order of `inputs`; one call of each model for all of them.
@@ -83,7 +97,7 @@ class FusionPreparation:
         self._check_room(inputs, fixed)
         budgets = [self.max_prompt_tokens - tokens - _JOINING for tokens in fixed]
         evidence = self._with_text(inputs, bare, budgets)
-        messages = [self.prompt.message(item.base_caption, e) for item, e in zip(inputs, evidence, strict=True)]
+        messages = [self._message(item, e) for item, e in zip(inputs, evidence, strict=True)]
         prompts = self.tokenizer.encode_prompts(messages)
         for position, ids in enumerate(prompts):
             if len(ids) > self.max_prompt_tokens:  # rare: joining cost more than was kept free
@@ -99,9 +113,17 @@ class FusionPreparation:
                 prompt_ids=tuple(ids),
                 completion_ids=tuple(map(tuple, self.tokenizer.encode_completions(item.query.reference_captions))),
                 gaps=item.gaps,
+                target_words=self._words(item, chosen),
             )
             for item, chosen, ids in zip(inputs, evidence, prompts, strict=True)
         ]
+
+    def _message(self, item: FusionInput, evidence: Evidence) -> str:
+        return self.prompt.message(item.base_caption, evidence, self._words(item, evidence))
+
+    def _words(self, item: FusionInput, evidence: Evidence) -> int | None:
+        article = "" if item.article is None else item.article.text
+        return None if self.length is None else self.length.words(item.query.query_id, article, evidence.text)
 
     def _without_text(self, inputs: Sequence[FusionInput]) -> list[Evidence]:
         """Everything of the evidence but the text."""
@@ -139,7 +161,7 @@ class FusionPreparation:
         while True:
             budget -= excess + _JOINING
             (evidence,) = self._with_text([item], [bare], [budget])
-            (ids,) = self.tokenizer.encode_prompts([self.prompt.message(item.base_caption, evidence)])
+            (ids,) = self.tokenizer.encode_prompts([self._message(item, evidence)])
             excess = len(ids) - self.max_prompt_tokens
             if excess <= 0:
                 return evidence, ids

@@ -18,7 +18,6 @@ from diptych.data.news.fusion_inputs import FusionInputs
 from diptych.data.news.fusion_preparation import FusionPreparation
 from diptych.data.news.packing import PackedBatches, PackedCollator, pack
 from diptych.parallel.distributed import rank, world_size
-from diptych.storage.settings_key import settings_of
 
 log = logging.getLogger(__name__)
 
@@ -127,8 +126,10 @@ class NewsDataModule(L.LightningDataModule):
             settings = {
                 "format": _FORMAT,
                 **self.inputs.settings(split, evidence_source),
-                "preparation": settings_of(preparation),
+                "preparation": preparation.settings(),
             }
+            if preparation.length is not None:
+                preparation.length.check([query.query_id for query in queries])
 
             def prepare(start: int, stop: int) -> list[PreparedQuery]:
                 return preparation.prepare([read(query) for query in queries[start:stop]])

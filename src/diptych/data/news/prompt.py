@@ -25,7 +25,8 @@ class PromptTemplate:
 
     `opening` says the task, `visual` and `context` head the description of the photo and the article; `instructions`
     are numbered in their order, those that are null are left out, `{words}` in them becomes `words`, the length asked
-    for. `example` is a worked one, or null. `cue` ends the message. Lines with nothing to say are left out.
+    for unless a photo has one of its own. `example` is a worked one, or null. `cue` ends the message. Lines with
+    nothing to say are left out.
     """
 
     def __init__(
@@ -40,17 +41,22 @@ class PromptTemplate:
     ) -> None:
         self.opening, self.visual, self.context = opening, visual, context
         self.words, self.example, self.cue = str(words), example, cue
-        self.instructions = [text.replace("{words}", self.words) for text in instructions.values() if text is not None]
+        self._instructions = [text for text in instructions.values() if text is not None]
+        self.instructions = [text.replace("{words}", self.words) for text in self._instructions]
 
-    def message(self, base_caption: str, evidence: Evidence) -> str:
-        """The user message for one photo; the base caption and any part of the evidence may be empty."""
+    def message(self, base_caption: str, evidence: Evidence, words: int | None = None) -> str:
+        """The user message for one photo; the base caption and any part of the evidence may be empty. `words` is the
+        photo's own length.
+        """
+        asked = self.words if words is None else str(words)
+        instructions = [text.replace("{words}", asked) for text in self._instructions]
         parts = [self.opening]
         if base_caption.strip():
             parts.append(f"{self.visual} {_one_line(base_caption)}")
         parts.append("\n".join([self.context, *_context_lines(evidence)]))
-        parts.append("\n".join(f"{number}. {text}" for number, text in enumerate(self.instructions, start=1)))
-        if len(self.instructions) == 1:
-            parts[-1] = self.instructions[0]
+        parts.append("\n".join(f"{number}. {text}" for number, text in enumerate(instructions, start=1)))
+        if len(instructions) == 1:
+            parts[-1] = instructions[0]
         if self.example is not None:
             parts.append(self.example.strip())
         parts.append(self.cue)

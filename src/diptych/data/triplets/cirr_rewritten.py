@@ -1,6 +1,7 @@
 """CIRR_R: CIRR's pairs with the captions that good4cir's pipeline wrote anew. They lie in a CIRR folder.
 
-Image ids are CIRR's names. The file has no query id: `cirr_r-<position in the file>` takes its place.
+Image ids are CIRR's names. The published file has no query id: `cirr_r-<position in the file>` takes its place. A file
+that annotate_triplets has written (layout=cirr_rewritten) has CIRR's `pairid` as `pair_id`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import logging
 from pathlib import Path
 
 from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet, TripletSource
-from diptych.data.annotations import Record, check_split, load_records
+from diptych.data.annotations import Record, check_split, ids_of_pairs, load_records, unique_queries
 from diptych.data.triplets.cirr import FILE_SPLITS, CIRRFiles
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ class CIRRRewritten(TripletSource):
         known = self._files.split_paths(split)
         path = self._captions_file(split)
         triplets, unknown, silent = [], [], 0
-        for position, record in enumerate(load_records(path, self.docs_page)):
+        records = load_records(path, self.docs_page)
+        for query_id, record in zip(ids_of_pairs(records, "cirr_r"), records, strict=True):
             reference = _image_name(record, "query_image_url")
             target = _image_name(record, "retrieved_image_url")
             wordings = record.wordings("difference_captions")
@@ -93,7 +95,8 @@ class CIRRRewritten(TripletSource):
             unknown += strangers[:1]
             silent += not strangers and not wordings
             if wordings and not strangers:
-                triplets.append(Triplet(f"cirr_r-{position}", reference, wordings, target))
+                group = record.name("group") if "group" in record else ""
+                triplets.append(Triplet(query_id, reference, wordings, target, group=group))
         if unknown:
             log.warning(
                 "%s: left out %d records whose images are not in %s, the first: %s",
@@ -106,6 +109,7 @@ class CIRRRewritten(TripletSource):
             log.warning("%s: left out %d records without a caption", path, silent)
         if not triplets:
             raise ValueError(f"{path}: no record names two images of {self._files.split_file(split)} and has a caption")
+        unique_queries(triplets, path)
         return triplets
 
     def _captions_file(self, split: str) -> Path:

@@ -1,7 +1,8 @@
 """Hotel-CIR: hotel rooms with several sentences of difference, published with good4cir. Rooms has the same layout.
 
-Image ids are the last three segments of the published location, `<d1>/<d2>/<file>.jpg`. The files have no query id:
-`hotel-<position in the file>` takes its place.
+Image ids are the last three segments of the published location, `<d1>/<d2>/<file>.jpg`. The published
+files have no query id: `hotel-<position in the file>` takes its place. Files that annotate_triplets has written
+(layout=hotel_cir) name the annotated pair, `pair_id`, and its `group`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query,
 from diptych.data.annotations import (
     Record,
     check_split,
+    ids_of_pairs,
     in_order,
     load_records,
     resolve_inside,
     safe_relative,
+    unique_queries,
 )
 from diptych.storage.presence import require_folder
 
@@ -104,7 +107,8 @@ class HotelCIR(TripletSource):
             require_folder(self.root, "Hotel-CIR", self.docs_page)
             path = self.root / "captions" / f"hotel_{split}_data.json"
             records = load_records(path, self.docs_page)
-            pairs = [_pair(record, position) for position, record in enumerate(records)]
+            pairs = [_pair(record, name) for record, name in zip(records, ids_of_pairs(records, "hotel"), strict=True)]
+            unique_queries([triplet for triplet, _ in pairs], path)
             kept = [(triplet, aspects) for triplet, aspects in pairs if triplet.modification_texts]
             if not kept:
                 raise ValueError(f"{path}: no record has a text under 'difference'")
@@ -114,13 +118,14 @@ class HotelCIR(TripletSource):
         return self._records[split]
 
 
-def _pair(record: Record, position: int) -> tuple[Triplet, tuple[str, ...]]:
+def _pair(record: Record, query_id: str) -> tuple[Triplet, tuple[str, ...]]:
+    reference = _image_id(record, "query_image", record.name("query_image"))
     triplet = Triplet(
-        query_id=f"hotel-{position}",
-        reference_image=_image_id(record, "query_image", record.name("query_image")),
+        query_id=query_id,
+        reference_image=reference,
         modification_texts=record.wordings("difference"),
         target_image=_image_id(record, "result_image", record.name("result_image")),
-        group=_image_id(record, "query_image", record.name("query_image")).rpartition("/")[0],
+        group=record.name("group") if "group" in record else reference.rpartition("/")[0],
         distractors=tuple(_image_id(record, "distractors", value) for value in record.names("distractors")),
     )
     aspects: tuple[str, ...] = ()

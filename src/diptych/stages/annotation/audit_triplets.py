@@ -10,6 +10,12 @@ from typing import Any
 
 from diptych.annotation.audit import RATES, audit_pair, audit_table, num_objects, summarise, true_changes
 from diptych.annotation.audit_breakdown import breakdown_table, breakdowns
+from diptych.annotation.descriptor_consistency import (
+    PairDescriptions,
+    descriptions_beside,
+    descriptor_summaries,
+    descriptor_table,
+)
 from diptych.annotation.rates import difference_table, differences_of
 from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import ImagePair, read_pairs
@@ -32,6 +38,10 @@ class AuditTriplets(RecordStage):
     "verdicts", "missed", "counts", "kinds"}}}`. `audit.json` holds the rates of each way over the pairs that all of
     them have sentences for, with 95 % intervals; how those of the others differ from the first's; and the rates by kind
     of change, by number of objects and by number of changes.
+
+    Of a way whose sentences lie in `<work>/write_modifications`, with the descriptions that they were written from
+    beside it, `audit.json` also says under `descriptors` whether these keep their words for objects that did not change
+    (`annotation/descriptor_consistency.py`).
 
     `planted` are the rates at which an imitated annotator was made to err, where one wrote the sentences: they stand in
     `audit.json`, since a rate that was put in is no finding.
@@ -57,8 +67,15 @@ class AuditTriplets(RecordStage):
         self.planted = dict(planted or {})
 
     def input_files(self) -> Sequence[Path]:
-        """Pairs and sentences."""
-        return [self.pairs, *self.ways.values()]
+        """Pairs and sentences, and the descriptions that there are."""
+        described = [path for found in self._descriptions.values() for path in found.files]
+        return [self.pairs, *self.ways.values(), *described]
+
+    @cached_property
+    def _descriptions(self) -> dict[str, PairDescriptions]:
+        """By way; without those that have none."""
+        found = {name: descriptions_beside(path) for name, path in self.ways.items()}
+        return {name: descriptions for name, descriptions in found.items() if descriptions is not None}
 
     @cached_property
     def _pairs(self) -> dict[str, ImagePair]:
@@ -98,6 +115,9 @@ class AuditTriplets(RecordStage):
                     "counts": dict(audit.counts),
                     "kinds": {kind: dict(counts) for kind, counts in audit.kinds.items()},
                 }
+                if name in self._descriptions:
+                    described = self._descriptions[name].counts(pair_id, pair.reference_image, before, after)
+                    ways[name]["descriptors"] = described
             changes = [list(change) for change in true_changes(before, after)]
             yield {"pair_id": pair_id, "changes": changes, "objects": num_objects(before, after), "ways": ways}
 
@@ -118,13 +138,18 @@ class AuditTriplets(RecordStage):
         first, *others = self.ways
         differences = {name: differences_of(counts[first], counts[name], RATES) for name in others}
         parts = breakdowns(records, list(self.ways))
+        described = descriptor_summaries(records, self._descriptions)
+        descriptors = {"descriptors": described} if described else {}
         planted = {"planted": self.planted} if self.planted else {}
         content = {"pairs": len(records), "not_audited": len(failures), **planted, "ways": summaries}
-        write_json(folder / AUDIT, {**content, "differences": {"from": first, "ways": differences}, **parts}, indent=1)
+        content |= {"differences": {"from": first, "ways": differences}, **parts, **descriptors}
+        write_json(folder / AUDIT, content, indent=1)
         log.info("true of %d pairs (95 %% intervals):\n%s", len(records), audit_table(summaries, self.planted))
         if others:
             log.info("paired differences:\n%s", difference_table(first, differences, list(RATES)))
         log.info("by kind of change, number of objects, and number of changes:\n%s", breakdown_table(parts))
+        if described:
+            log.info("descriptions of objects, changed and unchanged:\n%s", descriptor_table(described))
 
 
 def _scene(image: str) -> Mapping[str, Any]:

@@ -122,10 +122,8 @@ class CompareWays(RecordStage):
         """The model, what it cost, and why that is not known."""
         folder = self.ways[way].parent
         manifest = read_json(folder / MANIFEST, missing_ok=True) or {}
-        model, stages = (
-            manifest.get("settings", {}).get("asking", {}).get("model"),
-            _STAGES.get(str(manifest.get("stage"))),
-        )
+        model = manifest.get("settings", {}).get("asking", {}).get("model")
+        stages = _STAGES.get(str(manifest.get("stage")))
         if model is None or stages is None:
             return model, None, f"{folder / MANIFEST} names no model that was asked"
         ledger = self.ledgers.get(way, folder.parent.parent / LEDGER)

@@ -1,19 +1,24 @@
-"""Annotated pairs to a folder of triplets that `train.py` reads: `train.jsonl`, `images/` and `summary.json`."""
+"""Annotated pairs to a folder of triplets that `train.py` reads: `train.jsonl`, `images/` and `summary.json`; or the
+same in another layout.
+"""
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from diptych.annotation.fetching import FetchFailure, ImageFetcher
+from diptych.annotation.layouts.layout import TripletLayout
+from diptych.annotation.layouts.own_triplets import OwnTriplets
 from diptych.annotation.reviews import Reviews, read_reviews
 from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import ImagePair, Pairs, read_pairs
@@ -27,7 +32,7 @@ from diptych.storage.whole import whole_file
 
 log = logging.getLogger(__name__)
 
-TRIPLETS, SUMMARY, IMAGES = "train.jsonl", "summary.json", "images"
+SUMMARY, IMAGES = "summary.json", "images"
 _REJECTED = "rejected"
 # By the content, not the name: the same picture must not come under two names.
 _SIGNATURES = (
@@ -42,15 +47,16 @@ _SIGNATURES = (
 
 
 class ExportTriplets(RecordStage):
-    """Writes the pairs that have texts (records of the combine stage) into the folder `out`, in the form that
-    docs/own_data.md describes, in the order of the pair file. Images are hard links, or copies where links cannot be
-    made, named by a hash of their content.
+    """Writes the pairs that have texts (records of the combine stage) into the folder `out`, in the order of the pair
+    file, as `layout` says: None is the form that docs/own_data.md describes, in which images are named by a hash of
+    their content. Images are hard links, or copies where links cannot be made.
 
     `reviews` is a file of decisions (`annotation/reviews.py`): a rejected pair is left out, and so is every text that
     holds a rejected sentence. `stages` are the folders of other stages by name, whose counts go into `summary.json`.
 
     Remote images are fetched into `out/fetched` first. A pair fails as `no_texts`, `rejected`, `unreadable`,
-    `identical_images`, or for the reasons of `FetchFailure`.
+    `identical_images`, or for the reasons of `FetchFailure`; and where the layout keeps the images' own names, as
+    `no_name` or `same_name`.
     """
 
     record_key = "query_id"
@@ -64,11 +70,13 @@ class ExportTriplets(RecordStage):
         reviews: str | Path | None = None,
         stages: Mapping[str, str | Path] | None = None,
         images_root: str | Path | None = None,
+        layout: TripletLayout | None = None,
     ) -> None:
         self.pairs, self.texts, self.out = Path(pairs), Path(texts), Path(out)
         self.reviews = None if reviews is None else Path(reviews)
         self.stages = {name: Path(folder) for name, folder in (stages or {}).items()}
         self.images_root = images_root
+        self.layout = OwnTriplets() if layout is None else layout
 
     def input_files(self) -> Sequence[Path]:
         """Pairs, texts, reviews, and the other stages' manifests."""
@@ -77,7 +85,7 @@ class ExportTriplets(RecordStage):
 
     def output_files(self) -> Sequence[Path]:
         """The triplets and the summary."""
-        return [self.out / TRIPLETS, self.out / SUMMARY]
+        return [self.out / self.layout.file, self.out / SUMMARY]
 
     @cached_property
     def _read_pairs(self) -> Pairs:
@@ -96,72 +104,112 @@ class ExportTriplets(RecordStage):
         return [pair.pair_id for pair in self._read_pairs.pairs]
 
     def process(self, ids: Sequence[str]) -> Iterator[Result]:
-        """The line of `train.jsonl` for each pair. Reads every image once, to name it by its content."""
+        """The line of `train.jsonl` for each pair, with the layout's names of images. Reads every image that belongs to
+        the set once, to know it by its content.
+        """
         pairs = {pair.pair_id: pair for pair in self._read_pairs.pairs}
-        texts = {name: self._accepted(name) for name in ids}
-        wanted = dict.fromkeys(image for name in ids if texts[name] for image in _images(pairs[name]))
-        fetched = dict(ImageFetcher(self.out / FETCHED).fetch_all(filter(is_remote, wanted)))
-        names: dict[str, str] = {}
+        wordings = {name: self._wordings(name) for name in ids}
+        fetched: dict[str, Path | FetchFailure] = {}
+        if self.layout.copies_images:
+            wanted = dict.fromkeys(image for name in ids if wordings[name] for image in _images(pairs[name]))
+            fetched = dict(ImageFetcher(self.out / FETCHED).fetch_all(filter(is_remote, wanted)))
+        contents: dict[str, str] = {}
         for name in ids:
-            yield self._triplet(pairs[name], texts[name], fetched, names)
+            yield self._triplet(pairs[name], wordings[name], fetched, contents)
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """Links the images, then writes triplets and summary, each in one step.
 
         Raises:
-            ValueError: an image has gone since its pair was exported.
+            ValueError: an image has gone since its pair was exported, or another picture is where it belongs.
         """
         pairs = {pair.pair_id: pair for pair in self._read_pairs.pairs}
         records = RecordFile(folder, self.record_key).records()
+        if self.layout.copies_images:
+            self._link_images((pairs[name], record) for name, record in records.items())
+        path = self.out / self.layout.file
+        self.layout.write(path, list(records.values()))
+        write_json(self.out / SUMMARY, self._summary(records, failures), indent=1, ascii_only=False)
+        images = f" with {self.out / IMAGES}" if self.layout.copies_images else ""
+        log.info("%s: %d triplets%s", path, len(records), images)
+
+    def _link_images(self, exported: Iterable[tuple[ImagePair, Mapping[str, Any]]]) -> None:
+        """Puts the images of pairs where the layout wants them."""
         fetcher = ImageFetcher(self.out / FETCHED)
         (self.out / IMAGES).mkdir(parents=True, exist_ok=True)
-        for name, record in records.items():
-            for key in ("reference_image", "target_image"):
-                image = getattr(pairs[name], key)
-                _link(fetcher.path(image) if is_remote(image) else Path(image), self.out / record[key])
-        RecordLog(self.out / TRIPLETS).write(records.values())
-        write_json(self.out / SUMMARY, self._summary(records, failures), indent=1, ascii_only=False)
-        log.info("%s: %d triplets with %s", self.out / TRIPLETS, len(records), self.out / IMAGES)
+        for pair, record in exported:
+            for image, name in zip(_images(pair), (record["reference_image"], record["target_image"]), strict=True):
+                place = self.out / self.layout.image_file(name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                file = fetcher.path(image) if is_remote(image) else Path(image)
+                _link(file, place, named_by_content=self.layout.image_name(image) is None)
 
     def _triplet(
         self,
         pair: ImagePair,
-        texts: Sequence[str],
+        wordings: Sequence[str],
         fetched: Mapping[str, Path | FetchFailure],
-        names: dict[str, str],
+        contents: dict[str, str],
     ) -> Mapping[str, Any] | Failure:
-        if not texts:
+        if not wordings:
             if pair.pair_id not in self._records:
                 message = f"{self.texts} has no text for the pair; the failures.jsonl of the stages before say why"
                 return Failure(pair.pair_id, "no_texts", message)
             return Failure(pair.pair_id, _REJECTED, f"{self.reviews} rejects the pair, or a sentence of each text")
         images = _images(pair)
-        for image in images:
+        for image in images if self.layout.copies_images else ():
             file = fetched.get(image, image)
             if isinstance(file, FetchFailure):
                 return Failure(pair.pair_id, file.reason, str(file))
             try:
-                names[image] = names.get(image) or _content_name(Path(file))
+                contents[image] = contents.get(image) or _content_name(Path(file))
             except OSError as error:
                 return Failure(pair.pair_id, "unreadable", f"{image} cannot be read: {error.strerror or error}")
-        reference, target = (names[image] for image in images)
-        if reference == target:
+        if self.layout.copies_images and contents[images[0]] == contents[images[1]]:
             message = f"{images[0]} and {images[1]} have the same content; nothing has changed"
             return Failure(pair.pair_id, "identical_images", message)
-        record = {"query_id": pair.pair_id, "reference_image": reference, "modification_texts": texts}
+        try:
+            reference, target = (self.layout.image_name(image) or contents[image] for image in images)
+        except ValueError as error:
+            return Failure(pair.pair_id, "no_name", str(error))
+        for name in (reference, target):
+            if len(self._named.get(name, ())) > 1:
+                message = (
+                    f"{' and '.join(self._named[name][:2])} would both be called {name}; rename one, or its folder"
+                )
+                return Failure(pair.pair_id, "same_name", message)
+        record = {"query_id": pair.pair_id, "reference_image": reference, "modification_texts": wordings}
         return {**record, "target_image": target, **({"group": pair.group} if pair.group else {})}
 
-    def _accepted(self, pair_id: str) -> list[str]:
-        """The pair's texts that no review speaks against."""
+    @cached_property
+    def _named(self) -> dict[str, list[str]]:
+        """The images of all pairs by the layout's names, where it names them otherwise than by their content."""
+        named: dict[str, list[str]] = {}
+        for image in self._read_pairs.images:
+            with suppress(ValueError):
+                name = self.layout.image_name(image)
+                if name is not None:
+                    named.setdefault(name, []).append(image)
+        return named
+
+    def _wordings(self, pair_id: str) -> Sequence[str]:
+        """What the set says of a pair."""
+        accepted = self._accepted(pair_id)
+        if not accepted:
+            return []
+        sentences, used = self._records[pair_id]["sentences"], {number for _, parts in accepted for number in parts}
+        return self.layout.wordings([text for text, _ in accepted], [sentences[number] for number in sorted(used)])
+
+    def _accepted(self, pair_id: str) -> list[tuple[str, Sequence[int]]]:
+        """The pair's texts that no review speaks against, with the positions of their sentences."""
         record = self._records.get(pair_id)
         if record is None or self._reviews.rejects(pair_id):
             return []
         rejected = {
             number for number, sentence in enumerate(record["sentences"]) if self._reviews.rejects(pair_id, sentence)
         }
-        return [
-            text for text, parts in zip(record["texts"], record["parts"], strict=True) if rejected.isdisjoint(parts)
-        ]
+        texts = zip(record["texts"], record["parts"], strict=True)
+        return [(text, parts) for text, parts in texts if rejected.isdisjoint(parts)]
 
     def _summary(self, records: Mapping[str, Mapping[str, Any]], failures: Sequence[Failure]) -> dict[str, Any]:
         dropped: Counter[str] = Counter()
@@ -206,12 +254,14 @@ def _content_name(path: Path) -> str:
     return f"{IMAGES}/{hashlib.sha256(data).hexdigest()[:20]}{suffix}"
 
 
-def _link(source: Path, destination: Path) -> None:
+def _link(source: Path, destination: Path, named_by_content: bool) -> None:
     """Puts an image in its place, which then holds all of it, or nothing."""
-    if destination.exists():
+    if named_by_content and destination.exists():
         return
     try:
         real = source.resolve(strict=True)
+        if destination.exists() and not filecmp.cmp(real, destination, shallow=False):
+            raise ValueError(f"{destination} is another picture than {source}; export into another folder: out=FOLDER")
         with suppress(FileExistsError):
             os.link(real, destination)
         return

@@ -4,7 +4,8 @@ So a pipeline that was begun with an earlier version goes on. What differed:
 
 - modules lay elsewhere (`storage/moved_names.py`);
 - stages that ask a model had prompt, domain and number of objects among their own settings, not in a `task`;
-- captions by a server were a stage of their own, `DescribeByServer`.
+- captions by a server were a stage of their own, `DescribeByServer`;
+- nothing of a checkpoint could be replaced in a pipeline.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _TASKS = {
     f"{_STAGES}.one_stage.OneStage": _ANNOTATION_TASK,
     f"{_STAGES}.verify_sentences.VerifySentences": _VERIFICATION_TASK,
 }
+_WRITE_CAPTIONS = "diptych.commands.news_captioning.WriteCaptions"
+_REPLACEMENTS = dict.fromkeys(("generation", "claim_checker", "prompt", "evidence", "length", "metrics"))
 _OF_TASK = ("prompt", "domain", "max_objects")
 _RENAMED = {"diptych.stages.news.describe_by_server.DescribeByServer": "diptych.stages.news.describe.Describe"}
 
@@ -36,6 +39,8 @@ def present_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     target = present.get("_target_")
     if target in _RENAMED:
         present["_target_"] = _RENAMED[target]
+    if target == _WRITE_CAPTIONS and "replacements" not in present:
+        present["replacements"] = dict(_REPLACEMENTS)
     if target in _TASKS and "task" not in present:
         present["task"] = {
             "_target_": _TASKS[target],

@@ -117,6 +117,7 @@ _ROOM = re.compile(
 _DECORATE = re.compile(rf"^add (?:a |an )?((?:(?:{_ADJECTIVE}) ?)+)(?:pattern |colou?r )?to (?:the )?({_THING})\b")
 _ONTO_FIXED = re.compile(r"\b(?:to|from|off|for|in|by) (?:the|a) (?:bed|window|wardrobe|door|ceiling|walls?|floor)\b")
 _REPLACES = re.compile(r"^(.*?) (?:replaces?|takes? the place of) (.*)$")
+_NAMED_PLACE = re.compile(r"\b(?:on|above|over|under|beneath|beside|near|behind|by|with|in|at|against|from)\b")
 _BEFORE = ("instead", "rather", "from", "not", "longer")
 _AFTER = ("to", "into", "with", "for", "by", "now", "in", "but")
 _MARKERS = {**dict.fromkeys(_BEFORE, "before"), **dict.fromkeys(_AFTER, "after")}
@@ -156,6 +157,15 @@ def read_claims(sentence: str) -> list[Claim]:
         subjects = []
         claims += found
     return claims
+
+
+def object_named(name: str) -> str | None:
+    """The object that a name in a description is of (`framed prints on the wall`: pictures); None where it is none that
+    is known.
+    """
+    thing = _NAMED_PLACE.split(_normalised(name), maxsplit=1)[0]
+    named = [_NOUNS[word] for word in thing.split() if word in _NOUNS]
+    return named[-1] if named else None
 
 
 def _normalised(sentence: str) -> str:

@@ -1,0 +1,31 @@
+"""Diptych's own layout: `train.jsonl`, and images that are named by their content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from diptych.storage.record_log import RecordLog
+
+
+class OwnTriplets:
+    """What docs/own_data.md describes and `data=triplets` reads."""
+
+    file = "train.jsonl"
+    copies_images = True
+
+    def image_name(self, image: str) -> None:
+        """None: the same picture must not come under two names."""
+
+    def image_file(self, name: str) -> str:
+        """The name, which is a path below the folder."""
+        return name
+
+    def wordings(self, texts: Sequence[str], sentences: Sequence[str]) -> Sequence[str]:
+        """The texts."""
+        return texts
+
+    def write(self, path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+        """A record a line."""
+        RecordLog(path).write(records)

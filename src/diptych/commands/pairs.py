@@ -1,0 +1,77 @@
+"""Writes the pairs of images of a triplet dataset, for a model to describe anew what changes between them.
+
+    python -m diptych.pairs data=cirr split=train out=pairs.jsonl
+    python -m diptych.pipeline pipeline=annotate_triplets pairs=pairs.jsonl out=FOLDER model=NAME dry_run=true
+
+A line has the keys that the annotation reads (docs/annotation.md), and for tracing a pair back `source` and
+`query_ids`, every record of the dataset that names its two images.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from diptych.config.building import build
+from diptych.config.checking import check_data_root, check_section, kind_of, suggest
+from diptych.config.plain_config import plain_section
+from diptych.contracts.retrieval import TripletSource
+from diptych.data.pairs.triplet_pairs import TripletPairs, pairs_of
+from diptych.data.triplets.presence import absent_files
+from diptych.storage.record_log import RecordLog
+
+log = logging.getLogger(__name__)
+
+
+def write_pairs(config: DictConfig, split: str, out: Path, images_root: Path | None = None) -> str:
+    """Writes the pairs of a config's data, of those sources that train on (or, of other splits, are evaluated on);
+    returns what was written, in words. Warns of what is no pair of its own, and of images that are not there.
+
+    Raises:
+        ValueError: the data holds no triplets, or none of the split; or an image lies outside `images_root`.
+    """
+    if out.suffix != ".jsonl":
+        raise ValueError(f"out={out} must end in .jsonl: a pair a line is written")
+    check_data_root(config)
+    key = "train_on" if split == "train" else "evaluate_on"
+    chosen = config.data.get(key) or list(config.data.sources)
+    if unknown := [name for name in chosen if name not in config.data.sources]:
+        raise ValueError(f"data.{key}: there is no source {unknown[0]!r}.{suggest(unknown[0], [*config.data.sources])}")
+    settings = {name: config.data.sources[name] for name in chosen}
+    for name, node in settings.items():
+        if kind_of(f"data.sources.{name}", node) != TripletSource.kind:
+            raise ValueError("pairs come from triplets: choose data of composed image retrieval, as data=cirr")
+        check_section(f"data.sources.{name}", plain_section(node))
+    sources = {name: build(node, _convert_="all") for name, node in settings.items()}
+    for source in sources.values():
+        source.prepare()
+    found = pairs_of(sources, split)
+    if not found.pairs:
+        raise ValueError(f"{split} of {', '.join(sources)} has no two different images that could be a pair")
+    folder = (images_root or out.parent).resolve()
+    lines = [pair.line(folder) for pair in found.pairs]
+    outside = [line["pair_id"] for line in lines if Path(line["reference_image"]).is_absolute()]
+    if images_root is not None and outside:
+        raise ValueError(f"images_root={images_root} does not hold the images of {len(outside)} pairs, as {outside[0]}")
+    _warn(found)
+    RecordLog(out, "pair_id").write(lines)
+    return (
+        f"{out}: {len(lines):,} pairs of {len(found.images):,} images, from {found.num_records:,} records of"
+        f" {', '.join(f'{name}/{split}' for name in sources)}"
+    )
+
+
+def _warn(found: TripletPairs) -> None:
+    for what, ids in (("name the images of an earlier one", found.repeated), ("change nothing", found.unchanged)):
+        if ids:
+            log.warning("%d records %s and are no pair of their own, first %s", len(ids), what, ids[0])
+    absent = list(absent_files({str(path): path for path in found.images}).values())
+    if absent:
+        log.warning(
+            "%d of %d images are not there, first: %s; their pairs cannot be annotated before they are",
+            len(absent),
+            len(found.images),
+            absent[0],
+        )

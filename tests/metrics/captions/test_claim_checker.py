@@ -1,0 +1,46 @@
+"""The checker that chooses among candidates counts what the metric counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from diptych.contracts.news import CaptionItem, ClaimChecker
+from diptych.metrics.captions.claim_checker import EntityClaimChecker
+from diptych.metrics.captions.unsupported_entity_rate import UnsupportedEntityRate
+from diptych.text.named_entities import NamedEntity
+
+CAPTIONS = ["Ann Lee met Bo in Rome", "12 people", "nobody", "Ann Lee and Ann Lee"]
+EVIDENCE = ["Ann Lee came to Rome.", "About 11 people came.", "", "Bo came."]
+NAMES = ("Ann Lee", "Bo", "Rome")
+
+
+class Names:
+    model = "listed names"
+
+    def entities(self, texts):
+        return [
+            tuple(
+                NamedEntity(name, "PERSON", start, start + len(name))
+                for name in NAMES
+                for start in range(len(text))
+                if text.startswith(name, start)
+            )
+            for text in texts
+        ]
+
+
+def test_counts_are_those_of_the_metric():
+    checker = EntityClaimChecker(Names())
+    assert isinstance(checker, ClaimChecker) and checker.name == "listed names"
+    counts = checker.unsupported(CAPTIONS, EVIDENCE)
+    assert counts == [(1, 3), (1, 1), (0, 0), (2, 2)]
+    metric = UnsupportedEntityRate(Names())
+    items = [
+        CaptionItem(f"q{number}", *parts)
+        for number, parts in enumerate((caption, (), text) for caption, text in zip(CAPTIONS, EVIDENCE, strict=True))
+    ]
+    scores = metric.score(items)
+    assert scores.corpus["unsupported_entity_rate"] == pytest.approx(4 / 6)
+    assert scores.corpus["claims_per_caption"] == pytest.approx(6 / 4)
+    with pytest.raises(ValueError):
+        checker.unsupported(CAPTIONS, EVIDENCE[:2])
