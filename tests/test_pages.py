@@ -192,6 +192,11 @@ def test_enough_command_lines_are_found():
     assert {words[0] for _, words in LINES} >= {name.split()[0] for name in door.COMMANDS}
 
 
+def test_the_list_of_commands_has_every_one():
+    listed = re.findall(r"`diptych ([\w ]+)`", (ROOT / "docs/commands.md").read_text().split("\n## ")[0])
+    assert sorted(listed) == sorted(door.COMMANDS)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "words"), LINES, ids=[f"{page}: {' '.join(words)}" for page, words in LINES])
 def test_command_lines_are_accepted(page, words, composing, monkeypatch, capsys, tmp_path):
