@@ -107,7 +107,11 @@ def run_evaluate(run_dir: Path, *overrides: str) -> dict[str, Any]:
 
 def run_pipeline_with(*overrides: str) -> None:
     """`python -m diptych.pipeline` with these overrides, in this process."""
-    run_pipeline(compose_pipeline(*overrides))
+    config = compose_pipeline(*overrides)
+    hydra_config = HydraConfig.instance().cfg
+    OmegaConf.set_readonly(hydra_config.hydra, False)
+    hydra_config.hydra.runtime.output_dir = str(config.work_dir)  # as hydra.run.dir
+    run_pipeline(config)
 
 
 def compose_pipeline(*overrides: str) -> DictConfig:
