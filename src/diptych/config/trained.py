@@ -58,7 +58,8 @@ def with_model_of_checkpoint(config: DictConfig) -> DictConfig:
     Raises:
         ValueError: `init_from` is not set, its checkpoint cannot be read, or names what a checkpoint may not.
     """
-    if "_target_" in config.system.model:
+    own = config.system.get("model")
+    if own is None or "_target_" in own:  # a system of somebody's own may have no model
         return config
     if config.init_from is None:
         raise ValueError(
@@ -67,7 +68,7 @@ def with_model_of_checkpoint(config: DictConfig) -> DictConfig:
     model = config_of(checkpoints.load(checkpoint_path(config.init_from), weights_alone=True)).system.model
     checking.check_untrusted(OmegaConf.create({"system": {"model": model}}))
     whole = OmegaConf.create(plain_section(config, resolve=False))
-    whole.system.model = OmegaConf.merge(model, whole.system.model)
+    whole.system.model = OmegaConf.merge(model, own)
     return whole
 
 
