@@ -67,12 +67,14 @@ test-fast: setup
 	$(BIN)/python -m pytest --fast -n auto --dist loadfile --no-loadscope-reorder
 
 # Computes the golden values of the caption metrics again, with pycocoevalcap, which wants Java for its tokenizer, and
-# compares our tokens with that one's on 60,000 texts (SEED=0), and our rules with its automaton, state by state.
+# compares our tokens with that one's on 60,000 texts (SEED=0), our rules with its automaton, state by state, and METEOR
+# with its authors' program.
 golden: setup
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet "pycocoevalcap==1.2"
 	$(BIN)/python tests/golden/caption_metrics.py
 	$(BIN)/python tests/golden/ptb_tokens.py --seed $(or $(SEED),0)
 	$(BIN)/python tests/golden/ptb_automaton.py
+	$(BIN)/python tests/golden/meteor.py --seed $(or $(SEED),0) --write
 
 # Sweeps on a real SLURM, started on this machine's loopback for the time of the checks; as root. Installs Debian's
 # slurm-wlm and munge if they are missing. Fails, and says why, where that is not possible.

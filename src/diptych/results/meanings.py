@@ -21,7 +21,7 @@ _KNOWN: tuple[tuple[str, MetricMeaning], ...] = (
     (r"empty_captions", MetricMeaning("count", "lower")),
     (r"(mean|median|mean_reference)_words|claims_per_caption|clip_score_windows", _WORDS),
     (r"length_ratio", MetricMeaning("score", better=None)),
-    (r"cider|bleu_\d+|rouge_l|meteor|overall|(ref_)?clip_score|clip_score_windowed", _SCORE),
+    (r"cider|bleu_\d+|rouge_l|meteor(_[a-z_]+)?|overall|(ref_)?clip_score|clip_score_windowed", _SCORE),
     (r"loss|perplexity", MetricMeaning("score", "lower")),
 )
 
