@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diptych.annotation.rates import difference_table, differences_of, rates_of, wilson_interval
+from diptych.annotation.rates import difference_table, differences_of, rates_of
+from diptych.metrics.wilson import wilson_interval
 
 RATES = {"wrong": ("bad", "all")}
 

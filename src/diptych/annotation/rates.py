@@ -6,13 +6,13 @@ each other.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from diptych.metrics.randomisation import randomisation_p_values
+from diptych.metrics.wilson import wilson_interval
 
 Counts = Mapping[str, int]
 Rates = Mapping[str, tuple[str, str]]  # by name what is counted, and what it is a share of
@@ -20,14 +20,9 @@ Rates = Mapping[str, tuple[str, str]]  # by name what is counted, and what it is
 _LEVEL = (0.025, 0.975)
 
 
-def wilson_interval(successes: float, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """The score interval of a share (Wilson 1927), 95 % by default. Raises ValueError for a share of nothing."""
-    if not 0 <= successes <= total or total == 0:
-        raise ValueError(f"{successes} of {total} is no share")
-    share, square = successes / total, z * z / total
-    centre = (share + square / 2) / (1 + square)
-    half = z * math.sqrt(share * (1 - share) / total + square / (4 * total)) / (1 + square)
-    return max(0.0, centre - half), min(1.0, centre + half)
+def share_interval(part: int, whole: int) -> list[float] | None:
+    """[low, high], the 95 % interval of a share of what does not come in pairs (Wilson 1927); None of nothing."""
+    return list(wilson_interval(part, whole)) if whole else None
 
 
 def rates_of(counts: Sequence[Counts], rates: Rates, num_resamples: int = 1000, seed: int = 0) -> dict[str, Any]:

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.parallel import checkpoints
 from diptych.results.meanings import stored_meaning
 from diptych.results.replaced_settings import replaced_settings
-from diptych.results.results_table import results_table
+from diptych.results.results_table import results_table, screen
 from diptych.storage.json_files import write_json, write_json_lines
 
 METRICS, PREDICTIONS, SCORES = "metrics.json", "predictions.jsonl", "scores.jsonl"
@@ -100,7 +99,7 @@ class EvaluationRecord:
 
     def print(self, folder: Path) -> None:
         """Prints the table, what the metrics rest on where they say so, and where everything lies."""
-        console = Console()
+        console = screen()
         console.print(self.table())
         for sentence in self.signatures or ():
             console.print(sentence, highlight=False)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +23,7 @@ MODEL = "model"
 NO_VALUE = "–"
 ASPECT_GROUPS = {"changes": "number of changes", "changed": "kind of change"}  # by an aspect's first word
 OTHER_ASPECTS = "aspect"
+_FILE_WIDTH = 160  # of a table that goes into a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,3 +223,9 @@ def stored_number(value: float | None) -> float:
 def natural_order(name: str) -> list[tuple[int, str]]:
     """What names are sorted by, so that `changes_2` comes before `changes_10`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def screen() -> Console:
+    """The terminal in its own width; a file gets lines long enough for every column."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_FILE_WIDTH)

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.retrieval.median_rank import median_rank
-from diptych.results.results_table import format_value
+from diptych.results.results_table import format_value, screen
 from diptych.storage.json_files import each_json_line
 from diptych.sweeping.paired_differences import Difference, PairedMetric, paired_differences
 from diptych.sweeping.run_records import RESULT, RunRecord, find_runs
-from diptych.sweeping.table import heading, legend, screen
+from diptych.sweeping.table import heading, legend
 
 SCORES = "scores.jsonl"
 _ROUNDED = 2e-6  # captions' values per query are written with six decimals

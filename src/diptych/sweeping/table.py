@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from diptych.contracts.retrieval import MetricMeaning
-from diptych.results.results_table import NO_VALUE, Cell, format_interval, format_value, label
+from diptych.results.results_table import NO_VALUE, Cell, format_interval, format_value, label, screen
 from diptych.storage.whole import whole_file
 from diptych.sweeping.run_records import (
     RunRecord,
@@ -28,7 +27,6 @@ from diptych.sweeping.run_records import (
 FILE = "sweep.csv"
 _MOST_METRICS, _METRIC_WIDTH, _OTHER_WIDTH = 4, 16, 64  # on the screen: of one group, and in characters
 _MOST_BEST = 5  # of equally good runs named below the table
-_FILE_WIDTH = 160  # of a table that goes into a file
 
 
 def write_table(folder: Path, price_per_device_hour: float | None = None) -> list[RunRecord]:
@@ -159,12 +157,6 @@ def legend(records: Sequence[RunRecord], groups: Mapping[str, str]) -> list[str]
     if differing:
         lines.append(f"metrics of {', '.join(f'[{group}]' for group in by_group)} do not compare")
     return lines
-
-
-def screen() -> Console:
-    """The terminal in its own width; a file gets lines long enough for every column."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_FILE_WIDTH)
 
 
 def heading(key: str, meaning: MetricMeaning, group: str, groups: Mapping[str, str], break_at: str = " ") -> str:

@@ -81,6 +81,17 @@ def test_size_of_chunks_gives_whole_resamples(monkeypatch):
     assert (torch.cat(chunks).sum(1) == 10).all()
 
 
+@pytest.mark.parametrize(("successes", "expected"), [(0, (0.0, 0.4345)), (5, (0.5655, 1.0))])
+def test_a_share_of_which_every_draw_is_alike_has_wilsons_interval(successes, expected):
+    """z^2 / (n + z^2) = 3.8415 / 8.8415 for none of 5 (Wilson 1927)."""
+    bounds = intervals({"recall_at_1": hits(5, successes)}, PROTOCOL)["recall_at_1"]
+    assert bounds == pytest.approx(expected, abs=1e-4)
+    assert intervals({"map_at_5": replace(hits(5, 0), values=hits(5, 0).values + 0.5)}, PROTOCOL)["map_at_5"] == (
+        0.5,
+        0.5,
+    )
+
+
 def test_infinite_median_is_an_honest_bound():
     ranks = MetricValues(torch.tensor([1.0, 2, torch.inf, torch.inf]), "median")
     low, high = intervals({"median_rank": ranks}, PROTOCOL)["median_rank"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
 
 from diptych.contracts.retrieval import EvaluationProtocol, MetricValues
+from diptych.metrics.wilson import wilson_interval
 
 CHUNK_VALUES = 2**22  # resampled values held at once
 
@@ -23,7 +25,11 @@ def intervals(
     """(low, high) for every number that `aggregate.summarise` gives for the same metrics, unless no draw had a value.
 
     Queries are drawn with replacement, the same draws for all metrics; equal arguments give equal intervals. Bounds are
-    order statistics, rounded outwards. Raises ValueError for a level outside (0, 1), or no resamples.
+    order statistics, rounded outwards. Where all queries have 0, or all 1, every draw is alike: such a share gets
+    Wilson's interval, since 0 of 5 does not mean 0 of all.
+
+    Raises:
+        ValueError: a level outside (0, 1), or no resamples.
     """
     if not 0 < level < 1 or num_resamples < 1:
         raise ValueError(f"level must lie between 0 and 1 and num_resamples be positive: {level}, {num_resamples}")
@@ -39,7 +45,19 @@ def intervals(
     if protocol.average_of and all(name in resampled for name in protocol.average_of):
         resampled["average"] = torch.stack([resampled[name] for name in protocol.average_of]).mean(0)
     drawn = {name: numbers[~numbers.isnan()] for name, numbers in resampled.items()}
-    return {name: percentiles(numbers, level) for name, numbers in drawn.items() if len(numbers)}
+    found = {name: percentiles(numbers, level) for name, numbers in drawn.items() if len(numbers)}
+    return found | {name: _of_share(metric, level) for name, metric in expanded.items() if _is_bare_share(metric)}
+
+
+def _is_bare_share(metric: MetricValues) -> bool:
+    """Whether all queries have 0, or all have 1."""
+    values = metric.values[~metric.values.isnan()]
+    return metric.reduction == "mean" and len(values) > 0 and bool((values == values[0]).all()) and values[0] in (0, 1)
+
+
+def _of_share(metric: MetricValues, level: float) -> tuple[float, float]:
+    values = metric.values[~metric.values.isnan()]
+    return wilson_interval(float(values.sum()), len(values), NormalDist().inv_cdf((1 + level) / 2))
 
 
 def resampled_counts(num_queries: int, num_resamples: int, seed: int) -> Iterator[Tensor]:

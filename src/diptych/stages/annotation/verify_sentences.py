@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.annotation.answers import parse
-from diptych.annotation.rates import wilson_interval
+from diptych.annotation.rates import share_interval
 from diptych.annotation.task import VerificationTask
 from diptych.annotation.verification_question import Verdict
 from diptych.contracts.pipelines import Answer, Failure
@@ -81,7 +81,7 @@ class VerifySentences(AskStage):
             counts["verified"] += 1
         holds, verified = (sum(counts[name] for counts in by_pair.values()) for name in ("holds", "verified"))
         share = holds / verified if verified else None
-        interval = list(wilson_interval(holds, verified)) if verified else None
+        interval = share_interval(holds, verified)
         content = {
             "model": self.asking.model,
             "prompt": self.prompt.fingerprint,
