@@ -175,10 +175,8 @@ def _search(found: Sequence[Sequence[Match]], fixed: Mapping[int, Match]) -> lis
                 following += _continued(path, matches)
             elif position < path.following:
                 following.append(path)
-            else:  # a word in use that no match in progress covers begins a fixed one
-                match = fixed[position]
-                moved = abs(match.start - match.caption_start)
-                following.append(_extended(path, match, path.rank + moved))
+            else:  # a word in use that no match in progress covers begins a fixed one; its distance is every path's
+                following.append(_extended(path, fixed[position], path.rank))
         paths = following
     # min takes the first of equal ones, as a stable sort would put it.
     chosen = min(_best(paths), key=lambda path: path.rank + (_CHUNK if path.end >= 0 else 0)).chosen
