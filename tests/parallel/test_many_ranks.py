@@ -454,7 +454,11 @@ WRITERS = {
     "synthetic/rooms/": "lock: synthetic/generated_folder.py",
     "synthetic/newsroom/": "lock: synthetic/generated_folder.py",
     "synthetic/server/": NO_RANKS,
+    "annotation/layouts/": FIRST,  # what the export stage writes at its end
     "commands/export.py": NO_RANKS,
+    "commands/importing.py": NO_RANKS,
+    "commands/pairs.py": NO_RANKS,
+    "commands/texts.py": NO_RANKS,
     "api/": NO_RANKS,
     "data/news/embedding_cache.py": SHARED,
     "annotation/ledger/ledger_file.py": SHARED,
