@@ -86,10 +86,13 @@ def typed_key(config: Any, path: str) -> str:
 
 
 def build_trainer(node: DictConfig, **arguments: Any) -> Any:
-    """As `build`, of a Trainer for `evaluate.py` or a pipeline; ValueError when it would start processes of its own in
-    a sweep: Lightning gives them the sweep's command line. (`train.py -m` has a launcher for that.)
+    """As `build`, of a Trainer for `evaluate.py` or a pipeline, which SIGTERM ends; ValueError when it would start
+    processes of its own in a sweep that runs in this process (`hydra/launcher=basic`): Lightning gives them the sweep's
+    command line.
     """
-    trainer = build(node, precision=chosen_precision(node), **arguments)
+    from diptych.callbacks.end_on_signal import EndOnSignal  # with Lightning, which Hydra's plugins do without
+
+    trainer = build(node, precision=chosen_precision(node), callbacks=[EndOnSignal()], **arguments)
     in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if in_sweep and trainer.world_size > 1 and not trainer.strategy.cluster_environment.creates_processes_externally:
         raise ValueError(
