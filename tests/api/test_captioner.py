@@ -45,7 +45,8 @@ def photo(newsroom):
 
 
 def test_captions_and_evidence_are_those_of_an_evaluation(newsroom_run, newsroom, captioner, tmp_path):
-    run_evaluate(tmp_path, f"ckpt={newsroom_run}", "trainer=cpu", "trainer.precision=32-true")
+    words = [f"ckpt={newsroom_run}", f"data_dir={newsroom.root.parent}", "trainer=cpu", "trainer.precision=32-true"]
+    run_evaluate(tmp_path, *words)
     records = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     described, articles = read_base_captions(newsroom.root / "base_captions.csv"), newsroom.articles()
     for record in records:

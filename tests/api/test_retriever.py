@@ -28,7 +28,8 @@ def evaluated(run, folder):
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cir, "evaluate_set", lambda *given: seen.append(given[:2]) or evaluate_set(*given))
-        run_evaluate(folder, f"ckpt={run}", "trainer=cpu", "trainer.precision=32-true")
+        data = run.parents[2] / "data"
+        run_evaluate(folder, f"ckpt={run}", f"data_dir={data}", "trainer=cpu", "trainer.precision=32-true")
     predictions = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     (given,) = seen
     return predictions, *given
