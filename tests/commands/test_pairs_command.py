@@ -45,7 +45,7 @@ def test_a_mix_keeps_each_pair_once_and_says_so(data, tmp_path, capsys, caplog):
 def test_what_cannot_be_is_said(data, tmp_path, capsys, caplog):
     out = f"out={tmp_path / 'pairs.jsonl'}"
     for words, message in (
-        (["data=newsroom", out], "pairs come from triplets"),
+        (["data=newsroom", out], "data.sources.newsroom has no triplets"),
         (["data=cirr", f"data_dir={data}", out, "data.train_on=[cir]"], "no source 'cir'. Did you mean 'cirr'"),
         (["data=cirr", f"data_dir={data}", "out=pairs.json"], "must end in .jsonl"),
         (["data=cirr", f"data_dir={data}", out, "split=test"], "has no targets"),

@@ -38,4 +38,4 @@ def test_texts_of_several_sources_stand_side_by_side(tmp_path, capsys):
     assert run("texts", [*words, "sample=1"]) == 2
     assert "of which 1 are to be compared" in capsys.readouterr().err
     assert run("texts", ["data=newsroom"]) == 2
-    assert "modification texts are of triplets" in capsys.readouterr().err
+    assert "has no triplets: choose data of composed image retrieval" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 
 import numpy as np
@@ -10,7 +11,16 @@ import pytest
 import torch
 from scipy import stats
 
-from diptych.sweeping.paired_differences import paired_difference
+from diptych.sweeping.paired_differences import PairedMetric, paired_differences
+
+
+def paired_difference(sets, median=False, num_resamples=10_000):
+    """Interval and p-value of one metric over these sets."""
+    named = dict(enumerate(sets))
+    metrics = [PairedMetric("", median, named, math.nan, math.nan)]
+    (row,) = paired_differences(metrics, list(named), num_resamples)
+    return row.interval, row.p_value
+
 
 GENERATOR = np.random.default_rng(0)
 FEW = [((0, 0, 1, 0, 0), (1, 1, 1, 0, 1)), ((0.1, 0.5, 0.2, 0.9, 0.4), (0.3, 0.4, 0.6, 0.8, 0.7))]

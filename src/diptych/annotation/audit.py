@@ -36,7 +36,7 @@ KIND_RATES = {
     "claims_hallucinated": ("hallucinated_claims", "claims"),
     "changes_missed": ("missed_changes", "changes"),
 }
-_NO_COUNTS = dict.fromkeys(sorted({name for pair in KIND_RATES.values() for name in pair}), 0)
+NO_COUNTS = dict.fromkeys(sorted({name for pair in KIND_RATES.values() for name in pair}), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def audit_pair(sentences: Sequence[str], reference: Objects, target: Objects) ->
             verdict, covered = judge(claim, reference, target)
             found.append(verdict)
             for kind in claimed_kinds(claim, reference, target):
-                of_kind = kinds.setdefault(kind, dict(_NO_COUNTS))
+                of_kind = kinds.setdefault(kind, dict(NO_COUNTS))
                 of_kind["claims"] += 1
                 of_kind[f"{verdict}_claims"] += 1
             stated |= covered
@@ -144,7 +144,7 @@ def audit_pair(sentences: Sequence[str], reference: Objects, target: Objects) ->
         verdicts.append(next((verdict for verdict in _WORST_FIRST if verdict in found), UNREAD))
     missed = tuple(change for change in changes if change not in stated)
     for change in changes:
-        of_kind = kinds.setdefault(change[1], dict(_NO_COUNTS))
+        of_kind = kinds.setdefault(change[1], dict(NO_COUNTS))
         of_kind["changes"] += 1
         of_kind["missed_changes"] += change not in stated
     counts = {f"{verdict}_sentences": verdicts.count(verdict) for verdict in (*_WORST_FIRST, UNREAD)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from diptych.annotation.audit import KIND_RATES, KINDS, RATES
+from diptych.annotation.audit import KIND_RATES, KINDS, NO_COUNTS, RATES
 from diptych.annotation.rates import Rates, rate_cell, rates_of, text_table
 
 Record = Mapping[str, Any]
@@ -27,10 +27,9 @@ def breakdowns(records: Sequence[Record], ways: Sequence[str]) -> dict[str, dict
     its pairs are those that have either. Fewer changes mean a more similar pair.
     """
     kinds = {kind: [r for r in records if any(kind in r["ways"][way]["kinds"] for way in ways)] for kind in KINDS}
-    nothing = dict.fromkeys({name for pair in KIND_RATES.values() for name in pair}, 0)
 
     def of_kind(kind: str) -> Callable[[Record, str], Mapping[str, int]]:
-        return lambda record, way: record["ways"][way]["kinds"].get(kind, nothing)
+        return lambda record, way: record["ways"][way]["kinds"].get(kind, NO_COUNTS)
 
     def of_pair(record: Record, way: str) -> Mapping[str, int]:
         counts: Mapping[str, int] = record["ways"][way]["counts"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,18 @@ class StatusKeeper(L.Callback):
         self.status = replace(self.status, **changes, seconds=self._earlier + self._noted - self._since)
         if self._active:
             write_status(self._run_dir, self.status)
+
+    @contextmanager
+    def noting_failures(self) -> Iterator[None]:
+        """Notes how the block ends unless it ends well: `stopped`, or `failed` with the reason."""
+        try:
+            yield
+        except (SystemExit, KeyboardInterrupt):
+            self.note(state="stopped")
+            raise
+        except BaseException as error:
+            self.note(state="failed", error=f"{type(error).__name__}: {error}")
+            raise
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Notes what the run has to work with."""

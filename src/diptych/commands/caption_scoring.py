@@ -32,7 +32,7 @@ from diptych.report.caption_cards import CaptionCard, EntitySpan
 from diptych.report.caption_page import write_caption_report
 from diptych.results.caption_evaluation import captions_record, reference_scores, score_captions
 from diptych.results.caption_signatures import caption_signatures
-from diptych.results.evidence_evaluation import evidence_scores, reference_claims
+from diptych.results.evidence_evaluation import checked_claims, evidence_scores, reference_claims
 from diptych.results.record import EvaluationRecord
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
 from diptych.systems.caption_generation import count_outcomes
@@ -41,7 +41,6 @@ from diptych.text.sentences import split_sentences
 log = logging.getLogger(__name__)
 
 _LEAD_SENTENCES = 3
-Claims = Sequence[Sequence[tuple[Claim, bool]]]
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,8 @@ def _score(
         record.metrics |= reference_scores(main.items, metrics)
         record.signatures = caption_signatures(record.metrics)
     record.write(run_dir)
-    cards = _cards(main, prepared, articles, record, checked_claims(metrics, main.items))
+    claims = checked_claims(metrics, main.items) or [()] * len(main.items)
+    cards = _cards(main, prepared, articles, record, claims)
     write_caption_report(run_dir / "report", record.content(), cards)
     record.print(run_dir)
 
@@ -264,20 +264,12 @@ def _add_retrieval(record: EvaluationRecord, datamodule: CaptionData, split: str
 # ---------------------------------------------------------------------------------------------------- report
 
 
-def checked_claims(metrics: Mapping[str, CaptionMetric], items: Sequence[CaptionItem]) -> Claims:
-    """The claims of each caption, each with whether its evidence states it, as the first metric that looks for claims
-    finds them; none without such a metric.
-    """
-    found = (metric.claims(items) for metric in metrics.values())
-    return next((claims for claims in found if claims is not None), [()] * len(items))
-
-
 def _cards(
     main: CaptionSet,
     prepared: Mapping[str, PreparedQuery],
     articles: ArticleLookup,
     record: EvaluationRecord,
-    claims: Claims,
+    claims: Sequence[Sequence[tuple[Claim, bool]]],
 ) -> list[CaptionCard]:
     values = {line["query_id"]: line for line in record.values}
     records = {record["query_id"]: record for record in main.records}

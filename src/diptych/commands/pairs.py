@@ -14,10 +14,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from diptych.config.building import build
-from diptych.config.checking import check_data_root, check_section, kind_of, suggest
-from diptych.config.plain_config import plain_section
-from diptych.contracts.retrieval import TripletSource
+from diptych.commands.triplet_sources import triplet_sources
 from diptych.data.pairs.triplet_pairs import TripletPairs, pairs_of
 from diptych.data.triplets.presence import absent_files
 from diptych.storage.record_log import RecordLog
@@ -34,19 +31,7 @@ def write_pairs(config: DictConfig, split: str, out: Path, images_root: Path | N
     """
     if out.suffix != ".jsonl":
         raise ValueError(f"out={out} must end in .jsonl: a pair a line is written")
-    check_data_root(config)
-    key = "train_on" if split == "train" else "evaluate_on"
-    chosen = config.data.get(key) or list(config.data.sources)
-    if unknown := [name for name in chosen if name not in config.data.sources]:
-        raise ValueError(f"data.{key}: there is no source {unknown[0]!r}.{suggest(unknown[0], [*config.data.sources])}")
-    settings = {name: config.data.sources[name] for name in chosen}
-    for name, node in settings.items():
-        if kind_of(f"data.sources.{name}", node) != TripletSource.kind:
-            raise ValueError("pairs come from triplets: choose data of composed image retrieval, as data=cirr")
-        check_section(f"data.sources.{name}", plain_section(node))
-    sources = {name: build(node, _convert_="all") for name, node in settings.items()}
-    for source in sources.values():
-        source.prepare()
+    sources = triplet_sources(config, split)
     found = pairs_of(sources, split)
     if not found.pairs:
         raise ValueError(f"{split} of {', '.join(sources)} has no two different images that could be a pair")

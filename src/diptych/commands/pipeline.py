@@ -61,9 +61,7 @@ def prepare_config(config: DictConfig) -> DictConfig:
     Raises:
         ValueError: one of the pipeline's values is missing.
     """
-    missing = [str(key) for key in config if OmegaConf.is_missing(config, key)]
-    if missing:
-        raise ValueError(f"pipeline={config.name} needs {', '.join(f'{key}=...' for key in missing)}")
+    checking.check_given(config)
     plain = plain_section(config, resolve=False)
     for name in PLACES:
         if plain.get(name) is not None and f"${{{name}}}" not in str(plain["stages"]):

@@ -10,10 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diptych.annotation.diversity import diversity_table, text_diversity
-from diptych.config.building import build
-from diptych.config.checking import check_data_root, check_section, kind_of
-from diptych.config.plain_config import plain_section
-from diptych.contracts.retrieval import TripletSource
+from diptych.commands.triplet_sources import triplet_sources
 from diptych.models.backbones.clip import CLIPPreprocessing
 from diptych.storage.json_files import write_json
 
@@ -25,15 +22,8 @@ def examine_texts(config: DictConfig, split: str, sample: int, output: Path | No
     Raises:
         ValueError: the data holds no triplets, or the split none; or `sample` is below 2.
     """
-    if kind_of("data", config.data) != TripletSource.kind:
-        raise ValueError("modification texts are of triplets: choose data of composed image retrieval, as data=rooms")
-    check_section("data", plain_section(config.data))
-    check_data_root(config)
-    wanted = config.data.train_on if split == "train" else config.data.evaluate_on
-    sources = {name: build(config.data.sources[name], _convert_="all") for name in wanted or config.data.sources}
     texts = {}
-    for name, source in sources.items():
-        source.prepare()
+    for name, source in triplet_sources(config, split).items():
         texts[name] = [triplet.modification_texts for triplet in source.triplets(split)]
         if not any(texts[name]):
             raise ValueError(f"{name}: the split {split} has no modification texts")

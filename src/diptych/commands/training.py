@@ -65,14 +65,8 @@ def train(config: DictConfig) -> float | None:
     guard = locked(run_dir / ".lock", RUN_PATIENCE, f"{run_dir}: another process trains here; wait for it, or stop it")
     with guard if started_here else nullcontext():
         status = StatusKeeper(run_dir, words, active=started_here)
-        try:
+        with status.noting_failures():
             _run(config, run_dir, status, resume, started_here)
-        except (SystemExit, KeyboardInterrupt):
-            status.note(state="stopped")
-            raise
-        except BaseException as error:
-            status.note(state="failed", error=f"{type(error).__name__}: {error}")
-            raise
     objective = status.status.objective
     return None if objective is None else objective.value
 

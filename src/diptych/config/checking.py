@@ -7,7 +7,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -51,6 +51,13 @@ def check(config: DictConfig, known_roots: list[str]) -> None:
         if key not in known_roots:
             raise ValueError(f"unknown key {key!r}.{suggest(str(key), known_roots)}")
     check_section("", plain_section(config))
+
+
+def check_given(config: DictConfig, later: Collection[str] = ()) -> None:
+    """ValueError names what a pipeline wants that is not said; what is said `later` may be missing."""
+    missing = [str(key) for key in config if OmegaConf.is_missing(config, key) and key not in later]
+    if missing:
+        raise ValueError(f"pipeline={config.name} needs {', '.join(f'{key}=...' for key in missing)}")
 
 
 def check_section(name: str, section: dict[str, Any]) -> None:

@@ -44,6 +44,22 @@ def load_records(path: Path, docs_page: str, identified_by: str | None = None) -
     return _not_empty(records, path)
 
 
+def load_object(path: Path, named: str, rule: str) -> Any:
+    """The content of a file that holds a JSON object with ids as keys, each once.
+
+    Raises:
+        ValueError: the file is absent or damaged, or an id occurs twice: `named` says what it stands for ("photo"),
+            `rule` why that cannot be ("every photo has one length").
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if (repeated := first_repeated(name for name, _ in pairs)) is not None:
+            raise ValueError(f"{path}: {named} {repeated!r} occurs twice; {rule}")
+        return dict(pairs)
+
+    return read_json(path, pairs=unique)
+
+
 def load_json_lines(path: Path, docs_page: str, identified_by: str | None = None) -> list[Record]:
     """The records of a JSON Lines file, in file order; blank lines are skipped. Errors count lines from 1.
 

@@ -1,14 +1,15 @@
-"""Signatures of failure: patterns of an evaluation's numbers that say what goes wrong, in sentences.
+"""What goes wrong with captions in a way that their numbers give away, in sentences; `signatures` is of retrieval.
 
-Each function takes the `metrics` of a metrics.json and gives a sentence for each pattern that it finds; none where
-there is nothing to say, or where the numbers that it needs were not measured. What a number is held against stands
-beside it in the sentence: the reference captions (`reference/...`), where they were scored.
+What a number is held against stands beside it in the sentence: the reference captions (`reference/...`), where they
+were scored.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+
+from diptych.metrics.captions.cider import SIGMA
 
 # What is as likely on the photo as the words of people has nothing wrong with it that CLIP sees. So "high" is what the
 # references have themselves, for the same photos and by the same CLIP: an absolute bound would be one of a model.
@@ -19,16 +20,14 @@ _NEEDS_NO_MODEL = {"article_lead": "the article's first sentences", "base_captio
 # The writers of the references invented nothing, but knew more than the article, and the checker errs: their own rate
 # is what captions without inventions have.
 _UNSUPPORTED, _UNSUPPORTED_OF_REFERENCES = "unsupported_entity_rate", "reference/unsupported_entity_rate"
-# A quarter: as much as a target length lets a caption exceed it before it is cut (answer_text.HARD_STOP).
+# A quarter: as much as a target length lets a caption exceed it before it is cut (`HARD_STOP` of answer_text).
 LENGTH_RATIO = 1.25
-# CIDEr-D multiplies a caption's score by exp(-d^2 / (2 sigma^2)), d its words more or less than the reference's, and
-# sigma 6 (Vedantam et al., CVPR 2015, section 4).
-_CIDER_SIGMA = 6.0
 
 
 def caption_signatures(metrics: Mapping[str, float]) -> list[str]:
     """What the numbers of captions show: a picture described well and the event missed (CLIPScore high and CIDEr low),
-    names that the evidence does not hold, captions much longer or shorter than the references.
+    names that the evidence does not hold, captions much longer or shorter than the references. `metrics` are those of a
+    metrics.json; nothing is said of what was not measured.
     """
     return [*_picture_without_event(metrics), *_inventions(metrics), *_wrong_length(metrics)]
 
@@ -64,7 +63,8 @@ def _wrong_length(metrics: Mapping[str, float]) -> list[str]:
     ratio, words, people = (_value(metrics, name) for name in ("length_ratio", "mean_words", "mean_reference_words"))
     if not (ratio > LENGTH_RATIO or ratio < 1 / LENGTH_RATIO):
         return []
-    factor = math.exp(-((words - people) ** 2) / (2 * _CIDER_SIGMA**2))
+    # CIDEr-D's factor for captions of other lengths (Vedantam et al., CVPR 2015, section 8).
+    factor = math.exp(-((words - people) ** 2) / (2 * SIGMA**2))
     return [
         f"Captions are much {'longer' if ratio > 1 else 'shorter'} than the references ({words:.0f} words, the "
         f"references {people:.0f}): CIDEr-D multiplies the score of such a caption by {factor:.2g} for that alone."

@@ -16,16 +16,22 @@ from diptych.metrics.captions.entity_matching import Claim
 from diptych.metrics.captions.evidence_recall import ABOUT, THIRDS, claim_recall, distinct, fact_recall, third
 
 
+def checked_claims(
+    metrics: Mapping[str, CaptionMetric], items: Sequence[CaptionItem]
+) -> Sequence[Sequence[tuple[Claim, bool]]] | None:
+    """The claims of each caption, each with whether its evidence states it, as the first metric that looks for claims
+    finds them; None without such a metric.
+    """
+    found = (metric.claims(items) for metric in metrics.values())
+    return next((claims for claims in found if claims is not None), None)
+
+
 def reference_claims(
     metrics: Mapping[str, CaptionMetric], references: Mapping[str, Sequence[str]]
 ) -> dict[str, list[Claim]] | None:
-    """The names, dates and numbers of each query's references, as the first metric that looks for claims finds them;
-    None without such a metric.
-    """
+    """The names, dates and numbers of each query's references, as `checked_claims` has them."""
     items = [CaptionItem(query_id, text) for query_id, texts in references.items() for text in texts]
-    of_metrics = (metric.claims(items) for metric in metrics.values())
-    found = next((claims for claims in of_metrics if claims is not None), None)
-    if found is None:
+    if (found := checked_claims(metrics, items)) is None:
         return None
     claims: dict[str, list[Claim]] = {query_id: [] for query_id in references}
     for item, checked in zip(items, found, strict=True):

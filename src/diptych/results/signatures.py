@@ -1,4 +1,4 @@
-"""What goes wrong with a system in a way that its numbers give away: found in the record, and said in words.
+"""What goes wrong with retrieval in a way that its numbers give away: found in the record, and said in words.
 
 A signature is no verdict: it says where to look first. All thresholds stand here, each with its reason.
 """

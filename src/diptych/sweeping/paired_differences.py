@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,14 +46,15 @@ class PairedMetric:
     second: float
 
 
-def paired_difference(
-    sets: Sequence[tuple[Tensor, Tensor]], median: bool = False, num_resamples: int = 10_000
-) -> tuple[tuple[float, float], float]:
-    """The 95 % percentile interval of `second - first`, and a two-sided p-value of no difference.
+def paired_differences(
+    metrics: Sequence[PairedMetric], set_names: Sequence[Any], num_resamples: int
+) -> list[Difference]:
+    """Of each metric over its sets, which are some of `set_names`, the 95 % percentile interval of `second - first` and
+    a two-sided p-value of no difference; every metric sees the same draws and the same swaps.
 
-    Each set is a pair of values per query (Q,), of both runs in the same order, NaN where the metric does not apply.
-    For the interval, queries are drawn with replacement within each set, the same draws for both runs (so that a query
-    that is hard for both says nothing), and the means (or medians) of the sets averaged. The p-value is that of
+    A set holds pairs of values per query (Q,), of both runs in the same order, NaN where the metric does not apply. For
+    the interval, queries are drawn with replacement within each set, the same draws for both runs (so that a query that
+    is hard for both says nothing), and the means (or medians) of the sets averaged. The p-value is that of
     `randomisation_p_values`, which swaps the two runs' values of a query: that of a bootstrap is far too small for few
     queries, however small their number. Equal arguments give equal results.
 
@@ -63,19 +63,9 @@ def paired_difference(
     Raises:
         ValueError: a set is empty or its two sides are of different length.
     """
-    if not sets or any(len(first) != len(second) or not len(first) for first, second in sets):
+    pairs = [pair for metric in metrics for pair in metric.sets.values()]
+    if not pairs or any(len(first) != len(second) or not len(first) for first, second in pairs):
         raise ValueError("paired values are needed: as many of one run as of the other, and at least one")
-    of_sets = dict(enumerate(sets))
-    (row,) = paired_differences([PairedMetric("", median, of_sets, math.nan, math.nan)], list(of_sets), num_resamples)
-    return row.interval, row.p_value
-
-
-def paired_differences(
-    metrics: Sequence[PairedMetric], set_names: Sequence[Any], num_resamples: int
-) -> list[Difference]:
-    """As `paired_difference`, of each metric over its sets, which are some of `set_names`; every metric sees the same
-    draws and the same swaps.
-    """
     drawn = [dict[Any, Tensor]() for _ in metrics]
     for seed, set_name in enumerate(set_names):
         having = [(found, metric) for found, metric in zip(drawn, metrics, strict=True) if set_name in metric.sets]

@@ -29,10 +29,7 @@ def check_run(command: str, config: DictConfig) -> None:
         own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"])
         checking.check(own, checking.root_keys("evaluate"))
     else:
-        missing = [str(key) for key in config if OmegaConf.is_missing(config, key)]
-        missing = [key for key in missing if key not in (*_SET_BY_SWEEPS, "output")]
-        if missing:
-            raise ValueError(f"pipeline={config.name} needs {', '.join(f'{key}=...' for key in missing)}")
+        checking.check_given(config, later=(*_SET_BY_SWEEPS, "output"))
 
 
 def run_words(command: str, config: DictConfig, words: Sequence[str], folder: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import cache
 from typing import Any
 
@@ -13,9 +12,9 @@ _UPSTREAM = ("tok2vec", "transformer", "curated_transformer")
 
 
 @cache  # several parts of a program ask the same model
-def load_pipeline(model: str, without: Collection[str]) -> Any:
+def load_pipeline(model: str, without: tuple[str, ...]) -> Any:
     """The pipeline `model`, an installed one's name, a folder, or `package:NAME/PATH`, without the parts named in
-    `without`, a tuple, and without a tok2vec or transformer that no other part listens to.
+    `without`, and without a tok2vec or transformer that no other part listens to.
 
     Raises:
         ValueError: spaCy or the model is not there.

@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from diptych.data.annotations import first_repeated
+from diptych.data.annotations import load_object
 from diptych.data.csv_rows import load_rows
-from diptych.storage.json_files import read_json
 
 DOCS_PAGE = "docs/openevents.md"
 _SHOWN = 5
@@ -108,12 +107,7 @@ def _from_csv(path: Path) -> dict[str, int]:
 
 
 def _from_object(path: Path) -> dict[str, int]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if (repeated := first_repeated(name for name, _ in pairs)) is not None:
-            raise ValueError(f"{path}: photo {repeated!r} occurs twice; every photo has one length")
-        return dict(pairs)
-
-    found = read_json(path, pairs=unique)
+    found = load_object(path, "photo", "every photo has one length")
     if not isinstance(found, dict):
         raise ValueError(f'{path}: expected one JSON object {{"photo id": words, ...}}')
     for query_id, number in found.items():

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from diptych.data.annotations import first_repeated, load_json_lines
+from diptych.data.annotations import load_json_lines, load_object
 from diptych.data.csv_rows import load_rows
-from diptych.storage.json_files import read_json
 
 DOCS_PAGE = "docs/openevents.md"
 
@@ -35,12 +33,7 @@ def read_captions(path: str | Path) -> dict[str, str]:
 
 
 def _read_object(path: Path) -> dict[str, str]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if (repeated := first_repeated(name for name, _ in pairs)) is not None:
-            raise ValueError(f"{path}: query {repeated!r} occurs twice; every query has one caption")
-        return dict(pairs)
-
-    captions = read_json(path, pairs=unique)
+    captions = load_object(path, "query", "every query has one caption")
     if not isinstance(captions, dict) or not all(isinstance(caption, str) for caption in captions.values()):
         raise ValueError(f'{path}: expected one JSON object {{"query id": "caption", ...}}')
     return captions

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
@@ -13,6 +15,14 @@ from diptych.contracts.models import Preprocessing, TextTokens
 from diptych.contracts.retrieval import ConceptTokens, PhraseFinder
 
 _CHUNK = 1000  # texts that are read between two steps of the progress bar
+
+
+class _Placed(NamedTuple):
+    """A phrase, and from which of its text's tokens to before which it stands."""
+
+    phrase: str
+    start: int
+    stop: int
 
 
 class ConceptReader:
@@ -31,48 +41,47 @@ class ConceptReader:
             )
         finder.load()
         self.finder, self.preprocessing = finder, preprocessing
-        self._known: dict[str, tuple[str, ...]] = {}
+        self._known: dict[str, list[_Placed]] = {}
 
     def remember(self, texts: Sequence[str]) -> None:
         """Reads texts beforehand, with a progress bar."""
         starts = range(0, len(texts), _CHUNK)
         for start in track(starts, "noun phrases", console=Console(stderr=True), disable=len(starts) < 2):
-            chunk = texts[start : start + _CHUNK]
-            self._known.update(zip(chunk, self.finder.phrases(chunk), strict=True))
+            self._known |= self._read(texts[start : start + _CHUNK])
 
     def __call__(self, texts: Sequence[str], width: int) -> ConceptTokens:
         """The phrases of a batch's texts, which are `width` tokens long with their pads. Left out are phrases whose
         tokens are not among those of their text, because it was cut.
         """
-        rows, spans, phrases = [], [], []
-        whole, found = self.preprocessing.tokenize(texts), self._phrases(texts)
-        alone = self._tokenized([phrase for part in found for phrase in part])
-        words = iter(_ids(alone))
-        for row, (ids, part) in enumerate(zip(_ids(whole), found, strict=True)):
-            for phrase in part:
-                core = next(words)[1:-1]
-                start = _first_place(core, ids)
-                if start is not None:
-                    rows.append(row)
-                    spans.append((start, start + len(core)))
-                    phrases.append(phrase)
-        alone = self._tokenized(phrases)
+        unknown = [text for text in dict.fromkeys(texts) if text not in self._known]
+        found = ChainMap(self._read(unknown), self._known)
+        placed = [(row, one) for row, text in enumerate(texts) for one in found[text]]
+        alone = self._tokenized([one.phrase for _, one in placed])
         lengths = alone.mask.sum(dim=1)
         return ConceptTokens(
             alone.input_ids,
             alone.mask,
-            torch.tensor(rows, dtype=torch.long),
-            _between(torch.tensor(spans, dtype=torch.long).view(-1, 2), width),
+            torch.tensor([row for row, _ in placed], dtype=torch.long),
+            _between(torch.tensor([one[1:] for _, one in placed], dtype=torch.long).view(-1, 2), width),
             _between(torch.stack([torch.ones_like(lengths), lengths - 1], dim=1), alone.mask.shape[1]),
         )
 
-    def _phrases(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
-        unknown = list(dict.fromkeys(text for text in texts if text not in self._known))
-        known = self._known
-        if unknown:
-            known = {**{text: known[text] for text in texts if text in known}}
-            known.update(zip(unknown, self.finder.phrases(unknown), strict=True))
-        return [known[text] for text in texts]
+    def _read(self, texts: Sequence[str]) -> dict[str, list[_Placed]]:
+        """The phrases of each text, those whose tokens stand in it."""
+        if not texts:
+            return {}
+        found = self.finder.phrases(texts)
+        cores = iter(_ids(self._tokenized([phrase for part in found for phrase in part])))
+        read = {}
+        for text, ids, part in zip(texts, _ids(self.preprocessing.tokenize(texts)), found, strict=True):
+            placed = []
+            for phrase in part:
+                core = next(cores)[1:-1]
+                start = _first_place(core, ids)
+                if start is not None:
+                    placed.append(_Placed(phrase, start, start + len(core)))
+            read[text] = placed
+        return read
 
     def _tokenized(self, phrases: Sequence[str]) -> TextTokens:
         """The tokens of phrases; of none at all, no rows."""

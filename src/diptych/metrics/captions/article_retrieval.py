@@ -11,7 +11,7 @@ from diptych.contracts.retrieval import Better, Unit
 from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.record_metric import RecordMetric
 
-_DEPTH = 10
+DEPTH = 10  # beyond it an article is not found
 ABOUT: dict[str, tuple[Unit, Better]] = dict.fromkeys(
     ("recall_at_1", "recall_at_10", "average_precision"), ("fraction", "higher")
 )
@@ -29,13 +29,14 @@ def article_retrieval(
     Raises:
         ValueError: there is nothing to score, or the numbers of queries differ.
     """
-    ranked = [_articles(of_query) for of_query in candidates]
+    ranked = [first_articles(of_query) for of_query in candidates]
     return _scores(ranked, article_ids)
 
 
-def _articles(candidates: Sequence[Candidate]) -> list[str]:
+def first_articles(candidates: Sequence[Candidate]) -> list[str]:
+    """The first ten articles of a ranking of photos, each once, at the place of its first photo."""
     known = (candidate.article_id for candidate in candidates)
-    return list(dict.fromkeys(article_id for article_id in known if article_id is not None))[:_DEPTH]
+    return list(dict.fromkeys(article_id for article_id in known if article_id is not None))[:DEPTH]
 
 
 def _scores(
@@ -51,7 +52,7 @@ def _scores(
     )
     per_item = {
         "recall_at_1": (rank == 1).astype(float),
-        "recall_at_10": (rank <= _DEPTH).astype(float),
+        "recall_at_10": (rank <= DEPTH).astype(float),
         "average_precision": 1 / rank,
     }
     return {name: float(values.mean()) for name, values in per_item.items()}, per_item
@@ -73,9 +74,9 @@ class ArticleRetrieval(RecordMetric):
             raise ValueError(f"query ids, candidates and articles differ in number: {lengths}")
         unknown = [query_id for query_id, article_id in zip(query_ids, article_ids, strict=True) if article_id is None]
         if unknown:
-            listed = ", ".join(unknown[:_DEPTH]) + (", ..." if len(unknown) > _DEPTH else "")
+            listed = ", ".join(unknown[:DEPTH]) + (", ..." if len(unknown) > DEPTH else "")
             raise ValueError(f"article_retrieval: {len(unknown)} queries have no annotated article: {listed}")
-        self._add(zip(query_ids, map(_articles, candidates), article_ids, strict=True))
+        self._add(zip(query_ids, map(first_articles, candidates), article_ids, strict=True))
 
     def compute(self) -> CaptionScores:
         """The values over all queries, in the order of their ids, which does not depend on the processes.

@@ -14,7 +14,7 @@ import numpy as np
 
 from diptych.metrics.captions.caption_corpus import CaptionCorpus, NgramCounts
 
-_SIGMA = 6.0
+SIGMA = 6.0
 SCALE = 10.0
 
 
@@ -35,7 +35,7 @@ def score_cider(corpus: CaptionCorpus) -> tuple[float, np.ndarray]:
     # The length penalty counts bigrams, not tokens: texts of no and of one token are equally long.
     bigrams = np.maximum(corpus.lengths - 1, 0)
     difference = bigrams[: len(corpus)][corpus.item_of_reference] - bigrams[len(corpus) :]
-    similarity = similarity * np.exp(-(difference**2) / (2 * _SIGMA**2))
+    similarity = similarity * np.exp(-(difference**2) / (2 * SIGMA**2))
     total = np.bincount(corpus.item_of_reference, similarity, minlength=len(corpus))
     per_item = SCALE * total / corpus.num_references
     return float(per_item.mean()), per_item

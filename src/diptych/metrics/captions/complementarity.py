@@ -11,10 +11,10 @@ from statistics import fmean
 from typing import Any
 
 from diptych.contracts.news import Candidate
+from diptych.metrics.captions.article_retrieval import DEPTH, first_articles
 
 ENSEMBLE, VERIFIED, UNION = "ensemble", "verified", "union"
 ORDERS = ("kept", "better", "worse", "other", "changed")
-_DEPTH = 10  # EVENTA's: beyond it an article is not found
 
 Ranking = Sequence[Candidate] | None  # None: the query was not ranked
 
@@ -35,8 +35,8 @@ class Complementarity:
     """
 
     def __init__(self, ks: Sequence[int] = (1, 5, 10)) -> None:
-        if not ks or not all(1 <= k <= _DEPTH for k in ks):
-            raise ValueError(f"ks={list(ks)} must be numbers from 1 to {_DEPTH}")
+        if not ks or not all(1 <= k <= DEPTH for k in ks):
+            raise ValueError(f"ks={list(ks)} must be numbers from 1 to {DEPTH}")
         self.ks = tuple(ks)
 
     def of_query(
@@ -53,7 +53,7 @@ class Complementarity:
         `kept` where it is the same; else `better` or `worse`, as the right article's place is, and `other` where
         that stayed as it was (or is not there); `changed` where no answer is known; None without rankings.
         """
-        found = {name: _articles(ranking) for name, ranking in {**encoders, **fused}.items()}
+        found = {name: first_articles(ranking or ()) for name, ranking in {**encoders, **fused}.items()}
         pairs = {}
         for first, second in combinations(encoders, 2):
             values = [overlap_at_k(found[first], found[second], k) for k in self.ks]
@@ -94,11 +94,6 @@ class Complementarity:
         return {**found, "average_precision": fmean([1 / rank if rank else 0.0 for rank in ranks])}
 
 
-def _articles(ranking: Ranking) -> list[str]:
-    known = (candidate.article_id for candidate in ranking or ())
-    return list(dict.fromkeys(article_id for article_id in known if article_id is not None))[:_DEPTH]
-
-
 def _rank(articles: Sequence[str], article_id: str) -> int | None:
     return articles.index(article_id) + 1 if article_id in articles else None
 
@@ -110,7 +105,7 @@ def _order(before: Ranking, after: Ranking, article_id: str | None) -> str | Non
         return "kept"
     if article_id is None:
         return "changed"
-    first, second = (_rank(_articles(ranking), article_id) or _DEPTH + 1 for ranking in (before, after))
+    first, second = (_rank(first_articles(ranking), article_id) or DEPTH + 1 for ranking in (before, after))
     return "better" if second < first else "worse" if second > first else "other"
 
 

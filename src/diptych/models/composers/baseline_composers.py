@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
 from diptych.contracts.retrieval import BASELINES
-from diptych.models.composers.composed_model import ComposedModel, at_least_float32
+from diptych.models.composers.composed_model import ComposedModel, shared_embedding
 
 
 class BaselineComposer(ComposedModel):
@@ -30,11 +30,7 @@ class BaselineComposer(ComposedModel):
 
     def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """L2-normalised query embeddings (B, E)."""
-        image_only, text_only = (F.normalize(at_least_float32(part.embedding), dim=-1) for part in (image, text))
+        image_only, text_only = (shared_embedding(part) for part in (image, text))
         if self.kind == "sum":
             return F.normalize(image_only + text_only, dim=-1)
         return image_only if self.kind == "image_only" else text_only
-
-    def embed_image(self, image: ImageFeatures) -> Tensor:
-        """L2-normalised gallery embeddings (B, E): the backbone's shared space."""
-        return F.normalize(at_least_float32(image.embedding), dim=-1)

@@ -24,7 +24,7 @@ Piece = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tenso
 
 
 class ComposedModel(nn.Module):
-    """A backbone and the rule that composes a query from its features; subclasses give `compose` and `embed_image`.
+    """A backbone and the rule that composes a query from its features; subclasses give `compose`.
 
     `embeds_text` says whether a text alone has an embedding among those of the gallery: the backbone's.
     `attends_to_words` says that there is a `compose_with_attention`.
@@ -51,9 +51,15 @@ class ComposedModel(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} has no attention from patches to words")
 
-    @abstractmethod
     def embed_image(self, image: ImageFeatures) -> Tensor:
-        """L2-normalised gallery embeddings (B, E), in the space of the queries."""
+        """L2-normalised gallery embeddings (B, E), in the space of the queries: the backbone's shared one, unless a
+        subclass says otherwise.
+        """
+        return shared_embedding(image)
+
+    def without_class_token(self, attention: Tensor) -> Tensor:
+        """The attention of the patches, of that of all tokens of a picture (B, P or 1 + P, L)."""
+        return attention[:, 1:] if self.backbone.image_tokens == "before_norm" else attention
 
     def forward(
         self,
@@ -141,7 +147,7 @@ class ComposedModel(nn.Module):
         image = None if reference is None else self.backbone.encode_image(reference)
         words = None if text is None else self.backbone.encode_text(text)
         embedded = {
-            name: F.normalize(at_least_float32(part.embedding), dim=-1)
+            name: shared_embedding(part)
             for name, part in (("image_only", image), ("text_only", words))
             if part is not None and self.backbone.embedding_dim
         }
@@ -158,7 +164,7 @@ class ComposedModel(nn.Module):
         image = self.backbone.encode_image(pixels)
         embedded = {"model": self.embed_image(image)}
         if self.backbone.embedding_dim:
-            embedded["baseline"] = F.normalize(at_least_float32(image.embedding), dim=-1)
+            embedded["baseline"] = shared_embedding(image)
         return embedded
 
 
@@ -166,6 +172,11 @@ def _mean_of_words(attention: Tensor, words: Tensor) -> Tensor:
     """Attention (N, P, L) averaged over the words (N, L) that are True, one or more in every row: (N, P)."""
     attention = at_least_float32(attention)
     return (attention * words[:, None]).sum(dim=-1) / words.sum(dim=-1, keepdim=True)
+
+
+def shared_embedding(features: ImageFeatures | TextFeatures) -> Tensor:
+    """L2-normalised embeddings (B, E) in the backbone's space of pictures and texts."""
+    return F.normalize(at_least_float32(features.embedding), dim=-1)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

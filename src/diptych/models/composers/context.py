@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
+from diptych.models.composers.attention import attend, feed_forward, join_heads, split_heads
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
 
 
@@ -33,23 +34,10 @@ class MaskedCrossAttention(nn.Module):
         """Queries (B, V, D) and context (B, L, T) to (B, V, D); only where `mask` (B, L) is True is attended to. With
         `with_weights` also the weights (B, V, L) before dropout, the mean over heads.
         """
-        q, k, v = self._heads(queries, context)
-        seen = None if mask is None else mask[:, None, None]
-        dropout = self.dropout if self.training else 0.0
-        if not with_weights:
-            return self._joined(F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout)), None
-        logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-        weights = (logits if seen is None else logits.masked_fill(~seen, -torch.inf)).softmax(dim=-1)
-        return self._joined(F.dropout(weights, dropout).to(v.dtype) @ v), weights.mean(dim=1)
-
-    def _heads(self, queries: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         projected = (self.q_proj(queries), self.k_proj(context), self.v_proj(context))
-        q, k, v = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in projected)
-        return q, k, v  # (B, H, tokens, D / H)
-
-    def _joined(self, attended: Tensor) -> Tensor:
-        joined: Tensor = self.out_proj(attended.transpose(1, 2).flatten(-2))
-        return joined
+        q, k, v = (split_heads(part, self.num_heads) for part in projected)
+        attended, weights = attend(q, k, v, mask, with_weights, self.dropout if self.training else 0.0)
+        return self.out_proj(join_heads(attended)), weights
 
 
 class NormedAttentionPooler(nn.Module):
@@ -87,14 +75,8 @@ class ConTextFusion(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        hidden_dim = int(vision_dim * feed_forward_ratio)
         attentions = [MaskedCrossAttention(vision_dim, text_dim, num_heads, dropout) for _ in range(num_layers)]
-        feed_forwards = [
-            nn.Sequential(
-                nn.Linear(vision_dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, vision_dim)
-            )
-            for _ in range(num_layers)
-        ]
+        feed_forwards = [feed_forward(vision_dim, feed_forward_ratio, dropout) for _ in range(num_layers)]
         last_layers: list[nn.Module] = [*(layer.out_proj for layer in attentions), *(net[-1] for net in feed_forwards)]
         for parameter in (parameter for layer in last_layers for parameter in layer.parameters()):
             nn.init.zeros_(parameter)
@@ -113,10 +95,10 @@ class ConTextFusion(nn.Module):
         """
         maps = []
         parts = (self.cross_attn_layers, self.fusion_attn_norms, self.fusion_ffns, self.fusion_ffn_norms)
-        for attention, attention_norm, feed_forward, norm in zip(*parts, strict=True):
+        for attention, attention_norm, network, norm in zip(*parts, strict=True):
             attended, weights = attention(attention_norm(vision_tokens), text_tokens, mask, with_attention)
             vision_tokens = vision_tokens + attended
-            vision_tokens = vision_tokens + feed_forward(norm(vision_tokens))
+            vision_tokens = vision_tokens + network(norm(vision_tokens))
             maps.append(weights)
         query: Tensor = self.query_projection(self.attn_pooler(vision_tokens))
         return query, torch.stack(maps).mean(dim=0) if with_attention else None
@@ -161,9 +143,4 @@ class ConTextComposer(ComposedModel):
         """As `compose`, and the attention (B, P, L) of the patches to the words, the mean over layers and heads."""
         query, attention = self.fusion(image.tokens, text.tokens, text.mask, with_attention=True)
         assert attention is not None
-        num_class_tokens = 1 if self.backbone.image_tokens == "before_norm" else 0
-        return F.normalize(at_least_float32(query), dim=-1), attention[:, num_class_tokens:]
-
-    def embed_image(self, image: ImageFeatures) -> Tensor:
-        """L2-normalised gallery embeddings (B, E): the backbone's shared space."""
-        return F.normalize(at_least_float32(image.embedding), dim=-1)
+        return F.normalize(at_least_float32(query), dim=-1), self.without_class_token(attention)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
+from diptych.models.composers.attention import attend, feed_forward, join_heads, split_heads
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
 
 
@@ -50,8 +51,7 @@ class CrossAttentionComposer(ComposedModel):
     def compose_with_attention(self, image: ImageFeatures, text: TextFeatures) -> tuple[Tensor, Tensor]:
         """As `compose`, and the attention (B, P, L) of the patches to the words, the mean over layers and heads."""
         query, maps = self._composed(image, text, with_weights=True)
-        num_class_tokens = 1 if self.backbone.image_tokens == "before_norm" else 0
-        return query, torch.stack(maps).mean(dim=0)[:, num_class_tokens:]
+        return query, self.without_class_token(torch.stack(maps).mean(dim=0))
 
     def _composed(self, image: ImageFeatures, text: TextFeatures, with_weights: bool) -> tuple[Tensor, list[Tensor]]:
         """The query, and the attention (B, P, L) of each layer."""
@@ -62,10 +62,6 @@ class CrossAttentionComposer(ComposedModel):
         change = self.projection(self.pool(hidden))
         return F.normalize(at_least_float32(image.embedding) + at_least_float32(change), dim=-1), maps
 
-    def embed_image(self, image: ImageFeatures) -> Tensor:
-        """L2-normalised gallery embeddings (B, E): the backbone's shared space."""
-        return F.normalize(at_least_float32(image.embedding), dim=-1)
-
 
 class CrossAttentionLayer(nn.Module):
     """One pre-norm layer: patches (B, P, D) attend to words (B, L, Dt), then a feed-forward; both residual."""
@@ -75,10 +71,7 @@ class CrossAttentionLayer(nn.Module):
         self.norm_image, self.norm_text = nn.LayerNorm(width), nn.LayerNorm(text_dim)
         self.attention = MultiHeadCrossAttention(width, text_dim, num_heads, dropout)
         self.norm_hidden = nn.LayerNorm(width)
-        hidden_dim = int(width * feed_forward_ratio)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(width, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, width)
-        )
+        self.feed_forward = feed_forward(width, feed_forward_ratio, dropout)
 
     def forward(
         self, hidden: Tensor, words: Tensor, mask: Tensor | None, with_weights: bool = False
@@ -109,23 +102,12 @@ class MultiHeadCrossAttention(nn.Module):
         """(B, P, D); no word outside `mask` (B, L) is attended to. `mask` None attends to every position. With
         `with_weights` also the weights (B, P, L), the mean over heads.
         """
-        query = self._heads(self.to_query(queries))
-        key, value = (self._heads(part) for part in self.to_key_value(words).chunk(2, dim=-1))
-        allowed = None if mask is None else mask[:, None, None, :]
-        weights = None
-        if with_weights:
-            logits = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
-            weights = (logits if allowed is None else logits.masked_fill(~allowed, -torch.inf)).softmax(dim=-1)
-            attended = weights.to(value.dtype) @ value
-            weights = weights.mean(dim=1)
-        else:
-            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        key_value = self.to_key_value(words).chunk(2, dim=-1)
+        query, key, value = (split_heads(part, self.num_heads) for part in (self.to_query(queries), *key_value))
+        attended, weights = attend(query, key, value, mask, with_weights)
         attended = attended * self.head_scale.to(attended.dtype)
         # On the output, not on the attention weights: those would lose the fused kernel.
-        return F.dropout(self.to_output(attended.transpose(1, 2).flatten(2)), self.dropout, self.training), weights
-
-    def _heads(self, features: Tensor) -> Tensor:
-        return features.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, H, tokens, D / H)
+        return F.dropout(self.to_output(join_heads(attended)), self.dropout, self.training), weights
 
 
 class AttentionPool(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
+from diptych.models.composers.attention import join_heads, split_heads
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
 
 
@@ -35,12 +36,12 @@ class LearnedScaleAttention(nn.Module):
     def forward(self, queries: Tensor, context: Tensor, ignored: Tensor | None = None) -> Tensor:
         """Queries (B, V, D) and context (B, L, T) to (B, V, D); `ignored` (B, L) marks what is not attended to."""
         q, k, v = (
-            projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            split_heads(projected, self.num_heads)
             for projected in (self.q_proj(queries) * self.scale, self.k_proj(context), self.v_proj(context))
         )
         seen = None if ignored is None else ~ignored[:, None, None]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=1.0)
-        return self.out_proj(attended.transpose(1, 2).flatten(-2))
+        return self.out_proj(join_heads(attended))
 
 
 class AttentionPooler(nn.Module):
