@@ -196,10 +196,16 @@ def test_a_folder_without_runs_is_refused(tmp_path):
 
 
 def test_names_are_short_where_that_is_clear():
-    words = [{"system.optimizer.lr": "1"}, {"system/model": "a", "a.seed": "1", "b.seed": "2"}]
+    words = [
+        {"system.optimizer.lr": "1"},
+        {"system/model": "a", "system/generation@generation": "greedy", "~system.model.dropout": "null"},
+        {"a.seed": "1", "b.seed": "2"},
+    ]
     assert short_names(words) == {
         "system.optimizer.lr": "lr",
         "system/model": "model",
+        "system/generation@generation": "generation",
+        "~system.model.dropout": "~dropout",
         "a.seed": "a.seed",
         "b.seed": "b.seed",
     }
