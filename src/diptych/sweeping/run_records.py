@@ -190,8 +190,9 @@ def differing_overrides(records: Sequence[RunRecord]) -> tuple[list[dict[str, st
 
 
 def short_names(overrides: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Every key that occurs -> its last part (`lr` of `system.optimizer.lr`, `~lr` where it was taken out), or the whole
-    key where two end alike.
+    """Every key that occurs -> its last part, or the whole key where two end alike.
+
+    `lr` of `system.optimizer.lr`, `~lr` where it was taken out.
     """
     keys = list(dict.fromkeys(key for words in overrides for key in words))
     ends = {key: "~" * key.startswith("~") + re.split(r"[~./@]", key)[-1] for key in keys}
