@@ -21,6 +21,7 @@ MAY_WRITE = {  # these are handed a file or folder that lies in a whole one
     ("generate.py", "_write_json"),
 }
 STREAMED = "json_stream.py"  # reads a value at a time, and knows the lines itself
+SEARCHED = "rooms_answers.py"  # the stand-in of a server, which looks for JSON in the prompts of our own
 
 
 def breaches(source: str) -> Iterator[tuple[int, str]]:
@@ -53,13 +54,12 @@ def _of_call(call: ast.Call, function: ast.Attribute) -> Iterator[str]:
         of_path = len(call.args) == 1 and not call.keywords
         if of_path or name == "Path.replace" or any(isinstance(argument, ast.Starred) for argument in call.args):
             yield f"calls {name}"
-    elif name == "json.load" or (name == "json.loads" and _reads(call.args[0])):
-        yield "parses a file's text by itself"
+    elif name in ("json.load", "json.JSONDecoder") or (name == "json.loads" and not _copies(call.args[0])):
+        yield "parses JSON by itself"
 
 
-def _reads(argument: ast.expr) -> bool:
-    calls = (node.func for node in ast.walk(argument) if isinstance(node, ast.Call))
-    return any(isinstance(call, ast.Attribute) and call.attr in ("read_text", "read_bytes", "read") for call in calls)
+def _copies(argument: ast.expr) -> bool:
+    return isinstance(argument, ast.Call) and ast.unparse(argument.func) == "json.dumps"
 
 
 def plain_writes(source: str) -> Iterator[tuple[str, str]]:
@@ -88,8 +88,8 @@ def _plain_writes(node: ast.AST, function: str) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_the_room_waits_locks_renames_and_reads_json(path):
     found = [f"{path}:{line}: {rule}" for line, rule in breaches(path.read_text())]
-    if path.name == STREAMED:
-        found = [fault for fault in found if "words an error" not in fault]
+    if path.name in (STREAMED, SEARCHED):
+        found = [fault for fault in found if not fault.endswith("JSON by itself")]
     assert not found, "diptych.storage has a function for it: " + "; ".join(found)
 
 
@@ -114,6 +114,8 @@ def test_what_is_written_is_written_whole():
         "shutil.move(a, b)",
         "json.loads(path.read_text(encoding='utf-8'))",
         "json.load(file)",
+        "json.loads(row[0])",
+        "json.JSONDecoder(strict=False)",
         "raise ValueError(f'{path} is not JSON ({error})')",
     ],
 )
@@ -129,7 +131,7 @@ def test_breaches_are_found(source):
         "moment.replace(microsecond=0)",
         "dataclasses.replace(record)",
         "replace(record, state='done')",
-        "json.loads(row[0])",
+        "json.loads(json.dumps(settings))",
         "move(path, aside)",
     ],
 )

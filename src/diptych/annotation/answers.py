@@ -6,9 +6,7 @@ right form: bare, in a code fence, or with prose around it.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError, ValidationInfo, field_validator
@@ -16,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from diptych.annotation.image_mentions import image_mention
 from diptych.contracts.pipelines import Answer
+from diptych.storage.json_values import json_objects
 from diptych.text.sentences import split_sentences
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -138,7 +137,7 @@ def parse(
         reason = answer.finish_reason or "no reason"
         raise InvalidAnswer("invalid", f"The answer did not end by itself ({reason}). {_wanted(model_class)}")
     complaints: list[tuple[bool, ValidationError]] = []
-    for value in _objects(text):
+    for value in json_objects(text):
         try:
             context = {"max_objects": max_objects, "min_sentences": min_sentences}
             return model_class.model_validate(value, strict=True, context=context)
@@ -166,17 +165,6 @@ def _by_name(description: ImageDescription) -> dict[str, frozenset[str]]:
         item.name.casefold(): frozenset(descriptor.casefold() for descriptor in item.descriptors)
         for item in description.objects
     }
-
-
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every JSON object in the text, those inside others after them."""
-    decoder = json.JSONDecoder(strict=False)
-    for start in (match.start() for match in re.finditer(r"\{", text)):
-        try:
-            value, _ = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            continue
-        yield value
 
 
 def _sentence(text: str, number: int) -> str:

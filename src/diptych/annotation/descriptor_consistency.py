@@ -7,7 +7,6 @@ that there is not; where a changed one keeps all its words, it cannot see it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from diptych.annotation.audit import Objects
 from diptych.annotation.descriptions import read_descriptions
 from diptych.annotation.rates import rate_cell, rates_of, text_table
+from diptych.storage.json_values import json_value
 from diptych.synthetic.rooms.change_reading import object_named
 
 Described = Iterable[Mapping[str, Any]]  # objects of a description: `name` and `descriptors`
@@ -46,7 +46,7 @@ class PairDescriptions:
         texts = self._texts[0].get(reference_image), self._texts[1].get(pair_id)
         if texts[0] is None or texts[1] is None:
             return None
-        reference, target = (json.loads(text)["objects"] for text in texts if text is not None)
+        reference, target = (json_value(text)["objects"] for text in texts if text is not None)
         return descriptor_counts(reference, target, before, after)
 
 

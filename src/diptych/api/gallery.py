@@ -14,6 +14,7 @@ from safetensors.numpy import save
 from diptych.contracts.retrieval import GalleryImage
 from diptych.data.annotations import first_repeated
 from diptych.data.pairs.image_folder import ImageFolder
+from diptych.storage.json_values import json_value
 from diptych.storage.whole import write_file
 
 Images = str | Path | Iterable[str | Path] | Mapping[str, str | Path]
@@ -90,10 +91,10 @@ def read_gallery(path: Path, weights: str, checkpoint: str) -> Gallery:
                     f" {checkpoint} (weights {weights[:12]}): index the images again, or load that checkpoint"
                 )
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        images = [GalleryImage(image_id, Path(name)) for image_id, name in json.loads(arrays.pop("images").tobytes())]
+        images = [GalleryImage(image_id, Path(name)) for image_id, name in json_value(arrays.pop("images").tobytes())]
         vectors = {"model": arrays["model"], "baseline": arrays.get("baseline", arrays["model"])}
         if any(array.dtype != np.float32 or array.shape[:-1] != (len(images),) for array in vectors.values()):
             raise KeyError("a row for each image")
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is a damaged index ({error}): index the images again") from None
     return Gallery(images, vectors, about["weights"], about["checkpoint"])

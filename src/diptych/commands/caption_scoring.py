@@ -6,7 +6,6 @@ what an ablation asks for (`caption_variants`).
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from diptych.results.caption_evaluation import captions_record, reference_scores
 from diptych.results.caption_signatures import caption_signatures
 from diptych.results.evidence_evaluation import checked_claims, evidence_scores, reference_claims
 from diptych.results.record import EvaluationRecord
+from diptych.storage.json_files import read_json_lines
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
 from diptych.systems.caption_generation import count_outcomes
 from diptych.text.sentences import split_sentences
@@ -193,7 +193,7 @@ def _score(
 
 
 def _written(path: Path, prefix: str, data: FusionData, datamodule: CaptionData, split: str) -> CaptionSet:
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    records = read_json_lines(path)
     captions = {record["query_id"]: record["caption"] for record in records}
     items = [
         CaptionItem(

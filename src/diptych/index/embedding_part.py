@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from diptych.storage.json_values import json_value
 from diptych.storage.whole import sync_file, sync_folder
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def id_lines(ids: Sequence[str] | dict[str, int]) -> str:
 
 def parse_id_lines(encoded: bytes) -> list[str]:
     """What `id_lines` has written, at once: line by line takes 10 times as long."""
-    return json.loads(b"[" + encoded.rstrip(b"\n").replace(b"\n", b",") + b"]")
+    return json_value(b"[" + encoded.rstrip(b"\n").replace(b"\n", b",") + b"]")
 
 
 def _parse(encoded: bytes, file: Path) -> tuple[str, int, list[str], int]:
@@ -137,7 +138,7 @@ def _parse(encoded: bytes, file: Path) -> tuple[str, int, list[str], int]:
         return "float32", 0, [], 0
     header, _, lines = encoded[:end].partition(b"\n")
     try:
-        fields = json.loads(header)
+        fields = json_value(header)
         return fields["dtype"], fields["width"], parse_id_lines(lines), end
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is damaged ({error}); delete it and {_rows_file(file).name}") from None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, overload
 
+from diptych.storage.json_values import NoJSON, json_value
 from diptych.storage.whole import write_file
 
 
@@ -122,18 +123,12 @@ def parse_json(
     """The JSON value in bytes that come from `path`, from its line `line` if that is given. See `read_json`."""
     first = line or 1
     try:
-        text = data.decode("utf-8-sig" if first == 1 else "utf-8")
-        return json.loads(text, object_pairs_hook=pairs)
+        return json_value(data.decode("utf-8-sig" if first == 1 else "utf-8"), pairs)
     except UnicodeDecodeError as error:
         number = first + data.count(b"\n", 0, error.start)
         reason = f"{path}:{number}: not JSON (not UTF-8 text: byte {data[error.start]:#04x})"
-    except json.JSONDecodeError as error:
-        reason = f"{path}:{first + error.lineno - 1}: not JSON ({error.msg}, column {error.colno})"
-    except (RecursionError, ValueError):
-        if pairs is not None:
-            raise  # what it has to say
-        # Thousands of nested brackets, or a number of thousands of digits: no file of ours looks like that.
-        reason = f"{path}:{first}: not JSON that can be read (nested too deeply, or a number too long)"
+    except NoJSON as error:
+        reason = f"{path}:{first + error.line - 1}: not JSON ({error.reason}, column {error.column})"
     raise ValueError(f"{reason}{_then(advice)}")
 
 

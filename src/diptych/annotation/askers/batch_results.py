@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from diptych.contracts.pipelines import Answer, Failure
 from diptych.models.server.completion import read_completion
 from diptych.models.server.server_failures import reason_of, shortened
+from diptych.storage.json_values import json_value
 
 _AGAIN = {"server_error": "the server failed", "rate_limited": "the server was asked too much"}
 
@@ -28,7 +28,7 @@ def read_line(line: str | bytes) -> tuple[str, Answer | Failure | Unanswered] | 
     `Failure` is what would happen again (`bad_request`, `refused_by_server`). Latency is 0: batches have none.
     """
     try:
-        record = json.loads(line)
+        record = json_value(line)
     except ValueError:
         return None
     key = record.get("custom_id") if isinstance(record, Mapping) else None

@@ -14,6 +14,7 @@ from pathlib import Path
 from diptych.annotation.ledger.ledger_batches import Batches
 from diptych.annotation.ledger.ledger_file import LedgerFile
 from diptych.contracts.pipelines import Answer, Failure, Question
+from diptych.storage.json_values import json_value
 
 _CHUNK = 500  # keys in one statement
 _PLAN_CHUNK = 20_000  # rows in one transaction
@@ -129,7 +130,7 @@ class Ledger:
                 if state == "failed":
                     results[key] = Failure(record_id, reason, message)
                 else:
-                    results[key] = Answer(text, finish_reason, json.loads(usage), latency_s)
+                    results[key] = Answer(text, finish_reason, json_value(usage), latency_s)
         return results
 
     def answered(self, key: str, answer: Answer) -> None:

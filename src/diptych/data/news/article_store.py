@@ -20,6 +20,7 @@ from rich.progress import Progress
 from diptych.contracts.news import Article
 from diptych.data.news.news_database import NO_ARTICLE, stream_articles
 from diptych.storage.file_lock import locked
+from diptych.storage.json_values import json_value
 from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
@@ -188,7 +189,7 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
-    return json.loads(connection.execute("SELECT json FROM facts").fetchone()[0])
+    return json_value(connection.execute("SELECT json FROM facts").fetchone()[0])
 
 
 def _current_facts(file: Path, stamp: dict[str, int]) -> dict[str, Any] | None:

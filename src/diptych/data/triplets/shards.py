@@ -13,7 +13,6 @@ folder of all sources, and is the same for the same image; `name` is `triplet_da
 
 from __future__ import annotations
 
-import json
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expan
 
 from diptych.contracts.retrieval import Triplet
 from diptych.storage.json_files import read_json
+from diptych.storage.json_values import json_value
 
 FORMAT = 1  # of the folder and the records
 MANIFEST = "shards.json"
@@ -140,7 +140,7 @@ def _stored(sample: dict[str, Any], path: Path) -> StoredTriplet:
     """The triplet in webdataset's sample; ValueError when a part is missing or is not what was written."""
     origin = f"{path}:{sample['__key__']}"
     try:
-        record = json.loads(sample["json"])
+        record = json_value(sample["json"])
         images = tuple(_image(sample, image, origin) for image in record["images"])
         reference, target, *distractors = (image["id"] for image in record["images"])
         texts = tuple(record["modification_texts"])

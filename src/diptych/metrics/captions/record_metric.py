@@ -14,6 +14,7 @@ from torchmetrics import Metric
 from diptych.contracts.retrieval import EvaluationProtocol, MetricMeaning
 from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.parallel.private_parts import check_overrides
+from diptych.storage.json_values import json_value
 
 check_overrides("_sync_dist")
 
@@ -71,7 +72,7 @@ class RecordMetric(Metric, ABC):
         pieces = [self.records] if isinstance(self.records, Tensor) else self.records
         for piece in pieces:
             for line in piece.cpu().numpy().tobytes().splitlines():
-                record = json.loads(line)
+                record = json_value(line)
                 if merged.setdefault(record[0], record) != record:
                     raise ValueError(
                         f"query {record[0]!r} was scored twice with different captions, references, evidence or "

@@ -15,6 +15,7 @@ import aiohttp
 
 from diptych.models.server.completion import Completion, read_completion
 from diptych.models.server.server_failures import connection_failure, no_completion, refused_answer, timed_out
+from diptych.storage.json_values import json_value
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
@@ -67,7 +68,7 @@ class ChatServer:
 
     def _read(self, answer: bytes) -> Completion:
         try:
-            completion = read_completion(json.loads(answer))
+            completion = read_completion(json_value(answer))
         except ValueError:
             completion = None
         if completion is None:

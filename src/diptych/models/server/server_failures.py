@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+from diptych.storage.json_values import json_value
 
 _LONGEST_MESSAGE = 400  # characters of what a server says; some send the whole request back
 _REFUSALS = {401: "the key", 402: "the account", 404: "the address or the model"}
@@ -81,7 +82,7 @@ def _said(body: bytes) -> tuple[str, Any]:
     """Message and code of an error: in OpenAI's form, in that of other servers, or whatever stands there."""
     text = body.decode("utf-8", "replace")
     try:
-        content = json.loads(text)
+        content = json_value(text)
     except ValueError:
         return text, None
     error = content.get("error", content) if isinstance(content, dict) else content

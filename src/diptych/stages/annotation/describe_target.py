@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from diptych.contracts.pipelines import Answer, Failure
 from diptych.stages.annotation.ask_stage import AskStage
 from diptych.stages.annotation.asking import Asking
 from diptych.stages.annotation.questions import Inquiry
+from diptych.storage.json_values import json_value
 
 STAND_IN = "x" * 3 * AskStage.expected_tokens  # as long as a description usually is
 
@@ -52,7 +52,7 @@ class DescribeTarget(AskStage):
         """The objects of the answer, and how many words it has taken over."""
         description = parse(ImageDescription, answer, max_objects=self.max_objects)
         objects = description.model_dump()["objects"]
-        reference = json.loads(inquiry.values["reference"])["objects"]
+        reference = json_value(inquiry.values["reference"])["objects"]
         return {"pair_id": inquiry.record_id, "objects": objects, "reuse": reuse(reference, objects)}
 
 

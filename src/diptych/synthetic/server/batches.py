@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from diptych.storage.json_values import json_value
 from diptych.synthetic.server.faults import BATCH, Faults, chance
 
 MAX_LINES, MAX_BYTES = 50_000, 200_000_000
@@ -204,7 +205,7 @@ def _read_lines(content: bytes) -> tuple[list[dict[str, Any]], list[dict[str, An
     errors = []
     for number, line in enumerate(lines, 1):
         try:
-            request = json.loads(line)
+            request = json_value(line)
             custom_id, body = request["custom_id"], request["body"]
             if (request["method"], request["url"]) != ("POST", ENDPOINT) or not isinstance(body, dict):
                 errors.append(_problem("invalid_request", f"want a POST to {ENDPOINT} with a body", number))
