@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 import golden_files
@@ -20,6 +21,11 @@ from warm_python import warm
 if TYPE_CHECKING:  # the libraries take seconds, and not every test wants them
     from diptych.contracts.retrieval import TripletBatch
     from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
+
+# The same examples on every machine. HYPOTHESIS_PROFILE=search looks for new ones: minutes to hours, by hand.
+hypothesis.settings.register_profile("ci", derandomize=True, database=None, deadline=None, max_examples=100)
+hypothesis.settings.register_profile("search", database=None, deadline=None, max_examples=20_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 TEXTS = (
     "add a lamp",
