@@ -11,8 +11,6 @@ from diptych.data.annotations import Record, first_repeated
 from diptych.storage.json_values import encodable
 from diptych.storage.regular_file import open_regular
 
-LONGEST_CELL = 2**24  # characters; Python's own bound is 131,072, which an article may pass
-
 
 def load_rows(path: Path, docs_page: str) -> list[Record]:
     """The rows below the header, in file order, by column name; cells may hold commas, quotes and line breaks.
@@ -22,7 +20,7 @@ def load_rows(path: Path, docs_page: str) -> list[Record]:
 
     Raises:
         ValueError: the file is absent, a pipe, is not UTF-8, holds no row; the header names a column twice; a row has
-            more or fewer cells than the header; a cell is longer than `LONGEST_CELL`; or a quote is not closed.
+            more or fewer cells than the header; a cell is longer than 131,072 characters; or a quote is not closed.
     """
     try:
         with open_regular(path) as data, io.TextIOWrapper(data, encoding="utf-8-sig", newline="") as file:
@@ -37,7 +35,6 @@ def load_rows(path: Path, docs_page: str) -> list[Record]:
 
 
 def _rows(file: TextIO, path: Path) -> list[Record]:
-    csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(file, strict=True)
     header: list[str] | None = None
     records = []

@@ -1,8 +1,8 @@
 """What form a JSON value must have before code goes on with it.
 
 A shape is `str`, `bool`, `int`, `float` (any finite number), `Count` (a whole number from 0), `list`, `dict`, or
-`object` (anything); `[shape]` is a list of such, `{str: shape}` an object of such, and `{"key": shape, "other?": shape}`
-an object with these keys, of which `other?` may be absent or null, and perhaps more.
+`object` (anything); `[shape]` is a list of such, `{str: shape}` an object of such, and
+`{"key": shape, "other?": shape}` an object with these keys, of which `other?` may be absent or null, and perhaps more.
 """
 
 from __future__ import annotations
