@@ -10,9 +10,8 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from diptych.storage.json_values import encodable
 from diptych.storage.whole import remove_unfinished, whole_file
-
-_ENCODED: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}  # no name of a metric makes this fail
 
 
 class MetricsCSV(Logger):
@@ -47,7 +46,7 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Appends one row; other values of the same step give another row, the same ones again give none."""
-        row = {"step": step, **metrics}
+        row = {"step": step, **{encodable(name): value for name, value in metrics.items()}}
         if repr(row) == self._last_row:  # the text: NaN is not equal to itself
             return
         self._last_row = repr(row)
@@ -55,7 +54,7 @@ class MetricsCSV(Logger):
             self._columns = list(self._read()[0]) if self.path.exists() else []
         if set(row) - set(self._columns):
             self._rewrite([*self._columns, *(name for name in row if name not in self._columns)])
-        with self.path.open("a", newline="", **_ENCODED) as file:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns, restval="").writerow(row)
 
     @rank_zero_only
@@ -89,7 +88,7 @@ class MetricsCSV(Logger):
         remove_unfinished(self.path.parent, self.path.name, self.path.stem)
         with (
             whole_file(self.path) as temporary,
-            temporary.open("w", newline="", **_ENCODED) as file,
+            temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
