@@ -182,7 +182,7 @@ def test_decisions_of_other_pages_and_the_names_of_this_one_are_saved_as_they_ar
         read = encodable(text)  # as the pair's own id is read
         assert json.loads(others) == [{"pair_id": read, "sentence": f"old {read}", "accepted": False}]
         assert "<" not in others
-        assert parts.texts.count(text) >= 3, "data-pair twice and data-sentence"
+        assert parts.texts.count(read) >= 3, "data-pair twice and data-sentence"
 
 
 def test_no_tag_stands_in_code_and_no_template_turns_escaping_off():
