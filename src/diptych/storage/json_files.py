@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
@@ -69,28 +70,38 @@ def read_json(
 
 @overload
 def read_json_lines(
-    path: Path, key: None = None, advice: str = "", growing: bool = False, missing_ok: bool = False
+    path: Path,
+    key: None = None,
+    advice: str = "",
+    growing: bool = False,
+    missing_ok: bool = False,
+    shape: Shape = object,
 ) -> list[Any]: ...
 
 
 @overload
 def read_json_lines(
-    path: Path, key: str, advice: str = "", growing: bool = False, missing_ok: bool = False
+    path: Path, key: str, advice: str = "", growing: bool = False, missing_ok: bool = False, shape: Shape = object
 ) -> dict[str, dict[str, Any]]: ...
 
 
 def read_json_lines(
-    path: Path, key: str | None = None, advice: str = "", growing: bool = False, missing_ok: bool = False
+    path: Path,
+    key: str | None = None,
+    advice: str = "",
+    growing: bool = False,
+    missing_ok: bool = False,
+    shape: Shape = object,
 ) -> Any:
     """The records of a file of a JSON value a line, in file order: a list; with `key`, a dict by the text under it.
 
-    The other arguments are those of `each_json_line`.
+    The other arguments are those of `each_json_line`, and `shape` is what each record must be like (see `json_shapes`).
 
     Raises:
-        ValueError: as `each_json_line`; with `key` also a record that is no object with this text, or has another
-            one's.
+        ValueError: as `each_json_line`, or a record is of another shape; with `key` also a record that is no object
+            with this text, or has another one's.
     """
-    records = each_json_line(path, advice, growing, missing_ok)
+    records = _of_shape(each_json_line(path, advice, growing, missing_ok), shape, advice)
     if key is None:
         return [record for _, record in records]
     named: dict[str, dict[str, Any]] = {}
@@ -103,6 +114,13 @@ def read_json_lines(
             raise ValueError(f"{where}: {key} {name!r} occurs twice, first in {places[name]}; delete one of the lines")
         named[name], places[name] = record, where
     return named
+
+
+def _of_shape(records: Iterator[tuple[str, Any]], shape: Shape, advice: str) -> Iterator[tuple[str, Any]]:
+    for where, record in records:
+        if (fault := fault_of(record, shape, "the record")) is not None:
+            raise ValueError(f"{where}: {fault}{_then(advice)}")
+        yield where, record
 
 
 def each_json_line(
@@ -167,6 +185,20 @@ def _each_once(items: list[tuple[str, Any]]) -> dict[str, Any]:
             if (first := places.setdefault(key, place)) != place:
                 raise _RepeatedKey(f"key {key!r:.80} stands twice in one object, as its {first}. and {place}.")
     return made
+
+
+@contextmanager
+def as_written(path: Path, advice: str = "") -> Iterator[None]:
+    """For code that goes through the content of a file of our own, which somebody else may have written: where it meets
+    something else than it goes by, that is said of the file.
+
+    Raises:
+        ValueError: a key is missing, or a value is of another kind; names the file. Other ValueErrors come through.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise ValueError(f"{path}: not as it is written by Diptych ({error!r:.200}){_then(advice)}") from None
 
 
 def _then(advice: str) -> str:

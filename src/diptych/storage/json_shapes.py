@@ -1,8 +1,8 @@
 """What form a JSON value must have before code goes on with it.
 
-A shape is `str`, `bool`, `int`, `Count` (a whole number from 0), `float` (any number), `Finite`, `None`, `list`, `dict`,
-or `object` (anything). `[shape]` is a list of such, `{str: shape}` an object of such, `(shape, shape)` either; and
-`{"key": shape, "other?": shape}` an object with these keys, of which `other?` may be absent or null, and perhaps more.
+A shape is `str`, `bool`, `int`, `Count` (a whole number from 0), `float` (any number), `Finite`, `None`, `list`,
+`dict`, or `object` (anything). `[shape]` is a list of such, `{str: shape}` an object of such, `(shape, shape)` either;
+and `{"key": shape, "other?": shape}` an object with these keys, and perhaps more; `other?` may be absent or null.
 """
 
 from __future__ import annotations
