@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -108,3 +109,32 @@ def test_the_doors_lead_to_the_same_commands(capsys):
             [sys.executable, str(ROOT / door), "--help"], capture_output=True, text=True, timeout=patience.SECONDS
         )
         assert done.returncode == 0 and "settings (key=value):" in done.stdout
+
+
+@pytest.mark.hostile("hostile files")
+@pytest.mark.parametrize("word", ["data.root=/data/caf\udce9", "name=a\x1b[31m", "predictions=a\0"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "export"])
+def test_words_that_no_file_could_hold_are_answered_first(name, word, capsys):
+    assert main([name, word]) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("error: '") and err.isascii() and "rename what it names" in err
+
+
+@pytest.mark.hostile("hostile files")
+@pytest.mark.parametrize("door", [["-m", "diptych", "train"], [str(ROOT / "train.py")]])
+def test_a_word_that_is_not_utf8_and_a_screen_that_knows_ascii_only(door):
+    done = subprocess.run(
+        [sys.executable, *door, b"experiment=caf\xe9"],
+        capture_output=True,
+        timeout=patience.SECONDS,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 2 and done.stderr.startswith(b"error: 'experiment=caf\\udce9' is not UTF-8")
+    script = "import sys; from diptych.commands.main import main; main(['train', '--help']); print('\\u65b0\\ud83d')"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        timeout=patience.SECONDS,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0 and done.stdout.endswith(b"\\u65b0\\ud83d\n"), done.stderr

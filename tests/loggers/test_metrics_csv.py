@@ -77,3 +77,34 @@ def test_a_later_logger_adds_to_the_file(run):
 def test_resuming_without_a_file_is_no_error(tmp_path):
     MetricsCSV(str(tmp_path)).resume_from(10)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_name_of_a_metric_makes_it_fail(tmp_path):
+    logger = MetricsCSV(str(tmp_path))
+    logger.log_metrics({"caf\u00e9 \u65b0 \ud83d": 1.0}, step=0)
+    logger.log_metrics({"other": 1.0}, step=9)
+    logger.resume_from(5)
+    assert (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines() == [
+        "step,caf\u00e9 \u65b0 \ufffd,other",
+        "0,1.0,",
+    ]
+
+
+@pytest.mark.hostile("hostile run folders")
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"loss\n1.0\n",
+        b"step,loss\nx,1\n",
+        b"step,loss\n1,2,3\n",
+        b"step,loss\n1\n",
+        b"step\n-1\n",
+        b'step\n"' + b"9" * 200_000 + b"\n",
+        b"step\n\xff\n",
+        b"step\n\0\n",
+    ],
+)
+def test_metrics_that_are_none_are_named_when_a_run_is_resumed(tmp_path, content):
+    (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"metrics\.csv: .*; move (it|the file) away$"):
+        MetricsCSV(str(tmp_path)).resume_from(5)

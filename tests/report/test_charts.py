@@ -26,3 +26,12 @@ def test_a_long_curve_is_thinned_out_and_a_missing_one_left_out(tmp_path, caplog
     assert points[-1][0] == 4999
     assert read_curves(tmp_path / "absent.csv", ["train/loss"]) == {}
     assert "absent.csv" in caplog.text
+
+
+@pytest.mark.hostile("hostile run folders")
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b'step,"' + b"a" * 200_000, b"\0,\0\n\0", b"step,train/loss\n1,1,1\n,\n1e999,1\n"]
+)
+def test_a_stranger_s_table_stops_no_report(tmp_path, content):
+    (tmp_path / "metrics.csv").write_bytes(content)
+    assert read_curves(tmp_path / "metrics.csv", ["train/loss"]) == {}

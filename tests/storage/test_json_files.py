@@ -77,7 +77,8 @@ def test_pairs_sees_the_keys_that_a_dict_would_hide(tmp_path):
         raise ValueError(f"{len(pairs)} pairs")
 
     (tmp_path / "a").write_text('{"a": 1, "a": 2}')
-    assert read_json(tmp_path / "a") == {"a": 2}
+    with pytest.raises(ValueError, match=r"a: key 'a' stands twice in one object, as its 1\. and 2\.; correct it$"):
+        read_json(tmp_path / "a", "correct it")
     assert read_json(tmp_path / "a", pairs=list) == [("a", 1), ("a", 2)]
     with pytest.raises(ValueError, match="^2 pairs$"):
         read_json(tmp_path / "a", pairs=refuse)
@@ -89,7 +90,9 @@ def test_pairs_sees_the_keys_that_a_dict_would_hide(tmp_path):
         ('{"id": "a"}\n\n{"id": "b"\n', r"a\.jsonl:3: not JSON .*column 11\); delete the file$"),
         ('{"id": "a"}\n[1]\n', r"a\.jsonl:2: expected an object with the text 'id'; delete the file$"),
         ('{"id": "a"}\n{"id": 2}\n', r"a\.jsonl:2: expected an object with the text 'id'"),
-        ('{"id": "a"}\n{"id": "a"}\n', r"a\.jsonl:2: id 'a' occurs twice"),
+        ('{"id": "a"}\n{"id": "a"}\n', r"a\.jsonl:2: id 'a' occurs twice, first in .*a\.jsonl:1; delete one"),
+        ('{"id": "\\ud83d"}\n{"id": "\\ud83e"}\n', r"a\.jsonl:2: id '\ufffd' occurs twice, first in .*a\.jsonl:1; del"),
+        ('{"id": "a"}\n{"id": "b", "b": [{"c": 1, "c": 2}]}\n', r"a\.jsonl:2: key 'c' stands twice in one object"),
     ],
 )
 def test_a_line_that_is_no_record_is_named(tmp_path, content, message):

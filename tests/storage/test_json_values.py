@@ -3,8 +3,21 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from diptych.storage.json_values import DEEPEST, NoJSON, encodable, json_objects, json_value
+from diptych.storage.json_values import (
+    DEEPEST,
+    NoJSON,
+    encodable,
+    encodable_value,
+    first_json_value,
+    json_objects,
+    json_text,
+    json_value,
+)
+
+_ANY = st.characters() | st.sampled_from('\ud83d\ude00\udfff\0\x1b\x0c\x7f\x85\u2028\u202e\\"b')
 
 
 @pytest.mark.parametrize("opening, closing", [("[", "]"), ('{"a": ', "}")])
@@ -63,8 +76,10 @@ def test_pairs_see_repeated_keys_and_what_they_say_comes_through():
 
 
 def test_keys_that_would_become_one():
-    with pytest.raises(ValueError, match="two keys"):
-        json_value(r'{"\ud83d": 1, "\ud83e": 2}')
+    with pytest.raises(NoJSON, match=r"the keys '\\ud83d' and '\\x07' differ only in characters that no file can hold"):
+        json_value(r'{"a": {"b": 1, "\ud83d": 1, "\u0007": 2}}')
+    with pytest.raises(ValueError, match="the keys"):
+        encodable_value({"\0": 1, "\ufffd": 2})
 
 
 def test_a_byte_order_mark():
@@ -82,3 +97,40 @@ def test_encodable():
     assert encodable("plain é \U0001f600") == "plain é \U0001f600"
     assert encodable("a\ud83db\ude00") == "a\ufffdb\ufffd"
     assert encodable("\ud83d" + "\ude00") == "\U0001f600"
+
+
+def test_control_characters():
+    kept = "a\tb\nc\r\n\u2028\u202e\u200b\ufeff\ue000"
+    assert encodable(kept) == kept
+    assert encodable("\0\x01\x07\x08\x1b[0m\x7f\x80\x92\x9b") == "\ufffd" * 5 + "[0m" + "\ufffd" * 4
+    assert encodable("a\x0bb\x0cc\x1cd\x1fe\x85f") == "a b c d e f"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'"\u0000 \u000B \u001b \b \f \u007f \u0085 \u009B \n"',
+        '"\x7f\x85"',
+        r'{"\u0000": ["\u0000"]}',
+        r'"\u0009\u000a"',
+    ],
+)
+def test_control_characters_in_json_are_those_of_a_text(text):
+    assert json_value(text) == json_value(text, dict) == encodable_value(json.loads(text))
+    assert first_json_value(f" {text},", 1) == (json_value(text), len(text) + 1)
+
+
+@given(
+    st.recursive(st.text(_ANY), lambda inner: st.lists(inner) | st.dictionaries(st.text(_ANY), inner)), st.booleans()
+)
+def test_any_value_can_be_written_and_read(value, ascii_only):
+    """The writer never fails; what is read is what a reader makes of the value, and stays so."""
+    text = json_text(value, ascii_only=ascii_only)
+    assert not ascii_only or text.isascii()
+    text.encode()
+    try:
+        expected = encodable_value(value)
+    except ValueError:  # two keys become one
+        return
+    assert json_value(text) == expected == json_value(json.dumps(value))
+    assert json_value(json_text(expected, ascii_only=ascii_only)) == expected

@@ -12,6 +12,11 @@ from diptych.storage.json_files import read_json
 SIDES = ("A", "B")
 EQUAL = "equal"
 VERDICTS, MISSED, BETTER = ("right", "wrong", "hallucinated"), ("no", "yes"), (*SIDES, EQUAL)
+_KEY = {
+    "page": str,
+    "ways": [str],
+    "pairs": [{"pair_id": str, "ways": dict.fromkeys(SIDES, str), "sentences": {side: [str] for side in SIDES}}],
+}
 SENTENCE, MISSES, PREFERENCE = "sentence", "misses a change", "better"  # what an item asks about
 
 
@@ -45,13 +50,9 @@ def read_blind_review(key: Path, files: Sequence[Path]) -> BlindReview:
         ValueError: a file cannot be read, is about another page, names no annotator or one that another file names, or
             has a mark that the page does not offer; names it.
     """
-    content = read_json(key, "make the page again")
-    try:
-        items = tuple(_items(content["pairs"]))
-        ways, pair_ids = tuple(content["ways"]), tuple(pair["pair_id"] for pair in content["pairs"])
-        page = content["page"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{key} is no key of a blind page ({error!r}); make the page again") from None
+    content = read_json(key, "it is no key of a blind page; make the page again", shape=_KEY)
+    items, page = tuple(_items(content["pairs"])), content["page"]
+    ways, pair_ids = tuple(content["ways"]), tuple(pair["pair_id"] for pair in content["pairs"])
     by_name = {item.name: item for item in items}
     marks: dict[str, dict[str, str]] = {}
     for path in files:

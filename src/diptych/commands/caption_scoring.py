@@ -34,6 +34,7 @@ from diptych.results.caption_signatures import caption_signatures
 from diptych.results.evidence_evaluation import checked_claims, evidence_scores, reference_claims
 from diptych.results.record import EvaluationRecord
 from diptych.storage.json_files import read_json_lines
+from diptych.storage.json_shapes import Count
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
 from diptych.systems.caption_generation import count_outcomes
 from diptych.text.sentences import split_sentences
@@ -41,6 +42,7 @@ from diptych.text.sentences import split_sentences
 log = logging.getLogger(__name__)
 
 _LEAD_SENTENCES = 3
+_WRITTEN = {"caption": str, "stop_reason?": str, "prompt_tokens?": Count}
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,11 @@ def _score(
 
 
 def _written(path: Path, prefix: str, data: FusionData, datamodule: CaptionData, split: str) -> CaptionSet:
-    records = read_json_lines(path)
-    captions = {record["query_id"]: record["caption"] for record in records}
+    written = read_json_lines(path, "query_id", "delete the line, or the file", shape=_WRITTEN)
+    records = list(written.values())
+    captions = {query_id: record["caption"] for query_id, record in written.items()}
+    if absent := [query.query_id for query in data.queries() if query.query_id not in captions]:
+        raise ValueError(f"{path}: {len(absent)} captions are missing, first {absent[0]!r}; run the command again")
     items = [
         CaptionItem(
             query_id=query.query_id,

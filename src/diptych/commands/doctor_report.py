@@ -13,7 +13,7 @@ from rich.table import Table
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import TripletSource
 from diptych.photos.image_faults import EMPTY, MISSING, UNREADABLE, Fault, KeptVerdicts, find_faults
-from diptych.storage.whole import write_file
+from diptych.storage.whole import write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def write_listing(path: Path, faults: Sequence[Fault]) -> Path | None:
     if not faults:
         path.unlink(missing_ok=True)  # of an earlier look
         return None
-    write_file(path, "".join(f"{fault.path}\t{fault.kind}: {fault.reason}\n" for fault in faults).encode())
+    write_text(path, "".join(f"{fault.path}\t{fault.kind}: {fault.reason}\n" for fault in faults))
     return path
 
 

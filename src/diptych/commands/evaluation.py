@@ -227,10 +227,7 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
 
 
 def _read_predictions(path: Path) -> dict[str, list]:
-    predictions = read_json(path)
-    if not isinstance(predictions, dict) or not all(isinstance(ids, list) for ids in predictions.values()):
-        raise ValueError(f'{path}: expected one JSON object {{"query id": [ranked ids], ...}}')
-    return predictions
+    return read_json(path, 'expected one JSON object {"query id": [ranked ids], ...}', shape={str: [(str, int)]})
 
 
 def _write_submissions(folder: Path, results: list[SetResult], sources: list[TripletSource], split: str) -> None:

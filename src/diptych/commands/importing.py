@@ -15,7 +15,7 @@ from diptych.config.command_line import composed
 from diptych.models.composers.good4cir_release import ReleasedModel, Unwritten, read_release
 from diptych.parallel import checkpoints
 from diptych.parallel.checkpoints import AtomicCheckpointIO
-from diptych.storage.whole import remove_unfinished, whole_folder, write_file
+from diptych.storage.whole import remove_unfinished, whole_folder, write_text
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def import_good4cir(checkpoint: str | Path, out: str | Path, data: str, unwritte
         (temporary / "checkpoints").mkdir()
         whole = {"state_dict": system.state_dict(), checkpoints.KEY: checkpoints.describe(text)}
         AtomicCheckpointIO().save_checkpoint(whole, temporary / "checkpoints/best.ckpt")
-        write_file(temporary / "config.yaml", text.encode())
+        write_text(temporary / "config.yaml", text)
     vision, words = released.architecture["vision_cfg"], released.architecture["text_cfg"]
     log.info(
         "CLIP: pictures of %d pixels in patches of %d, %d and %d wide, %d and %d heads, %s",

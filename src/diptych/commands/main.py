@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from diptych.commands.completion import script
 from diptych.config.arguments import run as run_function
 from diptych.config.short_names import with_full_names, with_names_of_evaluations
 from diptych.extras import missing_extra
+from diptych.storage.json_values import encodable
 from diptych.sweeping.resuming import of_resumed_sweep
 
 # Short ways to write settings.
@@ -43,8 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(name: str, arguments: Sequence[str]) -> int:
     """Runs one command; returns its exit status. Configs may name classes of packages in the working folder: it is
     looked in last, so that nothing there hides what is installed.
+
+    What is printed always can be: a terminal or file of another encoding than UTF-8 gets `\\xe9` for what it does not
+    have. Words that no file could hold are answered first (see `encodable`).
     """
     command = COMMANDS[name]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as the standard error is from the start
+    for word in arguments:
+        if encodable(word) != word:
+            sys.stderr.write(f"error: {word!r} is not UTF-8 text, or has control characters; rename what it names\n")
+            return 2
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     if command.config is None:

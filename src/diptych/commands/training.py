@@ -28,7 +28,7 @@ from diptych.parallel.checkpoints import AtomicCheckpointIO
 from diptych.parallel.distributed import rank
 from diptych.parallel.sharding import check_shardable
 from diptych.storage.file_lock import RUN_PATIENCE, locked
-from diptych.storage.whole import write_file, write_link
+from diptych.storage.whole import write_link, write_text
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ def _slurm() -> list[SLURMEnvironment]:
 
 def _claim(run_dir: Path, config: DictConfig) -> None:
     """Writes the composed config, unresolved, and points `latest` at the run."""
-    write_file(run_dir / "config.yaml", OmegaConf.to_yaml(config).encode())  # other ranks may be reading it
+    write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config))  # other ranks may be reading it
     write_link(run_dir.parent / "latest", run_dir.name)
 
 

@@ -19,7 +19,7 @@ from diptych.contracts.retrieval import GalleryImage
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """One news article as published: its text may hold line breaks and other control characters.
+    """One news article as published: its text may hold line breaks and tabs.
 
     `url`, `title`, `text` and `date` (ISO 8601, UTC) are empty where the publication has none. `image_ids` are the
     photos printed with it, in its order.

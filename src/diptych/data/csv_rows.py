@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import TextIO
 
 from diptych.data.annotations import Record, first_repeated
+from diptych.storage.json_values import encodable
+from diptych.storage.regular_file import open_regular
 
 
 def load_rows(path: Path, docs_page: str) -> list[Record]:
     """The rows below the header, in file order, by column name; cells may hold commas, quotes and line breaks.
 
-    UTF-8, with or without a byte order mark; blank lines between rows are skipped. Errors count the file's lines from
-    1 and name the one that the row begins on.
+    UTF-8, with or without a byte order mark; blank lines between rows are skipped. Cells are as `encodable` has them.
+    Errors count the file's lines from 1 and name the one that the row begins on.
 
     Raises:
-        ValueError: the file is absent, is not UTF-8, holds no row; the header names a column twice; a row has more or
-            fewer cells than the header; or a quote is not closed.
+        ValueError: the file is absent, a pipe, is not UTF-8, holds no row; the header names a column twice; a row has
+            more or fewer cells than the header; a cell is longer than 131,072 characters; or a quote is not closed.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_regular(path) as data, io.TextIOWrapper(data, encoding="utf-8-sig", newline="") as file:
             return _rows(file, path)
     except FileNotFoundError:
         raise ValueError(f"{path} is not there; {docs_page} shows the files that are needed and where") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a UTF-8 text file (byte {error.object[error.start]:#04x})") from None
+        bad = error.object[error.start]
+        raise ValueError(f"{path}: not a UTF-8 text file (byte {bad:#04x}); save it as UTF-8") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -36,7 +40,8 @@ def _rows(file: TextIO, path: Path) -> list[Record]:
     records = []
     line = 1
     try:
-        for cells in reader:
+        for raw in reader:
+            cells = list(map(encodable, raw))
             where, line = f"{path}, line {line}", reader.line_num + 1
             if not cells:
                 continue

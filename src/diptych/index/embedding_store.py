@@ -30,6 +30,7 @@ from diptych.index.embedding_part import (
     require_equal,
 )
 from diptych.storage.json_files import read_json
+from diptych.storage.json_shapes import Count
 from diptych.storage.whole import move, remove_unfinished, whole_folder
 
 VECTORS, IDS, FACTS = "embeddings.npy", "ids.jsonl", "embeddings.json"
@@ -59,7 +60,7 @@ def open_embeddings(folder: str | Path) -> StoredEmbeddings:
     if not (folder / FACTS).is_file():
         raise ValueError(f"{folder} holds no finished embeddings: {FACTS} is not there; run the stage that makes them")
     try:
-        facts = read_json(folder / FACTS)
+        facts = read_json(folder / FACTS, shape={"count": Count, "width": Count, "dtype": str, "ids_sha256": str})
         encoded = (folder / IDS).read_bytes()
         if not facts["count"]:
             vectors = np.zeros((0, facts["width"]), facts["dtype"])  # an empty file cannot be mapped

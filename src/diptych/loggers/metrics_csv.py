@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from diptych.storage.json_values import encodable
 from diptych.storage.whole import remove_unfinished, whole_file
 
 
@@ -45,7 +46,7 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Appends one row; other values of the same step give another row, the same ones again give none."""
-        row = {"step": step, **metrics}
+        row = {"step": step, **{encodable(name): value for name, value in metrics.items()}}
         if repr(row) == self._last_row:  # the text: NaN is not equal to itself
             return
         self._last_row = repr(row)
@@ -53,7 +54,7 @@ class MetricsCSV(Logger):
             self._columns = list(self._read()[0]) if self.path.exists() else []
         if set(row) - set(self._columns):
             self._rewrite([*self._columns, *(name for name in row if name not in self._columns)])
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns, restval="").writerow(row)
 
     @rank_zero_only
@@ -71,14 +72,24 @@ class MetricsCSV(Logger):
         self._write(columns, self._read()[1] if self.path.exists() else [])
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
-        with self.path.open(newline="") as file:
+        with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
             reader = csv.DictReader(line for line in file if line.endswith("\n"))  # not a row that a kill cut short
-            rows = list(reader)
-            return list(reader.fieldnames or []), rows
+            try:
+                rows = list(reader)
+                columns = list(reader.fieldnames or [])
+            except csv.Error as error:
+                raise ValueError(f"{self.path}: not the metrics of a run ({error}); move it away") from None
+        for number, row in enumerate(rows, start=2):
+            if None in row or None in row.values() or not row.get("step", "").isdecimal():
+                raise ValueError(f"{self.path}: row {number} is none of the metrics of a run; move the file away")
+        return columns, rows
 
     def _write(self, columns: list[str], rows: list[dict[str, str]]) -> None:
         remove_unfinished(self.path.parent, self.path.name, self.path.stem)
-        with whole_file(self.path) as temporary, temporary.open("w", newline="") as file:
+        with (
+            whole_file(self.path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(rows)

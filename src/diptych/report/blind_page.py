@@ -49,7 +49,7 @@ def write_blind_page(
     """
     if len(ways) != 2 or number < 1:
         raise ValueError(f"a page compares two ways on some pairs, not {len(ways)} on {number}; write ways=[A=..,B=..]")
-    written = {name: RecordLog(path, "pair_id").read() for name, path in ways.items()}
+    written = {name: RecordLog(path, "pair_id").read({"sentences": [str]}) for name, path in ways.items()}
     annotated = read_pairs(pairs_file, images_root).pairs
     common = [pair for pair in annotated if _can_be_judged(pair, written)]
     if not common:

@@ -30,19 +30,23 @@ class Bar:
 def read_curves(metrics_csv: Path, columns: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
     """(step, value) points of the named columns of Lightning's `metrics.csv`; columns without two points are left out.
 
-    A missing file gives no curves and a warning: the report's other parts do not depend on it.
+    A file that is missing or no table gives no curves and a warning: the report's other parts do not depend on it.
     """
     if not metrics_csv.is_file():
         log.warning("No training curve in the report: %s does not exist", metrics_csv)
         return {}
     points: dict[str, list[tuple[float, float]]] = {column: [] for column in columns}
-    with metrics_csv.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            for column in columns:
-                if row.get(column) and row.get("step"):
-                    point = (_float(row["step"]), _float(row[column]))
-                    if all(map(math.isfinite, point)):
-                        points[column].append(point)
+    try:
+        with metrics_csv.open(newline="", encoding="utf-8", errors="replace") as file:
+            for row in csv.DictReader(file):
+                for column in columns:
+                    if row.get(column) and row.get("step"):
+                        point = (_float(row["step"]), _float(row[column]))
+                        if all(map(math.isfinite, point)):
+                            points[column].append(point)
+    except (OSError, csv.Error) as error:
+        log.warning("No training curve in the report: %s: %s", metrics_csv, error)
+        return {}
     return {column: _thin_out(values) for column, values in points.items() if len(values) > 1}
 
 

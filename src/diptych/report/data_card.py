@@ -5,8 +5,7 @@ are, cost, audit, examples.
 from __future__ import annotations
 
 import runpy
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,22 @@ from diptych.annotation.ledger.ledger import Ledger
 from diptych.annotation.ways_table import ways_rows
 from diptych.contracts.models import Preprocessing
 from diptych.report.rendering import write_page
-from diptych.storage.json_files import read_json
+from diptych.storage.json_files import as_written, read_json
+from diptych.storage.json_shapes import Count
 from diptych.storage.key import key_of
 from diptych.storage.record_log import RecordLog
 
 CARD = "DATA_CARD.md"
 _NUM_EXAMPLES = 5
-_read_json = partial(read_json, advice="run the pipeline again", missing_ok=True)
+_ADVICE = "run the pipeline again"
+_MANIFEST = {"settings?": dict, "done?": Count, "failed?": {str: Count}}
+_TRIPLET = {"reference_image": str, "target_image": str, "modification_texts": [str]}
+_SUMMARY = {
+    **dict.fromkeys(("triplets", "texts", "images", "pairs", "duplicate_pairs"), Count),
+    "not_exported": {str: Count},
+    "dropped_texts": {str: Count},
+    "reviews": {"decisions": Count},
+}
 
 
 def write_data_card(out: Path, prices: Prices, preprocessing: Preprocessing | None = None) -> Path:
@@ -37,11 +45,11 @@ def write_data_card(out: Path, prices: Prices, preprocessing: Preprocessing | No
     Raises:
         ValueError: the set is not exported yet, or a file is damaged; names it.
     """
-    summary = _read_json(out / "summary.json")
+    summary = read_json(out / "summary.json", _ADVICE, missing_ok=True, shape=_SUMMARY)
     if summary is None:
         raise ValueError(f"{out / 'summary.json'} is not there: run pipeline=annotate_triplets out={out} to its end")
-    manifests = {path.parent.name: _read_json(path) or {} for path in sorted((out / "work").glob("*/manifest.json"))}
-    manifests = {name: content for name, content in manifests.items() if "." not in name}  # not those set aside
+    stages = [path for path in sorted((out / "work").glob("*/manifest.json")) if "." not in path.parent.name]
+    manifests = {path.parent.name: read_json(path, _ADVICE, shape=_MANIFEST) for path in stages}  # none set aside
     path = out / CARD
     write_page(
         path,
@@ -52,23 +60,33 @@ def write_data_card(out: Path, prices: Prices, preprocessing: Preprocessing | No
         counts=_counts(manifests),
         diversity=_diversity(_triplets(out), preprocessing),
         cost=_cost(out / "ledger.sqlite", prices),
-        audits=[_audit(_read_json(path) or {}) for path in sorted((out / "work").glob("*/audit.json"))],
-        comparisons=[_ways(_read_json(path) or {}) for path in sorted((out / "work").glob("*/ways.json"))],
-        agreements=[_agreement(_read_json(path) or {}) for path in sorted((out / "work").glob("*/agreement.json"))],
+        audits=_of_stages(out, "audit.json", _audit),
+        comparisons=_of_stages(out, "ways.json", _ways),
+        agreements=_of_stages(out, "agreement.json", _agreement),
         examples=_examples(_triplets(out)),
     )
     return path
+
+
+def _of_stages(out: Path, name: str, shown: Callable[[Mapping[str, Any]], dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the card shows of the stages' files of this name."""
+    found = []
+    for path in sorted((out / "work").glob(f"*/{name}")):
+        with as_written(path, _ADVICE):
+            found.append(shown(read_json(path, _ADVICE, shape=dict)))
+    return found
 
 
 def _models(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Of each stage that asks: its model, the fingerprint of its prompt, and the domain."""
     rows: list[tuple[str, ...]] = []
     for name, manifest in manifests.items():
-        settings = manifest.get("settings", {})
+        settings = manifest.get("settings") or {}
         task = settings.get("task", settings)  # in manifests of version 0.1 the task's settings lie with the others
-        if "prompt" in task:
-            model, domain = settings.get("asking", {}).get("model", ""), task.get("domain", "")
-            rows.append((name, model, key_of(task["prompt"]), domain))
+        if isinstance(task, dict) and "prompt" in task:
+            asking = settings.get("asking")
+            model = asking.get("model", "") if isinstance(asking, dict) else ""
+            rows.append((name, str(model), key_of(task["prompt"]), str(task.get("domain", ""))))
     return rows
 
 
@@ -76,8 +94,9 @@ def _counts(manifests: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, 
     """How many records of each stage are done, and how many failed for which reason."""
     rows = []
     for name, manifest in manifests.items():
-        done = f"{manifest['done']:,}" if "done" in manifest else "not finished"
-        rows.append((name, done, ", ".join(f"{why} {count:,}" for why, count in manifest.get("failed", {}).items())))
+        done = "not finished" if manifest.get("done") is None else f"{manifest['done']:,}"
+        failed = manifest.get("failed") or {}
+        rows.append((name, done, ", ".join(f"{why} {count:,}" for why, count in failed.items())))
     return rows
 
 
@@ -101,7 +120,7 @@ def _cost(path: Path, prices: Prices) -> dict[str, Any] | None:
 
 
 def _diversity(path: Path, preprocessing: Preprocessing | None) -> list[list[str]]:
-    texts = [record["modification_texts"] for record in RecordLog(path).read().values()]
+    texts = [record["modification_texts"] for record in RecordLog(path).read(_TRIPLET).values()]
     return diversity_rows({"": text_diversity(texts, preprocessing=preprocessing)}) if any(texts) else []
 
 
@@ -160,7 +179,7 @@ def _triplets(out: Path) -> Path:
 
 def _examples(path: Path) -> list[dict[str, Any]]:
     """A few of the triplets, spread over the file."""
-    records = list(RecordLog(path).read().values())
+    records = list(RecordLog(path).read(_TRIPLET).values())
     return records[:: max(1, len(records) // _NUM_EXAMPLES)][:_NUM_EXAMPLES]
 
 

@@ -91,8 +91,8 @@ def _counts(of_stage: Mapping[str, Any]) -> Cells:
 
 def _seconds(folder: Path) -> Cells:
     """All seconds, and those of a record; empty where no time was taken."""
-    found = read_json(folder / times.FILE, missing_ok=True)
-    return [f"{found['seconds']:,.1f}", _short(found["seconds"] / found["records"])] if found else ["", ""]
+    found, each = times.read_times(folder), times.seconds_per_record(folder)
+    return ["", ""] if found is None or each is None else [f"{found['seconds']:,.1f}", _short(each)]
 
 
 def _latency(seconds: Mapping[str, float | None], policy: str) -> tuple[str, str] | None:
@@ -166,4 +166,4 @@ def _read(folders: Mapping[str, Path], stage: str, name: str) -> dict[str, Any] 
     path = folders.get(stage, Path()) / name
     if stage not in folders or not path.is_file():
         return None
-    return read_json(path, "remove its folder, and run the pipeline again")
+    return read_json(path, "remove its folder, and run the pipeline again", shape=dict)

@@ -1,7 +1,10 @@
 """JSON that comes from outside: bounded in depth, and all its texts can be written again.
 
-The one place of the house where JSON becomes values. Python's own reader follows brackets until its stack ends, and
-gives halves of surrogate pairs (`"\\ud83d"`), which no file, database or page can hold.
+The one place of the house where JSON becomes values, and values become JSON. Python's own reader follows brackets until
+its stack ends, and gives halves of surrogate pairs (`"\\ud83d"`), which no file, database or page can hold.
+
+What a text from outside may hold is decided here too, by `encodable`, for all entrances alike: JSON, YAML, CSV, answers
+of servers, names of files.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 DEEPEST = 100  # brackets within brackets; our own files have less than ten, and later code walks values by recursion
@@ -16,10 +20,19 @@ _LONGEST_NUMBER = 4300  # digits, which is where Python stops reading them
 
 Pairs = Callable[[list[tuple[str, Any]]], Any]
 
-_HALF = re.compile("[\ud800-\udfff]")
-_WRITTEN_HALF = re.compile(  # without its other half
-    r"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|[c-fC-F](?<!\\u[dD][89abAB]..\\u[dD][c-fC-F]))"
+_UNWRITABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_ESCAPED_UNWRITABLE = re.compile(  # a half without its other half, or a control character
+    r"\\(?:u(?:[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|[c-fC-F](?<!\\u[dD][89abAB]..\\u[dD][c-fC-F]))|00[01789])|[bf])"
 )
+_CONTROLS = {
+    code: " " if chr(code).isspace() else "\ufffd"
+    for code in (*range(0x20), *range(0x7F, 0xA0))
+    if chr(code) not in "\t\n\r"
+}
+_CONTROL_BYTES = bytes(code for code in _CONTROLS if code < 0x80)
+_HIGH_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")
+_NOT_ASCII = re.compile(r"[^\0-\x7f]")
+_LAX = json.JSONDecoder(strict=False)
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
@@ -34,79 +47,132 @@ class NoJSON(ValueError):
 
 
 def json_value(text: str | bytes, pairs: Pairs | None = None) -> Any:
-    """The JSON value that is the whole text (bytes: UTF-8, with or without a byte order mark). Halves of surrogate
-    pairs in it, keys included, become U+FFFD.
+    """The JSON value that is the whole text (bytes: UTF-8, with or without a byte order mark). Its texts, keys
+    included, are as `encodable` has them.
 
     `pairs` makes something else than a dict of an object's keys and values, of which a dict would hide the repeated
     ones; what it raises comes through.
 
     Raises:
-        NoJSON: it is no JSON, nested more than `DEEPEST` times, or holds a number of more digits than Python reads.
+        NoJSON: it is no JSON, nested more than `DEEPEST` times, or holds a number of more digits than Python reads; or
+            two keys of an object, which were different, are equal as `encodable` has them.
         UnicodeDecodeError: bytes that are not UTF-8.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
     _check_depth(text)
-    halves = _HALF.search(text) or _WRITTEN_HALF.search(text)
+    changes = _holds_unwritable(text)
     own: Pairs | None = None
-    if halves:
+    if changes:
         own = _encodable_pairs if pairs is None else lambda items: pairs(_encodable_items(items))
     told = _Telling(own or pairs)
     try:
         value = json.loads(text, object_pairs_hook=told if own or pairs else None)
     except json.JSONDecodeError as error:
         raise NoJSON(error.msg, text, error.pos) from None
+    except _KeysBecameOne as error:
+        raise NoJSON(str(error), text, 0) from None
     except ValueError as error:
         if told.error is error:
             raise
         raise NoJSON(f"a number of more than {_LONGEST_NUMBER:,} digits", text, 0) from None
-    return _encodable(value) if halves else value
+    return encodable_value(value) if changes else value
+
+
+def first_json_value(text: str, start: int) -> tuple[Any, int]:
+    """The JSON value that begins at `text[start]`, whatever comes after it, and where it ends; as `json_value` has it,
+    except that raw control characters in strings are read, as scraped texts have them.
+
+    Raises:
+        json.JSONDecodeError: it is none, or its end is missing.
+        NoJSON: as `json_value`; its line and column are those in the value.
+    """
+    try:
+        value, end = _LAX.raw_decode(text, start)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise NoJSON(f"nested more than {DEEPEST} times", "", 0) from None
+    except ValueError:
+        raise NoJSON(f"a number of more than {_LONGEST_NUMBER:,} digits", "", 0) from None
+    own = text[start:end]
+    _check_depth(own)
+    if _holds_unwritable(own):
+        try:
+            value = encodable_value(value)
+        except _KeysBecameOne as error:
+            raise NoJSON(str(error), own, 0) from None
+    return value, end
 
 
 def json_objects(text: str) -> list[dict[str, Any]]:
     """Every JSON object in a text that may hold anything else around them, those inside others after them; as
     `json_value` has them, except that raw control characters in strings are read, as models write them.
     """
-    decoder = json.JSONDecoder(strict=False)
     found = []
     for start in (match.start() for match in re.finditer(r"\{", text)):
-        try:
-            value, end = decoder.raw_decode(text, start)
-            _check_depth(text[start:end])
-        except (ValueError, RecursionError):
-            continue
-        found.append(_encodable(value))
+        with suppress(ValueError):
+            found.append(first_json_value(text, start)[0])
     return found
 
 
-def encodable(text: str) -> str:
-    """The text with every half of a surrogate pair replaced by U+FFFD, so that UTF-8 can hold it; two halves that
-    belong together become their character.
+def json_text(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
+    """The value as JSON. Whatever its texts hold, the result can be written as UTF-8: what comes from outside was made
+    so where it came in, this is for what did not.
     """
-    if _HALF.search(text) is None:
+    if ascii_only:
+        text = json.dumps(value, indent=indent)
+        if "\\ud" not in text:
+            return text
+    text = encodable(json.dumps(value, indent=indent, ensure_ascii=False))
+    return _NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text) if ascii_only else text
+
+
+def encodable(text: str) -> str:
+    """A text from outside as files, databases, pages and terminals can hold it: the rule for all entrances.
+
+    Halves of surrogate pairs become U+FFFD; two halves that belong together become their character. Control characters
+    become U+FFFD too, those that are blanks (form feed, next line, ...) a space; tab, line feed and carriage return
+    stay. All else stays, and so does the length, but where halves become one.
+    """
+    if _UNWRITABLE.search(text) is None:
         return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").translate(_CONTROLS)
 
 
-def _encodable(value: Any) -> Any:
+def encodable_value(value: Any) -> Any:
+    """The value with every text in its lists and dicts, keys included, as `encodable` has it.
+
+    Raises:
+        ValueError: two keys of a dict are the same then.
+    """
     if isinstance(value, str):
         return encodable(value)
-    if isinstance(value, list):
-        return [_encodable(item) for item in value]
+    if isinstance(value, list | tuple):
+        return [encodable_value(item) for item in value]
     if isinstance(value, dict):
         return _encodable_pairs(list(value.items()))
     return value
 
 
 def _encodable_items(items: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    return [(encodable(key), _encodable(value)) for key, value in items]
+    return [(encodable_value(key), encodable_value(value)) for key, value in items]
 
 
 def _encodable_pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
     given, written = dict(items), dict(_encodable_items(items))
     if len(written) < len(given):
-        raise ValueError("two keys of an object differ only in halves of surrogate pairs, which no file can hold")
+        first: dict[str, str] = {}
+        for key in given:
+            if (other := first.setdefault(encodable_value(key), key)) != key:
+                raise _KeysBecameOne(
+                    f"the keys {other!r:.80} and {key!r:.80} differ only in characters that no file can hold"
+                )
     return written
+
+
+class _KeysBecameOne(ValueError):
+    """Two keys of one object are equal, now that files can hold them."""
 
 
 class _Telling:
@@ -122,6 +188,17 @@ class _Telling:
         except ValueError as error:
             self.error = error
             raise
+
+
+def _holds_unwritable(text: str) -> bool:
+    """Whether a text in this JSON may be one that `encodable` changes."""
+    if "\\" in text and _ESCAPED_UNWRITABLE.search(text) is not None:
+        return True
+    try:
+        data = text.encode()  # in bytes it takes a tenth of the time
+    except UnicodeEncodeError:
+        return True
+    return len(data.translate(None, _CONTROL_BYTES)) < len(data) or _HIGH_CONTROL.search(data) is not None
 
 
 def _check_depth(text: str) -> None:

@@ -14,4 +14,4 @@ def key_of(settings: Any, length: int = 16, ascii_only: bool = True, indent: int
     people's disks they must stay as they are.
     """
     text = json.dumps(settings, sort_keys=True, ensure_ascii=ascii_only, indent=indent)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.storage.json_files import json_lines, read_json, read_json_lines, write_json, write_json_lines
+from diptych.storage.json_shapes import Shape
 from diptych.storage.whole import sync_file
 
 Record = Mapping[str, Any]
@@ -26,13 +27,16 @@ class RecordLog:
         self._key = key
         self._cut = False
 
-    def read(self) -> dict[str, dict[str, Any]]:
+    def read(self, shape: Shape = object) -> dict[str, dict[str, Any]]:
         """The complete records by id, in file order; none where there is no file.
 
         Raises:
-            ValueError: a line is no JSON object with the key, or an id occurs twice; names file and line.
+            ValueError: a line is no JSON object with the key, an id occurs twice, or a record is not of the shape (see
+                `json_shapes`); names file and line.
         """
-        return read_json_lines(self.path, self._key, "delete the line, or the file", growing=True, missing_ok=True)
+        return read_json_lines(
+            self.path, self._key, "delete the line, or the file", growing=True, missing_ok=True, shape=shape
+        )
 
     def append(self, records: Iterable[Record]) -> None:
         """Adds records; when it returns they are on the disk."""

@@ -8,8 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from diptych.storage.json_files import read_json, write_json
+from diptych.storage.json_shapes import Count, Finite
 
 FILE = "status.json"
+_SHAPE = {
+    "state": str,
+    "overrides?": [str],
+    "step?": Count,
+    "seconds?": Finite,
+    "processes?": Count,
+    "device?": str,
+    "objective?": {"metric": str, "mode?": str, "value?": float},
+    "error?": str,
+    "starts?": Count,
+}
 STATES = ("waiting", "running", "stopped", "done", "failed")
 
 
@@ -53,12 +65,17 @@ def read_status(run_dir: Path) -> RunStatus | None:
     """The run's status; None when the folder has none. ValueError, naming the file, when it is no status."""
     path = run_dir / FILE
     try:
-        if (record := read_json(path, missing_ok=True)) is None:
+        if (record := read_json(path, missing_ok=True, shape=_SHAPE)) is None:
             return None
-        objective = record.pop("objective", None)
-        overrides = tuple(record.pop("overrides", ()))
-        return RunStatus(**record, overrides=overrides, objective=objective and Objective(**objective))
-    except (TypeError, ValueError, AttributeError) as error:
+        known = {name: value for name, value in record.items() if value is not None}
+        objective = known.pop("objective", None)
+        overrides = tuple(known.pop("overrides", ()))
+        return RunStatus(
+            **known,
+            overrides=overrides,
+            objective=None if objective is None else Objective(**{"mode": None, **objective}),
+        )
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: not the status of a run: {error}") from error
 
 

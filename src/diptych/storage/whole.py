@@ -17,6 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
 
+from diptych.storage.json_values import encodable
+
 _UNFINISHED = re.compile(
     r"\.?(.+?)(?:\.\d+(?:-[0-9a-f]+)?)?\.tmp"
     r"|\.(.+)\.(?:link|partial)|\.unfinished-(.+)"  # names that earlier versions used, as those without PID or dot
@@ -31,6 +33,11 @@ def write_file(path: Path, data: bytes) -> None:
     """
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """As `write_file`, a text: in UTF-8, and as `encodable` has it, so that no text makes this fail."""
+    write_file(path, encodable(text).encode())
 
 
 @contextmanager

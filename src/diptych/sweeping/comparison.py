@@ -17,6 +17,7 @@ from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.retrieval.median_rank import median_rank
 from diptych.results.results_table import format_value, screen
 from diptych.storage.json_files import each_json_line
+from diptych.storage.json_shapes import fault_of
 from diptych.sweeping.paired_differences import Difference, PairedMetric, paired_differences
 from diptych.sweeping.run_records import RESULT, RunRecord, find_runs
 from diptych.sweeping.table import heading, legend
@@ -154,11 +155,12 @@ def _read_scores(run: RunRecord) -> _Scores:
     )
     scores: _Scores = {}
     for where, record in each_json_line(path, advice):
-        try:
-            place = record.pop("set", None), record.pop("query_id")
-            values = {name: None if value is None else float(value) for name, value in record.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{where}: expected an object of query_id and values: {error!r}") from error
+        if (fault := fault_of(record, {"query_id": str, "set?": str}, "the line")) is not None:
+            raise ValueError(f"{where}: {fault}; {advice}")
+        place = record.pop("set", None), record.pop("query_id")
+        if (fault := fault_of(record, {str: (float, None)}, f"query {place[1]!r}")) is not None:
+            raise ValueError(f"{where}: {fault}; {advice}")
+        values = {name: None if value is None else float(value) for name, value in record.items()}
         if place in scores:
             raise ValueError(f"{where}: query {place[1]!r} occurs twice")
         scores[place] = values

@@ -19,7 +19,7 @@ from diptych.config import building
 from diptych.config.command_line import shown_command, starting_command, user_config_folder
 from diptych.storage.json_files import write_json
 from diptych.storage.run_status import RunStatus, change_status, read_status, same_overrides
-from diptych.storage.whole import write_file
+from diptych.storage.whole import write_text
 from diptych.sweeping.cluster import Cluster, Run
 from diptych.sweeping.resuming import COMMAND
 from diptych.sweeping.run_words import check_run, run_words
@@ -111,7 +111,7 @@ class RunLauncher(Launcher):
         told = run_words(command, config, [*own, *for_cluster], folder)
         if not (folder / "config.yaml").is_file():
             change_status(folder, overrides=tuple(own))
-            write_file(folder / "config.yaml", OmegaConf.to_yaml(config).encode())
+            write_text(folder / "config.yaml", OmegaConf.to_yaml(config))
         configs = user_config_folder(sys.argv[1:])
         return Run(folder, (*starting_command(), *([f"--config-dir={configs}"] if configs else []), *told))
 

@@ -57,7 +57,7 @@ class LocalCluster:
     def _execute(self, run: Run, environment: Mapping[str, str]) -> str | None:
         alone = self.at_once == 1
         log_path = Path(os.devnull) if alone else run.folder / "output.log"
-        with log_path.open("a") as file:
+        with log_path.open("ab") as file:
             output = None if alone else file
             process = subprocess.Popen(
                 run.command, env=environment, stdout=output, stderr=output, preexec_fn=_end_with_parent

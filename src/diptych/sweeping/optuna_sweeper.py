@@ -18,7 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.storage.run_status import RunStatus
-from diptych.storage.whole import write_file
+from diptych.storage.whole import write_text
 
 if TYPE_CHECKING:  # Optuna takes a second to import, and every command line imports this file
     from optuna.samplers import BaseSampler
@@ -166,7 +166,7 @@ class OptunaSweeper(Sweeper):
     def _end(self, search: OptunaSearch, stopped: Sequence[int]) -> dict[str, Any]:
         result = search.report()
         path = search.folder / RESULT
-        write_file(path, OmegaConf.to_yaml(OmegaConf.create(result)).encode())
+        write_text(path, OmegaConf.to_yaml(OmegaConf.create(result)))
         self._runner.tabulate()
         failures = [f"  trial {number}: {reason}" for number, reason in search.failures.items()]
         failed = f"{len(failures)} runs of {search.folder} failed:\n" + "\n".join(failures) if failures else ""

@@ -26,7 +26,7 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
     path = folder / COMMAND
     if not path.is_file():
         raise ValueError(f"{folder}: there is no sweep to resume here (no {COMMAND})")
-    started = read_json(path)["words"]
+    started = read_json(path, "it was not written by a sweep", shape={"words": [str]})["words"]
     further = [word for word in words if word not in named and word not in ("-m", "--multirun")]
     refused = [word for word in further if not word.startswith(_MAY_CHANGE)]
     if refused:

@@ -12,18 +12,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.results.meanings import Meanings
 from diptych.results.results_table import Cell, natural_order, protocol_facts, stored_number
 from diptych.storage.json_files import read_json
+from diptych.storage.json_shapes import Count, fault_of
+from diptych.storage.json_values import encodable
 from diptych.storage.run_status import FILE, Objective, RunStatus, read_status
+from diptych.storage.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
 
 RESULT = "metrics.json"
 _RETRIEVAL = ("recall_at_1", "average", "recall_at_5", "map_at_5", "recall_at_10", "median_rank")
+_SHAPE = {  # of metrics.json
+    "data": (str, [str]),
+    "metrics": {str: (float, None)},
+    "intervals?": {str: ([(float, None)], None)},
+    "protocol?": dict,
+    "gallery?": dict,
+    "queries?": {"scored": Count, "expected": Count},
+    "references_per_item?": [Count],
+    "lines?": {str: str},
+    "about?": {str: dict},
+}
 _CAPTIONS = ("cider", "clip_score", "entity_f1", "rouge_l", "meteor", "bleu_4")
 USUAL = (*_CAPTIONS, *_RETRIEVAL)  # the first to look at; captions' results also say how well articles were found
 
@@ -213,24 +225,25 @@ def result_facts(result: dict[str, Any]) -> dict[str, str]:
 def _read_run(top: Path, folder: Path) -> RunRecord | None:
     """The run in the folder; None, with a warning, where metrics.json is not that of an evaluation."""
     status, result, problems = None, None, []
+    words: Sequence[str] = ()
     try:
         status = read_status(folder)
+        words = status.overrides if status else _hydra_overrides(folder)
     except ValueError as error:
         problems.append(f"unreadable: {error}")
     try:
         result = read_json(folder / RESULT, missing_ok=True)
         if result is None and status is not None:
             result = _of_pipeline(folder)
-        if result is not None and not _is_evaluation(result):
+        if result is not None and (fault := _fault_of(result)) is not None:
             if status is None and not problems:
-                log.warning("%s: not the result of an evaluation; left out", folder / RESULT)
+                log.warning("%s: not the result of an evaluation (%s); left out", folder / RESULT, fault)
                 return None
-            raise ValueError(f"{folder / RESULT}: not the result of an evaluation")
+            raise ValueError(f"{folder / RESULT}: not the result of an evaluation ({fault})")
     except ValueError as error:
         result = None
         problems.append(f"unreadable: {error}")
-    words = list(status.overrides) if status else _hydra_overrides(folder)
-    name = str(folder.relative_to(top)) if folder != top else folder.name
+    name = encodable(str(folder.relative_to(top)) if folder != top else folder.name)
     overrides = {key: value for key, _, value in (word.lstrip("+").partition("=") for word in words)}
     return RunRecord(name, folder, status, overrides, result, "; ".join(problems) or None)
 
@@ -240,7 +253,8 @@ def _of_pipeline(folder: Path) -> dict[str, Any] | None:
     in the form of an evaluation; None where nothing was measured.
     """
     captions = read_json(folder / "write_captions" / RESULT, missing_ok=True)
-    found = read_json(folder / "articles" / RESULT, missing_ok=True)
+    shape = {"split": str, "queries": Count, "metrics": {"articles": {str: (float, None)}, str: {str: (float, None)}}}
+    found = read_json(folder / "articles" / RESULT, missing_ok=True, shape=shape)
     if captions is not None or found is None:
         return captions
     values = {f"{name}/{key}": value for name, of in found["metrics"].items() for key, value in of.items()}
@@ -250,22 +264,28 @@ def _of_pipeline(folder: Path) -> dict[str, Any] | None:
     return {"data": data, "split": found["split"], "queries": queries, "lines": {}, "metrics": values}
 
 
-def _is_evaluation(result: Any) -> bool:
+def _fault_of(result: Any) -> str | None:
+    """Why the content of a metrics.json is not that of an evaluation, None where it is: all that a table shows of it
+    can be had.
+    """
+    if (fault := fault_of(result, _SHAPE)) is not None:
+        return fault
     try:
-        result_facts(result)
-        Meanings(result)
-        return all(value is None or isinstance(value, int | float) for value in result["metrics"].values())
-    except (KeyError, TypeError, AttributeError, ValueError):
-        return False
+        record = RunRecord("", Path(), result=result)
+        for key in (*record.cells, *record.facts):
+            record.meaning(key)
+        return None if record.primary is None or isinstance(record.primary[0], str) else "its primary metric is no text"
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        return f"{error!r:.200}"
 
 
 def _hydra_overrides(folder: Path) -> list[str]:
     """The command line of what has no status: evaluations, and runs of earlier versions."""
     path = folder / ".hydra" / "overrides.yaml"
-    try:
-        return [str(word) for word in yaml.safe_load(path.read_text()) or []]
-    except FileNotFoundError:
-        return []
+    words = read_yaml(path, missing_ok=True) or []
+    if (fault := fault_of(words, [str])) is not None:
+        raise ValueError(f"{path}: {fault}")
+    return list(words)
 
 
 def _letters(number: int) -> str:

@@ -47,7 +47,7 @@ def _is_complete(root: Path, name: str, path: Path, manifest: Mapping[str, Any])
     found = read_json(path, f"remove {root} and generate again")
     if found != manifest:
         raise ValueError(
-            f"{path} describes another {name} set ({found}) than the one asked for ({dict(manifest)}): "
+            f"{path} describes another {name} set ({found!r:.400}) than the one asked for ({dict(manifest)}): "
             f"choose another folder, or remove {root}"
         )
     return True

@@ -55,11 +55,11 @@ def test_articles_come_back_as_they_are_in_file_order(source):
         article_id=IDS[0],
         url="https://news.invalid/1",
         title="Dam\tfails",
-        text="First line\nsecond line\x01, a bell\x07.",
+        text="First line\nsecond line\ufffd, a bell\ufffd.",
         date="2021-07-15T02:46:59Z",
         image_ids=("00000000000000a1", "00000000000000a2"),
     )
-    assert store[IDS[3]].title == "Half \ufffd and nothing\0else"
+    assert store[IDS[3]].title == "Half \ufffd and nothing\ufffdelse"
     assert [article.article_id for article in store.articles()] == IDS
     assert list(store.articles()) == [store[article_id] for article_id in store]
     assert store.gaps["content"] == 1

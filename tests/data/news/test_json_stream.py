@@ -38,7 +38,12 @@ def test_equals_the_whole_parsed_at_once(monkeypatch, chunk, indent):
 def test_lines_count_line_breaks_within_strings_too(monkeypatch, chunk):
     monkeypatch.setattr(json_stream, "_CHUNK", chunk)
     text = '\n{"a": "raw\nbreak\x01",\n\n"b"\n:1, "c": {\n"d":\n2}, "e": 3\n}\n\n'
-    assert members(text) == [("a", "raw\nbreak\x01", 2), ("b", 1, 5), ("c", {"d": 2}, 6), ("e", 3, 8)]
+    assert members(text) == [("a", "raw\nbreak\ufffd", 2), ("b", 1, 5), ("c", {"d": 2}, 6), ("e", 3, 8)]
+
+
+def test_texts_and_keys_can_be_written():
+    text = '{"\\ud83d": {"a\\u0000": ["\\ude00", "\\ud83d\\ude00\f"]}}'
+    assert members(text) == [("\ufffd", {"a\ufffd": ["\ufffd", "\U0001f600 "]}, 1)]
 
 
 def test_an_object_without_members_and_repeated_keys():
@@ -60,7 +65,9 @@ def test_an_object_without_members_and_repeated_keys():
         ('{"a": 1,\n}', "line 2: a key is not valid JSON"),
         ("{1: 2}", "expected a key in double quotes, found 1"),
         ('{"a": 1}\n{', "line 2: expected the end of the file after the object, found '{'"),
-        ('{"a": ' + "[" * 100_000, "line 1: the value of 'a' is no"),
+        ('{"a": ' + "[" * 100_000, r"line 1: the value of 'a' is no record \(nested more than 100 times\)"),
+        ('{"a": ' + "[" * 101 + "]" * 101 + "}", r"line 1: the value of 'a' is no record \(nested more than 100"),
+        (r'{"a": {"\ud83d": 1, "\ud83e": 2}}', "line 1: the value of 'a' is no record .the keys .* differ only in"),
         ('{"a": ' + "9" * 10_000 + "}", "line 1: the value of 'a' is no"),
         (b'{"a": "ok",\n"b": "\xff"}', r"line 2: not UTF-8 text \(byte 0xff\)"),
         (b'{"a": "ok",\n"b": "\xc3', "line 2: not UTF-8 text"),

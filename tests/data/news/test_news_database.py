@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from diptych.contracts.news import Article
-from diptych.data.news.news_database import HALF_PAIR, stream_articles
+from diptych.data.news.news_database import UNREADABLE, stream_articles
 
 PATH = Path("database.json")
 RECORD = {"url": "u", "date": "2021-07-15T02:46:59Z", "title": "t", "images": ["a"], "content": "c"}
@@ -30,16 +30,16 @@ def test_every_oddity_of_the_format(assets):
         article_id="0000000000000012",
         url="https://news.invalid/1",
         title="Dam\tfails",
-        text="First line\nsecond line\x01, a bell\x07.",
+        text="First line\nsecond line\ufffd, a bell\ufffd.",
         date="2021-07-15T02:46:59Z",
         image_ids=("00000000000000a1", "00000000000000a2"),
     )
     assert (cafe.article_id, cafe.title, cafe.image_ids) == ("1234567890123456", "Café 😀 新聞", ("12e4567890123456",))
     assert cafe.text == 'A "}],{" and a \\", \n kept.'
     assert blank == Article("12e4567890123456", "", "", "", "2022-12-31T23:59:59Z", ())
-    assert (half.title, half.date, half.url) == ("Half \ufffd and nothing\0else", "", "")
+    assert (half.title, half.date, half.url) == ("Half \ufffd and nothing\ufffdelse", "", "")
     assert half.image_ids == ("00000000000000a2", "0000000000000000")
-    assert gaps == {"url": 2, "title": 1, "content": 1, "images": 1, "date": 1, HALF_PAIR: 1}
+    assert gaps == {"url": 2, "title": 1, "content": 1, "images": 1, "date": 1, UNREADABLE: 2}
 
 
 def test_a_key_may_be_absent_from_an_article_but_not_from_all():
@@ -64,6 +64,12 @@ def test_a_key_may_be_absent_from_an_article_but_not_from_all():
         ({"#": RECORD}, "the article's id is '#': ids are printable, not blank"),
         ({"a\nb": RECORD}, r"the article's id is 'a\\nb'"),
         ({"\ud83d": RECORD}, "the article's id is"),
+        ({"a\x0cb\x01": RECORD}, "the article's id is"),
+        ({"1": {**RECORD, "images": ["\0"]}}, "key 'images': an id is"),
+        (
+            '{"1": ' + "[" * 101 + "]" * 101 + "}",
+            r"line 1: the value of '1' is no record \(nested more than 100 times\)",
+        ),
         ('{"1": {"title": "cut', "line 1: the value of '1' is not valid JSON"),
     ],
 )

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 DOCS_PAGE = "docs/openevents.md"
 _ROOM = "it takes about the room of the articles' file; to have it elsewhere, name a folder: `prepared`"
-_FORMAT = 1  # raise it when the same source begins to give another store
+_FORMAT = 2  # raise it when the same source begins to give another store
 _TABLES = (
     "CREATE TABLE article (position INTEGER PRIMARY KEY, article_id TEXT NOT NULL UNIQUE, url TEXT NOT NULL,"
     " title TEXT NOT NULL, text TEXT NOT NULL, date TEXT NOT NULL)",
@@ -244,7 +244,11 @@ def _fill(connection: sqlite3.Connection, articles: Iterable[tuple[str, Article]
         try:
             connection.execute("INSERT INTO article VALUES (?, ?, ?, ?, ?, ?)", (position, *texts))
         except sqlite3.IntegrityError:
-            raise ValueError(f"{where}: the id occurs twice in the file; ids must be unique") from None
+            found = connection.execute("SELECT position FROM article WHERE article_id = ?", (article.article_id,))
+            first = found.fetchone()[0] + 1
+            raise ValueError(
+                f"{where}: the id occurs twice in the file, first as its {first}. article; ids must be unique"
+            ) from None
         images = ((position, place, image_id) for place, image_id in enumerate(article.image_ids))
         connection.executemany("INSERT INTO image VALUES (?, ?, ?)", images)
 

@@ -34,6 +34,10 @@ def read_captions(path: str | Path) -> dict[str, str]:
 
 def _read_object(path: Path) -> dict[str, str]:
     captions = load_object(path, "query", "every query has one caption")
-    if not isinstance(captions, dict) or not all(isinstance(caption, str) for caption in captions.values()):
+    if not isinstance(captions, dict):
         raise ValueError(f'{path}: expected one JSON object {{"query id": "caption", ...}}')
+    for query_id, caption in captions.items():
+        if not isinstance(caption, str):
+            found = "null" if caption is None else f"{caption!r:.80}"
+            raise ValueError(f"{path}: query {query_id!r}: its caption must be a text, found {found}")
     return captions

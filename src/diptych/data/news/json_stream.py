@@ -1,6 +1,7 @@
 """A JSON object too large for memory, member by member.
 
 Laxer than the JSON standard in one point: strings may hold raw control characters, which scraped news texts do.
+As all JSON from outside it is bounded in depth, and its texts are as `encodable` has them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+
+from diptych.storage.json_values import NoJSON, first_json_value
 
 # Characters that one member may take: bounds what a missing bracket at the start can pull into memory.
 LONGEST_MEMBER = 1 << 24
@@ -33,8 +36,8 @@ def stream_members(file: BinaryIO, path: Path, longest: int = LONGEST_MEMBER) ->
     twice. `path` is what errors call the file.
 
     Raises:
-        ValueError: not UTF-8, not JSON, not an object, something after it, or a member longer than `longest`
-            characters; names the line, and the key where there is one.
+        ValueError: not UTF-8, not JSON, nested too deeply, not an object, something after it, or a member longer than
+            `longest` characters; names the line, and the key where there is one.
     """
     reader = _Reader(file, path, longest)
     if (first := reader.take()) != "{":
@@ -68,7 +71,6 @@ class _Reader:
     def __init__(self, file: BinaryIO, path: Path, longest: int) -> None:
         self._file, self._path, self._longest = file, path, longest
         self._bytes = codecs.getincrementaldecoder("utf-8-sig")()
-        self._json = json.JSONDecoder(strict=False)
         self._text, self._at, self._ended = "", 0, False
         self._line, self._counted = 1, 0  # the line number at `_counted`, which is never after `_at`
 
@@ -104,7 +106,7 @@ class _Reader:
         self.peek()
         while True:
             try:
-                value, end = self._json.raw_decode(self._text, self._at)
+                value, end = first_json_value(self._text, self._at)
             except json.JSONDecodeError as error:
                 # Not JSON, or not all of it yet. Only more text can tell, so read twice as much: a value of any
                 # length is then decoded at a cost in proportion to it.
@@ -114,8 +116,8 @@ class _Reader:
                 if len(self._text) - self._at > self._longest:
                     reason += f", or longer than {self._longest:,} characters"
                 raise self.error(f"{name} is not valid JSON ({reason})", after) from None
-            except (RecursionError, ValueError):
-                raise self.error(f"{name} is no record (nested too deeply, or a number too long)") from None
+            except NoJSON as error:
+                raise self.error(f"{name} is no record ({error.reason})") from None
             length, at_end = end - self._at, end == len(self._text)
             if at_end and self._grow():
                 continue  # a number may go on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,22 +12,21 @@ from diptych.data.annotations import Record
 from diptych.data.news.json_stream import stream_members
 
 NO_ARTICLE = "#"  # what result files write where an article is missing: never an id
-HALF_PAIR = "half a surrogate pair"
+UNREADABLE = "an unreadable character"
+_REPLACED = "\ufffd"  # what `encodable` puts where a character was that no text can hold
 KEYS = ("url", "date", "title", "images", "content")
-_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def stream_articles(file: BinaryIO, path: Path, gaps: Counter[str]) -> Iterator[tuple[str, Article]]:
     """Every article in file order, each with its position (file, line, id) for errors; one in memory at a time.
 
-    Texts are given as published, control characters included, except that half a surrogate pair, which no encoding can
-    write, becomes U+FFFD. A key that is absent or null gives an empty text or no images. `gaps` counts, as it goes, the
-    articles where a key is absent, null or blank, by key, and those with half pairs, under `HALF_PAIR`. `path` is what
-    errors call the file.
+    Texts are given as published, but as `encodable` has them. A key that is absent or null gives an empty text or no
+    images. `gaps` counts, as it goes, the articles where a key is absent, null or blank, by key, and those with a
+    U+FFFD, under `UNREADABLE`. `path` is what errors call the file.
 
     Raises:
-        ValueError: the file breaks the format; an id is blank or holds control characters; no article at all; or a key
-            that no article has. An id that occurs twice is for the caller to see.
+        ValueError: the file breaks the format; an id is blank, or holds control characters or a U+FFFD; no article at
+            all; or a key that no article has. An id that occurs twice is for the caller to see.
     """
     seen: set[str] = set()
     empty = True
@@ -56,20 +54,13 @@ def _article(article_id: str, record: Record, gaps: Counter[str]) -> Article:
     gaps.update(key for key, text in texts.items() if not text.strip())
     if not image_ids:
         gaps["images"] += 1
-    whole = {key: _without_halves(text) for key, text in texts.items()}
-    if whole != texts:
-        gaps[HALF_PAIR] += 1
-    return Article(article_id, whole["url"], whole["title"], whole["content"], whole["date"], image_ids)
+    if any(_REPLACED in text for text in texts.values()):
+        gaps[UNREADABLE] += 1
+    return Article(article_id, texts["url"], texts["title"], texts["content"], texts["date"], image_ids)
 
 
 def _check_id(identifier: str, name: str, record: Record) -> None:
-    if not identifier.strip() or not identifier.isprintable() or identifier == NO_ARTICLE:
-        raise record.error(f"{name} is {identifier!r:.80}: ids are printable, not blank, and not {NO_ARTICLE!r}")
-
-
-def _without_halves(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _HALVES.sub("\ufffd", text)
-    return text
+    if not identifier.strip() or not identifier.isprintable() or _REPLACED in identifier or identifier == NO_ARTICLE:
+        raise record.error(
+            f"{name} is {identifier!r:.80}: ids are printable, not blank, without U+FFFD, and not {NO_ARTICLE!r}"
+        )

@@ -20,6 +20,7 @@ from diptych.data.triplets.shards import CONVERSION, FORMAT, MANIFEST, WRITE_AGA
 from diptych.data.triplets.triplet_dataset import short_name
 from diptych.storage.file_lock import lock_file, locked
 from diptych.storage.json_files import read_json, write_json
+from diptych.storage.json_shapes import Count
 from diptych.storage.key import key_of
 from diptych.storage.processes import run_tasks
 from diptych.storage.whole import remove_unfinished, whole_file
@@ -122,9 +123,11 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format": FORMAT, "settings": settings}, indent=1)
         return
-    found = read_json(path, "choose another output")
+    found = read_json(path, "choose another output", shape=dict)
     if found.get("format") != FORMAT:
         raise ValueError(f"{path} has format {found.get('format')}, this version writes {FORMAT}: another output")
+    if not isinstance(found.get("settings"), dict):
+        raise ValueError(f"{path} names no settings: choose another output")
     different = {name: (found["settings"].get(name), value) for name, value in settings.items()}
     different = {name: pair for name, pair in different.items() if pair[0] != pair[1]}
     if different:
@@ -170,7 +173,7 @@ def _sizes_in_manifest(folder: Path) -> dict[str, int]:
     """Bytes by file name; empty while the conversion is not finished."""
     if not (folder / MANIFEST).is_file():
         return {}
-    manifest = read_json(folder / MANIFEST, WRITE_AGAIN)
+    manifest = read_json(folder / MANIFEST, WRITE_AGAIN, shape={"shards": [{"file": str, "bytes": Count}]})
     return {shard["file"]: shard["bytes"] for shard in manifest["shards"]}
 
 

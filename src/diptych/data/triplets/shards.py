@@ -24,6 +24,7 @@ from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expan
 
 from diptych.contracts.retrieval import Triplet
 from diptych.storage.json_files import read_json
+from diptych.storage.json_shapes import Count
 from diptych.storage.json_values import json_value
 
 FORMAT = 1  # of the folder and the records
@@ -75,7 +76,7 @@ class ShardFolder:
         manifest = _read_manifest(self.folder)
         self.key: str = manifest["key"]
         self.settings: dict[str, Any] = manifest["settings"]
-        self.shards = [Shard(**shard) for shard in manifest["shards"]]
+        self.shards = [Shard(one["file"], one["triplets"], one["bytes"]) for one in manifest["shards"]]
         for shard in self.shards:
             path = self.folder / shard.file
             try:
@@ -116,9 +117,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         state = "its conversion is not finished: run" if (folder / CONVERSION).is_file() else "write shards with"
         raise ValueError(f"{folder} has no {MANIFEST}; {state} python -m diptych.shards ... output={folder}")
-    manifest = read_json(path, WRITE_AGAIN)
-    if manifest.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {manifest.get('format')}, this version reads {FORMAT}; write it again")
+    found = read_json(path, WRITE_AGAIN, shape=dict).get("format")
+    if found != FORMAT:
+        raise ValueError(f"{path} has format {found!r:.40}, this version reads {FORMAT}; write it again")
+    shard = {"file": str, "triplets": Count, "bytes": Count}
+    manifest = read_json(path, WRITE_AGAIN, shape={"key": str, "settings": dict, "shards": [shard]})
+    for name in (one["file"] for one in manifest["shards"]):
+        if Path(name).name != name:
+            raise ValueError(f"{path}: the shard {name!r:.80} is no file of this folder; {WRITE_AGAIN}")
     return manifest
 
 

@@ -87,7 +87,9 @@ class AuditTriplets(RecordStage):
 
     def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """The audit of each pair."""
-        sentences = {name: RecordLog(path, self.record_key).read() for name, path in self.ways.items()}
+        sentences = {
+            name: RecordLog(path, self.record_key).read({"sentences": [str]}) for name, path in self.ways.items()
+        }
         for pair_id in ids:
             absent = [name for name, records in sentences.items() if pair_id not in records]
             if absent:

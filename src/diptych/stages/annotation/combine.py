@@ -56,7 +56,7 @@ class Combine(RecordStage):
         """`{"pair_id", "sentences", "texts", "parts", "dropped"}` for each pair: `parts` holds for each text the
         positions of its sentences, `dropped` how many texts went for which reason.
         """
-        records = RecordLog(self.sentences, self.record_key).read()
+        records = RecordLog(self.sentences, self.record_key).read({"sentences": [str]})
         for pair_id in ids:
             sentences = records.get(pair_id, {}).get("sentences", [])
             if not sentences:

@@ -23,11 +23,13 @@ from diptych.stages.annotation.write_modifications import WriteModifications
 from diptych.stages.running.manifest import FILE as MANIFEST
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.json_files import read_json, write_json
+from diptych.storage.json_shapes import fault_of
 from diptych.storage.record_log import RecordFile, RecordLog
 
 log = logging.getLogger(__name__)
 
 WAYS = "ways.json"
+_VERDICT = {"pair_id": str, "holds": bool}
 _HOLDS = {"holds": ("held", "verified")}
 _STAGES = {
     WriteModifications.name: (DescribeReference.name, DescribeTarget.name, WriteModifications.name),
@@ -77,7 +79,7 @@ class CompareWays(RecordStage):
     @cached_property
     def _sentences(self) -> dict[str, dict[str, list[str]]]:
         """By way and pair, those that are there."""
-        logs = {name: RecordLog(path, "pair_id").read() for name, path in self.ways.items()}
+        logs = {name: RecordLog(path, "pair_id").read({"sentences": [str]}) for name, path in self.ways.items()}
         return {name: {pair: r["sentences"] for pair, r in of.items() if r["sentences"]} for name, of in logs.items()}
 
     def ids(self) -> Sequence[str]:
@@ -87,7 +89,7 @@ class CompareWays(RecordStage):
     def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """The record of each way; `no_sentences` where no pair has some of every way."""
         common = [p for p in next(iter(self._sentences.values())) if all(p in of for of in self._sentences.values())]
-        audited = {} if self.audit is None else read_json(self.audit, "run the audit again")["ways"]
+        audited = self._audit().get("ways", {})
         for way in ids:
             if not common:
                 yield Failure(way, "no_sentences", "there is no pair that all ways have sentences for")
@@ -109,7 +111,7 @@ class CompareWays(RecordStage):
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """`ways.json`, and its table in the log."""
         records = list(RecordFile(folder, self.record_key).records().values())
-        planted = {} if self.audit is None else read_json(self.audit, "run the audit again").get("planted", {})
+        planted = self._audit().get("planted", {})
         content = {**({"planted": planted} if planted else {}), "ways": {record["way"]: record for record in records}}
         write_json(folder / WAYS, content, indent=1, ascii_only=False)
         for record in records:
@@ -118,12 +120,19 @@ class CompareWays(RecordStage):
         if records:
             log.info("%s", "\n".join([*([planted_line(planted)] if planted else []), ways_table(content)]))
 
+    def _audit(self) -> dict[str, Any]:
+        """The content of `audit.json`; nothing where there is none."""
+        if self.audit is None:
+            return {}
+        return read_json(self.audit, "run the audit again", shape={"ways": {str: dict}, "planted?": dict})
+
     def _cost(self, way: str) -> tuple[str | None, dict[str, Any] | None, str]:
         """The model, what it cost, and why that is not known."""
         folder = self.ways[way].parent
-        manifest = read_json(folder / MANIFEST, missing_ok=True) or {}
-        model = manifest.get("settings", {}).get("asking", {}).get("model")
-        stages = _STAGES.get(str(manifest.get("stage")))
+        manifest = read_json(folder / MANIFEST, missing_ok=True)
+        shape = {"settings": {"asking": {"model": str}}}
+        model = manifest["settings"]["asking"]["model"] if fault_of(manifest, shape) is None else None
+        stages = _STAGES.get(str(manifest.get("stage"))) if model is not None else None
         if model is None or stages is None:
             return model, None, f"{folder / MANIFEST} names no model that was asked"
         ledger = self.ledgers.get(way, folder.parent.parent / LEDGER)
@@ -136,7 +145,7 @@ class CompareWays(RecordStage):
         if way not in self.verified:
             return None
         counts = {pair: {"held": 0, "verified": 0} for pair in pairs}
-        for verdict in RecordLog(self.verified[way], "sentence_id").read().values():
+        for verdict in RecordLog(self.verified[way], "sentence_id").read(_VERDICT).values():
             if verdict["pair_id"] in counts:
                 counts[verdict["pair_id"]]["verified"] += 1
                 counts[verdict["pair_id"]]["held"] += verdict["holds"]

@@ -27,6 +27,7 @@ from diptych.stages.annotation.fetch_images import FETCHED
 from diptych.stages.running.manifest import FILE as MANIFEST
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.json_files import read_json, write_json
+from diptych.storage.json_shapes import Count
 from diptych.storage.record_log import RecordFile, RecordLog
 from diptych.storage.whole import whole_file
 
@@ -221,7 +222,7 @@ class ExportTriplets(RecordStage):
             log.warning(
                 "%s: %d decisions are about no sentence that there is, first %s", self.reviews, len(unknown), unknown[0]
             )
-        stages = {name: _counts(folder / MANIFEST) for name, folder in self.stages.items()}
+        stages = {name: _counts(folder) for name, folder in self.stages.items()}
         return {
             "triplets": len(records),
             "texts": sum(len(record["modification_texts"]) for record in records.values()),
@@ -243,9 +244,9 @@ def _images(pair: ImagePair) -> tuple[str, str]:
     return pair.reference_image, pair.target_image
 
 
-def _counts(manifest: Path) -> dict[str, Any]:
-    content = read_json(manifest)
-    return {"done": content.get("done", 0), "failed": content.get("failed", {})}
+def _counts(folder: Path) -> dict[str, Any]:
+    content = read_json(folder / MANIFEST, shape={"done?": Count, "failed?": {str: Count}})
+    return {"done": content.get("done") or 0, "failed": content.get("failed") or {}}
 
 
 def _content_name(path: Path) -> str:

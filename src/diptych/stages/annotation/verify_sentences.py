@@ -48,7 +48,7 @@ class VerifySentences(AskStage):
     @cached_property
     def _sentences(self) -> dict[str, tuple[str, str]]:
         """Pair id and sentence by sentence id, in the order of the pairs."""
-        records = RecordLog(self.sentences, "pair_id").read()
+        records = RecordLog(self.sentences, "pair_id").read({"sentences": [str]})
         return {
             f"{pair.pair_id}/{place}": (pair.pair_id, sentence)
             for pair in self.pairs.values()

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from diptych.contracts.news import Candidate, NewsSource
 from diptych.contracts.pipelines import Failure, Result
 from diptych.data.news.retrieval_file import first_of_each_article, read_retrieval
-from diptych.stages.news.retrieval_output import candidates_of, retrieval_record, write_records
+from diptych.stages.news.retrieval_output import RESULTS, candidates_of, retrieval_record, write_records
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.json_files import write_json
 from diptych.storage.record_log import RecordLog
@@ -82,7 +82,9 @@ class Articles(RecordStage):
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """`retrieval.json`, the same as `output`, and `metrics.json` where the answers are known."""
         write_records(folder, self.output_files())
-        ranked = {name: candidates_of(record) for name, record in RecordLog(folder / "records.jsonl").read().items()}
+        ranked = {
+            name: candidates_of(record) for name, record in RecordLog(folder / "records.jsonl").read(RESULTS).items()
+        }
         without = sum(not candidates for candidates in ranked.values())
         if without:
             log.warning("%d of %d queries have no candidates; their lists are empty", without, len(ranked))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diptych.contracts.pipelines import Failure
 from diptych.storage.record_log import RecordFile
-from diptych.storage.whole import write_file
+from diptych.storage.whole import write_text
 
 FILE = "base_captions.csv"
 COLUMNS = ("query_id", "matched_image_id", "caption")
@@ -27,6 +27,6 @@ def write_base_captions(folder: Path, output_files: Sequence[Path], failures: Se
     rows.writeheader()
     rows.writerows(RecordFile(folder, "query_id").records().values())
     for path in (folder / FILE, *output_files):
-        write_file(path, text.getvalue().encode())
+        write_text(path, text.getvalue())
     if failures:
         log.warning("%d photos have no base caption; their captions will be written without one", len(failures))

@@ -8,6 +8,7 @@ from typing import Any
 
 from diptych.contracts.news import Candidate
 from diptych.data.news.retrieval_file import write_retrieval
+from diptych.storage.json_shapes import Finite
 from diptych.storage.record_log import RecordLog
 
 FILE = "retrieval.json"
@@ -23,6 +24,9 @@ def result_of(candidate: Candidate) -> dict[str, Any]:
     return {"image_id": candidate.image_id, "article_id": candidate.article_id, "score": float(candidate.score)}
 
 
+RESULTS = {"results": [{"image_id": str, "article_id?": str, "score": Finite}]}  # of a record
+
+
 def candidates_of(record: Mapping[str, Any]) -> list[Candidate]:
     """The candidates of a record."""
     return [Candidate(item["image_id"], item["article_id"], item["score"]) for item in record["results"]]
@@ -34,7 +38,7 @@ def write_records(folder: Path, output_files: Sequence[Path]) -> None:
     Raises:
         ValueError: as `write_retrieval`, or no query is left.
     """
-    records = RecordLog(folder / "records.jsonl").read()
+    records = RecordLog(folder / "records.jsonl").read(RESULTS)
     retrieval = {query_id: candidates_of(record) for query_id, record in records.items()}
     for path in (folder / FILE, *output_files):
         write_retrieval(path, retrieval)

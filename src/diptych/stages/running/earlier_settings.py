@@ -37,6 +37,8 @@ def present_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A manifest's settings as this version would have written them; present ones come back as they are."""
     present = with_moved_names(dict(settings))
     target = present.get("_target_")
+    if not isinstance(target, str):
+        return present
     if target in _RENAMED:
         present["_target_"] = _RENAMED[target]
     if target == _WRITE_CAPTIONS and "replacements" not in present:

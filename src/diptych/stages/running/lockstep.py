@@ -94,7 +94,8 @@ class Lockstep:
 
     def _read(self) -> dict[str, Any]:
         """What the main process of this launch has said last; nothing if it has not yet."""
-        said = read_json(self._path, missing_ok=True)
+        shape = {"launch": str, "step": int, "state": str, "ids?": [str], "message?": str}
+        said = read_json(self._path, "remove it", missing_ok=True, shape=shape)
         return said if said and said["launch"] == self._launch else {}
 
 

@@ -12,12 +12,15 @@ import glob
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from diptych.stages.running.earlier_settings import present_settings
 from diptych.storage.json_files import read_json, write_json
+from diptych.storage.json_shapes import Count
 from diptych.storage.key import key_of
 from diptych.storage.whole import move, remove_unfinished
 
@@ -25,6 +28,17 @@ log = logging.getLogger(__name__)
 
 FILE = "manifest.json"
 _BLOCK = 2**20
+_MAKE_AGAIN = "remove the folder, and it is made again"
+_KEY = re.compile(r"[\w-]{1,64}", re.ASCII)  # a folder is set aside under it
+_SHAPE = {
+    "stage": str,
+    "key": str,
+    "settings": dict,
+    "inputs": [str],
+    "done?": Count,
+    "failed?": {str: Count},
+    "ids?": str,
+}
 
 
 class Manifest:
@@ -118,9 +132,10 @@ def _aside(folder: Path, key: str) -> Path:
 def _earlier(folder: Path, wanted: Mapping[str, Any]) -> Path | None:
     """The folder that was set aside and holds what is wanted."""
     for path in sorted(folder.parent.glob(f"{glob.escape(folder.name)}.*")):
-        found = _read(path) if path.is_dir() else None
-        if found is not None and _is_made_with(found, wanted):
-            return path
+        with suppress(ValueError):  # somebody's folder of a similar name
+            found = _read(path) if path.is_dir() else None
+            if found is not None and _is_made_with(found, wanted):
+                return path
     return None
 
 
@@ -132,7 +147,11 @@ def _is_made_with(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    return read_json(folder / FILE, "remove the folder, and it is made again", missing_ok=True)
+    path = folder / FILE
+    found = read_json(path, _MAKE_AGAIN, missing_ok=True, shape=_SHAPE)
+    if found is not None and _KEY.fullmatch(found["key"]) is None:
+        raise ValueError(f"{path}: the key {found['key']!r:.80} is none of a stage; {_MAKE_AGAIN}")
+    return found
 
 
 def _fingerprint(path: Path, name: str) -> str:
@@ -143,8 +162,9 @@ def _fingerprint(path: Path, name: str) -> str:
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    made_with = _read(path.parent)
-    digest.update(made_with["key"].encode() if made_with else b"")
+    with suppress(ValueError):  # beside the data of a user may lie a file of this name that is of another kind
+        made_with = read_json(path.parent / FILE, missing_ok=True, shape={"key": str})
+        digest.update(made_with["key"].encode() if made_with else b"")
     return digest.hexdigest()[:16]
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from diptych.storage.json_files import read_json, write_json
+from diptych.storage.json_shapes import Count, Finite
 
 FILE = "times.json"
 _SAVE_EVERY = 2.0  # seconds, so that a kill loses little and a fast stage does not write all the time
@@ -27,8 +29,8 @@ class StageTimes:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        found = read_json(self._path, "remove it: the times begin anew", missing_ok=True) or {}
-        self._before = (found.get("records", 0), found.get("seconds", 0.0), found.get("runs", 0))
+        found = read_times(folder) or {"records": 0, "seconds": 0.0, "runs": 0}
+        self._before = (found["records"], found["seconds"], found["runs"])
         self._records = 0
         self._started = self._saved = time.perf_counter()
 
@@ -56,7 +58,17 @@ class StageTimes:
         write_json(self._path, {**content, "seconds_per_record": round(seconds / records, 6)}, indent=1)
 
 
+def read_times(folder: Path) -> dict[str, Any] | None:
+    """`records`, `seconds` and `runs` of the stage in this folder; None where no time was taken (work of version 0.1).
+
+    Raises:
+        ValueError: the file says something else; names it.
+    """
+    shape = {"records": Count, "seconds": Finite, "runs": Count}
+    return read_json(folder / FILE, "remove it: the times begin anew", missing_ok=True, shape=shape)
+
+
 def seconds_per_record(folder: Path) -> float | None:
-    """What a record of the stage in this folder took, mean; None where no time was taken (work of version 0.1)."""
-    found = read_json(folder / FILE, "remove it: the times begin anew", missing_ok=True)
-    return None if not found else float(found["seconds"]) / int(found["records"])
+    """What a record of the stage in this folder took, mean; None where no time was taken."""
+    found = read_times(folder)
+    return None if not found or not found["records"] else float(found["seconds"]) / int(found["records"])

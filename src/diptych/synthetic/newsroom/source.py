@@ -10,9 +10,15 @@ from typing import Any
 from diptych.contracts.news import Article, ArticleFact
 from diptych.data.annotations import check_split
 from diptych.data.news.openevents import OpenEvents
-from diptych.storage.json_files import read_json
+from diptych.storage.json_files import as_written, read_json
+from diptych.storage.json_shapes import Count
 from diptych.synthetic.newsroom import layout
 from diptych.synthetic.newsroom.generate import NewsroomSettings, generate_newsroom
+
+_MAKE_AGAIN = "generate the set again"
+_FACTS = {
+    "events": [{"split": str, "query_id": str, "article_id": str, "sentences": [str], "fact_sentences": {str: Count}}]
+}
 
 
 class Newsroom(OpenEvents):
@@ -42,9 +48,10 @@ class Newsroom(OpenEvents):
         if not path.is_file():
             return {}
         articles, found = self.articles(), {}
-        for event in read_json(path)["events"]:
+        for event in read_json(path, _MAKE_AGAIN, shape=_FACTS)["events"]:
             if event["split"] == split:
-                found[event["query_id"]] = list(_facts(event, articles[event["article_id"]], path))
+                with as_written(path, _MAKE_AGAIN):
+                    found[event["query_id"]] = list(_facts(event, articles[event["article_id"]], path))
         return found
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from diptych.storage.json_files import read_json
+from diptych.storage.json_files import as_written, read_json
 from diptych.synthetic.rooms.generate import IMAGE_SIZE
 from diptych.synthetic.rooms.scene import KINDS, Item, Scene, scene_from_json
 
@@ -83,7 +83,9 @@ class RoomsFolder:
         scene = self._scenes.get(number)
         if scene is None:
             name = self._paths[number].relative_to(self.root / "images").with_suffix(".json")
-            scene = scene_from_json(read_json(self.root / "scenes" / name, "generate the rooms again")["scene"])
+            path = self.root / "scenes" / name
+            with as_written(path, "generate the rooms again"):
+                scene = scene_from_json(read_json(path, "generate the rooms again", shape={"scene": dict})["scene"])
             self._scenes[number] = scene
         return {kind: item for kind in KINDS if (item := scene.item(kind)) is not None}
 
