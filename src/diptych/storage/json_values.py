@@ -20,6 +20,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 _WRITTEN_HALF = re.compile(  # without its other half
     r"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|[c-fC-F](?<!\\u[dD][89abAB]..\\u[dD][c-fC-F]))"
 )
+_OBJECT = re.compile(r"\{(?=\s{0,1000}[\"}])")  # where one may begin
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
@@ -66,16 +67,28 @@ def json_value(text: str | bytes, pairs: Pairs | None = None) -> Any:
 def json_objects(text: str) -> list[dict[str, Any]]:
     """Every JSON object in a text that may hold anything else around them, those inside others after them; as
     `json_value` has them, except that raw control characters in strings are read, as models write them.
+
+    The work is bounded, by a small multiple of the text's length: of a text that is made to take long, with brackets
+    that are never closed, the rest is left unread.
     """
     decoder = json.JSONDecoder(strict=False)
     found = []
-    for start in (match.start() for match in re.finditer(r"\{", text)):
+    work, most = 0, 10 * len(text) + 1_000_000
+    for start in (match.start() for match in _OBJECT.finditer(text)):
+        if work > most:
+            break
+        work += 500
         try:
             value, end = decoder.raw_decode(text, start)
+            work += 2 * (end - start)
             _check_depth(text[start:end])
-        except (ValueError, RecursionError):
+            found.append(_encodable(value))
+        except json.JSONDecodeError as error:  # to say where it is, its lines have been counted
+            work += error.pos - start + error.pos // 16
+        except ValueError:
             continue
-        found.append(_encodable(value))
+        except RecursionError:
+            work += 10_000
     return found
 
 

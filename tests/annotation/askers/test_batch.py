@@ -18,7 +18,7 @@ pytest.importorskip("openai")
 
 from diptych.annotation.askers.batch import BatchAsker
 from diptych.annotation.askers.batch_results import Unanswered, read_line
-from diptych.annotation.askers.batch_server import BatchServer
+from diptych.annotation.askers.batch_server import BatchServer, seen_batch
 from diptych.annotation.ledger.ledger import Ledger as DurableLedger
 from diptych.annotation.ledger.ledger_batches import Batches
 from diptych.contracts.pipelines import Answer, Failure, Question
@@ -224,6 +224,8 @@ def test_a_batch_that_never_ends_is_cancelled_and_sent_again(tmp_path):
 class FakeServer:
     """Batches as a list of states; each batch ends as the next of them says."""
 
+    key = ""
+
     def __init__(self, *ends: dict) -> None:
         self.ends, self.files, self.created = list(ends), {}, []
 
@@ -241,12 +243,13 @@ class FakeServer:
 
         state = self.ends[0] if len(self.ends) == 1 else self.ends.pop(0)
         file_id = state.get("output_file_id")
-        return Batch.construct(id=batch_id, **{**state, "output_file_id": file_id and f"{file_id}/{batch_id}"})
+        found = Batch.construct(id=batch_id, **{**state, "output_file_id": file_id and f"{file_id}-{batch_id}"})
+        return seen_batch(found, self.key)
 
-    def content(self, file_id: str) -> bytes | None:
-        kind, _, number = file_id.partition("/batch_")
+    def lines(self, file_id: str) -> Iterator[bytes] | None:
+        kind, _, number = file_id.partition("-batch_")
         keys = self.created[int(number) - 1]
-        return b"\n".join(json.dumps(_line(key)).encode() for key in keys) if kind == "all" else None
+        return (json.dumps(_line(key)).encode() for key in keys) if kind == "all" else None
 
     def cancel(self, batch_id: str) -> None:
         pass
@@ -475,8 +478,10 @@ def test_lines_of_results(line, expected):
 
 
 def test_what_the_server_says_of_a_request_decides_whether_it_is_asked_again():
-    def of(status: int):
+    def of(status):
         return read_line(json.dumps({"custom_id": "k", "response": {"status_code": status, "body": {}}}))[1]
 
     assert [type(of(status)) for status in (429, 500, 503, 408)] == [Unanswered] * 4
-    assert [of(status).reason for status in (400, 403)] == ["bad_request", "refused_by_server"]
+    assert [type(of(status)) for status in (0, -1, 200.5, "400", None, True, 302, 405, 418, 999)] == [Unanswered] * 10
+    assert [of(status).failure.reason for status in (400, 413, 422)] == ["bad_request"] * 3
+    assert [of(status).reason for status in (401, 402, 403, 404)] == ["refused_by_server"] * 4
