@@ -1,10 +1,11 @@
-"""What a server may answer to harm: whatever it says becomes an answer or a failure, clean, bounded and without the key."""
+"""What a server may answer to harm: it becomes an answer or a failure, clean, bounded and without the key."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
+from contextlib import suppress
 from urllib.parse import quote
 
 import pytest
@@ -161,17 +162,17 @@ def openai_error(message, param=None, code=None):
 @pytest.mark.parametrize(
     ("error", "names"),
     [
-        (openai_error("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'"
-                      " instead.", "max_tokens", "unsupported_parameter"), ("max_tokens",)),
-        (openai_error("Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) value"
-                      " is supported.", "temperature", "unsupported_value"), ("temperature",)),
+        (openai_error("Unsupported parameter: 'max_tokens' is not supported with this model. Use"
+                      " 'max_completion_tokens' instead.", "max_tokens", "unsupported_parameter"), ("max_tokens",)),
+        (openai_error("Unsupported value: 'temperature' does not support 0.0 with this model. Only the default"
+                      " (1) value is supported.", "temperature", "unsupported_value"), ("temperature",)),
         (openai_error("x", "temperature", "unsupported_value"), ("temperature",)),
         (openai_error("Unrecognized request argument supplied: response_format"), ("response_format",)),
         (openai_error("Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model."),
          ("response_format",)),
         ({"object": "error", "message": "[{'type': 'extra_forbidden', 'loc': ('body', 'temperature')}]", "code": 400},
          ("temperature",)),
-        ({"detail": [{"type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]},
+        ({"detail": [{"type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "Extra inputs"}]},
          ("max_tokens",)),
         ({"message": "temperature: only 0.6 is allowed for this model"}, ("temperature",)),
         ("unknown field `response_format`", ("response_format",)),
@@ -179,8 +180,8 @@ def openai_error(message, param=None, code=None):
         # faults of a value, which another name does not help against
         (openai_error("max_tokens is too large: 5000. This model supports at most 4096 completion tokens", "max_tokens",
                       "invalid_value"), ()),
-        ({"message": "This model's maximum context length is 2048 tokens. 'max_tokens' or 'max_completion_tokens' is too"
-                     " large: unsupported"}, ()),
+        ({"message": "This model's maximum context length is 2048 tokens. 'max_tokens' or 'max_completion_tokens' is"
+                     " too large: unsupported"}, ()),
         (openai_error("Invalid image", "messages", "invalid_image"), ()),
         (openai_error("the temperature of the room"), ()),
         ("", ()), (None, ()), (3, ()), ([], ()), ({"error": {"param": ["temperature"], "code": {}}}, ()),
@@ -203,8 +204,26 @@ def test_how_a_request_is_put_otherwise():
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["\ud83d", "\0", KEY])
 NAMES = st.text() | st.sampled_from(
-    ["choices", "message", "content", "text", "usage", "prompt_tokens", "completion_tokens", "finish_reason", "error"]
-    + ["refusal", "code", "param", "response", "status_code", "body", "objects", "name", "descriptors"]
+    [
+        "choices",
+        "message",
+        "refusal",
+        "code",
+        "param",
+        "response",
+        "status_code",
+        "body",
+        "objects",
+        "name",
+        "descriptors",
+        "content",
+        "text",
+        "usage",
+        "prompt_tokens",
+        "completion_tokens",
+        "finish_reason",
+        "error",
+    ]
 )
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=5))
 MESSAGES = st.fixed_dictionaries({}, optional={"content": VALUES, "refusal": VALUES})
@@ -270,10 +289,8 @@ def test_whatever_stands_in_a_line_of_a_batch(line):
 @pytest.mark.hostile("network")
 @given(st.binary(max_size=2000), st.sampled_from(["gzip", "deflate", "gzip, deflate", "", "br", "GZIP,,identity"]))
 def test_whatever_is_packed_however(data, encoding):
-    try:
+    with suppress(UnreadableBody, TooLargeBody):
         assert sum(map(len, unpacked([data[:7], data[7:]], encoding, 10_000))) <= 10_000
-    except (UnreadableBody, TooLargeBody):
-        pass
 
 
 @pytest.mark.hostile("network")

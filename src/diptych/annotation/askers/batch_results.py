@@ -67,8 +67,8 @@ def _of_completion(body: Any, secret: str) -> Answer | Unanswered:
 def _of_error(error: Any, secret: str) -> Unanswered:
     """A request that the batch did not come to: it expired, was cancelled, or failed before."""
     said, code = said_in(error, str(error))
-    reason = _NO_WORD.sub("", code)[:_LONGEST_REASON] if isinstance(code, str) else ""
-    return Unanswered(shortened(reason, secret) if reason else "no_answer", shortened(said, secret))
+    reason = _NO_WORD.sub("", shortened(code, secret))[:_LONGEST_REASON] if isinstance(code, str) and code else ""
+    return Unanswered(reason or "no_answer", shortened(said, secret))
 
 
 def _of_status(key: str, status: Any, error: Any, secret: str) -> Failure | Refused | Unanswered:

@@ -127,8 +127,8 @@ class LedgerFile:
     # ------------------------------------------------------------------------------------------------ who lives
 
     def lives(self, owner: str | None) -> bool:
-        """Whether the process that was this owner still runs, as far as can be known. One of this machine is asked
-        after by its number and its beginning: a clock that is set, or a machine that slept, takes nothing from it. Of one in
+        """Whether the process that was this owner still runs, as far as can be known. One of this machine is known by
+        its number and its beginning: a clock that is set, or a machine that slept, takes nothing from it. Of one in
         another container counts when it last said so.
         """
         if owner == self.owner:
