@@ -50,6 +50,20 @@ def test_the_first_json_value_of_the_form_counts(text):
     assert [(item.name, item.descriptors) for item in found.objects] == [tuple(LAMP.values()), tuple(BED.values())]
 
 
+@pytest.mark.parametrize(
+    "word", ["stop", "", "eos_token", "STOP", "end_turn", "eos", "stop_sequence", "tool_calls", "?"]
+)
+def test_the_word_of_the_end_makes_no_difference(word):
+    assert parse(ImageDescription, answer(DESCRIPTION, word)).objects[1].name == "bed"
+
+
+@pytest.mark.hostile("annotation")
+def test_what_cannot_be_written_is_taken_out_of_texts():
+    text = '{"objects": [{"name": "lamp \\ud83d", "descriptors": ["a\\u0000b \\u001b[31m", "\\ud83d\\ude00"]}]}'
+    (lamp,) = parse(ImageDescription, answer(text)).objects
+    assert (lamp.name, lamp.descriptors) == ("lamp \ufffd", ["ab [31m", "\U0001f600"])
+
+
 def test_blanks_are_tidied():
     found = parse(ImageDescription, answer('{"objects": [{"name": " floor\\n lamp ", "descriptors": [" brass "]}]}'))
     assert (found.objects[0].name, found.objects[0].descriptors) == ("floor lamp", ["brass"])
@@ -63,8 +77,10 @@ def test_blanks_are_tidied():
         (DESCRIPTION, "content_filter", "refused"),
         (" \n", "stop", "empty"),
         ("<think>hm</think>", "stop", "empty"),
-        (DESCRIPTION, "", "invalid"),
-        (DESCRIPTION, "tool_calls", "invalid"),
+        (DESCRIPTION, "MAX_TOKENS", "cut"),
+        (DESCRIPTION, "model_length", "cut"),
+        (DESCRIPTION, "FINISH_REASON_SAFETY", "refused"),
+        (DESCRIPTION, "refusal", "refused"),
         (DESCRIPTION[:-20], "stop", "invalid"),
         ("I'm sorry, but I can't help with that.", "stop", "refused"),
         ("I cannot assist.", "stop", "refused"),

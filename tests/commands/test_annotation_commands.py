@@ -276,7 +276,8 @@ def test_remote_images_are_asked_about_by_url_or_fetched_first(place, run, whole
         with path.open("a") as file:  # not there
             file.write(json.dumps({"pair_id": "x", "reference_image": f"{root}gone.jpg", "target_image": f"{root}no"}))
         for _ in range(2):
-            code, output = run(*annotate(server, out, f"fetch={fetch}", pairs=path.name))
+            words = annotate(server, out, f"fetch={fetch}", "fetch.private=true", pairs=path.name)
+            code, output = run(*words)
             assert code == 0, output[-3000:]
     assert set(shown) == {"data:" if fetch == "on" else "http:"}
     known = {name: number for name, number in fetched.items() if "/gone" not in name and not name.endswith("/no")}

@@ -1,6 +1,7 @@
 """JSON from outside is bounded in depth and digits, and what comes out of it can be written."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -91,6 +92,32 @@ def test_objects_within_a_text():
     found = json_objects(text)
     assert found[:2] == [{"a": {"b": "line\nbreak \ufffd"}}, {"b": "line\nbreak \ufffd"}]
     assert len(found) == 2 + DEEPEST  # the outer 50 are nested too deeply
+
+
+@pytest.mark.hostile("annotation")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * 10**6,
+        '{"' * 10**6,
+        '{"a":' * 10**5,
+        '[{"a":[' * 10**5,
+        "{}" * 10**6,
+        '{"a":' * 99 + f'"{"x" * 10**6}"' + "}" * 99,
+    ],
+    ids=lambda text: text[:8],
+)
+def test_the_search_for_objects_is_bounded(text):
+    """Each of these once took minutes to hours."""
+    started = time.process_time()
+    assert len(json_objects(text)) < 50_000
+    assert time.process_time() - started < 20  # tenths of a second
+
+
+@pytest.mark.hostile("annotation")
+def test_objects_behind_many_brackets_are_found():
+    assert json_objects("{" * 5000 + '{"a": [{"b": 1}]}')[-2:] == [{"a": [{"b": 1}]}, {"b": 1}]
+    assert json_objects('{"\\ud83d": 1, "\\ud83e": 2} {"a": 1}') == [{"a": 1}]  # two keys that become one
 
 
 def test_encodable():

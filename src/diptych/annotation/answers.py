@@ -1,7 +1,7 @@
 """What the models are asked to answer with, and how their answers are read.
 
-An answer counts when the server says that it is whole (`finish_reason` is `stop`) and it holds a JSON value of the
-right form: bare, in a code fence, or with prose around it.
+An answer counts when it holds a complete JSON value of the right form (bare, in a code fence, or with prose around it),
+unless the server says that it was cut or withheld. What else a server says of its end makes no difference.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pydantic_core import PydanticCustomError
 
 from diptych.annotation.image_mentions import image_mention
 from diptych.contracts.pipelines import Answer
+from diptych.models.server.completion import without_controls
+from diptych.models.server.finish_reasons import is_cut, is_filtered
 from diptych.storage.json_values import json_objects
 from diptych.text.sentences import split_sentences
 
 Form = TypeVar("Form", bound=BaseModel)
 
 FEWEST_SENTENCES, MOST_SENTENCES = 3, 8
-_CUT = ("length", "max_tokens", "max_output_tokens")
-_FILTERED = ("content_filter", "refusal", "safety")
 _REFUSAL = re.compile(
     r"\b(?:I(?:['’]?m| am) (?:very )?sorry"
     r"|(?:I|we) (?:can(?:not|['’]t| not)|won['’]t|must decline|am unable|am not able)"
@@ -126,16 +126,13 @@ def parse(
     Raises:
         InvalidAnswer: `cut` by the token limit, `empty`, `refused` by the server's filter or in words, or `invalid`.
     """
-    if answer.finish_reason in _CUT:
+    if is_cut(answer.finish_reason):
         raise InvalidAnswer("cut", "The answer was cut off before its end. Answer again, in fewer words.")
-    if answer.finish_reason in _FILTERED:
+    if is_filtered(answer.finish_reason):
         raise InvalidAnswer("refused", f"The server withheld the answer ({answer.finish_reason}).")
     text = answer.text.rpartition(_THOUGHTS_END)[2]
     if not text.strip():
         raise InvalidAnswer("empty", f"The answer was empty. {_wanted(model_class)}")
-    if answer.finish_reason != "stop":
-        reason = answer.finish_reason or "no reason"
-        raise InvalidAnswer("invalid", f"The answer did not end by itself ({reason}). {_wanted(model_class)}")
     complaints: list[tuple[bool, ValidationError]] = []
     for value in json_objects(text):
         try:
@@ -183,7 +180,7 @@ def _sentence(text: str, number: int) -> str:
 
 
 def _tidy(text: str, name: str = "") -> str:
-    tidy = " ".join(text.split())
+    tidy = " ".join(without_controls(text).split())  # the JSON of an answer may write them as escapes
     if not tidy:
         raise _wrong(f"{name}is blank")
     return tidy

@@ -8,10 +8,14 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.error import HTTPError
+from typing import Any
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
+from diptych.annotation.guarded_web import PrivateAddress, open_guarded
+from diptych.models.server.bodies import TooLargeBody, UnreadableBody, unpacked
+from diptych.models.server.server_failures import shortened
 from diptych.photos.photo_file import read_photo
 from diptych.storage.whole import whole_file
 
@@ -25,7 +29,7 @@ _SAFE = "%/:=&?~#+!$,;'@()*[]"  # of a URL; anything else, such as a blank, is e
 
 class FetchFailure(ValueError):
     """A remote image could not be had. `reason` is `unreachable` (no connection, or a busy or faulty server, three
-    times), `not_found`, `refused_by_server`, `too_large` or `no_image`.
+    times), `not_found`, `refused_by_server`, `private_address`, `too_large` or `no_image`.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -35,12 +39,15 @@ class FetchFailure(ValueError):
 
 class ImageFetcher:
     """Fetches http(s) URLs into `folder`, each into a file named by a hash of the URL; a file that is there is not
-    fetched again. Images are of at most 64 MiB, and are decoded once before they count. A try takes `timeout_s` at
-    most. Threads and processes may share a folder. Construction does no I/O.
+    fetched again. Images are of at most 64 MiB, and are decoded once before they count. One takes `timeout_s` at most,
+    with redirections and further tries. Threads and processes may share a folder. Construction does no I/O.
+
+    Addresses come out of files that others may have written: those of this machine and of private networks (where
+    clouds keep their keys) are not fetched from, unless `private` says so.
     """
 
-    def __init__(self, folder: str | Path, timeout_s: float = 60.0) -> None:
-        self.folder, self.timeout_s = Path(folder), timeout_s
+    def __init__(self, folder: str | Path, timeout_s: float = 60.0, private: bool = False) -> None:
+        self.folder, self.timeout_s, self.private = Path(folder), timeout_s, private
 
     def path(self, url: str) -> Path:
         """The file of a URL, whether it is there or not."""
@@ -56,12 +63,13 @@ class ImageFetcher:
         path = self.path(url)
         if path.exists():
             return path
+        ends_at = time.monotonic() + self.timeout_s
         for wait_s in (*_WAITS_S, None):
             try:
-                data = self._download(url)
+                data = self._download(url, ends_at)
                 break
             except FetchFailure as failure:
-                if failure.reason != "unreachable" or wait_s is None:
+                if failure.reason != "unreachable" or wait_s is None or time.monotonic() + wait_s > ends_at:
                     raise
             time.sleep(wait_s)
         self._keep(path, data, url)
@@ -82,30 +90,28 @@ class ImageFetcher:
         except FetchFailure as failure:
             return failure
 
-    def _download(self, url: str) -> bytes:
-        ends_at = time.monotonic() + self.timeout_s
-        data = bytearray()
+    def _download(self, url: str, ends_at: float) -> bytes:
         try:
             request = Request(quote(url, safe=_SAFE), headers={"User-Agent": "diptych"})
-            with urlopen(request, timeout=self.timeout_s) as answer:
-                while block := answer.read1(_BLOCK):
-                    data += block
-                    if len(data) > _MOST_BYTES:
-                        raise FetchFailure("too_large", f"{url} has more than {_MOST_BYTES >> 20} MiB; make it smaller")
-                    if time.monotonic() > ends_at:
-                        raise TimeoutError("it takes too long")
-                length = answer.headers.get("Content-Length")
-            if length is not None and int(length) != len(data):
-                raise OSError(f"it broke off after {len(data)} of {length} bytes")
+            with open_guarded(request, ends_at, self.private) as answer:
+                return _content(answer)
         except HTTPError as error:
-            raise _of_status(url, error.code) from None
+            raise _of_status(url, error) from None
+        except TooLargeBody as error:
+            raise FetchFailure("too_large", f"{url}: {error}; make it smaller") from None
+        except UnreadableBody as error:
+            raise FetchFailure("no_image", f"{url} cannot be unpacked: {error}; fetch it yourself") from None
         except (OSError, http.client.HTTPException) as error:
-            raise FetchFailure("unreachable", f"{url} cannot be reached ({error}); run the command again") from None
-        except FetchFailure:
-            raise
+            cause = error.reason if isinstance(error, URLError) else error
+            if isinstance(cause, PrivateAddress):
+                message = f"{url}: {cause}; if the pairs may name such places: fetch.private=true retry_failures=true"
+                raise FetchFailure("private_address", message) from None
+            message = f"{url} cannot be reached ({shortened(error)}); run the command again"
+            raise FetchFailure("unreachable", message) from None
         except ValueError as error:
-            raise FetchFailure("not_found", f"{url} is no address ({error}); correct it in the pairs") from None
-        return bytes(data)
+            raise FetchFailure(
+                "not_found", f"{url} is no address ({shortened(error)}); correct it in the pairs"
+            ) from None
 
     def _keep(self, path: Path, data: bytes, url: str) -> None:
         with whole_file(path) as temporary:
@@ -116,11 +122,35 @@ class ImageFetcher:
                 raise FetchFailure("no_image", f"{url} is no readable image: {error.__cause__ or error}") from None
 
 
-def _of_status(url: str, status: int) -> FetchFailure:
+def _content(answer: Any) -> bytes:
+    """The body of an answer, unpacked. Whether it is whole is known where it has one length that is a number."""
+    size = 0
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal size
+        while block := answer.read1(_BLOCK):
+            size += len(block)
+            yield block
+
+    encoding = ", ".join(answer.headers.get_all("Content-Encoding") or ())
+    data = b"".join(unpacked(blocks(), encoding, _MOST_BYTES))
+    given = ", ".join(answer.headers.get_all("Content-Length") or ())  # some servers say it twice
+    lengths = {length.strip() for length in given.split(",")}
+    length = lengths.pop() if len(lengths) == 1 else ""
+    if length.isdecimal() and length.isascii() and length != str(size) and not answer.chunked:
+        raise OSError(f"it broke off after {size} of {length} bytes")
+    return data
+
+
+def _of_status(url: str, error: HTTPError) -> FetchFailure:
+    status = error.code
     if status in (404, 410):
         return FetchFailure("not_found", f"{url} is not there ({status}); correct it in the pairs, or remove them")
     if status >= 500 or status in _WORTH_RETRYING:
         return FetchFailure("unreachable", f"{url}: the server failed ({status}); run the command again")
+    if 300 <= status < 400:
+        message = f"{url} leads on without end, or to what is no web address ({status}); name the picture itself"
+        return FetchFailure("refused_by_server", message)
     return FetchFailure(
         "refused_by_server", f"{url}: the server refuses it ({status}); fetch it yourself, and name the file"
     )

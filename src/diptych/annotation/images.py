@@ -21,11 +21,13 @@ def content_hash(image: str) -> str:
     """The SHA-256 of a local file's bytes, in hex; the URL itself for a remote image.
 
     Raises:
-        ValueError: the file cannot be read, or is empty.
+        ValueError: the file cannot be read, is empty, or is none (a folder, a device, a pipe, which may never end).
     """
     if is_remote(image):
         return image
     digest = hashlib.sha256()
+    if Path(image).exists() and not Path(image).is_file():
+        raise ValueError(f"image {image} is no file; name one")
     try:
         with Path(image).open("rb") as file:
             size = 0

@@ -22,6 +22,7 @@ from diptych.config.plain_config import plain_section
 from diptych.config.replacements import PLACES
 from diptych.config.stage_configs import stage_configs, stage_settings
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
+from diptych.storage.record_log import RecordFile
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +101,12 @@ def check_outcome(runs: Sequence[StageRun], counts: Mapping[str, StageCounts]) -
     without = [run for run in runs if run.name in counts and counts[run.name].failed and not counts[run.name].done]
     if without:
         first = without[0]
+        failures = RecordFile(first.folder, first.stage.record_key, name="failures").records().values()
+        said = next((f" The first: {failure['message']}" for failure in failures if failure.get("message")), "")
         raise ValueError(
             f"no record could be made in {', '.join(run.name for run in without)}. {first.name}:"
             f" {counts[first.name].describe()}; {first.folder / 'failures.jsonl'} says why, record by record, and"
-            " retry_failures=true tries them again"
+            f" retry_failures=true tries them again.{said}"
         )
 
 

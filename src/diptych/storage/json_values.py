@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 DEEPEST = 100  # brackets within brackets; our own files have less than ten, and later code walks values by recursion
@@ -33,6 +32,7 @@ _CONTROL_BYTES = bytes(code for code in _CONTROLS if code < 0x80)
 _HIGH_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")
 _NOT_ASCII = re.compile(r"[^\0-\x7f]")
 _LAX = json.JSONDecoder(strict=False)
+_OBJECT = re.compile(r"\{(?=\s{0,1000}[\"}])")  # where one may begin
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
@@ -108,11 +108,24 @@ def first_json_value(text: str, start: int) -> tuple[Any, int]:
 def json_objects(text: str) -> list[dict[str, Any]]:
     """Every JSON object in a text that may hold anything else around them, those inside others after them; as
     `json_value` has them, except that raw control characters in strings are read, as models write them.
+
+    The work is bounded, by a small multiple of the text's length: of a text that is made to take long, with brackets
+    that are never closed, the rest is left unread.
     """
     found = []
-    for start in (match.start() for match in re.finditer(r"\{", text)):
-        with suppress(ValueError):
-            found.append(first_json_value(text, start)[0])
+    work, most = 0, 10 * len(text) + 1_000_000
+    for start in (match.start() for match in _OBJECT.finditer(text)):
+        if work > most:
+            break
+        work += 500
+        try:
+            value, end = first_json_value(text, start)
+            work += 2 * (end - start)
+            found.append(value)
+        except NoJSON:  # it may have been read to the end
+            work += 10_000 + len(text) - start
+        except json.JSONDecodeError as error:  # to say where it is, its lines have been counted
+            work += error.pos - start + error.pos // 16
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,11 +19,12 @@ pytest.importorskip("openai")
 
 from diptych.annotation.askers.batch import BatchAsker
 from diptych.annotation.askers.batch_results import Unanswered, read_line
-from diptych.annotation.askers.batch_server import BatchServer
+from diptych.annotation.askers.batch_server import BatchServer, seen_batch
 from diptych.annotation.ledger.ledger import Ledger as DurableLedger
 from diptych.annotation.ledger.ledger_batches import Batches
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.models.server.server_failures import ServerFailure
+from diptych.models.server.taken_parameters import taken_parameters
 
 pytestmark = pytest.mark.processes
 
@@ -41,6 +43,7 @@ class Ledger(DurableLedger):
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", "sk-secret")
+    taken_parameters.cache_clear()
 
 
 @contextmanager
@@ -224,6 +227,8 @@ def test_a_batch_that_never_ends_is_cancelled_and_sent_again(tmp_path):
 class FakeServer:
     """Batches as a list of states; each batch ends as the next of them says."""
 
+    key = ""
+
     def __init__(self, *ends: dict) -> None:
         self.ends, self.files, self.created = list(ends), {}, []
 
@@ -241,12 +246,13 @@ class FakeServer:
 
         state = self.ends[0] if len(self.ends) == 1 else self.ends.pop(0)
         file_id = state.get("output_file_id")
-        return Batch.construct(id=batch_id, **{**state, "output_file_id": file_id and f"{file_id}/{batch_id}"})
+        found = Batch.construct(id=batch_id, **{**state, "output_file_id": file_id and f"{file_id}-{batch_id}"})
+        return seen_batch(found, self.key)
 
-    def content(self, file_id: str) -> bytes | None:
-        kind, _, number = file_id.partition("/batch_")
+    def lines(self, file_id: str) -> Iterator[bytes] | None:
+        kind, _, number = file_id.partition("-batch_")
         keys = self.created[int(number) - 1]
-        return b"\n".join(json.dumps(_line(key)).encode() for key in keys) if kind == "all" else None
+        return (json.dumps(_line(key)).encode() for key in keys) if kind == "all" else None
 
     def cancel(self, batch_id: str) -> None:
         pass
@@ -287,6 +293,91 @@ def test_a_refused_file_costs_only_the_line_it_was_refused_for(tmp_path):
         results = run_with(server, ledger)
     assert [len(batch) for batch in server.created] == [3, 2]
     assert [getattr(result, "reason", "") for _, result in sorted(results.items())] == ["", "bad_request", ""]
+
+
+def test_a_batch_that_is_refused_for_a_parameter_is_sent_again_without(tmp_path, caplog):
+    def said(name: str) -> dict:
+        return {"error": {"message": f"'{name}' is not supported with this model.", "param": name, "code": "x"}}
+
+    class Picky(FakeServer):
+        def lines(self, file_id: str) -> Iterator[bytes]:
+            for line in self.files["input"].splitlines():
+                request = json.loads(line)
+                self.bodies.append(request["body"])
+                refused = next((name for name in ("max_tokens", "temperature") if name in request["body"]), None)
+                answer = _line(request["custom_id"])
+                if refused is not None:
+                    answer["response"] = {"status_code": 400, "body": said(refused)}
+                yield json.dumps(answer).encode()
+
+    server = Picky({"status": "completed", "output_file_id": "all"})
+    server.bodies = []
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        results = run_with(server, ledger, max_tries=1)
+        assert all(isinstance(result, Answer) for result in results.values())
+        assert [len(batch) for batch in server.created] == [3, 3, 3]
+        assert server.bodies[-1].keys() == {"model", "messages", "max_completion_tokens"}
+        assert states(ledger) == {"done": 3} and ledger.usage("describe")["requests"] == 3
+    assert caplog.text.count("asked otherwise from now on") == 2
+
+
+def test_a_parameter_that_only_some_lines_are_refused_for_is_their_own_fault(tmp_path):
+    class Odd(FakeServer):
+        def lines(self, file_id: str) -> Iterator[bytes]:
+            first, *others = self.created[-1]
+            refusal = {"error": {"message": "unsupported max_tokens", "param": "max_tokens"}}
+            body = {"status_code": 400, "body": refusal}
+            return (json.dumps(line).encode() for line in ({**_line(first), "response": body}, *map(_line, others)))
+
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        results = run_with(Odd({"status": "completed", "output_file_id": "all"}), ledger)
+    assert sorted(getattr(result, "reason", "") for result in results.values()) == ["", "", "bad_request"]
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_client_under_openai_is_bounded_and_stays_where_it_is(packed, monkeypatch):
+    import gzip
+    import threading
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    from diptych.annotation.askers.batch_client import open_client
+
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr("diptych.annotation.askers.batch_client._RETRIES", 0)
+    large = gzip.compress(bytes(50 * 2**20)) if packed else bytes(50 * 2**20)
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            moved = self.path.endswith("moved")
+            self.send_response(307 if moved else 200)
+            self.send_header("Location", f"http://localhost:{self.server.server_port}/elsewhere")
+            if packed:
+                self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(b"" if moved else large)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        with open_client(f"http://127.0.0.1:{server.server_port}/v1", "sk-secret-of-this") as client:
+            batches = BatchServer(client, 0)
+            with pytest.raises(ServerFailure, match="more than 16 MiB"):
+                batches.batch("large")
+            with pytest.raises(ServerFailure, match="says that it is at http://localhost:.*set base_url to it"):
+                batches.batch("moved")
+            lines = list(batches.lines("file-1"))  # one line, of which the beginning comes
+            assert [len(line) for line in lines] == [16 * 2**20]
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "/elsewhere" not in asked
 
 
 def test_an_account_with_too_much_in_work_waits_for_its_other_batches(tmp_path):
@@ -475,8 +566,10 @@ def test_lines_of_results(line, expected):
 
 
 def test_what_the_server_says_of_a_request_decides_whether_it_is_asked_again():
-    def of(status: int):
+    def of(status):
         return read_line(json.dumps({"custom_id": "k", "response": {"status_code": status, "body": {}}}))[1]
 
     assert [type(of(status)) for status in (429, 500, 503, 408)] == [Unanswered] * 4
-    assert [of(status).reason for status in (400, 403)] == ["bad_request", "refused_by_server"]
+    assert [type(of(status)) for status in (0, -1, 200.5, "400", None, True, 302, 405, 418, 999)] == [Unanswered] * 10
+    assert [of(status).failure.reason for status in (400, 413, 422)] == ["bad_request"] * 3
+    assert [of(status).reason for status in (401, 402, 403, 404)] == ["refused_by_server"] * 4

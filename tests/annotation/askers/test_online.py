@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append(body)
         status, answer = self.server.reply(body)
-        data = json.dumps(answer).encode()
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -179,7 +179,7 @@ def test_a_server_that_knows_no_schema_is_asked_without(serve, ledger, caplog):
     assert ["response_format" in body for body in server.requests] == [True, False, False, False]
     list(asker.ask([question("d", response_format=FORMAT)], ledger))
     assert "response_format" not in server.requests[-1]
-    assert caplog.text.count("takes no response_format") == 1
+    assert caplog.text.count("takes no response_format") == 1 and "asked otherwise" in caplog.text
 
 
 def test_a_bad_request_for_another_reason_does_not_switch_the_schema_off(serve, ledger):
@@ -190,6 +190,71 @@ def test_a_bad_request_for_another_reason_does_not_switch_the_schema_off(serve, 
     found = dict(online(server, concurrency=1).ask(asked, ledger))
     assert [found[key].reason for key in "ac"] == ["bad_request", "bad_request"] and found["b"].text == "re: ?"
     assert ["response_format" in body for body in server.requests] == [True, False, True, True]
+
+
+def newer(body: dict[str, Any]) -> tuple[int, Any]:
+    """As OpenAI's newer models: one refusal after the other."""
+    for name, code in (("max_tokens", "unsupported_parameter"), ("temperature", "unsupported_value")):
+        if name in body:
+            message = f"Unsupported: '{name}' is not supported with this model."
+            return 400, {"error": {"message": message, "param": name, "code": code, "type": "invalid_request_error"}}
+    return ok(body)
+
+
+def test_parameters_that_a_model_refuses_are_learnt_once(serve, ledger, caplog):
+    server = serve(newer)
+    asker = online(server, concurrency=1, temperature=0.0)
+    found = list(asker.ask([question(key, response_format=FORMAT) for key in "abc"], ledger))
+    assert [(key, type(answer)) for key, answer in found] == [(key, Answer) for key in "abc"]
+    assert len(server.requests) == 5 and "asked otherwise" in caplog.text
+    for body in server.requests[2:]:
+        assert body.keys() == {"model", "messages", "max_completion_tokens", "response_format"}
+        assert body["max_completion_tokens"] == 20
+    other = online(server, concurrency=1, temperature=0.0)  # the next stage of a pipeline
+    assert isinstance(dict(other.ask([question("d")], ledger))["d"], Answer) and len(server.requests) == 6
+
+
+def test_what_is_refused_however_it_is_put_ends(serve, ledger):
+    def never(body: dict[str, Any]) -> tuple[int, Any]:
+        return refuse(422, f"unsupported parameters: {', '.join(sorted(body))}")
+
+    server = serve(never)
+    ((_, failure),) = online(server, temperature=0.0).ask([question("a", response_format=FORMAT)], ledger)
+    assert failure.reason == "bad_request" and len(server.requests) == 4
+    server.reply = ok  # and nothing was learnt
+    assert isinstance(dict(online(server, temperature=0.0).ask([question("b")], ledger))["b"], Answer)
+    assert {"max_tokens", "temperature"} < server.requests[-1].keys()
+
+
+ODD = {
+    "nested": b'{"choices":' + b"[" * 100_000,
+    "a lone surrogate": json.dumps({"choices": [{"message": {"content": "\ud83d"}, "finish_reason": "stop"}]}).encode(),
+    "a raw control": json.dumps({"choices": [{"message": {"content": "a\0b"}}]}).encode(),
+    "counts of 10^30": b'{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":1' + b"0" * 30 + b"}}",
+    "counts below 0": b'{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":-9,"completion_tokens":-9}}',
+    "NaN": b'{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":NaN}}',
+    "a part without a text": b'{"choices":[{"message":{"content":[{"type":"text","text":null}]}}]}',
+    "brackets": json.dumps({"choices": [{"message": {"content": "{" * 10**5}}]}).encode(),
+    "digits": b'{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":' + b"1" * 5000 + b"}}",
+    "nothing": b"",
+    "Latin-1": b"\xe9",
+}
+
+
+@pytest.mark.hostile("annotation")
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_one_odd_answer_among_twelve_stops_no_other_and_is_paid_once(serve, ledger, odd):
+    asked = [question(key, key) for key in "abcdefghijkl"]
+    ledger.plan(asked, "m")
+    server = serve(lambda body: (200, odd) if body["messages"][0]["content"] == "f" else ok(body))
+    found = dict(online(server, max_retries=0).ask(asked, ledger))
+    assert len(found) == 12
+    assert all(found[one.key].text == f"re: {one.key}" for one in asked if one.key != "f")
+    assert isinstance(found["f"], Answer | Failure)
+    assert ledger.settled("f") == {"f": found["f"]}
+    assert not list(online(server).ask(asked, ledger)) and len(server.requests) == 12  # settled: nobody is paid again
+    ((spent),) = ledger.spent()
+    assert 11 * 7 <= spent.num_input_tokens <= 11 * 7 + 10 and 22 <= spent.num_output_tokens < 10**6
 
 
 def test_structured_on_and_off(serve, ledger):

@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
@@ -121,8 +122,9 @@ def test_what_a_closed_ledger_had_sent_is_asked_again_and_counts_as_paid(ledger)
 def test_a_silent_process_is_given_up(ledger, monkeypatch):
     with Ledger(ledger.path) as other:
         other.claim("a")
-        assert not ledger.claim("a")
         monkeypatch.setattr(ledger_file, "_DEAD_AFTER_S", -1.0)
+        assert not ledger.claim("a")  # it can be seen to live
+        monkeypatch.setattr(ledger_file.socket, "gethostname", lambda: "another container")
         assert ledger.claim("a")
 
 
@@ -236,3 +238,74 @@ def test_a_file_that_is_no_ledger(tmp_path):
 def test_a_process_number_given_again_is_another_process():
     assert ledger_file._started(os.getpid()) == ledger_file._started(os.getpid())
     assert ledger_file._started(2**22 - 1) is None
+
+
+@pytest.mark.hostile("limits")
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0, 1e9])
+def test_a_clock_that_is_set_takes_nothing_from_a_living_process(ledger, monkeypatch, jump_s):
+    with Ledger(ledger.path) as other:
+        other.claim("a")
+        token = other.batches.open("a", "")
+        other.claim("b")
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + jump_s)
+        assert not ledger.claim("b") and ledger.usage("describe")["lost"] == 0
+        (batch,) = ledger.batches.unfinished()
+        assert batch.token == token and batch.owner_lives
+
+
+@pytest.mark.hostile("limits")
+def test_a_full_disk_is_one_sentence_and_the_ledger_goes_on(ledger):
+    ledger.claim("a")
+    connection = ledger._file.open()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match=r"ledger.sqlite cannot be written; make room on the disk .*goes on$"
+        ) as caught:
+            ledger.answered("a", Answer("x" * 100_000, "stop", {}, 0.1))
+        assert caught.value.__cause__ is None
+    assert ledger.counts()["describe"]["sent"] == 1
+    connection.execute("PRAGMA max_page_count = 1000000")
+    ledger.answered("a", ANSWER)
+    assert ledger.settled("a") == {"a": ANSWER}
+
+
+FULL_DISK = """
+import resource, signal, sys
+from diptych.annotation.ledger.ledger import Ledger
+from diptych.contracts.pipelines import Answer
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with Ledger(sys.argv[1]) as ledger:
+    ledger.claim("a")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
+    try:
+        ledger.answered("a", Answer("x" * 1_000_000, "stop", {}, 0.1))
+    except ValueError as error:
+        print(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    ledger.answered("a", Answer("kept", "stop", {}, 0.1))
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.hostile("limits")
+def test_a_file_that_cannot_grow(ledger):
+    command = [warm.python(), "-c", FULL_DISK, str(ledger.path)]
+    result = subprocess.run(command, timeout=patience.SECONDS, capture_output=True, text=True)
+    assert result.returncode == 0 and "make room on the disk" in result.stdout and not result.stderr
+    assert ledger.settled("a") == {"a": Answer("kept", "stop", {}, 0.1)}
+
+
+@pytest.mark.hostile("annotation")
+def test_no_text_is_too_odd_to_be_kept(ledger):
+    half = "a\ud83d\0"
+    question = Question("odd", "describe", half, list, 5, 5)
+    ledger.plan([question], "m")
+    ledger.claim("odd")
+    ledger.answered("odd", Answer(half, half, {"prompt_tokens": 1}, 0.1))
+    assert ledger.settled(["odd"]) == {"odd": Answer("a\ufffd\0", "a\ufffd\0", {"prompt_tokens": 1}, 0.1)}
+    ledger.invalid("odd", half)
+    ledger.failed("a", Failure(half, half, half))
+    assert ledger.settled("a")["a"].message == "a\ufffd\0"

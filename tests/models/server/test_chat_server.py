@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import traceback
+import tracemalloc
 import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -57,11 +58,13 @@ class Server:
                 fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
                 self.bodies.append(json.loads(await reader.readexactly(int(fields["content-length"]))))
                 self.heads.append(head)
-                writer.write(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
-                await writer.drain()
+                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+                for start in range(0, len(answer), 2**20):
+                    writer.write(answer[start : start + 2**20])
+                    await writer.drain()
                 if self.closes:
                     break
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
@@ -175,7 +178,9 @@ def refused(content: Any, status: str = "400 Bad", *headers: str) -> Server:
         (refused({"error": {"code": "insufficient_quota"}}, "429 Later"), "refused_by_server", "quota is used up"),
         (refused(b"", "429 Later", "Retry-After: 7"), "rate_limited", "it asks to wait 7 s"),
         (refused(b"", "503 Busy", "Retry-After: 7"), "server_error", "the server failed: 503: nothing"),
-        (refused(b"", "304 Same"), "bad_request", r"\(304\)"),
+        (refused(b"", "304 Same"), "server_error", "the server failed: 304: nothing"),
+        (refused(b"", "405 Not so"), "server_error", "the server failed: 405: nothing"),
+        (refused(b"", "413 Large"), "bad_request", r"\(413\)"),
         (Server(http(b"[]")), "server_error", r"its answer is no chat completion: \[\]"),
         (Server(http(b'{"choices": [{}]}')), "server_error", "its answer is no chat completion"),
         (Server(http(b"\xff\xfe")), "server_error", "its answer is no chat completion"),
@@ -221,19 +226,53 @@ def test_a_kept_connection_that_the_server_closes():
     assert server.num_connections == 3
 
 
-def test_the_key_does_not_follow_a_redirection_elsewhere():
-    async def scene() -> tuple[Server, Any]:
-        async with Server(OK) as other:
-            moved = http(b"", f"Location: {other.url}/chat/completions", status="307 Moved")
-            async with Server(moved) as server:
-                chat = ChatServer(server.url, KEY, 5.0)
-                answer = await chat.complete(BODY)
-                await chat.close()
-        return other, answer
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])  # another port, another host
+def test_no_redirection_leads_elsewhere(monkeypatch, status, host):
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-a")
 
-    other, answer = play(scene)
-    assert answer[0] == "a tower" and other.bodies == [BODY]
-    assert KEY not in other.heads[0]
+    async def scene() -> tuple[Server, str]:
+        async with Server(OK) as other:
+            there = f"{other.url.replace('127.0.0.1', host)}/chat/completions?k=%73%6b{KEY[2:]}"
+            async with Server(http(b"", f"Location: {there}", status=f"{status} Moved")) as server:
+                chat = ChatServer(server.url, KEY, 5.0)
+                try:
+                    with pytest.raises(ServerFailure, match=f"it is at http://{host}:.*set base_url to it") as caught:
+                        await chat.complete(BODY)
+                finally:
+                    await chat.close()
+        return other, str(caught.value)
+
+    other, message = play(scene)
+    assert not other.heads and "k=***" in message and KEY[2:] not in message
+
+
+def test_a_redirection_on_the_same_server_is_followed():
+    moved = http(b"", "Location: /v2/chat", status="307 Moved")
+    server = Server(moved, OK)
+    assert asked(server)[0] == "a tower" and server.bodies == [BODY, BODY]
+    assert server.heads[1].startswith("POST /v2/chat ")
+    with pytest.raises(ServerFailure, match="it is at /v2/chat"):  # again and again
+        asked(Server(moved))
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad"])
+def test_large_answers_are_not_held(packed, status):
+    """All of it would once be, twice; what is unpacked ahead is little."""
+    large = b"{" + b" " * (200 * 2**20)
+    body = gzip.compress(large, 1) if packed else large
+    server = Server(http(body, *(["Content-Encoding: gzip"] if packed else []), status=status))
+    del body, large
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServerFailure, match="it has more than 16 MiB" if status == "200 OK" else r"\(400\): {"):
+            asked(server)
+        assert tracemalloc.get_traced_memory()[1] < 80 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_proxies_come_from_the_environment(monkeypatch):

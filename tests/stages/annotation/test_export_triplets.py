@@ -69,7 +69,7 @@ def export(folder, **settings):
         folder / "out",
         stages={"combine": folder / "work/combine"},
         images_root=folder / "photos",
-        **settings,
+        **{"private": True, **settings},
     )
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
     run = StageRun("export", stage, folder / "work/export", {})

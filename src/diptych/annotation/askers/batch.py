@@ -15,8 +15,7 @@ from diptych.annotation.askers.batch_server import BatchServer
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.extras import require
-
-_CLIENT_RETRIES = 5  # of the client itself, with growing waits
+from diptych.models.server.taken_parameters import TakenParameters, put_otherwise, taken_parameters
 
 
 class BatchAsker:
@@ -26,7 +25,8 @@ class BatchAsker:
     for servers that want none. Batches are looked after every `poll_s` seconds. What a batch that expired, failed, was
     cancelled or left requests out did not answer is sent again, in `max_tries` batches at most in one run. A batch is
     given up (and cancelled) when it has not ended `longest_wait_s` after it was first seen. Interrupted, the batches
-    run on, and the next run collects them. `temperature` None leaves it to the server.
+    run on, and the next run collects them. `temperature` None leaves it to the server. A batch in which every line is
+    refused for a parameter is sent again without it, or with its other name (`put_otherwise`), as are all further ones.
 
     Construction does no I/O.
 
@@ -71,18 +71,25 @@ class BatchAsker:
             yield from BatchRun(self, BatchServer(client, self.poll_s), ledger).results(questions)
 
     def body(self, question: Question) -> dict[str, Any]:
-        """The chat completion that a question asks for. Raises ValueError where its pictures cannot be read."""
+        """The chat completion that a question asks for, put so that the server takes it. Raises ValueError where its
+        pictures cannot be read.
+        """
         body: dict[str, Any] = {"model": self.model, "messages": list(question.messages())}
         body["max_tokens"] = question.max_tokens
         if self.temperature is not None:
             body["temperature"] = self.temperature
         if question.response_format is not None:
             body["response_format"] = dict(question.response_format)
-        return body
+        return put_otherwise(body, self.known.changed)
+
+    @property
+    def known(self) -> TakenParameters:
+        """What the server has shown to take."""
+        return taken_parameters(self.base_url, self.model)
 
     def _connect(self) -> Any:
         require("openai")
-        from openai import OpenAI
+        from diptych.annotation.askers.batch_client import open_client
 
         key = "none" if self.api_key_env is None else os.environ.get(self.api_key_env, "").strip()
         if not key:
@@ -90,4 +97,4 @@ class BatchAsker:
                 f"the environment variable {self.api_key_env} is not set: put the server's key there, or set"
                 " api_key_env to null for a server that wants none"
             )
-        return OpenAI(api_key=key, base_url=self.base_url, max_retries=_CLIENT_RETRIES)
+        return open_client(self.base_url, key)

@@ -8,15 +8,16 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, Protocol
 
-from diptych.annotation.askers.batch_results import Unanswered, read_line
-from diptych.annotation.askers.batch_server import ENDPOINT, BatchServer
+from diptych.annotation.askers.batch_results import Refused, Unanswered, read_line
+from diptych.annotation.askers.batch_server import ENDPOINT, BatchServer, SeenBatch
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.annotation.ledger.ledger_batches import OpenBatch
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.models.server.server_failures import ServerFailure
+from diptych.models.server.taken_parameters import TakenParameters
 
 log = logging.getLogger(__name__)
 
@@ -39,18 +40,25 @@ class BatchSettings(Protocol):
     longest_wait_s: float
     opened: set[str]
 
+    @property
+    def known(self) -> TakenParameters:
+        """What the server has shown to take."""
+
     def body(self, question: Question) -> dict[str, Any]:
         """The chat completion that a question asks for; ValueError where its pictures cannot be read."""
 
 
 @dataclass
 class _Batch:
-    """A batch that is waited for. `lines` are the keys in the order of its file; empty for one that was taken over."""
+    """A batch that is waited for. `lines` are the keys in the order of its file; empty for one that was taken over.
+    `changed` are the parameters that its requests put otherwise, as far as is known.
+    """
 
     token: str
     batch_id: str
     waiting: dict[str, Question] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    changed: frozenset[str] = frozenset()
     seen_at: float = field(default_factory=time.monotonic)
 
 
@@ -184,11 +192,12 @@ class BatchRun:
             raise
         self._ledger.batches.name(token, batch_id)
         log.info("batch %s: %d requests sent", batch_id, len(requests.questions))
-        self._open[token] = _Batch(token, batch_id, dict(requests.questions), list(requests.questions))
+        changed = self._asker.known.changed
+        self._open[token] = _Batch(token, batch_id, dict(requests.questions), list(requests.questions), changed)
 
     # ------------------------------------------------------------------------------------------------ collecting
 
-    def _look(self, batch: _Batch) -> Any | None:
+    def _look(self, batch: _Batch) -> SeenBatch | None:
         """The batch as the server has it, once it has ended; None until then."""
         try:
             seen = self._server.batch(batch.batch_id)
@@ -214,28 +223,29 @@ class BatchRun:
         if time.monotonic() - batch.seen_at > self._asker.longest_wait_s:
             log.warning("batch %s has not ended in time (%s), and is cancelled", batch.batch_id, seen.status)
             self._server.cancel(batch.batch_id)
-            seen.status = _GIVEN_UP
-            return seen
+            return replace(seen, status=_GIVEN_UP)
         return None
 
-    def _collect(self, batch: _Batch, seen: Any, again: list[Question]) -> Iterator[Result]:
+    def _collect(self, batch: _Batch, seen: SeenBatch, again: list[Question]) -> Iterator[Result]:
         """Gives out what an ended batch holds; what may be asked again is added to `again`, or held back."""
         reasons: dict[str, Unanswered] = {}
+        refused: dict[str, Refused] = {}
+        num_answers = 0
         for key, result in self._lines_of(batch, seen):
             if isinstance(result, Unanswered):
                 reasons[key] = result
-                continue
-            question = batch.waiting.pop(key, None)
-            if isinstance(result, Answer):
-                self._ledger.answered(key, result)
+            elif isinstance(result, Refused):
+                refused[key] = result
             else:
-                result = Failure(question.record_id if question else key, result.reason, result.message)
-                self._ledger.failed(key, result)
-            if question is not None:
-                yield key, result
+                num_answers += isinstance(result, Answer)
+                yield from self._settled(batch, key, result)
+        put_otherwise = set() if num_answers else self._to_be_put_otherwise(batch, seen, refused)
+        for key, result in refused.items():
+            if key not in put_otherwise:
+                yield from self._settled(batch, key, result.failure)
         wait = _over_limit(seen) and len(self._open) > 1
         for key, question in batch.waiting.items():
-            self._tries[key] += not wait
+            self._tries[key] += not wait and key not in put_otherwise
             if self._tries[key] < self._asker.max_tries:
                 (self._held if wait else again).append(question)
                 continue
@@ -248,16 +258,49 @@ class BatchRun:
         if left:
             log.warning("batch %s %s, with %d requests unanswered", batch.batch_id, seen.status, left)
 
-    def _lines_of(self, batch: _Batch, seen: Any) -> Iterator[tuple[str, Answer | Failure | Unanswered]]:
+    def _settled(self, batch: _Batch, key: str, result: Answer | Failure) -> Iterator[Result]:
+        """Brings a result of the batch into the ledger, and gives it out where it is waited for."""
+        question = batch.waiting.pop(key, None)
+        if question is None and self._ledger.batches.of(key) != batch.token:
+            return  # of no request of this batch
+        if isinstance(result, Answer):
+            self._ledger.answered(key, result)
+        else:
+            result = Failure(question.record_id if question else key, result.reason, result.message)
+            self._ledger.failed(key, result)
+        if question is not None:
+            yield key, result
+
+    def _to_be_put_otherwise(self, batch: _Batch, seen: SeenBatch, refused: dict[str, Refused]) -> set[str]:
+        """Learns from a batch without any answer what the server does not take; returns which of its requests are to be
+        sent again for that. A parameter that the batch did without already is no reason.
+        """
+        found = set()
+        names: set[str] = set()
+        for key, refusal in refused.items():
+            if new := [name for name in refusal.parameters if name not in batch.changed][:1]:
+                found.add(key)
+                names.update(new)
+        for problem in seen.problems:
+            if new := [name for name in problem.parameters if name not in batch.changed][:1]:
+                found.update(batch.waiting)
+                names.update(new)
+        if learnt := self._asker.known.learn(frozenset(names)):
+            log.warning("the server takes no %s; it is asked otherwise from now on", ", ".join(sorted(learnt)))
+        return found
+
+    def _lines_of(
+        self, batch: _Batch, seen: SeenBatch
+    ) -> Iterator[tuple[str, Answer | Failure | Refused | Unanswered]]:
         """What the batch's files say, of each request once, and which lines a refused file was refused for."""
         met: set[str] = set()
         unreadable = 0
         for file_id in filter(None, (seen.output_file_id, seen.error_file_id)):
-            content = self._server.content(file_id)
-            if content is None:
+            lines = self._server.lines(file_id)
+            if lines is None:
                 log.warning("batch %s: its file %s is not at the server", batch.batch_id, file_id)
-            for line in (content or b"").splitlines():
-                found = read_line(line)
+            for line in lines or ():
+                found = read_line(line, self._server.key)
                 if found is None:
                     unreadable += bool(line.strip())
                 elif found[0] not in met:
@@ -266,28 +309,24 @@ class BatchRun:
                     yield found
         if unreadable:
             log.warning("batch %s: %d lines of its files cannot be read", batch.batch_id, unreadable)
-        for error in _errors(seen):
-            place = getattr(error, "line", None)
-            if isinstance(place, int) and 0 < place <= len(batch.lines) and batch.lines[place - 1] not in met:
+        for problem in seen.problems:
+            place = problem.line
+            if place is not None and 0 < place <= len(batch.lines) and batch.lines[place - 1] not in met:
                 key = batch.lines[place - 1]
-                yield key, Failure(key, "bad_request", f"the server cannot use this request: {error.message}")
+                failure = Failure(key, "bad_request", f"the server cannot use this request: {problem.message}")
+                yield key, Refused(failure, problem.parameters)
 
 
-def _errors(seen: Any) -> list[Any]:
-    return list(getattr(seen.errors, "data", None) or ())
-
-
-def _over_limit(seen: Any) -> bool:
+def _over_limit(seen: SeenBatch) -> bool:
     """Whether a batch failed because the account has too much in work."""
-    return seen.status == "failed" and any(getattr(error, "code", None) == _TOO_MUCH_IN_WORK for error in _errors(seen))
+    return seen.status == "failed" and any(problem.code == _TOO_MUCH_IN_WORK for problem in seen.problems)
 
 
-def _failure(question: Question, seen: Any, unanswered: Unanswered | None) -> Failure:
+def _failure(question: Question, seen: SeenBatch, unanswered: Unanswered | None) -> Failure:
     """Why a question has no answer after its last batch."""
     if unanswered is not None:
         return Failure(question.record_id, unanswered.reason, unanswered.message)
-    said = "; ".join(str(getattr(error, "message", error)) for error in _errors(seen)[:3])
+    said = "; ".join(problem.message for problem in seen.problems[:3])
     reason = "no_answer" if seen.status == "completed" else f"batch_{seen.status}"
-    return Failure(
-        question.record_id, reason, f"the last of its batches, {seen.id}, {seen.status} without it. {said}".strip()
-    )
+    message = f"the last of its batches, {seen.batch_id}, {seen.status} without it. {said}".strip()
+    return Failure(question.record_id, reason, message)

@@ -14,7 +14,7 @@ from pathlib import Path
 from diptych.annotation.ledger.ledger_batches import Batches
 from diptych.annotation.ledger.ledger_file import LedgerFile
 from diptych.contracts.pipelines import Answer, Failure, Question
-from diptych.storage.json_values import json_value
+from diptych.storage.json_values import encodable, json_value
 
 _CHUNK = 500  # keys in one statement
 _PLAN_CHUNK = 20_000  # rows in one transaction
@@ -67,7 +67,7 @@ class Ledger:
         are pending. `questions` is taken from piece by piece.
         """
         rows = (
-            (one.key, one.stage, one.record_id, model, one.num_input_tokens, one.max_tokens, price_factor)
+            (one.key, one.stage, encodable(one.record_id), model, one.num_input_tokens, one.max_tokens, price_factor)
             for one in questions
         )
         while chunk := list(islice(rows, _PLAN_CHUNK)):
@@ -151,17 +151,17 @@ class Ledger:
                     connection.execute(
                         "UPDATE questions SET state = 'failed', reason = ?, message = ? WHERE key = ?"
                         " AND state IN ('pending', 'sent')",
-                        (result.reason, result.message, key),
+                        (encodable(result.reason), encodable(result.message), key),
                     )
                     continue
-                usage = json.dumps(dict(result.usage))
+                text, usage = encodable(result.text), json.dumps(dict(result.usage))
                 changed = connection.execute(
                     "UPDATE questions SET state = 'done', text = ?, finish_reason = ?, usage = ?, latency_s = ?,"
                     " reason = NULL, message = NULL WHERE key = ? AND state NOT IN ('done', 'invalid')",
-                    (result.text, result.finish_reason, usage, result.latency_s, key),
+                    (text, encodable(result.finish_reason), usage, result.latency_s, key),
                 ).rowcount
                 num_input = result.usage.get("prompt_tokens")
-                num_output = result.usage.get("completion_tokens", -(-len(result.text.encode()) // 3))
+                num_output = result.usage.get("completion_tokens", -(-len(text.encode()) // 3))
                 if changed:
                     connection.execute(
                         "INSERT INTO charges(stage, model, price_factor, num_input_tokens, num_output_tokens, lost)"
@@ -174,7 +174,8 @@ class Ledger:
         """The answer is of no use; it is kept, with the reason."""
         with self._file.writing() as connection:
             connection.execute(
-                "UPDATE questions SET state = 'invalid', message = ? WHERE key = ? AND state = 'done'", (message, key)
+                "UPDATE questions SET state = 'invalid', message = ? WHERE key = ? AND state = 'done'",
+                (encodable(message), key),
             )
 
     def forget_failures(self, stage: str) -> None:

@@ -9,10 +9,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_BEAT_S, _DEAD_AFTER_S = 5.0, 60.0  # a live process says so this often, and is given up after this long a silence
+# A live process says so this often; one of which no more can be known is given up after this long a silence.
+_BEAT_S, _DEAD_AFTER_S = 5.0, 60.0
+_FULL = ("database or disk is full", "disk I/O error", "unable to open database file")
+_UNKNOWN = "unknown"
 _BUSY_S = 60.0  # how long a write waits for other processes
 
 _SCHEMA = """
@@ -51,7 +54,7 @@ class LedgerFile:
         with self.lock:
             if self._beating is not None:
                 self._beating.set()
-                with self.writing() as connection:
+                with suppress(ValueError), self.writing() as connection:  # else its silence will tell
                     connection.execute("DELETE FROM owners WHERE owner = ?", (self.owner,))
                 self._beating, self.owner = None, secrets.token_hex(8)
             if self._connection is not None:
@@ -63,14 +66,16 @@ class LedgerFile:
     def open(self) -> sqlite3.Connection:
         """The connection, the tables made. ValueError where the file is none of ours."""
         if self._connection is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
                 connection = sqlite3.connect(
                     self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=256
                 )
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(_SCHEMA)
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.Error, OSError) as error:
+                if str(error) in _FULL[:2]:
+                    raise self._failure(error) from None
                 raise ValueError(f"{self.path} cannot be used as a ledger ({error}); name another file") from None
             self._connection = connection
         return self._connection
@@ -78,33 +83,63 @@ class LedgerFile:
     def read(self, statement: str, values: Sequence[object] = ()) -> list[tuple]:
         """The rows of a query."""
         with self.lock:
-            return self.open().execute(statement, values).fetchall()
+            try:
+                return self.open().execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise self._failure(error) from None
 
     @contextmanager
     def writing(self, synchronous: str = "FULL") -> Iterator[sqlite3.Connection]:
-        """One transaction, which other threads and processes wait for; an error undoes it."""
+        """One transaction, which other threads and processes wait for; an error undoes it, and the next can begin.
+
+        Raises:
+            ValueError: nothing can be written, as on a full disk.
+        """
         with self.lock:
             connection = self.open()
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute(f"PRAGMA synchronous = {synchronous}")
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._undo(connection)
+                raise self._failure(error) from None
             except BaseException:
-                connection.execute("ROLLBACK")
+                self._undo(connection)
                 raise
-            connection.execute("COMMIT")
+
+    def _undo(self, connection: sqlite3.Connection) -> None:
+        with suppress(sqlite3.Error):  # a full disk has ended the transaction already
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _failure(self, error: BaseException) -> ValueError:
+        said = str(error)
+        if said in _FULL:
+            what = "cannot be written; make room on the disk"
+        elif "locked" in said:
+            what = f"is held by another process for more than {_BUSY_S:.0f} s; see what it does"
+        else:
+            what = "is damaged, or none; put a copy of it in its place, or name another file"
+        return ValueError(f"{self.path} {what} ({said}). All answers in it are kept, and the same command goes on")
 
     # ------------------------------------------------------------------------------------------------ who lives
 
     def lives(self, owner: str | None) -> bool:
-        """Whether the process that was this owner still runs, as far as can be known."""
+        """Whether the process that was this owner still runs, as far as can be known. One of this machine is known by
+        its number and its beginning: a clock that is set, or a machine that slept, takes nothing from it. Of one in
+        another container counts when it last said so.
+        """
         if owner == self.owner:
             return self._beating is not None
         rows = self.read("SELECT host, pid, started, beat FROM owners WHERE owner = ?", (owner,))
-        if not rows or time.time() - rows[0][3] > _DEAD_AFTER_S:
+        if not rows:
             return False
-        host, pid, started, _ = rows[0]
-        return host != socket.gethostname() or _started(pid) == started
+        host, pid, started, beat = rows[0]
+        if host == socket.gethostname() and started != _UNKNOWN:
+            return _started(pid) == started
+        return time.time() - beat <= _DEAD_AFTER_S and (host != socket.gethostname() or _started(pid) == started)
 
     def beat_from_now_on(self) -> None:
         """This owner has sent something: from here on it says that it lives."""
@@ -124,7 +159,7 @@ class LedgerFile:
             with self.lock:
                 if stopped.is_set():
                     return
-                with self.writing() as connection:
+                with suppress(ValueError), self.writing() as connection:  # a full disk may have room again
                     connection.execute("UPDATE owners SET beat = ? WHERE owner = ?", (time.time(), self.owner))
 
 
@@ -139,5 +174,5 @@ def _started(pid: int) -> str | None:
     try:
         status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:  # no such folder on this system
-        return "unknown"
+        return _UNKNOWN
     return None if status[0] in ("Z", "X") else status[19]

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from diptych.contracts.pipelines import Failure
 from diptych.models.captioners.caption import Caption
+from diptych.models.server.finish_reasons import is_cut, is_filtered
 from diptych.models.server.vlm_client import Messages, Request, VLMClient
 from diptych.photos.image_urls import data_url
 
 
 class ServerCaptioner:
     """Sends each photo with `instruction` to the server of `client`; the answer, of at most `max_tokens` tokens, is the
-    caption. Photos are sent as JPEG with a long side of at most `max_side` pixels; null leaves them as they are.
+    caption, unless it was withheld. Photos are sent as JPEG with a long side of at most `max_side` pixels; null leaves
+    them as they are.
 
     Construction does no I/O.
 
@@ -33,7 +35,8 @@ class ServerCaptioner:
         self.max_side, self.max_tokens = max_side, max_tokens
 
     def describe_files(self, photos: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Caption | Failure]]:
-        """A caption, or why there is none, for each (id, file), as they come; `stop_reason` is the server's word.
+        """A caption, or why there is none, for each (id, file), as they come; `stop_reason` is `length` where
+        the limit of tokens cut it off, else the server's word.
 
         Raises:
             ValueError: the key is not set, or the server refuses what all photos have in common (see
@@ -44,11 +47,12 @@ class ServerCaptioner:
             for name, answer in chain.from_iterable(together):
                 if isinstance(answer, Failure):
                     yield name, answer
-                elif answer.finish_reason == "refusal":
-                    said = f"the model refuses to describe the photo: {answer.text[:200]!r}"
+                elif is_filtered(answer.finish_reason):
+                    said = f"the model refuses to describe the photo ({answer.finish_reason}): {answer.text[:200]!r}"
                     yield name, Failure(name, "refused", said)
                 else:
-                    yield name, Caption(" ".join(answer.text.split()), answer.finish_reason)
+                    reason = "length" if is_cut(answer.finish_reason) else answer.finish_reason
+                    yield name, Caption(" ".join(answer.text.split()), reason)
 
     def _messages(self, path: Path) -> Messages:
         picture = {"type": "image_url", "image_url": {"url": data_url(path, self.max_side)}}

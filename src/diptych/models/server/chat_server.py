@@ -8,16 +8,26 @@ import json
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from diptych.models.server.bodies import LARGEST_ANSWER, TooLargeBody
 from diptych.models.server.completion import Completion, read_completion
-from diptych.models.server.server_failures import connection_failure, no_completion, refused_answer, timed_out
+from diptych.models.server.server_failures import (
+    connection_failure,
+    no_completion,
+    refused_answer,
+    timed_out,
+    too_large,
+)
 from diptych.storage.json_values import json_value
 
 _OPENAI_URL = "https://api.openai.com/v1"
+_LARGEST_ERROR = 2**16  # bytes; the rest of what a server says of an error is left unread
+_MOST_REDIRECTIONS = 3
+_SAME_REQUEST = (307, 308)  # what is asked there is the same; others turn it into a GET
 _ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 
 
@@ -26,7 +36,10 @@ class ChatServer:
     a request takes `timeout_s` seconds at most, reading included. Belongs to the running event loop.
 
     Proxies, certificates, and OpenAI's organisation and project come from the environment, as the package openai has
-    it. That package is not used here: it takes several times the CPU time, which with many requests in flight is what
+    it. An answer has at most 16 MiB, and redirections are followed on the same server only: key, organisation, project
+    and question go nowhere else.
+
+    The package openai is not used here: it takes several times the CPU time, which with many requests in flight is what
     limits their rate, to check what is read from the answer anyway.
     """
 
@@ -51,24 +64,39 @@ class ChatServer:
             ServerFailure: there is no answer. Neither it nor what it came from holds the key.
         """
         failure = None
-        data = io.BytesIO(json.dumps(body).encode())  # of a stream, aiohttp lets other requests in between
         try:
-            async with self._session.post(self._url, data=data) as response:
-                answer = await response.read()
+            async with await self._post(body) as response:
+                succeeded = 200 <= response.status < 300
+                answer = await _content(response, LARGEST_ANSWER if succeeded else _LARGEST_ERROR, succeeded)
         # These errors may quote the request with its key, so none is passed on.
         except asyncio.TimeoutError:
             failure = timed_out()
-        except (aiohttp.ClientError, OSError) as error:
+        except TooLargeBody as error:
+            failure = too_large(error, self._key)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = connection_failure(error, self._key)
-        if failure is None and not 200 <= response.status < 300:
+        if failure is None and not succeeded:
             failure = refused_answer(response.status, response.headers, answer, self._key)
         if failure is not None:
             raise failure
         return self._read(answer)
 
+    async def _post(self, body: Mapping[str, Any]) -> aiohttp.ClientResponse:
+        """The answer to a request, its content unread; as it comes from the server that was asked."""
+        url, data = self._url, json.dumps(body).encode()
+        for _ in range(_MOST_REDIRECTIONS):
+            stream = io.BytesIO(data)  # of a stream, aiohttp lets other requests in between
+            response = await self._session.post(url, data=stream, allow_redirects=False)
+            target = urljoin(url, response.headers.get("Location", url))
+            if response.status not in _SAME_REQUEST or target == url or _origin(target) != _origin(url):
+                break
+            response.release()
+            url = target
+        return response
+
     def _read(self, answer: bytes) -> Completion:
         try:
-            completion = read_completion(json_value(answer))
+            completion = read_completion(json_value(answer), self._key)
         except ValueError:
             completion = None
         if completion is None:
@@ -78,6 +106,24 @@ class ChatServer:
     async def close(self) -> None:
         """Closes the connections."""
         await self._session.close()
+
+
+async def _content(response: aiohttp.ClientResponse, most: int, whole: bool) -> bytes:
+    """The unpacked body; of one that is larger its beginning, or TooLargeBody where it is wanted whole."""
+    data = bytearray()
+    async for block in response.content.iter_any():
+        data += block
+        if len(data) > most:
+            response.close()
+            if whole:
+                raise TooLargeBody(f"it has more than {most // 2**20} MiB")
+            break
+    return bytes(data[:most])
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _proxy(url: str) -> str | None:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
+
+from diptych.models.server.secret_keys import redacted
+from diptych.storage.json_values import encodable
+
+log = logging.getLogger(__name__)
 
 Completion = tuple[str, str, dict[str, int]]  # text, finish reason, token counts
 
+_MOST_TOKENS = 2**31  # in one answer; what is beyond is no count
+_MOST_COUNTS, _LONGEST_WORD = 32, 64
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
-def read_completion(body: Any) -> Completion | None:
+
+def read_completion(body: Any, key: str = "") -> Completion | None:
     """Text, finish reason and token counts of a completion, which some servers leave parts of out; None where it holds
     no message. A refusal that stands apart from the text is given as text, with the finish reason `refusal`.
+
+    Whatever stands in `body`, the texts can be written anywhere (no control characters, no halves of surrogate pairs)
+    and do not hold `key`. Counts are at least 0 and below 2^31; others are left out, so that the estimate counts.
     """
     choices = body.get("choices") if isinstance(body, Mapping) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -18,15 +33,47 @@ def read_completion(body: Any) -> Completion | None:
     if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
         return None
     content, refusal = message.get("content"), message.get("refusal")
-    usage, reason = body.get("usage"), choice.get("finish_reason")
-    counts = {name: n for name, n in usage.items() if isinstance(n, int)} if isinstance(usage, Mapping) else {}
+    counts, reason = _counts(body.get("usage"), key), choice.get("finish_reason")
     if not content and isinstance(refusal, str) and refusal:
-        return refusal, "refusal", counts
-    return _text(content), reason if isinstance(reason, str) else "", counts
+        return _clean(refusal, key), "refusal", counts
+    return _clean(_text(content), key), _word(reason, key) if isinstance(reason, str) else "", counts
+
+
+def without_controls(text: str) -> str:
+    """The text without control characters, line ends and tabs excepted: no terminal, page or reader of JSON lines
+    wants them, and models write them by mistake.
+    """
+    return _CONTROLS.sub("", text)
+
+
+def _clean(text: str, key: str) -> str:
+    return redacted(without_controls(encodable(text)), key)
+
+
+def _word(text: str, key: str) -> str:
+    return " ".join(_clean(text, key).split())[:_LONGEST_WORD]
 
 
 def _text(content: Any) -> str:
     """The text of a message; some servers answer in parts."""
     if isinstance(content, list):
-        return "".join(part.get("text", "") for part in content if isinstance(part, Mapping))
+        texts = (part.get("text") for part in content if isinstance(part, Mapping))
+        return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
+
+
+def _counts(usage: Any, key: str) -> dict[str, int]:
+    if not isinstance(usage, Mapping):
+        return {}
+    counts = {}
+    for name, count in list(usage.items())[:_MOST_COUNTS]:
+        if type(count) is int and 0 <= count < _MOST_TOKENS:  # True is an int too
+            counts[_word(str(name), key)] = count
+        elif count is not None and name in ("prompt_tokens", "completion_tokens"):
+            _say_that_estimates_count()
+    return counts
+
+
+@cache
+def _say_that_estimates_count() -> None:
+    log.warning("the server counts tokens in a way that cannot be; where it does, the estimates of cost count")

@@ -16,6 +16,7 @@ from diptych.contracts.pipelines import Answer, Failure
 from diptych.models.server.chat_server import ChatServer
 from diptych.models.server.request_pace import RequestPace
 from diptych.models.server.server_failures import ServerFailure
+from diptych.models.server.taken_parameters import put_otherwise, taken_parameters
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +46,11 @@ class VLMClient:
     repr or log; None for servers that want none. `timeout_s` bounds each try as a whole. Busy servers (429), their own
     faults (5xx), timeouts and broken connections are tried again `max_retries` times, after the time that the server
     asks for, or else after exponentially growing times, drawn from `rng`. Each 429 halves the number of requests in
-    flight, answers bring it back. `temperature` None leaves it to the server, as some models demand.
+    flight, answers bring it back. `temperature` None leaves it to the server.
 
-    `structured` says whether a `response_format` is sent: `on`, `off`, or `auto`, which is as long as the server does
-    not refuse it. A server that takes a request only without it gets the rest without.
+    A parameter that the server refuses is left out, or called otherwise (`put_otherwise`): if the same request is then
+    answered, all further ones are put so. `structured` says whether a `response_format` is sent: `on`, `off`, or
+    `auto`, which is as long as the server does not refuse it.
 
     Construction does no I/O. Connections are kept alive for as long as one event loop uses them.
 
@@ -79,7 +81,6 @@ class VLMClient:
         self.concurrency, self.timeout_s, self.max_retries = concurrency, timeout_s, max_retries
         self.temperature = temperature
         self.structured = structured
-        self._sends_format = structured != "off"
         self._format_taken = structured == "on"  # an answer has shown that the server knows it, or we are to believe so
         self._rng = rng or random.Random()
         self._connection: tuple[asyncio.AbstractEventLoop, ChatServer, RequestPace] | None = None
@@ -98,23 +99,41 @@ class VLMClient:
             ServerFailure: no answer could be had; `reason` is one word.
             ValueError: the key is not set.
         """
-        arguments: dict[str, Any] = {"model": self.model, "messages": list(messages), "max_tokens": max_tokens}
+        body: dict[str, Any] = {"model": self.model, "messages": list(messages), "max_tokens": max_tokens}
         if self.temperature is not None:
-            arguments["temperature"] = self.temperature
-        if response_format is None or not self._sends_format:
-            return await self._answer(arguments)
-        try:
-            answer = await self._answer({**arguments, "response_format": dict(response_format)})
-        except ServerFailure as failure:
-            if failure.reason != "bad_request" or self._format_taken:
-                raise
-            answer = await self._answer(arguments)
-            if self._sends_format:
-                log.warning("the server takes no response_format (%s); it is asked without from now on", failure)
-            self._sends_format = False
-            return answer
-        self._format_taken = True
+            body["temperature"] = self.temperature
+        if response_format is not None and self.structured != "off":
+            body["response_format"] = dict(response_format)
+        known = taken_parameters(self.base_url, self.model)
+        changed, refusals = known.changed, []
+        while True:  # each round changes at least one of few parameters
+            try:
+                answer = await self._answer(put_otherwise(body, changed))
+                break
+            except ServerFailure as failure:
+                found = self._refused(failure, put_otherwise(body, changed))
+                if not found:
+                    raise
+                changed |= found
+                refusals.append(failure)
+        if learnt := known.learn(changed):
+            names = ", ".join(sorted(learnt))
+            log.warning("the server takes no %s (%s); it is asked otherwise from now on", names, refusals[-1])
+        self._format_taken |= "response_format" in body and "response_format" not in changed
         return answer
+
+    def _refused(self, failure: ServerFailure, body: Mapping[str, Any]) -> frozenset[str]:
+        """Which parameter of a request to change after a refusal. Where it names none, that may be the form of the
+        answer, as long as it is not known that the server takes it.
+        """
+        if failure.reason != "bad_request":
+            return frozenset()
+        named = [name for name in failure.parameters if name in body]
+        if not named and "response_format" in body and not self._format_taken:
+            named = ["response_format"]
+        if self.structured == "on":
+            named = [name for name in named if name != "response_format"]
+        return frozenset(named[:1])
 
     async def _answer(self, arguments: Mapping[str, Any]) -> Answer:
         server, pace = self._connected()

@@ -55,13 +55,13 @@ class ExportTriplets(RecordStage):
     `reviews` is a file of decisions (`annotation/reviews.py`): a rejected pair is left out, and so is every text that
     holds a rejected sentence. `stages` are the folders of other stages by name, whose counts go into `summary.json`.
 
-    Remote images are fetched into `out/fetched` first. A pair fails as `no_texts`, `rejected`, `unreadable`,
-    `identical_images`, or for the reasons of `FetchFailure`; and where the layout keeps the images' own names, as
-    `no_name` or `same_name`.
+    Remote images are fetched into `out/fetched` first; `private` is that of `ImageFetcher`. A pair fails as `no_texts`,
+    `rejected`, `unreadable`, `identical_images`, or for the reasons of `FetchFailure`; and where the layout keeps the
+    images' own names, as `no_name` or `same_name`.
     """
 
     record_key = "query_id"
-    runtime_settings = ("pairs", "texts", "out", "reviews", "stages")
+    runtime_settings = ("pairs", "texts", "out", "reviews", "stages", "private")
 
     def __init__(
         self,
@@ -72,11 +72,12 @@ class ExportTriplets(RecordStage):
         stages: Mapping[str, str | Path] | None = None,
         images_root: str | Path | None = None,
         layout: TripletLayout | None = None,
+        private: bool = False,
     ) -> None:
         self.pairs, self.texts, self.out = Path(pairs), Path(texts), Path(out)
         self.reviews = None if reviews is None else Path(reviews)
         self.stages = {name: Path(folder) for name, folder in (stages or {}).items()}
-        self.images_root = images_root
+        self.images_root, self.private = images_root, private
         self.layout = OwnTriplets() if layout is None else layout
 
     def input_files(self) -> Sequence[Path]:
@@ -113,7 +114,7 @@ class ExportTriplets(RecordStage):
         fetched: dict[str, Path | FetchFailure] = {}
         if self.layout.copies_images:
             wanted = dict.fromkeys(image for name in ids if wordings[name] for image in _images(pairs[name]))
-            fetched = dict(ImageFetcher(self.out / FETCHED).fetch_all(filter(is_remote, wanted)))
+            fetched = dict(ImageFetcher(self.out / FETCHED, private=self.private).fetch_all(filter(is_remote, wanted)))
         contents: dict[str, str] = {}
         for name in ids:
             yield self._triplet(pairs[name], wordings[name], fetched, contents)

@@ -17,16 +17,18 @@ FETCHED = "fetched"  # the folder of a set's images by URL
 
 class FetchImages(RecordStage):
     """Fetches the remote images of `pairs` into `out/fetched`, each URL once. Its records are pairs that name files,
-    and can be read as such, with `out` as `images_root`.
+    and can be read as such, with `out` as `images_root`. `private` is that of `ImageFetcher`.
 
     A pair fails for the reasons of `FetchFailure`.
     """
 
     record_key = "pair_id"
-    runtime_settings = ("out",)
+    runtime_settings = ("out", "private")
 
-    def __init__(self, pairs: str | Path, out: str | Path, images_root: str | Path | None = None) -> None:
-        self.pairs, self.out, self.images_root = Path(pairs), Path(out), images_root
+    def __init__(
+        self, pairs: str | Path, out: str | Path, images_root: str | Path | None = None, private: bool = False
+    ) -> None:
+        self.pairs, self.out, self.images_root, self.private = Path(pairs), Path(out), images_root, private
 
     def input_files(self) -> Sequence[Path]:
         """`pairs`."""
@@ -45,7 +47,7 @@ class FetchImages(RecordStage):
         wanted = set(ids)
         pairs = [pair for pair in self._pairs.pairs if pair.pair_id in wanted]
         images = dict.fromkeys(image for pair in pairs for image in (pair.reference_image, pair.target_image))
-        coming = ImageFetcher(self.out / FETCHED).fetch_all(filter(is_remote, images))
+        coming = ImageFetcher(self.out / FETCHED, private=self.private).fetch_all(filter(is_remote, images))
         found: dict[str, Path | FetchFailure] = {}
         for pair in pairs:
             named = {}

@@ -1,0 +1,56 @@
+"""The HTTP client under the package openai: its answers are bounded, and it goes nowhere but where it was told to."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from openai import DefaultHttpxClient, OpenAI
+
+from diptych.models.server.bodies import LARGEST_ANSWER, TooLargeBody, unpacked
+
+_RETRIES = 5  # of the client itself, with growing waits
+_LARGEST_FILE = 4 * 2**30  # bytes of results, which are read line by line
+_LONGEST_S, _LONGEST_OF_FILE_S = 600.0, 3600.0  # until an answer has been read
+
+# httpx, or what has taken its place in the package openai
+_http: Any = importlib.import_module(str(DefaultHttpxClient.__base__.__module__).partition(".")[0])
+
+
+def open_client(base_url: str | None, key: str) -> OpenAI:
+    """A client of the server at `base_url` (None: what the environment says, else OpenAI's own). Redirections are
+    failures of their own status: key, organisation, project and questions go nowhere else. Answers are of at most
+    16 MiB, files of results of 4 GiB, and are unpacked as they are read.
+    """
+    http = DefaultHttpxClient(follow_redirects=False, event_hooks={"response": [_bound]})
+    return OpenAI(api_key=key, base_url=base_url, max_retries=_RETRIES, http_client=http)
+
+
+def _bound(response: Any) -> None:
+    is_file = response.request.url.path.endswith("/content")
+    encoding = response.headers.pop("content-encoding", "")
+    most, longest_s = (_LARGEST_FILE, _LONGEST_OF_FILE_S) if is_file else (LARGEST_ANSWER, _LONGEST_S)
+    response.stream = _BoundedStream(response.stream, encoding, most, time.monotonic() + longest_s)
+
+
+class _BoundedStream(_http.SyncByteStream):  # type: ignore[misc, name-defined]
+    """A body, unpacked, of at most `most` bytes, until the time `ends_at`. What breaks it off is an OSError."""
+
+    def __init__(self, packed: Any, encoding: str, most: int, ends_at: float) -> None:
+        self._packed, self._encoding, self._most, self._ends_at = packed, encoding, most, ends_at
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for block in unpacked(self._packed, self._encoding, self._most):
+                if time.monotonic() > self._ends_at:
+                    raise TooLargeBody("it takes too long to come")
+                yield block
+        except _http.TimeoutException as error:
+            raise TimeoutError(str(error)) from None
+        except _http.HTTPError as error:
+            raise ConnectionError(str(error)) from None
+
+    def close(self) -> None:
+        self._packed.close()
