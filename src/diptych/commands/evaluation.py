@@ -81,8 +81,8 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
     cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)
     checkpoints.load_weights(system, checkpoint, path)
-    about = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
-    about |= new.origin()
+    about = {"experiment": trained.name, "checkpoint": str(path), "step": checkpoint.get("global_step")}
+    about |= {"seed": trained.seed, **new.origin()}
     options = {"ablation": config.ablation, "post_processing": config.post_processing}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
 

@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from diptych.callbacks.checkpointing import Checkpointing
 from diptych.callbacks.status_keeper import StatusKeeper
 from diptych.callbacks.stop_on_signal import StopOnSignal, StoppedBySignal
 from diptych.commands.evaluation import evaluate_system, quiet_lightning
@@ -89,11 +90,13 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     trainer = _build_trainer(config, run_dir, [*callbacks, status], loggers)
     check_shardable(trainer, system)  # before any weights
     last = run_dir / "checkpoints" / "last.ckpt"
-    goes_on = resume and last.exists()
+    goes_on = resume and _is_there(last)
     system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(goes_on or config.init_from))
     if goes_on:
         checkpoint = checkpoints.load(last, weights_alone=True)
-        step = checkpoint["global_step"]
+        step = checkpoint.get("global_step")
+        if not isinstance(step, int):
+            raise ValueError(f"{last} does not say at which step it was saved: no training can be resumed from it")
         checkpoints.load_weights(system, checkpoint, last)  # the feature cache is looked up by the backbone's weights
         log.info("continuing %s at step %d", run_dir, step)
     elif config.init_from:
@@ -119,9 +122,11 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     trainer.strategy.barrier()
     if config.evaluate_at_end:
         best = run_dir / "checkpoints" / "best.ckpt"
-        best = best if best.exists() else last
-        checkpoints.load_weights(system, checkpoints.load(best, weights_alone=True), best)
-        about = {"experiment": config.name, "checkpoint": str(best), "seed": config.seed}
+        best = best if _is_there(best) else last
+        checkpoint = checkpoints.load(best, weights_alone=True)
+        checkpoints.load_weights(system, checkpoint, best)
+        about = {"experiment": config.name, "checkpoint": str(best), "step": checkpoint.get("global_step")}
+        about |= {"seed": config.seed}
         evaluate_system(trainer, system, datamodule, datamodule.validation_split, run_dir, **about)
     status.note(state="done")
 
@@ -130,12 +135,26 @@ def _fit(trainer: L.Trainer, system: L.LightningModule, datamodule: L.LightningD
     try:
         trainer.fit(system, datamodule=datamodule, ckpt_path=None if last is None else str(last), weights_only=True)
     except StoppedBySignal:
-        pass  # from the middle of a validation; last.ckpt is there
+        pass  # from the middle of a validation; last.ckpt was saved before it
     except torch.OutOfMemoryError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"out of memory at step {trainer.global_step}: lower {system.MEMORY_SETTINGS} ({reason})"
         ) from error
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set out of mypy's sight
+    for callback in callbacks:
+        if isinstance(callback, Checkpointing):
+            callback.check_saved(trainer)
+
+
+def _is_there(checkpoint: Path) -> bool:
+    """Whether the run has this checkpoint. ValueError where it is a link and what it points to is gone."""
+    if checkpoint.is_symlink() and not checkpoint.exists():
+        raise ValueError(
+            f"{checkpoint} is a checkpoint in pieces, and they are gone: put {checkpoint.readlink()} back beside it, or"
+            " delete the link to do without"
+        )
+    return checkpoint.exists()
 
 
 def _config_of_run(run_dir: Path, overrides: list[str]) -> DictConfig:
