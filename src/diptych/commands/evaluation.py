@@ -16,7 +16,7 @@ from diptych.commands.caption_scoring import caption_and_score
 from diptych.commands.caption_variants import ablation_variants
 from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking
-from diptych.config.plain_config import plain_section
+from diptych.config.plain_config import plain_section, typed_overrides
 from diptych.config.replacements import PLACES, errors_in_typed_words, replaced
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.models import TrainableSystem
@@ -100,13 +100,13 @@ def _replacements(config: DictConfig) -> dict[str, Any]:
 
 def _asked_for(metrics: str) -> bool:
     """Whether the command line names the `metrics`, or the `caption_metrics`."""
-    return any(word.startswith(f"system/metrics@{metrics}=") for word in HydraConfig.get().overrides.task)
+    return any(word.startswith(f"system/metrics@{metrics}=") for word in typed_overrides())
 
 
 def _single_keys(config: DictConfig, section: str) -> dict[str, Any] | None:
     """The settings below a section that the command line names, and nothing else of it."""
     found = OmegaConf.create({})
-    for word in HydraConfig.get().overrides.task:
+    for word in typed_overrides():
         key = word.lstrip("+~").split("=")[0]
         if not key.startswith(f"{section}."):
             continue

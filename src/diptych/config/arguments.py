@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from diptych.config.override_words import with_home
+
 _HELP = {"-h", "--help", "help=true"}
 _WIDTH = 100
 
@@ -163,7 +165,7 @@ def _value(key: str, text: str, hint: Any) -> Any:
     if not text:
         raise ValueError(f"{key}= has no value")
     try:
-        return kind(text)
+        return kind(with_home(text) if kind is Path else text)
     except ValueError:
         raise ValueError(f"{key}={text}: expected {_WORDS[kind]}") from None
 
