@@ -77,8 +77,17 @@ def test_overrides_that_say_what_the_run_has_are_no_change(words):
 
 @pytest.mark.parametrize(
     "word",
-    ["data.training.batch_size=9", "data=cirr", "experiment=cir_all", "seed=1", "system/optimizer=muon", "trainer=ddp_cpu"],
+    [
+        "data.training.batch_size=9",
+        "data=cirr",
+        "experiment=cir_all",
+        "seed=1",
+        "system/optimizer=muon",
+        "trainer=ddp_cpu",
+    ],
 )
 def test_another_run_is_refused(word):
-    with pytest.raises(ValueError, match=r"resuming /runs/first with .* would be another run; these may change: trainer"):
+    with pytest.raises(
+        ValueError, match=r"resuming /runs/first with .* would be another run; these may change: trainer"
+    ):
         resumed(word)

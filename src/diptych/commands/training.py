@@ -38,6 +38,7 @@ from diptych.storage.whole import write_file, write_link
 
 log = logging.getLogger(__name__)
 
+
 def train(config: DictConfig) -> float | None:
     """Trains the composed experiment in Hydra's run directory, or goes on with the run that `resume` names: from its
     last checkpoint, or from the start if it has none yet. Returns the best value of the primary metric.
@@ -179,6 +180,11 @@ def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: 
     if str(settings.precision).endswith("-true") and str(settings.precision) != "32-true":
         raise ValueError(
             f"trainer.precision={settings.precision} is not supported: use 32-true, bf16-mixed or 16-mixed"
+        )
+    if settings.get("overfit_batches"):
+        raise ValueError(
+            "trainer.overfit_batches is not supported: it would put another order of triplets in the place of the"
+            " data's own. To see a model learn a few triplets by heart, make a set of them (data=own_data)"
         )
     # A run that is shorter than the interval is validated once, at its end.
     batches = settings.max_steps * settings.accumulate_grad_batches

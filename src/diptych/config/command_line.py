@@ -22,6 +22,7 @@ from diptych.config.checking import leaves, suggest
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.light_imports import import_lightly
+from diptych.config.lost_processes import lost_process
 from diptych.config.override_words import as_meant, in_shell, override, quoted, unquoted, with_home
 from diptych.config.presence import require_inputs
 from diptych.config.resolvers import register_resolvers
@@ -63,11 +64,12 @@ def entry_point(
         words = with_open_sections([as_meant(word) for word in rewrite(words)], open_sections)
         set_command_line([sys.argv[0], *words])
         main()
-    except (HydraException, OmegaConfBaseException, ValueError, OSError, ModuleNotFoundError) as error:
-        unexplained = isinstance(error, ModuleNotFoundError) and missing_extra(error) is None
-        if os.environ.get("DIPTYCH_TRACEBACK") or unexplained:
+    except Exception as error:
+        mistake = isinstance(error, (HydraException, OmegaConfBaseException, ValueError, OSError))
+        said = lost_process(error) or (explain(error, config_name) if mistake or missing_extra(error) else None)
+        if said is None or os.environ.get("DIPTYCH_TRACEBACK"):
             raise
-        sys.stderr.write(f"\nerror: {explain(error, config_name)}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
+        sys.stderr.write(f"\nerror: {said}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
         return 1
     return 0
 
@@ -164,9 +166,9 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str] | None 
             f"{found[1]} has commas: as a text write {in_shell(f'{key}={quoted(value)}')}, as a list"
             f" {in_shell(f'{key}=[{value}]')}, to run the command for each of them add -m"
         )
+    if isinstance(error, InterpolationResolutionError) and (found := _RESOLVED.match(message)):
+        return found[1]
     cause = error.__cause__ or error.__context__
-    if isinstance(error, InterpolationResolutionError) and isinstance(cause, (ValueError, OSError)):
-        return str(cause)
     if isinstance(error, HydraException) and "not in struct" in f"{message} {cause}":
         key = message.split("'")[1].split("=")[0].lstrip("+~") if "'" in message else message
         plain = OmegaConf.to_container(_compose(config_name, _without(key, words), own))
@@ -177,6 +179,7 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str] | None 
 
 
 _NO_CONFIG = re.compile(r"Could not find '([\w/]+)/([^/']+)'")
+_RESOLVED = re.compile(r"(?:ValueError|OSError) raised while resolving interpolation: (.*)")  # of our own resolvers
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*?)'\n1\. ", re.DOTALL)
 
 

@@ -15,13 +15,14 @@ _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")  # Hydra reads it as it stands
 _OTHER_THAN_TEXT = ("true", "false", "null", "inf", "nan")
 _NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d[\d_]*)?|[+-]?(inf|nan)", re.IGNORECASE)
 # Keys, or their last parts, whose values are names and paths: a number there is a text, too.
-_TEXTS = frozenset(
-    "base_captions base_url cache captions category checkpoint ckpt config_dir data data_dir embeddings ensemble"
-    " evaluation_source evidence_source experiment feature_cache file folder gallery gallery_images groups images"
-    " images_root init_from input join_run ledger model monitor name out output pairs partition path pipeline"
-    " predictions prepared pretrained project protocol queries query_images references resume retrieval reviews root"
-    " sentences shards split storage study submission targets test_set texts validation_split work_dir".split()
-)
+_TEXTS = """
+    base_captions base_url cache captions category checkpoint ckpt config_dir data data_dir embeddings
+    ensemble evaluation_source evidence_source experiment feature_cache file folder gallery
+    gallery_images groups images images_root init_from input join_run ledger model monitor name out
+    output pairs partition path pipeline predictions prepared pretrained project protocol queries
+    query_images references resume retrieval reviews root sentences shards split storage study
+    submission targets test_set texts validation_split work_dir
+"""
 _CAN_BE_OFF = ("cache", "feature_cache", "ledger")  # a folder called `false` is not what somebody means there
 
 
@@ -62,7 +63,7 @@ def as_meant(word: str) -> str:
     name = re.split(r"[.@]", key)[-1].lstrip("+~")
     off = value.lower() in ("true", "false") and name not in _CAN_BE_OFF
     none = value.lower() == "null" and key.lstrip("+") == "name"
-    return f"{key}={quoted(value)}" if name in _TEXTS and (off or none or _NUMBER.fullmatch(value)) else word
+    return f"{key}={quoted(value)}" if name in _TEXTS.split() and (off or none or _NUMBER.fullmatch(value)) else word
 
 
 def with_home(path: str) -> str:

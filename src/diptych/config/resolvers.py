@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config import stage_configs
@@ -74,6 +73,7 @@ def _new_folder(place: Path, process: int) -> Path:
     common instead; so has a job that SLURM queues again the folder that it had.
     """
     shared = _launch()
+    _check_path(place)
     return claim_folder(place / datetime.now().strftime(_SECOND)) if shared is None else place / shared
 
 
@@ -103,15 +103,19 @@ def _sweep_dir() -> str:
 
 
 def _run_dir(entry: str, *, _root_: DictConfig) -> str:
-    if given := _root_.resume or (entry == "train" and _root_.join_run):
-        return str(run_folder(str(given)))
+    return str(_folder_of(entry, _root_))
+
+
+def _folder_of(entry: str, config: DictConfig) -> Path:
+    if given := config.resume or (entry == "train" and config.join_run):
+        return run_folder(str(given))
     if entry == "train":
-        return str(_new_folder(_runs() / str(_root_.name), os.getpid()))
-    checkpoint = Path(_root_.ckpt or "predictions").resolve()
+        return _new_folder(_runs() / str(config.name), os.getpid())
+    checkpoint = Path(config.ckpt or "predictions").resolve()
     run = next((parent for parent in (checkpoint, *checkpoint.parents) if (parent / "config.yaml").is_file()), None)
     if run and (run.parent / "command.json").is_file():  # a run of a sweep: its evaluations are its own
-        return str(_new_folder(run / "eval", os.getpid()))
-    return str(_new_folder(_runs() / (run.parent.name if run else checkpoint.stem) / "eval", os.getpid()))
+        return _new_folder(run / "eval", os.getpid())
+    return _new_folder(_runs() / (run.parent.name if run else checkpoint.stem) / "eval", os.getpid())
 
 
 def run_folder(given: str) -> Path:
@@ -121,6 +125,7 @@ def run_folder(given: str) -> Path:
         ValueError: there is no such folder; says what to type where another file of a run is named.
     """
     path = Path(given).absolute()
+    _check_path(path)
     run = path.parent.parent.resolve() if path.parent.name == "checkpoints" else None
     if run is not None and path.name == "last.ckpt":
         return run
@@ -133,6 +138,11 @@ def run_folder(given: str) -> Path:
         what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
         raise ValueError(f"resume={given}: {what}")
     return path.resolve()
+
+
+def _check_path(folder: Path) -> None:
+    if "${" in str(folder.absolute()):
+        raise ValueError(f"{folder.absolute()}: no run can lie where '${{' is in the path, which Hydra would look up")
 
 
 def _runs() -> Path:

@@ -8,9 +8,9 @@ which `check_overrides` looks for. Importing this file imports none of the libra
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def set_command_of_ranks(command: Sequence[str]) -> None:
     from lightning.pytorch.strategies.launchers import subprocess_script
 
     def of_rank(local_rank: int) -> tuple[list[str], str]:
-        return [*command, f"hydra.job.name=train_ddp_process_{local_rank}", "hydra.output_subdir=null"], os.getcwd()
+        return [*command, f"hydra.job.name=train_ddp_process_{local_rank}", "hydra.output_subdir=null"], str(Path.cwd())
 
     _part(subprocess_script, "_hydra_subprocess_cmd", "lightning")
     subprocess_script._hydra_subprocess_cmd = of_rank
