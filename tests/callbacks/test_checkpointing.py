@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -40,6 +41,7 @@ def trainer(tmp_path):
         state=SimpleNamespace(fn="fit"),
         callback_metrics={},
         default_root_dir=str(tmp_path),
+        strategy=SimpleNamespace(barrier=lambda name: None, root_device="cpu"),
     )
     trainer._logger_connector = SimpleNamespace(update_train_step_metrics=trainer.log_step)
     return trainer
@@ -185,8 +187,58 @@ def test_a_misspelt_monitor_lists_what_is_logged(trainer):
         Checkpointing("val/metric", "maximum")
 
 
-def test_a_full_disk_is_an_error_in_the_log_and_not_the_end(trainer, caplog):
+@pytest.fixture
+def full_once(trainer):
+    """A callback that has validated at step 1, when the disk was full."""
+    callback = Checkpointing("val/metric", "max")
+    trainer.full = True
+    validate(callback, trainer, 1, metric=0.1)
+    trainer.full = False
+    return callback
+
+
+@pytest.mark.hostile("limits")
+def test_a_full_disk_is_an_error_in_the_log_with_the_room_that_there_is_and_not_the_end(trainer, caplog):
     trainer.full = True
     with caplog.at_level(logging.ERROR):
         validate(Checkpointing("val/metric", "max"), trainer, 1, metric=0.1)
     assert caplog.text.count("no space left") == 2
+    assert re.search(r"The disk is full, or writing to it limited: [\d.]+ \wB are free", caplog.text)
+
+
+@pytest.mark.hostile("limits")
+def test_a_training_that_ends_without_its_checkpoints_fails(trainer, full_once):
+    trainer.full = True
+    full_once.on_train_end(trainer, None)
+    with pytest.raises(OSError, match="ended at step 1, but not all.*/best.ckpt: no space left.*/last.ckpt: no space"):
+        full_once.check_saved(trainer)
+
+
+@pytest.mark.hostile("limits")
+def test_what_could_not_be_saved_is_tried_again_at_the_end(trainer, full_once):
+    full_once.on_train_end(trainer, None)
+    full_once.check_saved(trainer)
+    assert trainer.saved == [(1, "best"), (1, "last")]
+
+
+@pytest.mark.hostile("limits")
+def test_the_best_weights_that_are_gone_are_missed_also_by_a_resumed_run_until_there_are_better_ones(
+    trainer, full_once
+):
+    train_to(full_once, trainer, 2)
+    full_once.on_train_end(trainer, None)
+    assert trainer.saved == [(2, "last")]
+    resumed = Checkpointing("val/metric", "max")
+    resumed.load_state_dict(full_once.state_dict())
+    with pytest.raises(OSError, match="best.ckpt"):
+        resumed.check_saved(trainer)
+    validate(resumed, trainer, 3, metric=0.2)
+    resumed.check_saved(trainer)
+
+
+@pytest.mark.hostile("limits")
+def test_a_process_that_could_not_write_meets_the_others_where_they_wait(trainer):
+    met = []
+    trainer.full, trainer.strategy.barrier = True, met.append
+    validate(Checkpointing("val/metric", "max"), trainer, 1, metric=0.1)
+    assert len(met) == 2

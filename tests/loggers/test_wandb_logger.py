@@ -88,3 +88,12 @@ def test_only_the_rank_that_sends_makes_an_id(tmp_path, monkeypatch):
 def test_offline_is_the_default(tmp_path):
     assert ForgivingWandbLogger(str(tmp_path))._offline
     assert not ForgivingWandbLogger(str(tmp_path), offline=False)._offline
+
+
+@pytest.mark.parametrize(("mode", "offline"), [(None, True), ("disabled", False), ("online", False)])
+def test_the_mode_of_the_environment_counts_before_the_config(mode, offline, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    if mode:
+        monkeypatch.setenv("WANDB_MODE", mode)
+    logger = ForgivingWandbLogger(str(tmp_path))
+    assert logger._offline is offline

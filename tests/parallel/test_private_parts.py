@@ -105,6 +105,21 @@ def test_a_sigterm_taken_from_lightning_does_not_end_the_fit():
     assert taken == [True, False]
 
 
+@pytest.mark.hostile("hostile run folders")
+def test_other_ranks_are_started_with_the_given_command(monkeypatch):
+    from lightning.fabric.plugins.environments import LightningEnvironment
+    from lightning.pytorch.strategies.launchers import subprocess_script
+
+    started = []
+    monkeypatch.setattr(subprocess_script, "_hydra_subprocess_cmd", subprocess_script._hydra_subprocess_cmd)
+    monkeypatch.setattr(subprocess_script.subprocess, "Popen", lambda command, **how: started.append(command))
+    monkeypatch.setattr("hydra.core.hydra_config.HydraConfig.initialized", lambda: True)
+    private_parts.set_command_of_ranks(["python", "train.py", "join_run='/runs (1)'"])
+    subprocess_script._SubprocessScriptLauncher(LightningEnvironment(), 3, 1)._call_children_scripts()
+    assert [command[:3] for command in started] == [["python", "train.py", "join_run='/runs (1)'"]] * 2
+    assert [command[3] for command in started] == [f"hydra.job.name=train_ddp_process_{rank}" for rank in (1, 2)]
+
+
 def test_compiled_modules_are_known():
     module = nn.Linear(2, 2)
     assert not private_parts.is_compiled(module)

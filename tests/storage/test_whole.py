@@ -14,6 +14,7 @@ import pytest
 
 import patience
 from diptych.storage.whole import (
+    claim_folder,
     move,
     remove_unfinished,
     sync_file,
@@ -335,3 +336,10 @@ def test_leftovers_of_every_version_go_and_nothing_else_does(tmp_path):
     remove_unfinished(tmp_path, "c", "b*")
     assert {path.name for path in tmp_path.iterdir()} == set(kept) - {"b.json.tmp", ".b.json.1-a.tmp"}
     remove_unfinished(tmp_path / "absent", "a")
+
+
+def test_of_several_processes_each_has_a_folder_of_its_own(tmp_path):
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        claimed = pool.map(claim_folder, [tmp_path / "runs/now"] * 12)
+    assert sorted(map(str, claimed)) == sorted(str(path) for path in (tmp_path / "runs").iterdir())
+    assert {path.name for path in claimed} == {"now", *(f"now-{number}" for number in range(2, 13))}

@@ -10,8 +10,9 @@ import lightning as L
 
 from diptych.contracts.models import TrainableSystem
 from diptych.parallel import checkpoints
-from diptych.parallel.distributed import rank
+from diptych.parallel.distributed import any_rank, rank
 from diptych.parallel.private_parts import log_training_step, set_logged_step
+from diptych.storage.room import free_bytes, size_in_words
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class Checkpointing(L.Callback):
     training (`trainer.should_stop`), which saves `last` too.
 
     The run's config.yaml travels inside, so that a checkpoint needs nothing else to be evaluated. A full disk is
-    logged as an error and the run continues: the previous checkpoint is whole.
+    logged as an error and the run continues: the previous checkpoint is whole. What could not be saved until the end
+    is kept in mind, `best` in later checkpoints too: see `check_saved`.
     """
 
     def __init__(self, monitor: str, mode: str | None = None, every_n_steps: int = 500) -> None:
@@ -39,6 +41,8 @@ class Checkpointing(L.Callback):
         self.best_value: float | None = None
         self._last_saved_step = self._validated_batch = -1
         self._validates = False
+        self._unsaved: dict[str, str] = {}  # why, by name
+        self._unsaved_best_step = -1
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         """Goes behind the trainer's other callbacks."""
@@ -87,9 +91,23 @@ class Checkpointing(L.Callback):
             self._save_last(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Saves `last` if anything was learned since."""
-        if trainer.global_step != self._last_saved_step:
+        """Saves `last` if anything was learned since; and what could not be saved before and still is as it was."""
+        if "best" in self._unsaved and self._unsaved_best_step == trainer.global_step:
+            self._save(trainer, "best")
+        if trainer.global_step != self._last_saved_step or "last" in self._unsaved:
             self._save_last(trainer)
+
+    def check_saved(self, trainer: L.Trainer) -> None:
+        """For the end of a training. Raises OSError, on every process, unless the run's last state and its best, as far
+        as they were to be saved, are on the disk.
+        """
+        if not any_rank(bool(self._unsaved), trainer.strategy.root_device):
+            return
+        reasons = "; ".join(self._unsaved.values()) or "the process that writes them says why"
+        raise OSError(
+            f"the training has ended at step {trainer.global_step}, but not all of its checkpoints are on the disk: "
+            f"{reasons}. Make room, and resume the run"
+        )
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds what makes the checkpoint describe itself."""
@@ -97,12 +115,15 @@ class Checkpointing(L.Callback):
         checkpoint[checkpoints.KEY] = checkpoints.describe(text)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value so far."""
-        return {"best_value": self.best_value}
+        """The best value so far, and why its weights could not be saved if they could not."""
+        lost = {"lost_best": self._unsaved["best"]} if "best" in self._unsaved else {}
+        return {"best_value": self.best_value, **lost}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues comparing with the best value so far."""
         self.best_value = state_dict["best_value"]
+        if "lost_best" in state_dict:
+            self._unsaved["best"] = state_dict["lost_best"]
 
     def _save_last(self, trainer: L.Trainer) -> None:
         """Saves `last.ckpt` now, if the run can resume from here exactly; else the previous one stays."""
@@ -116,11 +137,17 @@ class Checkpointing(L.Callback):
 
     def _save(self, trainer: L.Trainer, name: str) -> None:
         path = Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
+        self._unsaved.pop(name, None)
         try:
             trainer.save_checkpoint(path, weights_only=False)
         except OSError as error:
+            trainer.strategy.barrier("Trainer.save_checkpoint")  # at which the processes that write nothing wait
+            room = size_in_words(free_bytes(path.parent))
+            self._unsaved[name] = f"{error}. The disk is full, or writing to it limited: {room} are free"
+            if name == "best":
+                self._unsaved_best_step = trainer.global_step
             if rank() == 0:
-                log.error("%s", error)
+                log.error("%s", self._unsaved[name])
 
 
 def _batches(trainer: L.Trainer) -> int:

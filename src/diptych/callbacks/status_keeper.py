@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ import torch
 
 from diptych.callbacks.checkpointing import Checkpointing
 from diptych.storage.run_status import Objective, RunStatus, read_status, write_status
+
+log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_NOTES = 10.0
 
@@ -40,14 +43,17 @@ class StatusKeeper(L.Callback):
 
     @contextmanager
     def noting_failures(self) -> Iterator[None]:
-        """Notes how the block ends unless it ends well: `stopped`, or `failed` with the reason."""
+        """Notes how the block ends unless it ends well: `stopped`, or `failed` with the reason. What ended it is raised
+        also where the note cannot be written.
+        """
         try:
             yield
-        except (SystemExit, KeyboardInterrupt):
-            self.note(state="stopped")
-            raise
         except BaseException as error:
-            self.note(state="failed", error=f"{type(error).__name__}: {error}")
+            stopped = isinstance(error, SystemExit | KeyboardInterrupt)
+            try:
+                self.note(state="stopped" if stopped else "failed", error=None if stopped else _reason(error))
+            except OSError as unwritten:
+                log.error("%s: how the run ended cannot be written: %s", self._run_dir, unwritten)
             raise
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -68,6 +74,10 @@ class StatusKeeper(L.Callback):
     def on_fit_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Notes where the fit has ended."""
         self.note(**_progress(trainer))
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _progress(trainer: L.Trainer) -> dict[str, Any]:

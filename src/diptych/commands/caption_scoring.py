@@ -16,6 +16,7 @@ from typing import Any
 import lightning as L
 
 from diptych.commands.caption_variants import MODEL, STEPS, Variant, ablation_variants
+from diptych.config.override_words import in_shell, override
 from diptych.contracts.news import ArticleLookup, CaptionData, CaptionItem, Evidence, TextTokenizer
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.data.news.fusion_cache import FusionData, PreparedQuery
@@ -75,7 +76,8 @@ def caption_and_score(
         raise ValueError(f"post_processing={unknown[0]} is not one of {', '.join(STEPS)}")
     variants = {"": MODEL, **ablation_variants(ablation)}
     if rank() == 0:
-        log.info("captions go to %s; if this is stopped, the same command with resume=%s goes on", run_dir, run_dir)
+        resumed = in_shell(override("resume", run_dir))
+        log.info("captions go to %s; if this is stopped, the same command with %s goes on", run_dir, resumed)
     write_captions(trainer, system, datamodule, split, run_dir, variants)
     if rank() == 0:
         score_written(system, datamodule, split, run_dir, variants, post_processing, **about)

@@ -16,7 +16,7 @@ from diptych.commands.caption_scoring import caption_and_score
 from diptych.commands.caption_variants import ablation_variants
 from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking
-from diptych.config.plain_config import plain_section
+from diptych.config.plain_config import plain_section, typed_overrides
 from diptych.config.replacements import PLACES, errors_in_typed_words, replaced
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.models import TrainableSystem
@@ -81,8 +81,8 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
     cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)
     checkpoints.load_weights(system, checkpoint, path)
-    about = {"experiment": trained.name, "checkpoint": str(path), "seed": trained.seed}
-    about |= new.origin()
+    about = {"experiment": trained.name, "checkpoint": str(path), "step": checkpoint.get("global_step")}
+    about |= {"seed": trained.seed, **new.origin()}
     options = {"ablation": config.ablation, "post_processing": config.post_processing}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
 
@@ -100,13 +100,13 @@ def _replacements(config: DictConfig) -> dict[str, Any]:
 
 def _asked_for(metrics: str) -> bool:
     """Whether the command line names the `metrics`, or the `caption_metrics`."""
-    return any(word.startswith(f"system/metrics@{metrics}=") for word in HydraConfig.get().overrides.task)
+    return any(word.startswith(f"system/metrics@{metrics}=") for word in typed_overrides())
 
 
 def _single_keys(config: DictConfig, section: str) -> dict[str, Any] | None:
     """The settings below a section that the command line names, and nothing else of it."""
     found = OmegaConf.create({})
-    for word in HydraConfig.get().overrides.task:
+    for word in typed_overrides():
         key = word.lstrip("+~").split("=")[0]
         if not key.startswith(f"{section}."):
             continue

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.commands.evaluation import quiet_lightning
@@ -22,6 +24,7 @@ from diptych.config.plain_config import plain_section
 from diptych.config.replacements import PLACES
 from diptych.config.stage_configs import stage_configs, stage_settings
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
+from diptych.storage.file_lock import RUN_PATIENCE, locked
 from diptych.storage.record_log import RecordFile
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,13 @@ def _run(config: DictConfig) -> None:
         return
     quiet_lightning()
     work_dir = Path(config.work_dir)
+    busy = f"{work_dir}: another pipeline is at work here; wait for it, or name another folder"
+    alone = locked(work_dir / ".pipeline.lock", RUN_PATIENCE, busy)
+    with alone if rank_zero_only.rank == 0 else nullcontext():  # type: ignore[attr-defined]  # set out of mypy's sight
+        _run_stages(config, runs, work_dir)
+
+
+def _run_stages(config: DictConfig, runs: Sequence[StageRun], work_dir: Path) -> None:
     own = {"logger": False, "enable_progress_bar": False, "default_root_dir": str(work_dir)}  # the runner has a bar
     trainer = building.build_trainer(config.trainer, **own)
     runner = PipelineRunner(trainer, work_dir, config.retry_failures, config.trainer.enable_progress_bar)

@@ -15,34 +15,28 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from diptych.callbacks.checkpointing import Checkpointing
 from diptych.callbacks.status_keeper import StatusKeeper
 from diptych.callbacks.stop_on_signal import StopOnSignal, StoppedBySignal
 from diptych.commands.evaluation import evaluate_system, quiet_lightning
 from diptych.config import building, checking
-from diptych.config.command_line import called_as, set_command_line, shown_command
+from diptych.config.command_line import shown_command, starting_command
 from diptych.config.earlier_configs import upgraded
+from diptych.config.override_words import in_shell, override
+from diptych.config.plain_config import typed_overrides
+from diptych.config.resumed import with_changes, without_command
 from diptych.config.trained import load_first_weights, with_model_of_checkpoint
 from diptych.loggers.metrics_csv import MetricsCSV
 from diptych.parallel import checkpoints
 from diptych.parallel.checkpoints import AtomicCheckpointIO
 from diptych.parallel.distributed import rank
+from diptych.parallel.private_parts import set_command_of_ranks
 from diptych.parallel.sharding import check_shardable
 from diptych.storage.file_lock import RUN_PATIENCE, locked
+from diptych.storage.run_status import read_status
 from diptych.storage.whole import write_link, write_text
 
 log = logging.getLogger(__name__)
-
-# What may change when a run is resumed; everything else would make it another run.
-RESUME_OVERRIDES = (
-    "trainer.",
-    "callbacks.",
-    "logger",
-    "data.num_workers",
-    "data.root",
-    "data.training.shards=",
-    "data_dir",
-    "evaluate_at_end",
-)
 
 
 def train(config: DictConfig) -> float | None:
@@ -52,7 +46,7 @@ def train(config: DictConfig) -> float | None:
     The run's status.json says how it goes. Raises ValueError when another process trains in that directory.
     """
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    words = list(HydraConfig.get().overrides.task)
+    words = typed_overrides()
     joins = config.join_run is not None
     # Lightning's other ranks and SLURM's are not.
     started_here = not joins and rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set out of mypy's sight
@@ -60,7 +54,7 @@ def train(config: DictConfig) -> float | None:
     came_back = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0 and (run_dir / "config.yaml").is_file()
     resume = config.resume is not None or came_back
     if resume or joins:
-        config = _config_of_run(run_dir, [] if came_back else words)
+        config = _config_of_run(run_dir, config, [] if came_back else words)
     config = with_model_of_checkpoint(config)
     guard = locked(run_dir / ".lock", RUN_PATIENCE, f"{run_dir}: another process trains here; wait for it, or stop it")
     with guard if started_here else nullcontext():
@@ -89,11 +83,13 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     trainer = _build_trainer(config, run_dir, [*callbacks, status], loggers)
     check_shardable(trainer, system)  # before any weights
     last = run_dir / "checkpoints" / "last.ckpt"
-    goes_on = resume and last.exists()
+    goes_on = resume and _is_there(last)
     system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(goes_on or config.init_from))
     if goes_on:
         checkpoint = checkpoints.load(last, weights_alone=True)
-        step = checkpoint["global_step"]
+        step = checkpoint.get("global_step")
+        if not isinstance(step, int):
+            raise ValueError(f"{last} does not say at which step it was saved: no training can be resumed from it")
         checkpoints.load_weights(system, checkpoint, last)  # the feature cache is looked up by the backbone's weights
         log.info("continuing %s at step %d", run_dir, step)
     elif config.init_from:
@@ -103,15 +99,17 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
         if resume:
             csv.resume_from(step if goes_on else 0)
         _report_size(system, config.name, trainer.precision)
-        # Lightning starts the other ranks with this command line: not a sweep's, not a new run's.
-        set_command_line([*called_as(), f"join_run={run_dir}", *([f"resume={run_dir}"] if goes_on else [])])
+        # Not with the command line of a sweep, nor that of a new run.
+        resumed = [override("resume", run_dir)] if goes_on else []
+        set_command_of_ranks([*starting_command(), override("join_run", run_dir), *resumed])
     datamodule.prepare_from_weights(system, trainer.strategy.root_device)
     _fit(trainer, system, datamodule, last if goes_on else None)
 
     stops = [callback for callback in callbacks if isinstance(callback, StopOnSignal) and callback.stopped]
     if stops:
         status.note(state="stopped")
-        print(f"stopped at step {trainer.global_step}; continue with: {shown_command()} resume={run_dir}")  # noqa: T201
+        command = shown_command(override("resume", run_dir))
+        print(f"stopped at step {trainer.global_step}; continue with: {command}")  # noqa: T201
         stops[0].hand_over()  # may end the process: the last act
         return
     if rank() == 0:
@@ -119,9 +117,11 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     trainer.strategy.barrier()
     if config.evaluate_at_end:
         best = run_dir / "checkpoints" / "best.ckpt"
-        best = best if best.exists() else last
-        checkpoints.load_weights(system, checkpoints.load(best, weights_alone=True), best)
-        about = {"experiment": config.name, "checkpoint": str(best), "seed": config.seed}
+        best = best if _is_there(best) else last
+        checkpoint = checkpoints.load(best, weights_alone=True)
+        checkpoints.load_weights(system, checkpoint, best)
+        about = {"experiment": config.name, "checkpoint": str(best), "step": checkpoint.get("global_step")}
+        about |= {"seed": config.seed}
         evaluate_system(trainer, system, datamodule, datamodule.validation_split, run_dir, **about)
     status.note(state="done")
 
@@ -130,32 +130,44 @@ def _fit(trainer: L.Trainer, system: L.LightningModule, datamodule: L.LightningD
     try:
         trainer.fit(system, datamodule=datamodule, ckpt_path=None if last is None else str(last), weights_only=True)
     except StoppedBySignal:
-        pass  # from the middle of a validation; last.ckpt is there
+        pass  # from the middle of a validation; last.ckpt was saved before it
     except torch.OutOfMemoryError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"out of memory at step {trainer.global_step}: lower {system.MEMORY_SETTINGS} ({reason})"
         ) from error
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set out of mypy's sight
+    for callback in callbacks:
+        if isinstance(callback, Checkpointing):
+            callback.check_saved(trainer)
 
 
-def _config_of_run(run_dir: Path, overrides: list[str]) -> DictConfig:
-    """The config that the run directory was made with, with the few settings that may change on resume."""
+def _is_there(checkpoint: Path) -> bool:
+    """Whether the run has this checkpoint. ValueError where it is a link and what it points to is gone."""
+    if checkpoint.is_symlink() and not checkpoint.exists():
+        raise ValueError(
+            f"{checkpoint} is a checkpoint in pieces, and they are gone: put {checkpoint.readlink()} back beside it, or"
+            " delete the link to do without"
+        )
+    return checkpoint.exists()
+
+
+def _config_of_run(run_dir: Path, composed: DictConfig, words: list[str]) -> DictConfig:
+    """The config that the run directory was made with, with the few settings that may change on resume. A run that was
+    killed before it wrote one has that which the overrides have `composed`, if they are its own.
+    """
     path = run_dir / "config.yaml"
+    status = read_status(run_dir)
+    own = status.overrides if status else ()
+    if not path.is_file() and own and without_command(words) == without_command(own):
+        return cast(DictConfig, OmegaConf.merge(composed, {"resume": None}))
     if not path.is_file():
-        raise ValueError(f"{run_dir}: there is no run to resume here (no config.yaml)")
+        again = f"; the command that began it again, with {in_shell(*own)} and resume=..., starts it" if own else ""
+        raise ValueError(f"{run_dir}: there is no run to resume here (no config.yaml){again}")
     config = OmegaConf.load(path)
     if not isinstance(config, DictConfig):
         raise ValueError(f"{path} holds a list, not the settings of a run")
-    config = upgraded(config)
-    changes = [word.lstrip("+") for word in overrides if not word.startswith(("resume=", "join_run=", "name="))]
-    refused = [word for word in changes if not word.startswith(RESUME_OVERRIDES)]
-    if refused:
-        raise ValueError(
-            f"resuming {run_dir} with {', '.join(refused)} would be another run; these may change: "
-            f"{', '.join(RESUME_OVERRIDES)}. A new run from its weights: init_from={run_dir}/checkpoints/best.ckpt"
-        )
-    # Two sections make a section, which merge's type does not say.
-    return cast(DictConfig, OmegaConf.merge(config, OmegaConf.from_dotlist(changes)))
+    return with_changes(upgraded(config), composed, words, own, run_dir)
 
 
 def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: list) -> L.Trainer:
@@ -168,6 +180,11 @@ def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: 
     if str(settings.precision).endswith("-true") and str(settings.precision) != "32-true":
         raise ValueError(
             f"trainer.precision={settings.precision} is not supported: use 32-true, bf16-mixed or 16-mixed"
+        )
+    if settings.get("overfit_batches"):
+        raise ValueError(
+            "trainer.overfit_batches is not supported: it would put another order of triplets in the place of the"
+            " data's own. To see a model learn a few triplets by heart, make a set of them (data=own_data)"
         )
     # A run that is shorter than the interval is validated once, at its end.
     batches = settings.max_steps * settings.accumulate_grad_batches

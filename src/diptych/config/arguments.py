@@ -19,6 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from diptych.config.lost_processes import lost_process
+from diptych.config.override_words import with_home
+
 _HELP = {"-h", "--help", "help=true"}
 _WIDTH = 100
 
@@ -36,8 +39,13 @@ def run(function: Callable[..., int | None], name: str, arguments: Sequence[str]
         positional, settings = read(function, arguments)
         return function(*positional, **settings) or 0
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {lost_process(error) or error}\n")
         return 2
+    except RuntimeError as error:
+        if (said := lost_process(error)) is None:
+            raise
+        sys.stderr.write(f"error: {said}\n")
+        return 1
 
 
 def read(function: Callable[..., Any], arguments: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
@@ -163,7 +171,7 @@ def _value(key: str, text: str, hint: Any) -> Any:
     if not text:
         raise ValueError(f"{key}= has no value")
     try:
-        return kind(text)
+        return kind(with_home(text) if kind is Path else text)
     except ValueError:
         raise ValueError(f"{key}={text}: expected {_WORDS[kind]}") from None
 

@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import HydraException
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 import diptych
 from diptych.config.checking import leaves, suggest
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.light_imports import import_lightly
+from diptych.config.lost_processes import lost_process
+from diptych.config.override_words import as_meant, in_shell, override, quoted, unquoted, with_home
 from diptych.config.presence import require_inputs
 from diptych.config.resolvers import register_resolvers
 from diptych.extras import missing_extra
+from diptych.parallel.private_parts import set_command_of_ranks
 
 Task = Callable[[DictConfig], Any]
 _called_as = [sys.argv[0]]  # the program and its words before the settings, as the user typed them
@@ -49,18 +54,22 @@ def entry_point(
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us, not Hydra's printer
 
     def run(config: DictConfig) -> Any:
-        return (_imported(task, config) if isinstance(task, str) else task)(config)
+        called = _imported(task, config) if isinstance(task, str) else task
+        own_folder = override("hydra.run.dir", HydraConfig.get().runtime.output_dir)
+        set_command_of_ranks([*starting_command(), *words, own_folder])
+        return called(config)
 
     main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
     try:
-        words = with_open_sections(rewrite(words), open_sections)
+        words = with_open_sections([as_meant(word) for word in rewrite(words)], open_sections)
         set_command_line([sys.argv[0], *words])
         main()
-    except (HydraException, OmegaConfBaseException, ValueError, OSError, ModuleNotFoundError) as error:
-        unexplained = isinstance(error, ModuleNotFoundError) and missing_extra(error) is None
-        if os.environ.get("DIPTYCH_TRACEBACK") or unexplained:
+    except Exception as error:
+        mistake = isinstance(error, (HydraException, OmegaConfBaseException, ValueError, OSError))
+        said = lost_process(error) or (explain(error, config_name) if mistake or missing_extra(error) else None)
+        if said is None or os.environ.get("DIPTYCH_TRACEBACK"):
             raise
-        sys.stderr.write(f"\nerror: {explain(error, config_name)}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
+        sys.stderr.write(f"\nerror: {said}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
         return 1
     return 0
 
@@ -74,18 +83,15 @@ def with_open_sections(words: Sequence[str], sections: Sequence[str]) -> list[st
     return [f"++{word}" if word.startswith(free) else word for word in words]
 
 
-def called_as() -> list[str]:
-    """What starts this program again, before its settings: `["train.py"]`, or `["/.../bin/diptych", "train"]`."""
-    return list(_called_as)
-
-
-def shown_command() -> str:
-    """How a person calls this program again: `python train.py`, `diptych train`, `python -m diptych.pipeline`."""
-    script, *words = _called_as
+def shown_command(*words: str) -> str:
+    """How a person calls this program again with these words, for a shell: `python train.py resume=...`,
+    `diptych train resume=...`, `python -m diptych.pipeline`.
+    """
+    script, *command = _called_as
     name = Path(script).name
     if door := _door(script):
-        return f"python -m {door}"
-    return " ".join(["python", name] if name.endswith(".py") else [name, *words])
+        return in_shell("python", "-m", door, *words)
+    return in_shell(*(["python", name] if name.endswith(".py") else [name, *command]), *words)
 
 
 def starting_command() -> tuple[str, ...]:
@@ -113,10 +119,7 @@ def _imported(task: str, config: DictConfig) -> Task:
 
 
 def set_command_line(command: Sequence[str]) -> None:
-    """Makes this process one that was started with another command line: `train.py key=value ...`.
-
-    Hydra reads it, and Lightning starts the other processes of a training with it.
-    """
+    """Makes this process one that was started with another command line, which Hydra reads: `train.py key=value`."""
     sys.argv = list(command)
 
 
@@ -128,8 +131,9 @@ def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
         ValueError: there is no such config or key; offers the nearest.
     """
     register_resolvers()
-    words = [word for word in overrides if not word.startswith("config_dir=")]
-    own = [f"--config-dir={word.removeprefix('config_dir=')}" for word in overrides if word.startswith("config_dir=")]
+    words = [as_meant(word) for word in overrides if not word.startswith("config_dir=")]
+    named = [with_home(word.removeprefix("config_dir=")) for word in overrides if word.startswith("config_dir=")]
+    own = [f"--config-dir={folder}" for folder in named]
     try:
         return _compose(config_name, words, user_config_folder(own))
     except (HydraException, OmegaConfBaseException) as error:
@@ -154,6 +158,16 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str] | None 
     if found := _NO_CONFIG.search(message):
         group, name = found[1], found[2]
         return f"there is no {group}={name}.{suggest(name, _names(group, own))}"
+    if isinstance(error, OverrideParseException):
+        return _how_to_write(error.override)
+    if found := _SEVERAL.search(message):
+        key, _, value = found[1].partition("=")
+        return (
+            f"{found[1]} has commas: as a text write {in_shell(f'{key}={quoted(value)}')}, as a list"
+            f" {in_shell(f'{key}=[{value}]')}, to run the command for each of them add -m"
+        )
+    if isinstance(error, InterpolationResolutionError) and (found := _RESOLVED.match(message)):
+        return found[1]
     cause = error.__cause__ or error.__context__
     if isinstance(error, HydraException) and "not in struct" in f"{message} {cause}":
         key = message.split("'")[1].split("=")[0].lstrip("+~") if "'" in message else message
@@ -165,10 +179,28 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str] | None 
 
 
 _NO_CONFIG = re.compile(r"Could not find '([\w/]+)/([^/']+)'")
+_RESOLVED = re.compile(r"(?:ValueError|OSError) raised while resolving interpolation: (.*)")  # of our own resolvers
+_SEVERAL = re.compile(r"Ambiguous value for argument '(.*?)'\n1\. ", re.DOTALL)
+
+
+def _how_to_write(word: str) -> str:
+    """What to say of a word that Hydra cannot read."""
+    key, equals, value = word.partition("=")
+    parts = [quoted(unquoted(part.strip())) for part in value[1:-1].split(",")]
+    in_quotes = f"[{','.join(parts)}]" if value.startswith("[") and value.endswith("]") else quoted(value)
+    try:
+        OverridesParser.create().parse_override(f"{key}={in_quotes}")
+    except HydraException:
+        equals = ""  # it is the key that cannot be read
+    if not equals:
+        return f"{word!r} is no setting: they are written key=value, and keys are names with dots between them"
+    if value.startswith("{"):
+        return f"{word} cannot be read as it stands; write texts in the braces in quotes: {{key: 'a (1)'}}"
+    return f"{word} cannot be read as it stands; write the value in quotes: {in_shell(f'{key}={in_quotes}')}"
 
 
 def _compose(config_name: str, overrides: Sequence[str], own: Path | None) -> DictConfig:
-    search = [f"hydra.searchpath=[file://{own}]"] if own else []
+    search = [f"hydra.searchpath=[{quoted(f'file://{own}')}]"] if own else []
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         return hydra.compose(config_name, overrides=[*overrides, *search])
 

@@ -8,15 +8,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config import stage_configs
+from diptych.config.override_words import in_shell, override
+from diptych.config.plain_config import typed_overrides
+from diptych.storage.whole import claim_folder
+
+_SECOND = "%Y-%m-%d_%H-%M-%S"
 
 
 def register_resolvers() -> None:
     """`${dataset_root:cirr}` is `data.root`, or
-    the dataset's own folder under `data_dir`; `${run_dir:train}` is a new folder for a run, or that of the resumed one.
+    the dataset's own folder under `data_dir`; `${run_dir:train}` is a new folder for a run, made here so that no other
+    process has it, or that of the resumed one; `${sweep_dir:}` is one for a sweep.
 
     In pipelines `${files_of:FILE,STAGE,...}` is a list of the files of that name in the folders of the stages, one for
     each where a stage has `for_each`; `${named_files_of:FILE,STAGE,...}` has them by the stage's name;
@@ -26,6 +31,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("precision", str, replace=True)
     OmegaConf.register_new_resolver("dataset_root", _dataset_root, replace=True)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
+    OmegaConf.register_new_resolver("sweep_dir", _sweep_dir, replace=True)
     OmegaConf.register_new_resolver("files_of", _files_of, replace=True)
     OmegaConf.register_new_resolver("named_files_of", _named_files_of, replace=True)
     OmegaConf.register_new_resolver("folders_before", _folders_before, replace=True)
@@ -50,7 +56,7 @@ def _folders_before(stage: str, *, _root_: DictConfig) -> dict[str, str]:
 
 def _overridden(section: str, *, _root_: DictConfig) -> dict[str, Any]:
     found = {}
-    for word in HydraConfig.get().overrides.task:
+    for word in typed_overrides():
         name = word.lstrip("+~").split("=")[0].split("@")[-1]
         if name.startswith(f"{section}."):
             value = OmegaConf.select(_root_, name, throw_on_resolution_failure=False)
@@ -60,27 +66,84 @@ def _overridden(section: str, *, _root_: DictConfig) -> dict[str, Any]:
 
 
 @functools.cache
-def _started(process: int) -> str:
-    """When the process first asked. One of several tasks of a SLURM job is named by the job instead: all tasks have
-    the same folder, and so has the job when it is queued again.
+def _new_folder(place: Path, process: int) -> Path:
+    """A folder of this process's own in `place`, named by the time at which the process first asked for one there.
+
+    The processes of one launch, which SLURM or torchrun has started, share a folder that is named by what they have in
+    common instead; so has a job that SLURM queues again the folder that it had.
     """
+    shared = _launch()
+    _check_path(place)
+    return claim_folder(place / datetime.now().strftime(_SECOND)) if shared is None else place / shared
+
+
+def _launch() -> str | None:
+    """The name of the launch that this process is one of several of; None where it was started alone."""
     environment = os.environ
     if int(environment.get("SLURM_NTASKS", 1)) > 1 and "SLURM_JOB_ID" in environment:
         return f"job_{environment['SLURM_JOB_ID']}_{environment.get('SLURM_STEP_ID', 0)}"
-    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    if int(environment.get("WORLD_SIZE", 1)) > 1 and "TORCHELASTIC_RUN_ID" in environment:
+        # The processes of one machine have a parent; those of several a name, which torchrun is given (--rdzv-id).
+        alone = environment.get("GROUP_WORLD_SIZE", "1") == "1"
+        return f"torchrun_{_parent()}" if alone else f"torchrun_{environment['TORCHELASTIC_RUN_ID']}"
+    return None
+
+
+def _parent() -> str:
+    """When the parent process has begun, and its number: no two have both."""
+    ticks = int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19])
+    lines = Path("/proc/stat").read_text().splitlines()
+    boot = next(int(line.split()[1]) for line in lines if line.startswith("btime"))
+    began = datetime.fromtimestamp(boot + ticks / os.sysconf("SC_CLK_TCK"))
+    return f"{began.strftime(_SECOND)}_{os.getppid()}"
+
+
+def _sweep_dir() -> str:
+    return str(_new_folder(_runs() / "sweeps", os.getpid()))
 
 
 def _run_dir(entry: str, *, _root_: DictConfig) -> str:
-    started = _started(os.getpid())  # not a process's that this one was forked from
-    runs = Path(os.environ.get("DIPTYCH_RUNS", "runs"))
-    if entry == "evaluate" and _root_.resume:
-        return str(Path(_root_.resume).resolve())
-    if entry == "evaluate":
-        checkpoint = Path(_root_.ckpt or "predictions").resolve()
-        run = next((parent for parent in (checkpoint, *checkpoint.parents) if (parent / "config.yaml").is_file()), None)
-        if run and (run.parent / "command.json").is_file():  # a run of a sweep: its evaluations are its own
-            return str(run / "eval" / started)
-        return str(runs / (run.parent.name if run else checkpoint.stem) / "eval" / started)
-    if _root_.resume or _root_.join_run:
-        return str(Path(_root_.resume or _root_.join_run).resolve())
-    return str(runs / _root_.name / started)
+    return str(_folder_of(entry, _root_))
+
+
+def _folder_of(entry: str, config: DictConfig) -> Path:
+    if given := config.resume or (entry == "train" and config.join_run):
+        return run_folder(str(given))
+    if entry == "train":
+        return _new_folder(_runs() / str(config.name), os.getpid())
+    checkpoint = Path(config.ckpt or "predictions").resolve()
+    run = next((parent for parent in (checkpoint, *checkpoint.parents) if (parent / "config.yaml").is_file()), None)
+    if run and (run.parent / "command.json").is_file():  # a run of a sweep: its evaluations are its own
+        return _new_folder(run / "eval", os.getpid())
+    return _new_folder(_runs() / (run.parent.name if run else checkpoint.stem) / "eval", os.getpid())
+
+
+def run_folder(given: str) -> Path:
+    """The folder of the run that `resume` names: itself, or its last checkpoint.
+
+    Raises:
+        ValueError: there is no such folder; says what to type where another file of a run is named.
+    """
+    path = Path(given).absolute()
+    _check_path(path)
+    run = path.parent.parent.resolve() if path.parent.name == "checkpoints" else None
+    if run is not None and path.name == "last.ckpt":
+        return run
+    if run is not None:
+        raise ValueError(
+            f"resume={given}: a run is resumed from its last checkpoint, say {in_shell(override('resume', run))}; to"
+            f" start a new run from these weights, {in_shell(override('init_from', path))}"
+        )
+    if not path.is_dir():
+        what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
+        raise ValueError(f"resume={given}: {what}")
+    return path.resolve()
+
+
+def _check_path(folder: Path) -> None:
+    if "${" in str(folder.absolute()):
+        raise ValueError(f"{folder.absolute()}: no run can lie where '${{' is in the path, which Hydra would look up")
+
+
+def _runs() -> Path:
+    return Path(os.environ.get("DIPTYCH_RUNS", "runs"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +22,14 @@ log = logging.getLogger(__name__)
 class ForgivingWandbLogger(WandbLogger):
     """A WandbLogger whose run id is kept in `folder/wandb_id`, so that a resumed run continues there.
 
-    Any failure of the tracker (network, disk, account) is logged once; from then on nothing more is sent.
+    WANDB_MODE of the environment (`disabled`, `online`) counts before `offline`. Any failure of the tracker (network,
+    disk, account) is logged once; from then on nothing more is sent.
     """
 
     def __init__(self, folder: str, project: str = "diptych", name: str | None = None, offline: bool = True) -> None:
         require("wandb", "choose logger=none")
         self.failed = False
+        offline = offline and "WANDB_MODE" not in os.environ  # Lightning would set it
         super().__init__(
             project=project, name=name, save_dir=folder, id=_stable_id(Path(folder)), resume="allow", offline=offline
         )

@@ -8,7 +8,9 @@ which `check_overrides` looks for. Importing this file imports none of the libra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,6 +54,19 @@ def take_sigterm(trainer: L.Trainer) -> bool:
     received = _part(connector, "received_sigterm", "lightning")
     connector.received_sigterm = False
     return received
+
+
+def set_command_of_ranks(command: Sequence[str]) -> None:
+    """Makes Lightning start the other processes of a training or an evaluation with this command. Its own is this
+    process's with Hydra's folder behind, which it does not quote as Hydra reads it.
+    """
+    from lightning.pytorch.strategies.launchers import subprocess_script
+
+    def of_rank(local_rank: int) -> tuple[list[str], str]:
+        return [*command, f"hydra.job.name=train_ddp_process_{local_rank}", "hydra.output_subdir=null"], str(Path.cwd())
+
+    _part(subprocess_script, "_hydra_subprocess_cmd", "lightning")
+    subprocess_script._hydra_subprocess_cmd = of_rank
 
 
 # ---------------------------------------------------------------------------------------------------- torch

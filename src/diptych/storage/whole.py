@@ -7,6 +7,7 @@ folder's only writer deletes it with `remove_unfinished`.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import secrets
@@ -84,6 +85,18 @@ def whole_folder(path: Path, durable: bool = True) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
     if durable:
         sync_folder(path.parent)
+
+
+def claim_folder(path: Path) -> Path:
+    """Makes a folder that was not there, and that no other process has: `path`, or `path` with `-2`, `-3` and so on
+    behind its name. The folders above are made if needed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name in itertools.chain([path.name], (f"{path.name}-{number}" for number in itertools.count(2))):
+        with suppress(FileExistsError):
+            path.with_name(name).mkdir()
+            return path.with_name(name)
+    raise AssertionError("there is always a next number")
 
 
 def write_link(path: Path, target: str) -> None:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.config import building
 from diptych.config.command_line import shown_command, starting_command, user_config_folder
+from diptych.config.override_words import as_meant, override
 from diptych.storage.json_files import write_json
 from diptych.storage.run_status import RunStatus, change_status, read_status, same_overrides
 from diptych.storage.whole import write_text
@@ -82,7 +83,7 @@ class RunLauncher(Launcher):
         reasons = [f"  {number}: {_reason(read_status(self.folder / str(number)))}" for number in unfinished]
         return (
             f"{len(unfinished)} runs of {self.folder} are not done:\n" + "\n".join(reasons) + "\n"
-            f"Resume them: {shown_command()} -m sweep.resume={self.folder}"
+            f"Resume them: {shown_command('-m', override('sweep.resume', self.folder))}"
         )
 
     def _keep_command(self) -> None:
@@ -93,6 +94,7 @@ class RunLauncher(Launcher):
     def _prepare(self, number: int, words: Sequence[str]) -> Run:
         """The run's folder with its config and status."""
         folder = self.folder / str(number)
+        words = [as_meant(word) for word in words]
         own = [word for word in words if word.split("=")[0].split(".")[0].lstrip("+~") not in ("cluster", "hydra")]
         status = read_status(folder)
         if status is not None and not same_overrides(status, own):

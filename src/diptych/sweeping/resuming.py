@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from diptych.config.override_words import override, unquoted
 from diptych.storage.json_files import read_json
 
 COMMAND = "command.json"  # in the sweep's folder: the overrides that started it
@@ -22,7 +23,7 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
     named = [word for word in words if word.startswith(_RESUME)]
     if not named:
         return list(words)
-    folder = Path(named[-1].removeprefix(_RESUME)).resolve()
+    folder = Path(unquoted(named[-1].removeprefix(_RESUME))).expanduser().resolve()
     path = folder / COMMAND
     if not path.is_file():
         raise ValueError(f"{folder}: there is no sweep to resume here (no {COMMAND})")
@@ -41,4 +42,4 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
         for word in started
         if word.split("=")[0] not in replaced and not (elsewhere and word.startswith("cluster."))
     ]
-    return [*kept, *further, f"hydra.sweep.dir={folder}"]
+    return [*kept, *further, override("hydra.sweep.dir", folder)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config import checking
+from diptych.config.override_words import override
 
 _SET_BY_SWEEPS = ("resume", "join_run", "work_dir", "out")
 
@@ -39,19 +40,19 @@ def run_words(command: str, config: DictConfig, words: Sequence[str], folder: Pa
         ValueError: one of the words names a folder, and all runs would lie in it.
     """
     if command == "train":
-        return [f"resume={folder}", "hydra.output_subdir=null"]
+        return [override("resume", folder), "hydra.output_subdir=null"]
     for word in words:
         if (key := word.partition("=")[0]) in _SET_BY_SWEEPS:
             raise ValueError(
                 f"{word}: each run of a sweep has a folder of its own; leave {key} out, and say hydra.sweep.dir=DIR for"
                 " the folder of all"
             )
-    here = [f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
+    here = [override("hydra.run.dir", folder), "hydra.output_subdir=null"]
     if command == "evaluate":
-        return [*words, f"resume={folder}", *here]
-    own = f"out={folder}" if "out" in config else f"work_dir={folder}"
+        return [*words, override("resume", folder), *here]
+    own = override("out" if "out" in config else "work_dir", folder)
     if "output" not in config:
         return [*words, own, *here]
     # One file: in the folder, under the name that it was given.
     name = "output" if OmegaConf.is_missing(config, "output") else Path(str(config.output)).name
-    return [*(word for word in words if not word.startswith("output=")), f"output={folder / name}", own, *here]
+    return [*(word for word in words if not word.startswith("output=")), override("output", folder / name), own, *here]

@@ -30,7 +30,7 @@ def generate_folder(
     if _is_complete(root, name, root / manifest_name, manifest):
         log.info("%s holds this %s set already", root, name)
         return root
-    with locked(lock_file(root)):
+    with locked(lock_file(root), advice=f"the {name} set is made there: name another folder, data_dir=DIR"):
         if not _is_complete(root, name, root / manifest_name, manifest):  # another process's, meanwhile
             remove_unfinished(root.parent, root.name)
             with whole_folder(root, durable=False) as partial:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
+from diptych.data.triplets import loader_workers
 from diptych.data.triplets.loader_workers import QuietLoader
 
 SIGNALS = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
@@ -31,3 +34,13 @@ def test_workers_begin_with_the_signals_blocked():
 def test_a_worker_that_has_begun_waits_for_sigterm_of_its_main_process():
     (masked,) = QuietLoader(Masks(), batch_size=None, num_workers=1)
     assert signal.SIGTERM in masked
+
+
+@pytest.mark.hostile("limits")
+def test_workers_are_not_started_where_shared_memory_has_no_room_for_their_batches(monkeypatch):
+    monkeypatch.setattr(loader_workers, "free_bytes", lambda folder: 3_000_000)
+    loader = QuietLoader(list(range(8)), batch_size=2, num_workers=2, batch_bytes=1_000_000)
+    with pytest.raises(ValueError, match=r"room for 3.0 MB, and 2 processes want 4.0 MB .* lower data.num_workers"):
+        iter(loader)
+    for fits in ({"num_workers": 0, "batch_bytes": 10**9}, {"num_workers": 1, "batch_bytes": 1_000_000}):
+        assert len(list(QuietLoader(list(range(8)), batch_size=2, **fits))) == 4

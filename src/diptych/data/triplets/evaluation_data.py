@@ -132,6 +132,7 @@ def evaluation_loaders(
             batch_sampler=ShardedBatches(len(dataset), batch_size, rank, world_size),
             collate_fn=collate,
             num_workers=num_workers,
+            batch_bytes=batch_size * 3 * preprocessing.image.size**2,
             pin_memory=torch.cuda.is_available(),
         )
         for dataset, collate in zip(datasets, collators, strict=True)

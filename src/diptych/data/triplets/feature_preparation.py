@@ -16,10 +16,11 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
 from diptych.data.triplets.feature_cache import BackboneFeatures, Features, Stamp
+from diptych.data.triplets.loader_workers import QuietLoader
 from diptych.data.triplets.training_data import TrainingInputs
 from diptych.data.triplets.triplet_dataset import TripletDataset
 from diptych.photos.images import ImageReader
@@ -110,7 +111,12 @@ def _image_rows(
     backbone: Backbone, inputs: TrainingInputs, images: Mapping[str, Stamp], dtype: str, device: torch.device | str
 ) -> Iterator[tuple[str, Stamp, ImageFeatures]]:
     names, size = list(images), inputs.evaluation_batch_size
-    pixels = DataLoader(_Pixels(names, inputs.reader), batch_size=size, num_workers=inputs.num_workers)
+    pixels = QuietLoader(
+        _Pixels(names, inputs.reader),
+        batch_size=size,
+        num_workers=inputs.num_workers,
+        batch_bytes=size * 3 * backbone.preprocessing.image.size**2,
+    )
     for number, batch in enumerate(_progress(pixels, "features of images", len(pixels))):
         features = _stored(backbone.encode_image(batch.to(device)), dtype)
         for row, name in enumerate(names[number * size : number * size + len(batch)]):

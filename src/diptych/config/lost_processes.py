@@ -1,0 +1,36 @@
+"""What to say when a process that worked for a command is gone, or could not get what it wanted of the machine."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+
+_WORKER = "DataLoader worker"
+_LOWER = "lower the number of processes (data.num_workers, num_workers or workers) or the batch size"
+
+
+def lost_process(error: BaseException) -> str | None:
+    """One sentence about the process that was lost, or the limit that was met; None where the error is another one."""
+    for one in _chain(error):
+        text = str(one)
+        if isinstance(one, RuntimeError) and _WORKER in text and "shared memory" in text:
+            return f"a process that loads data has found no room in /dev/shm: {_LOWER}, or enlarge /dev/shm"
+        if isinstance(one, BrokenProcessPool) or (isinstance(one, RuntimeError) and _WORKER in text):
+            return (
+                "a process that helped this one was killed from outside, which is mostly the system when memory has"
+                f" run out: {_LOWER}"
+            )
+        if (isinstance(one, OSError) and one.errno == errno.EMFILE) or "received 0 items of ancdata" in text:
+            return f"too many files are open at once: raise the limit (ulimit -n 65536), or {_LOWER}"
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and those behind it."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__
