@@ -70,7 +70,7 @@ def query_positions(
     if largest_k > len(gallery_ids):
         raise ValueError(
             f"gallery smaller than K: {protocol.describe()} asks for K={largest_k}, the gallery has "
-            f"{len(gallery_ids)} images"
+            f"{len(gallery_ids)} images; `fitted` leaves out what is too large"
         )
 
     def positions_of(query: Query, image_ids: Sequence[str], role: str) -> list[int]:

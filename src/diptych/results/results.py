@@ -33,10 +33,7 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
         num_expected=sum(len(result.queries) for result in results),
         metrics=summary(results),
         meanings=all_meanings(results),
-        protocol={
-            **asdict(results[0].protocol),
-            "line": "; ".join(result.protocol.describe() for result in results),
-        },
+        protocol=_protocol(results),
         gallery={
             "size": len(gallery_ids) or None,  # a prediction file is scored without reading the gallery
             "sha256": gallery_fingerprint(gallery_ids) if gallery_ids else None,
@@ -53,6 +50,17 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
     )
     record.signatures = retrieval_signatures(record.content())
     return record
+
+
+def _protocol(results: Sequence[SetResult]) -> dict[str, Any]:
+    """That of the first set, the lines of all, and what any of them leaves out (`[<set>/]<metric>`)."""
+    content = asdict(results[0].protocol)
+    del content["left_out"]
+    left_out = [
+        f"{result.name}/{name}" if len(results) > 1 else name for result in results for name in result.protocol.left_out
+    ]
+    content |= {"left_out": left_out} if left_out else {}
+    return {**content, "line": "; ".join(result.protocol.describe() for result in results)}
 
 
 def gallery_fingerprint(image_ids: Sequence[str]) -> str:
