@@ -13,26 +13,28 @@ def fitted(protocol: EvaluationProtocol, queries: Sequence[Query], num_gallery: 
     gallery, or beyond the other members of the smallest group (there everything would be found); `average` goes with a
     part of it.
     """
-    smallest = min((len(query.group_member_ids) - 1 for query in queries if query.group_member_ids), default=None)
-    num_members = num_gallery if smallest is None else smallest
-    limits = {
-        "recall_ks": ("recall_at", num_gallery),
-        "map_ks": ("map_at", num_gallery),
-        "subset_ks": ("recall_subset_at", num_members),
-    }
-    left_out = [f"{name}_{k}" for ks, (name, most) in limits.items() for k in getattr(protocol, ks) if k > most]
-    if not left_out:
-        return protocol
-    average_of = () if set(protocol.average_of) & set(left_out) else protocol.average_of
-    if average_of != protocol.average_of:
-        left_out.append("average")
-    return replace(
+    num_members = min((len(q.group_member_ids) - 1 for q in queries if q.group_member_ids), default=num_gallery)
+    fitting = replace(
         protocol,
-        **{ks: tuple(k for k in getattr(protocol, ks) if k <= most) for ks, (_, most) in limits.items()},
+        recall_ks=tuple(k for k in protocol.recall_ks if k <= num_gallery),
+        map_ks=tuple(k for k in protocol.map_ks if k <= num_gallery),
+        subset_ks=tuple(k for k in protocol.subset_ks if k <= num_members),
+    )
+    if fitting == protocol:
+        return protocol
+    left_out = [name for name in _metrics(protocol) if name not in _metrics(fitting)]
+    average_of = () if set(protocol.average_of) & set(left_out) else protocol.average_of
+    return replace(
+        fitting,
         average_of=average_of,
         aspect_metrics=tuple(name for name in protocol.aspect_metrics if name not in left_out),
-        left_out=tuple(left_out),
+        left_out=(*left_out, *(["average"] if average_of != protocol.average_of else [])),
     )
+
+
+def _metrics(protocol: EvaluationProtocol) -> list[str]:
+    ks = {"recall_at": protocol.recall_ks, "map_at": protocol.map_ks, "recall_subset_at": protocol.subset_ks}
+    return [f"{name}_{k}" for name, of_name in ks.items() for k in of_name]
 
 
 def said_of_left_out(protocol: EvaluationProtocol, num_gallery: int) -> str:

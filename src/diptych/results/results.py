@@ -76,7 +76,12 @@ def _aspect_queries(result: SetResult) -> dict[str, int]:
 
 
 def _counts(results: Sequence[SetResult]) -> dict[str, int] | None:
-    """How many queries have their own reference in the first place; None where it is left out of all rankings."""
+    """How many queries have their own reference in the first place, unless it is left out of all rankings, and what the
+    sets themselves have counted; None where that is nothing.
+    """
+    found: Counter[str] = Counter()
+    for result in results:
+        found.update(result.counts)
     staying = [result for result in results if result.metrics and not result.protocol.exclude_reference]
     references = [{query.query_id: query.reference_image for query in result.queries} for result in staying]
     leading = sum(
@@ -84,7 +89,7 @@ def _counts(results: Sequence[SetResult]) -> dict[str, int] | None:
         for result, of in zip(staying, references, strict=True)
         for ranked in result.ranked
     )
-    return {"reference_first": leading} if staying else None
+    return {**found, **({"reference_first": leading} if staying else {})} or None
 
 
 def _set_name(results: Sequence[SetResult], result: SetResult) -> dict[str, str]:
