@@ -232,8 +232,9 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     if source.answers_hidden(config.split):
         raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
     queries = source.queries(config.split)
-    chosen = config.metrics if _asked_for("metrics") else config.caption_metrics
-    metrics = {key: building.build(node) for key, node in chosen.items()}
+    chosen = "metrics" if _asked_for("metrics") else "caption_metrics"
+    building.settle(config, chosen)  # before anything is computed
+    metrics = {key: building.build(node) for key, node in config[chosen].items()}
     items = caption_items(predictions, queries, lambda query_id: source.image_path(config.split, query_id))
     scores = score_captions(items, metrics)
     about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}

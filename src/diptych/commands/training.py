@@ -81,6 +81,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     datamodule.prepare_training()  # before any model: missing data must not cost a download
     if datamodule.kind == "retrieval":
         check_monitored(config.callbacks, datamodule.evaluation_sets(datamodule.validation_split))
+    building.settle(config, "system")
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision("high" if config.get("tf32") else "highest")  # absent from earlier configs
     system = building.build(config.system)
