@@ -129,5 +129,5 @@ def test_every_query_needs_its_list():
     queries = [Query(f"q{number}", "a", "", "c") for number in range(12)]
     with pytest.raises(ValueError, match=r"11 queries without a prediction \(of 12 queries\): q0, q2, .*q10, \.\.\.$"):
         rank_ids({"q1": ["c"]}, queries, CIRR)
-    with pytest.raises(ValueError, match=r"1 predictions for unknown queries \(of 2 queries\): q9"):
+    with pytest.raises(ValueError, match=r"1 predictions for unknown queries \(of 2 queries\): 'q9'. There is 'q1'"):
         rank_ids(ORDERS | {"q9": ["c"]}, QUERIES, CIRR)

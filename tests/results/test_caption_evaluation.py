@@ -78,7 +78,7 @@ def test_a_missing_or_unknown_query_is_named(data, tmp_path):
     captions = {query.query_id: "x" for query in queries[1:]}
     with pytest.raises(ValueError, match=f"1 of 8 queries have no caption.*{queries[0].query_id}"):
         evaluate_captions(data, tmp_path / "short", captions)
-    with pytest.raises(ValueError, match="1 of 8 captions belong to no query of the split: stranger"):
+    with pytest.raises(ValueError, match=r"1 captions for unknown queries \(of 8 queries\): 'stranger'. There is"):
         evaluate_captions(data, tmp_path / "long", {query.query_id: "x" for query in queries} | {"stranger": "y"})
 
 
@@ -89,6 +89,15 @@ def test_scores_are_those_of_the_function():
     scores = score_captions(items, {"cider": CIDEr()})
     expected, _ = cider([predictions["a"], predictions["b"]], [query.reference_captions for query in QUERIES])
     assert scores["cider"].corpus["cider"] == pytest.approx(expected)
+
+
+def test_a_metric_that_speaks_of_other_queries_is_refused():
+    class Own(Length):
+        def compute(self):
+            return CaptionScores({"own": 1.0}, {"own": np.array([1.0])}, query_ids=("photo-a",))
+
+    with pytest.raises(ValueError, match="metric own gives values for 1 queries .* such as 'photo-a'"):
+        score_captions([CaptionItem("a", "x y", ("x",))], {"own": Own()})
 
 
 def test_what_does_not_apply_is_null(tmp_path):

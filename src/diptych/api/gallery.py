@@ -23,7 +23,8 @@ _FORMAT = "diptych gallery 1"
 
 def gallery_images(images: Images) -> list[GalleryImage]:
     """What is to be indexed, with absolute paths: the images below a folder (ids are their paths relative to it), files
-    (ids are their paths as given), or files by id; those of a folder by their ids, others in the order given.
+    (ids are their paths as given, without `./` and `//`), or files by id; those of a folder by their ids, others in the
+    order given.
 
     Raises:
         ValueError: the folder is missing or empty, there is nothing, an id occurs twice or is no text.
@@ -33,7 +34,7 @@ def gallery_images(images: Images) -> list[GalleryImage]:
     elif isinstance(images, Mapping):
         found = [GalleryImage(image_id, Path(path)) for image_id, path in images.items()]
     else:
-        found = [GalleryImage(str(path), Path(path)) for path in images]
+        found = [GalleryImage(str(Path(path)), Path(path)) for path in images]  # one spelling: `./a.jpg` is `a.jpg`
     if not found:
         raise ValueError("there are no images to index: name a folder, files, or files by id")
     ids = [image.image_id for image in found]

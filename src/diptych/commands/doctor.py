@@ -20,7 +20,8 @@ from diptych.commands.doctor_report import SplitReport, check_splits, find_and_l
 from diptych.commands.news_doctor import examine_news
 from diptych.config.building import build
 from diptych.contracts.news import NewsSource
-from diptych.contracts.retrieval import TripletSource
+from diptych.contracts.retrieval import Query, TripletSource
+from diptych.ranking.fitted_protocol import check_primary, fitted, said_of_left_out
 
 _WITHOUT_THEM = "or go on without them with data.images.on_missing=drop, which marks the results as partial"
 
@@ -47,8 +48,9 @@ def examine(
 
 def _examine_split(source: TripletSource, split: str, folder: Path, workers: int) -> SplitReport:
     try:
-        num_queries = len(source.queries(split))
         images = images_needed(source, split)
+        queries = source.queries(split)
+        left_out = _left_out(source, split, queries)
     except ValueError as error:
         return SplitReport(source.name, split, source.docs_page, problem=str(error))
     faults, listing = find_and_list(images.values(), folder, source.name, split, workers)
@@ -56,13 +58,25 @@ def _examine_split(source: TripletSource, split: str, folder: Path, workers: int
         source=source.name,
         split=split,
         docs_page=source.docs_page,
-        num_records=num_queries,
+        num_records=len(queries),
         num_expected=len(images),
         faults=tuple(faults),
-        notes=tuple(_compare_with_published(source, split, num_queries, len(images))),
+        notes=(*_compare_with_published(source, split, len(queries), len(images)), *([left_out] if left_out else [])),
         listing=listing,
         without_them=_WITHOUT_THEM,
     )
+
+
+def _left_out(source: TripletSource, split: str, queries: Sequence[Query]) -> str:
+    """What evaluating the split would leave out, in a sentence; ValueError where it could not be judged at all.
+    Training data is rarely evaluated on.
+    """
+    if split == "train":
+        return ""
+    num_gallery = len(source.gallery(split))
+    protocol = fitted(source.protocol(split), queries, num_gallery)
+    check_primary(protocol, num_gallery)
+    return said_of_left_out(protocol, num_gallery)
 
 
 def images_needed(source: TripletSource, split: str) -> dict[str, Path]:

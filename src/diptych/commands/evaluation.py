@@ -26,6 +26,8 @@ from diptych.data.news.captions_file import read_captions
 from diptych.metrics.retrieval.measuring import SetResult, measure
 from diptych.parallel import checkpoints
 from diptych.parallel.distributed import rank, world_size
+from diptych.ranking.fitted_protocol import fitted, said_of_left_out
+from diptych.ranking.known_ids import with_known_keys
 from diptych.ranking.ranked_queries import rank_ids
 from diptych.report.write import write_report
 from diptych.results.caption_evaluation import (
@@ -183,16 +185,23 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
         if "_target_" not in node:
             raise ValueError(f"metrics.{name}: there is no such metric among {', '.join(map(str, config.metrics))}")
     metrics = {name: building.build(node) for name, node in config.metrics.items()}
+    all_queries = {name: sources[name].queries(config.split) for name in names}
+    predictions = with_known_keys(
+        predictions, [query.query_id for queries in all_queries.values() for query in queries], "predictions"
+    )
     results = []
-    for name in names:
-        queries, protocol = sources[name].queries(config.split), sources[name].protocol(config.split)
-        own = (
-            predictions
-            if len(names) == 1
-            else {q.query_id: predictions[q.query_id] for q in queries if q.query_id in predictions}
-        )
-        ranked = rank_ids(own, queries, protocol)
-        results.append(measure(name, protocol, queries, ranked, metrics, with_bounds=True))
+    for name, queries in all_queries.items():
+        protocol, gallery_ids = sources[name].protocol(config.split), _known_gallery(sources[name], config.split)
+        if gallery_ids is not None:
+            protocol = fitted(protocol, queries, len(gallery_ids))
+            if said := said_of_left_out(protocol, len(gallery_ids)):
+                log.warning("%s: %s", name, said)
+        own = {query.query_id: predictions[query.query_id] for query in queries if query.query_id in predictions}
+        ranked = rank_ids(own, queries, protocol, gallery_ids)
+        result = measure(name, protocol, queries, ranked, metrics, with_bounds=True)
+        if not protocol.answers_hidden:
+            result.counts["lists_with_an_answer"] = sum(bool(one.relevant_ranks) for one in ranked)
+        results.append(result)
     record = retrieval_record(
         results,
         experiment="predictions",
@@ -206,6 +215,15 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     record.print(run_dir)
 
 
+def _known_gallery(source: TripletSource, split: str) -> list[str] | None:
+    """The ids of the split's gallery; None where the files that list it are not here, which scoring does not need."""
+    try:
+        return [image.image_id for image in source.gallery(split)]
+    except ValueError as error:
+        log.info("the ids of the predictions are not held against the gallery of %s: %s", source.name, error)
+        return None
+
+
 def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Path) -> None:
     """Scores `{"query id": "caption"}` against the split's reference captions."""
     ((name, source),) = sources.items()
@@ -214,8 +232,9 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     if source.answers_hidden(config.split):
         raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
     queries = source.queries(config.split)
-    chosen = config.metrics if _asked_for("metrics") else config.caption_metrics
-    metrics = {key: building.build(node) for key, node in chosen.items()}
+    chosen = "metrics" if _asked_for("metrics") else "caption_metrics"
+    building.settle(config, chosen)  # before anything is computed
+    metrics = {key: building.build(node) for key, node in config[chosen].items()}
     items = caption_items(predictions, queries, lambda query_id: source.image_path(config.split, query_id))
     scores = score_captions(items, metrics)
     about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}

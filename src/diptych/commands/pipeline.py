@@ -99,7 +99,10 @@ def stage_runs(config: DictConfig) -> list[StageRun]:
     for one in stage_configs(config):
         settings = stage_settings(config, one)
         checking.check_section(f"stages.{one.name}", settings)
-        stage = building.build(OmegaConf.create(settings), _convert_="all")
+        node = OmegaConf.create({"stage": settings})
+        building.settle(node, "stage")
+        settings = plain_section(node.stage)
+        stage = building.build(node.stage, _convert_="all")
         runs.append(StageRun(one.name, stage, one.folder, settings))
     if not runs:
         raise ValueError(f"pipeline={config.name} has no stages")

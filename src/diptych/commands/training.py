@@ -19,6 +19,7 @@ from diptych.callbacks.checkpointing import Checkpointing
 from diptych.callbacks.status_keeper import StatusKeeper
 from diptych.callbacks.stop_on_signal import StopOnSignal, StoppedBySignal
 from diptych.commands.evaluation import evaluate_system, quiet_lightning
+from diptych.commands.monitored import check_monitored
 from diptych.config import building, checking
 from diptych.config.command_line import shown_command, starting_command
 from diptych.config.earlier_configs import upgraded
@@ -72,6 +73,9 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     checking.check_data_root(config)
     datamodule = building.build_data(config.data)
     datamodule.prepare_training()  # before any model: missing data must not cost a download
+    if datamodule.kind == "retrieval":
+        check_monitored(config.callbacks, datamodule.evaluation_sets(datamodule.validation_split))
+    building.settle(config, "system")
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision("high" if config.get("tf32") else "highest")  # absent from earlier configs
     system = building.build(config.system)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import hydra
@@ -14,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.checking import SECTION_KEYS
-from diptych.config.plain_config import plain_section
+from diptych.config.plain_config import leaves, plain_section
 from diptych.extras import missing_extra
 from diptych.parallel.private_parts import root_of
 
@@ -47,6 +48,33 @@ def build_data(node: DictConfig) -> Any:
     """As `build`, of the data section, without its keys that only other settings refer to (`data.root`)."""
     own = {key: value for key, value in plain_section(node).items() if f"data.{key}" not in SECTION_KEYS}
     return build(OmegaConf.create({"data": own}).data)  # below its name, which errors then tell
+
+
+def settle(config: DictConfig, section: str) -> None:
+    """Puts into a section what its classes find out about files that it names (`settled`, a class method that is given
+    the resolved settings and returns further ones): a config that is kept says it, and nobody has to ask again.
+
+    Raises:
+        ValueError: a class says that something is not known; names its place.
+    """
+    for path, node in leaves({section: plain_section(config[section])}):
+        finds = getattr(_class_of(node), "settled", None) if isinstance(node, dict) else None
+        if finds is None:
+            continue
+        try:
+            found = finds(node)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        for key, value in found.items():
+            OmegaConf.update(config, f"{path}.{key}", value, force_add=True)
+
+
+def _class_of(node: Mapping[str, Any]) -> Any:
+    """What a section builds; None where it is nothing that can be found, which building will say."""
+    try:
+        return hydra.utils.get_object(str(node["_target_"])) if "_target_" in node else None
+    except (ImportError, AttributeError, ValueError):
+        return None
 
 
 def _with_keys(error: Exception, config: Any, message: str) -> Exception:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
-from diptych.config.plain_config import plain_section
+from diptych.config.plain_config import leaves, plain_section
 from diptych.extras import MissingExtra, missing_extra
 from diptych.storage.moved_names import moved_target
 
@@ -183,12 +183,3 @@ def suggest(key: str, known: list[str]) -> str:
     if not near:  # the right name at the wrong depth
         near = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]][:3]
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else f" Known: {', '.join(known[:30])}"
-
-
-def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every (path, value) of a plain container, inner nodes too."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        name = f"{path}.{key}" if path else str(key)
-        yield name, value
-        yield from leaves(value, name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from diptych.config.plain_config import plain_section
+from diptych.config.plain_config import leaves, plain_section
 from diptych.storage.moved_names import with_moved_names
 
 _TRIPLETS = "diptych.data.triplets"
@@ -31,6 +31,7 @@ _CLASSES = {
 _GENERATOR = "diptych.systems.caption_generation.CaptionGenerator"
 _CLAIM_CHECKER = "diptych.metrics.captions.claim_checker.EntityClaimChecker"
 _RECOGNIZER = {"_target_": "diptych.text.named_entities.EntityRecognizer", "model": "en_core_web_sm"}
+_WEIGHTS = ("diptych.models.backbones.clip.CLIPBackbone", "diptych.metrics.captions.clip_scorer.ClipScorer")
 _MOVED = {"with_distractors", *_IN_IMAGES, *_IN_EVALUATION}.union(*_IN_TRAINING.values())
 _GONE = {
     "data.with_distractors": "the loss says whether they are loaded: system.loss.distractor_negatives=true",
@@ -48,10 +49,31 @@ def upgraded(config: DictConfig) -> DictConfig:
         data.pop("test_split", None)
         if data.get("_target_") == _DATAMODULE and "training" not in data and _MOVED & data.keys():
             plain["data"] = _in_parts(data)
+    for _, node in leaves(plain.get("system")):
+        if isinstance(node, dict) and node.get("_target_") in _WEIGHTS:
+            _with_facts_of_a_file(node)
     generator = (plain.get("system") or {}).get("generator")
     if isinstance(generator, dict) and generator.get("_target_") == _GENERATOR and "claim_checker" not in generator:
         generator |= _parts_of_choice(plain["system"], generator.get("encoder"))
     return OmegaConf.create(plain)
+
+
+def _with_facts_of_a_file(node: dict[str, Any]) -> None:
+    """Puts into the settings of a CLIP what earlier versions took for granted of every file of weights."""
+    name, pretrained, architecture = (node.get(key) for key in ("name", "pretrained", "architecture"))
+    if pretrained is None or node.get("activation") is not None or "${" in f"{name}{pretrained}{architecture}":
+        return
+    from diptych.models.backbones.clip_facts import ACTIVATION, facts_before, is_described, is_tag
+
+    if is_tag(str(name), str(pretrained)) or is_described(str(name)):
+        return
+    facts = facts_before(str(name), architecture)
+    node[ACTIVATION] = facts.pop(ACTIVATION)
+    pictures = node.get("preprocessing", node)  # a scorer has them itself
+    if isinstance(pictures, dict) and (
+        "${" in str(pictures.get("pretrained")) or pictures.get("pretrained") == pretrained
+    ):
+        pictures |= {fact: value for fact, value in facts.items() if pictures.get(fact) is None}
 
 
 def _parts_of_choice(system: dict[str, Any], encoder: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -19,3 +20,12 @@ def typed_overrides() -> list[str]:
     looks like an interpolation in them is left alone.
     """
     return cast("list[str]", OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
+
+
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (path, value) of a plain container, inner nodes too."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        name = f"{path}.{key}" if path else str(key)
+        yield name, value
+        yield from leaves(value, name)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.config import building, checking
 from diptych.config.earlier_configs import upgraded
-from diptych.config.plain_config import plain_section
+from diptych.config.plain_config import leaves, plain_section
 from diptych.parallel import checkpoints
 from diptych.parallel.sharded_checkpoints import is_sharded
 
@@ -48,6 +48,7 @@ def build_trained(
     checking.check_data_fits_system(composed, trusted=False)
     merged = checking.check_untrusted(composed)
     checking.check_data_root(merged)
+    building.settle(merged, "system")
     return building.build_data(merged.data), building.build(merged.system)
 
 
@@ -82,7 +83,7 @@ def load_first_weights(system: L.LightningModule, config: DictConfig) -> None:
     path = checkpoint_path(config.init_from)
     checkpoint = checkpoints.load(path, weights_alone=True)
     there, here = (
-        dict(checking.leaves(plain_section(of.system, resolve=False).get("model"), "system.model"))
+        dict(leaves(plain_section(of.system, resolve=False).get("model"), "system.model"))
         for of in (config_of(checkpoint), config)
     )
     unlike = [name for name, value in here.items() if not isinstance(value, dict) and there.get(name, value) != value]

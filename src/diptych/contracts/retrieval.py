@@ -67,7 +67,8 @@ class EvaluationProtocol:
 
     `gallery`, `text_template` and `caption_joining` describe in words what the source has done; the rest drives the
     evaluation. `average_of` names the metrics whose mean is `average`; `aspect_metrics` those reported per aspect.
-    `partial` is None, or `n/N` when images were missing and `data.images.on_missing=drop` let the run go on.
+    `partial` is None, or `n/N` when images were missing and `data.images.on_missing=drop` let the run go on. `left_out`
+    names metrics whose K is too large for the data (`ranking.fitted_protocol`).
     """
 
     name: str
@@ -84,6 +85,7 @@ class EvaluationProtocol:
     aspect_metrics: tuple[str, ...] = ()
     answers_hidden: bool = False
     partial: str | None = None
+    left_out: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """One line for tables and logs, for example `cirr_val v1 @partial(2296/2297)`."""

@@ -7,7 +7,6 @@ a path, `resolve_inside` also the links it would follow.
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import Any
 
 from diptych.contracts.retrieval import Query, Triplet
 from diptych.storage.json_files import each_json_line, read_json
+from diptych.storage.relative_paths import safe_relative
 
 # ---------------------------------------------------------------------------------------------------- files
 
@@ -210,20 +210,6 @@ def _type_name(value: Any) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------- paths
-
-
-def safe_relative(relative: str) -> str:
-    """Return a relative path whose text cannot lead outside the folder it is joined to.
-
-    Raises:
-        ValueError: the path is empty, absolute, has a drive letter, a backslash, a `..` or a NUL byte.
-    """
-    parts = relative.split("/")
-    if not relative.strip() or relative.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", relative):
-        raise ValueError(f"image path {relative!r} is refused: only relative paths below the data folder are read")
-    if "\\" in relative or "\0" in relative:
-        raise ValueError(f"image path {relative!r} is refused: folders are separated by '/', and NUL is no character")
-    return relative
 
 
 def resolve_inside(folder: Path, relative: str) -> Path:

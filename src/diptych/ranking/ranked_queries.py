@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diptych.contracts.retrieval import EvaluationProtocol, Query, RankedQuery
+from diptych.ranking.known_ids import KnownIds, with_known_keys
 from diptych.ranking.ranking import Ranking, rank
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def query_positions(
     if largest_k > len(gallery_ids):
         raise ValueError(
             f"gallery smaller than K: {protocol.describe()} asks for K={largest_k}, the gallery has "
-            f"{len(gallery_ids)} images"
+            f"{len(gallery_ids)} images; `fitted` leaves out what is too large"
         )
 
     def positions_of(query: Query, image_ids: Sequence[str], role: str) -> list[int]:
@@ -116,15 +117,25 @@ def to_ranked_queries(
 
 
 def rank_ids(
-    predictions: Mapping[str, Sequence[str | int]], queries: Sequence[Query], protocol: EvaluationProtocol
+    predictions: Mapping[str, Sequence[str | int]],
+    queries: Sequence[Query],
+    protocol: EvaluationProtocol,
+    gallery_ids: Sequence[str] | None = None,
 ) -> list[RankedQuery]:
     """The given ranked ids of each query under the protocol, in the order of `queries`; there are no scores.
 
-    Ids may be strings or integers and are compared as strings. What a list leaves out counts as not found.
-    Raises ValueError for queries without a list, lists without a query, and (naming both) an id twice in a list.
+    Ids may be strings or integers; `KnownIds` says in which spellings. What a list leaves out counts as not found.
+
+    Raises:
+        ValueError: queries without a list, lists without a query; an id twice in a list; or an id that is no image of
+            the gallery. Where `gallery_ids` are not known: no id of any list is one that the queries name. Names ids,
+            and what they should look like.
     """
-    _check_coverage(predictions, queries)
-    ranked = [_rank_ids_of(query, predictions[query.query_id], protocol) for query in queries]
+    lists = _with_known_queries(predictions, queries)
+    known = _known_images(queries, gallery_ids)
+    found = [_found_ids(query, lists[query.query_id], known) for query in queries]
+    _refuse_unknown(queries, found, known)
+    ranked = [_rank_ids_of(query, ids, protocol) for query, ids in zip(queries, found, strict=True)]
     largest_k = max((*protocol.recall_ks, *protocol.map_ks), default=1)
     num_short = sum(len(one.ranked_ids) < largest_k for one in ranked)
     if num_short:
@@ -132,26 +143,60 @@ def rank_ids(
     return ranked
 
 
-def _check_coverage(predictions: Mapping[str, Sequence[str | int]], queries: Sequence[Query]) -> None:
-    expected = [query.query_id for query in queries]
-    missing = [query_id for query_id in expected if query_id not in predictions]
-    known = set(expected)
-    unknown = [query_id for query_id in predictions if query_id not in known]
-    for problem, ids in (("queries without a prediction", missing), ("predictions for unknown queries", unknown)):
-        if ids:
-            shown = ", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else "")
-            raise ValueError(f"{len(ids)} {problem} (of {len(expected)} queries): {shown}")
+def _with_known_queries(
+    predictions: Mapping[str, Sequence[str | int]], queries: Sequence[Query]
+) -> dict[str, Sequence[str | int]]:
+    lists = with_known_keys(predictions, [query.query_id for query in queries], "predictions")
+    missing = [query.query_id for query in queries if query.query_id not in lists]
+    if missing:
+        shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
+        raise ValueError(f"{len(missing)} queries without a prediction (of {len(queries)} queries): {shown}")
+    return lists
 
 
-def _rank_ids_of(query: Query, given: Sequence[str | int], protocol: EvaluationProtocol) -> RankedQuery:
+def _known_images(queries: Sequence[Query], gallery_ids: Sequence[str] | None) -> KnownIds:
+    """The gallery, and whatever queries name: a list may hold its query's reference where the gallery does not."""
+    named = (
+        name for query in queries for name in (*_accepted_ids(query), *query.group_member_ids, query.reference_image)
+    )
+    return KnownIds([*(gallery_ids or ()), *named], whole=gallery_ids is not None)
+
+
+def _found_ids(query: Query, given: Sequence[str | int], known: KnownIds) -> list[tuple[str, str | None]]:
+    """Each id of a list as it is written, and the image that is meant."""
     if isinstance(given, str) or not all(type(image_id) in (str, int) for image_id in given):
         raise ValueError(f"query {query.query_id}: the prediction must be a list of image ids, strings or integers")
-    ids = [str(image_id) for image_id in given]
-    place: dict[str, int] = {}
+    return [(image_id, known.find(image_id)) for image_id in map(str, given)]
+
+
+def _refuse_unknown(
+    queries: Sequence[Query], found: Sequence[Sequence[tuple[str, str | None]]], known: KnownIds
+) -> None:
+    unknown = [written for of_query in found for written, image_id in of_query if image_id is None]
+    if unknown:
+        number = sum(any(image_id is None for _, image_id in of_query) for of_query in found)
+        raise ValueError(
+            f"{len(unknown)} ids, in {number} of {len(queries)} lists, are no images of the gallery: "
+            f"{known.say(unknown)}"
+        )
+    meant = [image_id for of_query in found for _, image_id in of_query]
+    if meant and not known.whole and known.ids.keys().isdisjoint(meant):
+        raise ValueError(
+            "no list holds any accepted answer, nor another image that the queries name; these are other ids: "
+            f"{known.say(written for of_query in found for written, _ in of_query)}"
+        )
+    respelt = [written for of_query in found for written, image_id in of_query if written != image_id]
+    if respelt:
+        log.warning("%d ids are written in another way, and were found all the same: %s", len(respelt), respelt[:3])
+
+
+def _rank_ids_of(query: Query, found: Sequence[tuple[str, str | None]], protocol: EvaluationProtocol) -> RankedQuery:
+    ids = [image_id for _, image_id in found if image_id is not None]
+    seen: set[str] = set()
     for image_id in ids:
-        if image_id in place:
+        if image_id in seen:
             raise ValueError(f"query {query.query_id}: image {image_id} stands twice in the prediction")
-        place[image_id] = len(place)
+        seen.add(image_id)
     if protocol.exclude_reference:
         ids = [image_id for image_id in ids if image_id != query.reference_image]
     accepted, members = set(_accepted_ids(query)), set(_other_members(query))

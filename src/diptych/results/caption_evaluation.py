@@ -12,6 +12,7 @@ from diptych.contracts.news import CaptionItem, NewsQuery
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.metrics.captions.caption_scores import CaptionScores
+from diptych.ranking.known_ids import with_known_keys
 from diptych.results.record import EvaluationRecord
 
 _SHOWN_IDS = 10
@@ -27,13 +28,10 @@ def caption_items(
         ValueError: a query has no prediction, or a prediction no query; the ids are listed.
     """
     expected = {query.query_id for query in queries}
-    for ids, problem in (
-        (sorted(expected - predictions.keys()), "queries have no caption in the prediction file"),
-        (sorted(predictions.keys() - expected), "captions belong to no query of the split"),
-    ):
-        if ids:
-            listed = ", ".join(ids[:_SHOWN_IDS]) + (", ..." if len(ids) > _SHOWN_IDS else "")
-            raise ValueError(f"{len(ids)} of {len(expected)} {problem}: {listed}")
+    predictions = with_known_keys(predictions, [query.query_id for query in queries], "captions")
+    if absent := sorted(expected - predictions.keys()):
+        listed = ", ".join(absent[:_SHOWN_IDS]) + (", ..." if len(absent) > _SHOWN_IDS else "")
+        raise ValueError(f"{len(absent)} of {len(expected)} queries have no caption in the prediction file: {listed}")
     return [
         CaptionItem(
             query_id=query.query_id,
@@ -49,13 +47,20 @@ def score_captions(items: Sequence[CaptionItem], metrics: Mapping[str, CaptionMe
     """The metrics of all items together, by the metrics' names.
 
     Raises:
-        ValueError: an item lacks what a metric needs (a reference, evidence, a photo), or as the metrics.
+        ValueError: an item lacks what a metric needs (a reference, evidence, a photo), or as the metrics; or a metric
+            gives values for other queries.
     """
     scores = {}
     for name, metric in metrics.items():
         metric.reset()
         metric.update(items)
         scores[name] = metric.compute()
+        strangers = set(scores[name].query_ids) - {item.query_id for item in items}
+        if strangers:
+            raise ValueError(
+                f"metric {name} gives values for {len(strangers)} queries that it was not asked about, such as "
+                f"{min(strangers)!r}: its query_ids must be those of its items"
+            )
     return scores
 
 

@@ -33,10 +33,7 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
         num_expected=sum(len(result.queries) for result in results),
         metrics=summary(results),
         meanings=all_meanings(results),
-        protocol={
-            **asdict(results[0].protocol),
-            "line": "; ".join(result.protocol.describe() for result in results),
-        },
+        protocol=_protocol(results),
         gallery={
             "size": len(gallery_ids) or None,  # a prediction file is scored without reading the gallery
             "sha256": gallery_fingerprint(gallery_ids) if gallery_ids else None,
@@ -55,6 +52,17 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
     return record
 
 
+def _protocol(results: Sequence[SetResult]) -> dict[str, Any]:
+    """That of the first set, the lines of all, and what any of them leaves out (`[<set>/]<metric>`)."""
+    content = asdict(results[0].protocol)
+    del content["left_out"]
+    left_out = [
+        f"{result.name}/{name}" if len(results) > 1 else name for result in results for name in result.protocol.left_out
+    ]
+    content |= {"left_out": left_out} if left_out else {}
+    return {**content, "line": "; ".join(result.protocol.describe() for result in results)}
+
+
 def gallery_fingerprint(image_ids: Sequence[str]) -> str:
     """SHA-256 over the gallery's ids in order, a line each: equal for the same gallery on any machine."""
     return hashlib.sha256("".join(f"{image_id}\n" for image_id in image_ids).encode()).hexdigest()
@@ -68,7 +76,12 @@ def _aspect_queries(result: SetResult) -> dict[str, int]:
 
 
 def _counts(results: Sequence[SetResult]) -> dict[str, int] | None:
-    """How many queries have their own reference in the first place; None where it is left out of all rankings."""
+    """How many queries have their own reference in the first place, unless it is left out of all rankings, and what the
+    sets themselves have counted; None where that is nothing.
+    """
+    found: Counter[str] = Counter()
+    for result in results:
+        found.update(result.counts)
     staying = [result for result in results if result.metrics and not result.protocol.exclude_reference]
     references = [{query.query_id: query.reference_image for query in result.queries} for result in staying]
     leading = sum(
@@ -76,7 +89,7 @@ def _counts(results: Sequence[SetResult]) -> dict[str, int] | None:
         for result, of in zip(staying, references, strict=True)
         for ranked in result.ranked
     )
-    return {"reference_first": leading} if staying else None
+    return {**found, **({"reference_first": leading} if staying else {})} or None
 
 
 def _set_name(results: Sequence[SetResult], result: SetResult) -> dict[str, str]:

@@ -44,6 +44,10 @@ def retrieval_signatures(record: Mapping[str, Any]) -> list[str]:
     With several evaluation sets it speaks of their means. Empty where answers are hidden.
     """
     metrics, found = record["metrics"], list[str]()
+    if left_out := (record.get("protocol") or {}).get("left_out"):
+        found.append(f"Left out, as the data has too few images for its K: {', '.join(left_out)}.")
+    if (record.get("counts") or {}).get("lists_with_an_answer") == 0:
+        found.append("No list holds any accepted answer: are its ids those of this data?")
     first, ten = metrics.get("recall_at_1"), metrics.get("recall_at_10")
     if first is not None and ten is not None:
         found += _ordered_wrongly("the target", first, ten)

@@ -49,15 +49,18 @@ def write(
 ) -> int:
     """EVENTA's submission.zip, written and checked. CIRR's and CIRCO's files come from evaluate, with split=test."""
     from diptych.data.news.captions_file import read_captions
-    from diptych.data.news.retrieval_file import article_ids, read_retrieval
+    from diptych.data.news.retrieval_file import article_ids, read_retrieval_of
+    from diptych.ranking.known_ids import with_known_keys
     from diptych.submission.formats import format_of
 
     source = _source(data, root, test_set)
     if source.kind != NewsSource.kind:
         raise ValueError(f"evaluate.py ... split=test writes the files of data={source.name}; here: data=openevents")
-    articles = article_ids(read_retrieval(retrieval))
     query_ids = [query.query_id for query in source.queries(split)]
-    (path,) = format_of(source).write(output, read_captions(predictions), articles, query_ids)
+    articles = article_ids(read_retrieval_of(retrieval, query_ids))
+    (path,) = format_of(source).write(
+        output, with_known_keys(read_captions(predictions), query_ids, "captions"), articles, query_ids
+    )
     return _report_on(path, source, split)
 
 

@@ -89,3 +89,16 @@ def test_a_wrong_root_or_file_is_noticed(folder):
         read_pairs(folder / "absent.json")
     with pytest.raises(ValueError, match="no records"):
         read_pairs(write(folder / "pairs.json", []))
+
+
+def test_one_picture_in_two_spellings_gives_one_pair_and_one_id(folder):
+    written = [("images/a.jpg", "images/b.jpg"), ("images//a.jpg", "./images/./b.jpg")]
+    ids = {
+        read_pairs(write(folder / f"{n}.jsonl", [pair(*images)])).pairs[0].pair_id for n, images in enumerate(written)
+    }
+    assert len(ids) == 1
+    full = [
+        (f"{folder}/images/a.jpg", f"{folder}//images/./b.jpg"),
+        (f"{folder}/images/a.jpg", f"{folder}/images/b.jpg"),
+    ]
+    assert read_pairs(write(folder / "full.jsonl", [pair(*images) for images in full])).num_duplicates == 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import unicodedata
 
 import pytest
 
@@ -109,3 +110,48 @@ def test_files_are_below_the_root_and_for_known_splits(tmp_path):
         TripletJSONL(tmp_path).queries("val")
     with pytest.raises(ValueError, match="experiment=cir_rooms"):
         TripletJSONL(tmp_path / "none").queries("val")
+
+
+def _spelt(path: str, way: str) -> str:
+    return {
+        "dot": f"./{path}",
+        "twice": path.replace("/", "//"),
+        "inside": path.replace("/", "/./"),
+        "apart": unicodedata.normalize("NFD", path),
+    }[way]
+
+
+@pytest.mark.parametrize("way", ["dot", "twice", "inside", "apart"])
+@pytest.mark.parametrize("key", ["reference_image", "target_image", "relevant_ids", "group_member_ids", "distractors"])
+def test_a_picture_in_two_spellings_is_one(tmp_path, key, way):
+    names = [f"images/{name}é.png" for name in "abcd"]
+    plain = [
+        {
+            "query_id": f"q{number}",
+            "reference_image": names[number],
+            "modification_texts": ["x"],
+            "target_image": names[number + 1],
+            "relevant_ids": names[number + 1 : number + 2],
+            "group_member_ids": names[number : number + 2],
+            "distractors": names[3:],
+        }
+        for number in range(2)
+    ]
+    respelt = [dict(record) for record in plain]
+    value = respelt[0][key]
+    respelt[0][key] = _spelt(value, way) if isinstance(value, str) else [_spelt(name, way) for name in value]
+    for folder, records in (("plain", plain), ("respelt", respelt)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "val.jsonl").write_text("\n".join(map(json.dumps, records)))
+    one, other = TripletJSONL(tmp_path / "plain"), TripletJSONL(tmp_path / "respelt")
+    assert other.queries("val") == one.queries("val")
+    assert other.triplets("val") == one.triplets("val")
+    assert [image.image_id for image in other.gallery("val")] == [image.image_id for image in one.gallery("val")]
+    assert len(other.gallery("val")) == 4
+
+
+def test_a_list_that_holds_one_picture_in_two_spellings_is_refused(tmp_path):
+    line = {"query_id": "1", "reference_image": "a.png", "modification_texts": ["x"], "target_image": "b.png"}
+    (tmp_path / "val.jsonl").write_text(json.dumps({**line, "distractors": ["c.png", "./c.png"]}))
+    with pytest.raises(ValueError, match=r"val\.jsonl:1 \(query_id 1\): key 'distractors' holds 'c.png' twice, in two"):
+        TripletJSONL(tmp_path).queries("val")

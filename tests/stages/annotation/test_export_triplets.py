@@ -129,6 +129,9 @@ def test_what_reviewers_rejected_is_left_out(annotated, caplog):
     assert summary["dropped_texts"] == {"over_limit": 12, "rejected": 5}
     assert summary["reviews"] == {"decisions": 4, "unknown": 1}
     assert "1 decisions are about no sentence" in caplog.text
+    reviews.write_text(json.dumps({**decisions[0], "pair_id": "P1"}))
+    with pytest.raises(ValueError, match=r"about other pairs, none of .*: 'P1' \(did you mean 'p1'\?\). There is 'p0'"):
+        export(annotated, reviews=reviews)
     reviews.write_text("")  # decisions that are taken back count again
     assert "rejected" not in export(annotated, reviews=reviews).failed
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from diptych.annotation.layouts.layout import FORMS, as_records, check_choice, in_form, location
-from diptych.data.annotations import safe_relative
 from diptych.storage.json_files import write_json
+from diptych.storage.relative_paths import safe_relative
 
 _IMAGE_FOLDERS = {"train": "train", "val": "val_test", "test": "val_test"}
 
@@ -35,7 +35,8 @@ class HotelCIRLayout:
         Raises:
             ValueError: there are fewer, or they are no safe path.
         """
-        segments = location(image).partition("://")[2 if "://" in image else 0].split("/")[-3:]
+        path = location(image).partition("://")[2 if "://" in image else 0]
+        segments = [segment for segment in path.split("/") if segment != "."][-3:]
         if len(segments) < 3 or not all(segments):
             raise ValueError(f"{image} does not end in <folder>/<folder>/<file>, as images of Hotel-CIR are called")
         return safe_relative("/".join(segments))

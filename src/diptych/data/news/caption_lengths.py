@@ -51,7 +51,8 @@ class LengthsFromFile:
             more = ", ..." if len(absent) > _SHOWN else ""
             raise ValueError(
                 f"data.preparation.length.path={self.path}: {len(absent)} of {len(query_ids)} photos have no words in"
-                f" it: {', '.join(absent[:_SHOWN])}{more}; add them, or choose a rule: length=share"
+                f" it: {', '.join(absent[:_SHOWN])}{more}; add them, or choose a rule: length=share. There"
+                f" is {next(iter(self._words), None)!r}, for example"
             )
 
     def words(self, query_id: str, article: str, evidence: str) -> int:

@@ -11,6 +11,7 @@ from diptych.contracts.news import Article, ArticleLookup, Candidate, NewsQuery,
 from diptych.data.news.base_captions import read_base_captions
 from diptych.data.news.fusion_preparation import FusionInput
 from diptych.data.news.retrieval_file import first_of_each_article, read_retrieval
+from diptych.ranking.known_ids import Value, with_known_keys
 
 _SHOWN = 5
 
@@ -53,8 +54,7 @@ class FusionInputs:
                 f" ({self.source.docs_page})"
             )
         path = _file(self.retrieval, split)
-        candidates = read_retrieval(path, self.source.articles())
-        self._check_complete(candidates, split, path)
+        candidates = self._of_split(read_retrieval(path, self.source.articles()), split, path)
         return {query_id: first_of_each_article(found) for query_id, found in candidates.items()}
 
     def settings(self, split: str, evidence_source: str) -> dict[str, Any]:
@@ -76,18 +76,19 @@ class FusionInputs:
         if self.base_captions is None:
             return {}
         path = _file(self.base_captions, split)
-        captions = read_base_captions(path)
-        self._check_complete(captions, split, path)
-        return captions
+        return self._of_split(read_base_captions(path), split, path)
 
-    def _check_complete(self, found: Mapping[str, Any], split: str, path: Path) -> None:
-        absent = [query.query_id for query in self.source.queries(split) if query.query_id not in found]
+    def _of_split(self, given: Mapping[str, Value], split: str, path: Path) -> dict[str, Value]:
+        query_ids = [query.query_id for query in self.source.queries(split)]
+        found = with_known_keys(given, query_ids, f"entries of {path}", others=True)
+        absent = [query_id for query_id in query_ids if query_id not in found]
         if absent:
             more = ", ..." if len(absent) > _SHOWN else ""
             raise ValueError(
                 f"{path}: {len(absent)} photos of {self.source.name} {split} are not in it:"
                 f" {', '.join(absent[:_SHOWN])}{more}"
             )
+        return found
 
     def _takes_annotated(self, query: NewsQuery) -> bool:
         digest = hashlib.sha256(f"{self.seed}/{query.query_id}".encode()).digest()

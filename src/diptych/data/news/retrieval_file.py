@@ -12,6 +12,7 @@ from pathlib import Path
 
 from diptych.contracts.news import Candidate
 from diptych.data.annotations import Record, first_repeated, load_records
+from diptych.ranking.known_ids import with_known_keys
 from diptych.storage.whole import write_file
 
 DOCS_PAGE = "docs/openevents.md"
@@ -42,6 +43,17 @@ def read_retrieval(path: str | Path, articles: Container[str] | None = None) -> 
             _check_articles(candidates, articles, record)
         retrieval[query_id] = candidates
     return retrieval
+
+
+def read_retrieval_of(
+    path: str | Path, query_ids: Sequence[str], articles: Container[str] | None = None
+) -> dict[str, tuple[Candidate, ...]]:
+    """As `read_retrieval`, of these queries alone; the file may lack some, and have others.
+
+    Raises:
+        ValueError: as `read_retrieval`; or all queries of the file are others.
+    """
+    return with_known_keys(read_retrieval(path, articles), query_ids, f"entries of {path}", others=True)
 
 
 def write_retrieval(path: str | Path, retrieval: Mapping[str, Sequence[Candidate]]) -> Path:

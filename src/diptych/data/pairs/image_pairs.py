@@ -10,6 +10,7 @@ from pathlib import Path
 
 from diptych.data.annotations import Record, load_json_lines, load_records, resolve_inside
 from diptych.photos.image_urls import is_remote
+from diptych.storage.relative_paths import safe_relative
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def read_pairs(path: str | Path, images_root: str | Path | None = None) -> Pairs
 
     A relative path begins at `images_root`, by default the folder of the file, and stays inside it; absolute ones are
     taken as they are. Without an id of its own a pair gets the first 16 hex digits of the SHA-256 of its two images as
-    they are written, so that its id does not depend on where the files lie.
+    they are written, paths in their one spelling, so that its id does not depend on where the files lie.
 
     Raises:
         ValueError: the file is absent or damaged, a record breaks the rules above, has the same image twice or an id
@@ -93,7 +94,7 @@ def _pair(record: Record, root: Path) -> ImagePair:
         close = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.8)
         if close:
             raise record.error(f"unknown key {key!r}; did you mean {close[0]!r}?")
-    written = record.name("reference_image"), record.name("target_image")
+    written = _spelling(record, "reference_image"), _spelling(record, "target_image")
     reference, target = (_image(record, key, root) for key in ("reference_image", "target_image"))
     if reference == target:
         raise record.error(f"reference_image and target_image are the same, {written[0]!r}; nothing has changed")
@@ -111,14 +112,25 @@ def _label(record: Record, key: str) -> str:
 
 
 def _image(record: Record, key: str, root: Path) -> str:
+    image = _spelling(record, key)
+    if is_remote(image) or Path(image).is_absolute():
+        return image
+    try:
+        return str(resolve_inside(root, image))
+    except ValueError as error:
+        raise record.error(f"key {key!r}: {error}; images_root=FOLDER says where paths begin") from None
+
+
+def _spelling(record: Record, key: str) -> str:
+    """The image as it is written, a path in its one spelling: a URL, an absolute path, or a relative one."""
     image = record.name(key).strip()
     if is_remote(image):
         return image
     if "://" in image or image.startswith("data:"):
         raise record.error(f"key {key!r}: {image[:60]!r} is neither a path nor an http(s) URL")
     if Path(image).is_absolute():
-        return image
+        return str(Path(image))  # of `/a//b` and `/a/./b`
     try:
-        return str(resolve_inside(root, image))
+        return safe_relative(image)
     except ValueError as error:
         raise record.error(f"key {key!r}: {error}; images_root=FOLDER says where paths begin") from None

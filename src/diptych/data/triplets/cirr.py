@@ -17,10 +17,10 @@ from diptych.data.annotations import (
     load_json,
     load_records,
     resolve_inside,
-    safe_relative,
     unique_queries,
 )
 from diptych.storage.presence import require_folder
+from diptych.storage.relative_paths import safe_relative
 
 # The test split is called test1 in every file name, the val split dev in image names.
 FILE_SPLITS = {"train": "train", "val": "val", "test": "test1"}
@@ -96,7 +96,7 @@ class CIRRFiles:
             if not isinstance(relative, str):
                 raise ValueError(f"{path}, key {name!r}: expected a relative path, found {relative!r:.80}")
             try:
-                paths[name] = safe_relative(relative.removeprefix("./"))
+                paths[name] = safe_relative(relative)
             except ValueError as error:
                 raise ValueError(f"{path}, key {name!r}: {error}") from None
         return paths

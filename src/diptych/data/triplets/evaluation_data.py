@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from diptych.data.triplets.loader_workers import QuietLoader
 from diptych.data.triplets.presence import absent_files, complain_about
 from diptych.data.triplets.sampling import ShardedBatches
 from diptych.photos.images import ImageReader
+from diptych.ranking.fitted_protocol import check_primary, fitted, said_of_left_out
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,12 @@ class EvaluationSettings:
 
 
 def evaluation_set(source: TripletSource, split: str, on_missing: str) -> EvaluationSet:
-    """Queries, gallery and protocol of a source's split.
+    """Queries, gallery and protocol of a source's split, without the metrics whose K this data has not (said once).
 
     Raises:
-        ValueError: there are none, or images are missing: a short gallery inflates recall. With `on_missing=drop` what
-            needs them is left out, and the protocol is marked partial.
+        ValueError: there are none, or the protocol's primary metric does not fit, or images are missing: a short
+            gallery inflates recall. With `on_missing=drop` what needs them is left out, and the protocol is marked
+            partial.
     """
     queries, gallery, protocol = source.queries(split), source.gallery(split), source.protocol(split)
     references = {query.reference_image: source.image_path(split, query.reference_image) for query in queries}
@@ -48,6 +53,10 @@ def evaluation_set(source: TripletSource, split: str, on_missing: str) -> Evalua
         raise ValueError(
             f"{source.root}: split {split} of {source.name} has {len(queries)} queries, {len(gallery)} images"
         )
+    protocol = fitted(protocol, queries, len(gallery))
+    check_primary(protocol, len(gallery))
+    if said := said_of_left_out(protocol, len(gallery)):
+        log.warning("%s: %s", source.name, said)
     return EvaluationSet(source.name, queries, gallery, protocol, references)
 
 

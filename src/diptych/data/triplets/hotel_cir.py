@@ -18,10 +18,10 @@ from diptych.data.annotations import (
     in_order,
     load_records,
     resolve_inside,
-    safe_relative,
     unique_queries,
 )
 from diptych.storage.presence import require_folder
+from diptych.storage.relative_paths import safe_relative
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,8 @@ def _pair(record: Record, query_id: str) -> tuple[Triplet, tuple[str, ...]]:
 
 def _image_id(record: Record, key: str, location: str) -> str:
     """The last three segments of a URL or path."""
-    segments = location.split("#")[0].split("?")[0].split("/")[-3:]
+    written = location.split("#")[0].split("?")[0].split("/")
+    segments = [segment for segment in written if segment != "."][-3:]
     try:
         if len(segments) < 3 or not all(segments):
             raise ValueError(f"{location!r} does not end in <folder>/<folder>/<file>")

@@ -1,6 +1,7 @@
 """Your own triplets: one JSON object a line, images as paths relative to the file. docs/own_data.md is its page.
 
-Image ids are those relative paths. good4cir's `dataset.json` is read too, once its images are local files.
+Image ids are those relative paths, in one spelling (`safe_relative`). good4cir's `dataset.json` is read too, once its
+images are local files.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query,
 from diptych.data.annotations import (
     Record,
     check_split,
+    first_repeated,
     in_order,
     load_json_lines,
     load_records,
     resolve_inside,
-    safe_relative,
     unique_queries,
 )
 from diptych.storage.presence import require_folder
+from diptych.storage.relative_paths import safe_relative
 
 log = logging.getLogger(__name__)
 
@@ -159,8 +161,7 @@ def _pair(record: Record, query_id: str, wordings: tuple[str, ...]) -> tuple[Que
     reference = _image(record, "reference_image", record.name("reference_image"))
     target = _image(record, "target_image", record.name("target_image")) if "target_image" in record else None
     relevant, members, distractors = (
-        tuple(_image(record, key, value) for value in record.names(key))
-        for key in ("relevant_ids", "group_member_ids", "distractors")
+        _images(record, key) for key in ("relevant_ids", "group_member_ids", "distractors")
     )
     if relevant and target not in relevant:
         raise record.error("key 'relevant_ids' lists all accepted answers, so 'target_image' must be among them")
@@ -202,6 +203,14 @@ def _image(record: Record, key: str, location: str) -> str:
         return safe_relative(location)
     except ValueError as error:
         raise record.error(f"key {key!r}: {error}") from None
+
+
+def _images(record: Record, key: str) -> tuple[str, ...]:
+    """Different images, however they are spelt."""
+    images = tuple(_image(record, key, value) for value in record.names(key))
+    if (repeated := first_repeated(images)) is not None:
+        raise record.error(f"key {key!r} holds {repeated!r} twice, in two spellings")
+    return images
 
 
 def _refuse_misspelt(record: Record) -> None:

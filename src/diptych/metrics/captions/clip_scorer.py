@@ -6,7 +6,7 @@ Shape letters: N texts or photos, E embedding width.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from diptych.contracts.news import CaptionItem
-from diptych.models.backbones.clip import needs_quick_gelu
+from diptych.models.backbones.clip_facts import ACTIVATION, IMAGE, clip_facts, is_described, settled
 from diptych.photos.photo_file import read_photo
 
 PREFIX = "A photo depicts "
@@ -33,7 +33,8 @@ _DECODERS = 8
 class ClipScorer:
     """Settings of a CLIP model. Scorers of equal settings share, in one process, the model and the features it gave.
 
-    `name` and `pretrained` are open_clip's model name and weights tag, or a file of weights. A model of your own is
+    `name` and `pretrained` are open_clip's model name and weights tag, or a file of weights: its `activation` and image
+    settings (`mean` and the rest) are known as `clip_facts` says, unless they are given. A model of your own is
     `name="local-dir:FOLDER"` (open_clip_config.json and weights in FOLDER) with `pretrained=None`. Weights are loaded
     when first needed, on the GPU if there is one, in single precision. The default is what CLIPScore was published on.
     """
@@ -41,10 +42,25 @@ class ClipScorer:
     name: str = "ViT-B-32"
     pretrained: str | None = "openai"
     batch_size: int = 64
+    activation: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    interpolation: str | None = None
+    resize: str | None = None
+
+    def __post_init__(self) -> None:
+        for fact in ("mean", "std"):  # lists in configs, but equal scorers are to be found by their settings
+            value = getattr(self, fact)
+            object.__setattr__(self, fact, None if value is None else tuple(value))
+
+    @classmethod
+    def settled(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that a config is to keep of a file of weights, as `clip_facts.settled` has them."""
+        return settled({"name": cls.name, "pretrained": cls.pretrained, **settings}, [ACTIVATION, *IMAGE])
 
     def describe(self) -> str:
         """The model in words."""
-        return f"{self.name} {self.pretrained}" if self.pretrained else self.name
+        return " ".join(filter(None, (self.name, self.pretrained, self.activation)))
 
     def image_features(self, items: Sequence[CaptionItem]) -> np.ndarray:
         """L2-normalised embeddings (N, E) of the items' upright photos: short side resized, centre cropped, bicubic.
@@ -117,11 +133,7 @@ def _loaded(scorer: ClipScorer) -> _LoadedClip:
 
 def _load(scorer: ClipScorer) -> tuple[CLIP | CustomTextCLIP, Callable[[Image.Image], Tensor], Any]:
     try:
-        model, transform = open_clip.create_model_from_pretrained(
-            scorer.name,
-            scorer.pretrained,
-            force_quick_gelu=needs_quick_gelu(scorer.name, scorer.pretrained),
-        )
+        model, transform = open_clip.create_model_from_pretrained(scorer.name, scorer.pretrained, **_facts(scorer))
         tokenizer = open_clip.get_tokenizer(scorer.name)
     # A hub without network, a folder without weights and a file of another model each raise their own kinds.
     except Exception as error:
@@ -132,6 +144,16 @@ def _load(scorer: ClipScorer) -> tuple[CLIP | CustomTextCLIP, Callable[[Image.Im
     if not isinstance(tokenizer, SimpleTokenizer):
         raise ValueError(f"name={scorer.name!r} does not use CLIP's tokenizer; CLIPScore is defined on CLIP")
     return model, transform, tokenizer
+
+
+def _facts(scorer: ClipScorer) -> dict[str, Any]:
+    """What open_clip is told of weights that it would not know about by itself."""
+    if is_described(scorer.name):
+        return {}
+    given = {fact: getattr(scorer, fact) for fact in (ACTIVATION, *IMAGE)}
+    facts = clip_facts(scorer.name, scorer.pretrained, None, given)
+    told = {f"image_{'resize_mode' if fact == 'resize' else fact}": facts[fact] for fact in IMAGE}
+    return {"force_quick_gelu": facts[ACTIVATION] == "quick_gelu", **told}
 
 
 def _file_key(item: CaptionItem) -> tuple[str, int, int]:

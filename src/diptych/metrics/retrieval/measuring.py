@@ -19,7 +19,7 @@ class SetResult:
     """The results of one evaluation set: `metrics` by name (`recall_at_1`, `image_only/recall_at_1`), 95 % `bounds`
     of the model's own metrics, the ranked queries, and the model's `values` per query (in the order of `ranked`), of
     which `metrics` and `bounds` are made, those of an aspect included. `meanings` say by plain name (`recall_at_1`) how
-    the metrics are to be read.
+    the metrics are to be read. `counts` go into metrics.json, summed over the sets.
     """
 
     name: str
@@ -31,6 +31,7 @@ class SetResult:
     bounds: dict[str, tuple[float, float]] = field(default_factory=dict)
     values: dict[str, MetricValues] = field(default_factory=dict)
     meanings: dict[str, MetricMeaning] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def measure(

@@ -6,7 +6,7 @@ Shape letters: B batch, P patches, L text tokens, D tower width, E embedding wid
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,17 @@ import torch
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from open_clip.timm_model import TimmModel
 from open_clip.tokenizer import SimpleTokenizer
-from open_clip.transform import PreprocessCfg
 from open_clip.transformer import TextTransformer, VisionTransformer, text_global_pool
 from torch import Tensor, nn
 
 from diptych.contracts.models import ImageFeatures, ImageSpec, TextFeatures, TextTokens
+from diptych.models.backbones.clip_facts import ACTIVATION, IMAGE, clip_facts, settled
 from diptych.models.backbones.quick_gelu import make_lean
 from diptych.parallel.private_parts import vision_features
 
 FREEZE_CHOICES = ("none", "vision", "text", "all")
 TOKEN_CHOICES = ("patches", "before_norm")
+CLEANINGS = ("lower", "whitespace", "canonicalize")
 TOKENIZER_CHOICES = ("open_clip", "transformers")
 
 
@@ -35,7 +36,7 @@ class CLIPPreprocessing:
     open_clip model configuration given in full, for models that are not registered. `target_pad` pads elongated
     pictures first (see `ImageSpec`). `pad_to_context` pads every text to the full context length, as the published
     good4cir recipe does, instead of to the longest text of the batch. `mean` and `std` of the pixels are the weights'
-    own unless they are given.
+    own unless they are given, and so are `interpolation` and `resize`; `clip_facts` says how they are known of a file.
 
     `tokenizer` says whose rules make tokens of CLIP's one vocabulary. `open_clip` repairs a text first (ftfy, HTML
     entities), fills up with token 0, and pads see each other. `transformers`, as `CLIPTokenizer`, takes a text as it is
@@ -53,23 +54,20 @@ class CLIPPreprocessing:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         tokenizer: str = "open_clip",
+        interpolation: str | None = None,
+        resize: str | None = None,
     ) -> None:
         if tokenizer not in TOKENIZER_CHOICES:
             raise ValueError(f"tokenizer={tokenizer!r} is not one of {', '.join(TOKENIZER_CHOICES)}")
         config = architecture or _registered(name)
-        defaults = PreprocessCfg()
-        tag = (get_pretrained_cfg(name, pretrained) if pretrained else None) or {}
-        self.image = ImageSpec(
-            size=int(config["vision_cfg"].get("image_size", 224)),
-            mean=tuple(mean or tag.get("mean", defaults.mean)),
-            std=tuple(std or tag.get("std", defaults.std)),
-            interpolation=tag.get("interpolation", defaults.interpolation),
-            resize=tag.get("resize_mode", defaults.resize_mode),
-            target_pad=target_pad,
-        )
+        given = {"mean": mean, "std": std, "interpolation": interpolation, "resize": resize}
+        facts = clip_facts(name, pretrained, architecture, given)
+        size = int(config["vision_cfg"].get("image_size", 224))
+        self.image = ImageSpec(size=size, target_pad=target_pad, **facts)
         text = config["text_cfg"]
         self.context_length = int(text.get("context_length", 77))
         self._registered_name = None if architecture else name
+        self._clean = _cleaning(text) if architecture else None
         # Without a causal mask the real tokens attend to the pads, so the length must be the one of the training.
         self._fixed_length = pad_to_context or bool(text.get("no_causal_mask"))
         self._pad_id = int(text.get("pad_id", 0))
@@ -77,11 +75,16 @@ class CLIPPreprocessing:
             raise ValueError(f"tokenizer=transformers means CLIPTokenizer; the texts of {name} are not CLIP's")
         self.tokenizer = tokenizer
 
+    @classmethod
+    def settled(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that a config is to keep of a file of weights, as `clip_facts.settled` has them."""
+        return settled(settings, IMAGE)
+
     def tokenize(self, texts: Sequence[str]) -> TextTokens:
         """Token ids (B, L) with L the longest text of the batch; a text over the context length is cut before its
         end token, which is kept, and counted in `num_truncated`. Empty text gives start and end alone.
         """
-        tokenizer = _tokenizer(self._registered_name)
+        tokenizer = _tokenizer(self._registered_name, self._clean)
         if not isinstance(tokenizer, SimpleTokenizer):  # sentence-piece models bring a fixed length and no mask
             ids = tokenizer(list(texts), context_length=self.context_length)
             return TextTokens(ids, torch.ones_like(ids, dtype=torch.bool))
@@ -113,7 +116,8 @@ class CLIPBackbone(nn.Module):
     `image_tokens` are the tokens of a picture: its `patches` after the tower's last norm, or all tokens `before_norm`,
     class token first, as published good4cir reads them. `token_embedding_std` replaces open_clip's initial 0.02, with
     which the words of a small model trained from scratch take long to stand out from its attention output. An
-    `embed_dim` of 0 in `architecture` means no projections: there are no embeddings in a shared space.
+    `embed_dim` of 0 in `architecture` means no projections: there are no embeddings in a shared space. `activation`,
+    `gelu` or `quick_gelu`, is the weights' own unless it is given (`clip_facts`).
     """
 
     mean: Tensor
@@ -129,6 +133,7 @@ class CLIPBackbone(nn.Module):
         activation_checkpointing: bool = False,
         token_embedding_std: float | None = None,
         image_tokens: str = "patches",
+        activation: str | None = None,
     ) -> None:
         super().__init__()
         if freeze not in FREEZE_CHOICES:
@@ -136,7 +141,8 @@ class CLIPBackbone(nn.Module):
         if image_tokens not in TOKEN_CHOICES:
             raise ValueError(f"image_tokens={image_tokens!r} is not one of {', '.join(TOKEN_CHOICES)}")
         self.name, self.pretrained, self.preprocessing = name, pretrained, preprocessing
-        self.clip = _build(name, pretrained, architecture)
+        facts = clip_facts(name, pretrained, architecture, {ACTIVATION: activation})
+        self.clip = _build(name, architecture, quick_gelu=facts[ACTIVATION] == "quick_gelu")
         make_lean(self.clip)
         visual = self.visual
         if image_tokens == "before_norm" and isinstance(visual, TimmModel):
@@ -165,6 +171,11 @@ class CLIPBackbone(nn.Module):
             if frozen:
                 tower.requires_grad_(False)
 
+    @classmethod
+    def settled(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """As that of the preprocessing."""
+        return settled(settings, [ACTIVATION])
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -181,7 +192,7 @@ class CLIPBackbone(nn.Module):
         return self.clip.text
 
     def load_pretrained(self) -> None:
-        """Loads the weights named by `pretrained`, a local file or a tag of open_clip's registry (downloaded once).
+        """Loads the weights named by `pretrained`, a tag of open_clip's registry (downloaded once) or a local file.
 
         Only tensors are read, never pickled code. Raises ValueError for an unknown tag, and for a file that cannot be
         read so or holds another model's weights.
@@ -189,10 +200,10 @@ class CLIPBackbone(nn.Module):
         if not self.pretrained:
             return
         entry = get_pretrained_cfg(self.name, self.pretrained)
-        if Path(self.pretrained).is_file():
-            path = self.pretrained
-        elif entry:
+        if entry:  # a file of a tag's name would be loaded with the tag's activation
             path = download_pretrained(entry)
+        elif Path(self.pretrained).is_file():
+            path = self.pretrained
         else:
             tags = ", ".join(open_clip.list_pretrained_tags_by_model(self.name)) or "none"
             raise ValueError(f"pretrained={self.pretrained!r} is neither a file nor a tag of {self.name} ({tags})")
@@ -268,18 +279,9 @@ def _registered(name: str) -> dict[str, Any]:
     return config
 
 
-def needs_quick_gelu(name: str, pretrained: str | None) -> bool:
-    """Whether the weights of a tag were trained with QuickGELU, as OpenAI's were; open_clip only warns, and would run
-    them with GELU.
-    """
-    return bool(pretrained and (get_pretrained_cfg(name, pretrained) or {}).get("quick_gelu"))
-
-
-def _build(name: str, pretrained: str | None, architecture: dict[str, Any] | None) -> open_clip.CustomTextCLIP:
-    config = dict(architecture or _registered(name))
+def _build(name: str, architecture: dict[str, Any] | None, quick_gelu: bool) -> open_clip.CustomTextCLIP:
+    config = {**(architecture or _registered(name)), "quick_gelu": quick_gelu}
     config.pop("custom_text", None)
-    if needs_quick_gelu(name, pretrained):
-        config["quick_gelu"] = True
     for part in ("hf_model_name", "multimodal_cfg"):
         if part in config or part in config["text_cfg"]:
             raise ValueError(f"name={name!r} needs {part}: only open_clip's own text transformers are supported")
@@ -300,8 +302,22 @@ def _has_patch_tokens(visual: nn.Module) -> bool:
 
 
 @functools.cache
-def _tokenizer(registered_name: str | None) -> Any:
-    return open_clip.get_tokenizer(registered_name) if registered_name else SimpleTokenizer()
+def _tokenizer(registered_name: str | None, clean: str | None) -> Any:
+    if registered_name:
+        return open_clip.get_tokenizer(registered_name)
+    return SimpleTokenizer(**({"clean": clean} if clean else {}))
+
+
+def _cleaning(text: Mapping[str, Any]) -> str | None:
+    """How the texts of an architecture that is given are cleaned; None: as CLIP's. ValueError for other tokenizers."""
+    settings = dict(text.get("tokenizer_kwargs") or {})
+    clean = settings.pop("clean", None)
+    if text.get("hf_tokenizer_name") or settings or clean not in (None, *CLEANINGS):
+        raise ValueError(
+            "architecture: of text_cfg's tokenizer only tokenizer_kwargs.clean can be set, one of "
+            f"{', '.join(CLEANINGS)}; other tokenizers are those of open_clip's models by name"
+        )
+    return clean
 
 
 @functools.cache

@@ -23,6 +23,7 @@ from diptych.annotation.reviews import Reviews, read_reviews
 from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import ImagePair, Pairs, read_pairs
 from diptych.photos.image_urls import is_remote
+from diptych.ranking.known_ids import KnownIds
 from diptych.stages.annotation.fetch_images import FETCHED
 from diptych.stages.running.manifest import FILE as MANIFEST
 from diptych.stages.running.record_stage import RecordStage
@@ -99,7 +100,16 @@ class ExportTriplets(RecordStage):
 
     @cached_property
     def _reviews(self) -> Reviews:
-        return Reviews({}) if self.reviews is None else read_reviews(self.reviews)
+        if self.reviews is None:
+            return Reviews({})
+        reviews, known = read_reviews(self.reviews), KnownIds(self.ids())
+        reviewed = [pair_id for pair_id, _ in reviews.decisions]
+        if reviewed and known.ids.keys().isdisjoint(reviewed):
+            raise ValueError(
+                f"{self.reviews} is about other pairs, none of {self.pairs}: {known.say(reviewed)}; name the decisions "
+                "on these pairs, or set reviews=null"
+            )
+        return reviews
 
     def ids(self) -> Sequence[str]:
         """All pairs, in file order."""

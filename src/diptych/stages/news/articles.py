@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from diptych.contracts.news import Candidate, NewsSource
 from diptych.contracts.pipelines import Failure, Result
-from diptych.data.news.retrieval_file import first_of_each_article, read_retrieval
+from diptych.data.news.retrieval_file import first_of_each_article, read_retrieval_of
 from diptych.stages.news.retrieval_output import RESULTS, candidates_of, retrieval_record, write_records
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.json_files import write_json
@@ -68,7 +68,7 @@ class Articles(RecordStage):
 
     @cached_property
     def _ranked(self) -> dict[str, tuple[Candidate, ...]]:
-        return read_retrieval(self.input, self.source.articles())
+        return read_retrieval_of(self.input, self.ids(), self.source.articles())
 
     def ids(self) -> Sequence[str]:
         """The split's queries, in its order."""
@@ -92,7 +92,7 @@ class Articles(RecordStage):
         if self.metric is None or not answers:
             return
         rankings: dict[str, Mapping[str, Sequence[Candidate]]] = {
-            **{name: read_retrieval(path) for name, path in self.compare.items()},
+            **{name: read_retrieval_of(path, self.ids()) for name, path in self.compare.items()},
             "articles": ranked,
         }
         metrics = {name: self._measure(of, answers) for name, of in rankings.items()}

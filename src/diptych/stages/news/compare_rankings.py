@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from diptych.contracts.news import Candidate, NewsSource
 from diptych.contracts.pipelines import Failure, Result
-from diptych.data.news.retrieval_file import read_retrieval
+from diptych.data.news.retrieval_file import read_retrieval_of
 from diptych.index.rank_fusion import without
 from diptych.stages.news.ensemble import RankFusion
 from diptych.stages.running.record_stage import RecordStage
@@ -87,7 +87,7 @@ class CompareRankings(RecordStage):
     @cached_property
     def _found(self) -> dict[str, dict[str, tuple[Candidate, ...]]]:
         paths = {**self.rankings, ENSEMBLE: self.ensemble, VERIFIED: self.verified}
-        return {name: read_retrieval(path) for name, path in paths.items()}
+        return {name: read_retrieval_of(path, self.ids()) for name, path in paths.items()}
 
     def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """A query's values."""

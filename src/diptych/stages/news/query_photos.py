@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diptych.contracts.news import Candidate, NewsSource
 from diptych.contracts.pipelines import Failure
-from diptych.data.news.retrieval_file import read_retrieval
+from diptych.data.news.retrieval_file import read_retrieval_of
 
 IMAGES = ("query", "matched")
 
@@ -60,4 +60,4 @@ class QueryPhotos:
     @cached_property
     def _candidates(self) -> Mapping[str, tuple[Candidate, ...]]:
         assert self.retrieval is not None  # the constructor has seen to it
-        return read_retrieval(self.retrieval)
+        return read_retrieval_of(self.retrieval, self.ids())

@@ -1,0 +1,80 @@
+"""Files of rankings under other ids, from the command to metrics.json. There is no model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tiny_runs import run_evaluate
+
+ASSETS = Path(__file__).parents[1] / "assets"
+RIGHT = {"0": [12, 14, 13], "1": [15, 16, 11]}
+
+
+@pytest.fixture(params=["with the list of images", "without it"])
+def circo(request, tmp_path):
+    root = shutil.copytree(ASSETS / "circo", tmp_path / "circo")
+    if request.param == "without it":
+        shutil.rmtree(root / "COCO2017_unlabeled")
+    return root
+
+
+def scored(circo, predictions, name="run"):
+    path = circo.parent / f"{name}.json"
+    path.write_text(json.dumps(predictions))
+    words = ("data=circo", f"data.root={circo}", "split=val")
+    return run_evaluate(circo.parent / name, f"predictions={path}", *words)
+
+
+@pytest.mark.parametrize("written", ["{}", "{:012d}", "{:012d}.jpg"])
+def test_cocos_numbers_are_read_as_files_spell_them(circo, written):
+    record = scored(circo, {key: [written.format(number) for number in ids] for key, ids in RIGHT.items()})
+    assert record["metrics"]["map_at_5"] == record["metrics"]["recall_at_5"] == 1.0
+    assert record["counts"] == {"lists_with_an_answer": 2, "reference_first": 0}
+
+
+@pytest.mark.hostile("hostile files")
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [
+        (
+            {key: [f"img_{number}" for number in ids] for key, ids in RIGHT.items()},
+            "'img_12'.* There is '1.'",
+        ),
+        ({"0": [0, 1, 2], "1": [0, 1, 2]}, "'0', '1', '2'.* There is '1.', for example"),
+        ({"0": [12], "one": [15]}, r"1 predictions for unknown queries \(of 2 queries\): 'one'. There is '0'"),
+        ({"0": [12]}, r"1 queries without a prediction \(of 2 queries\): 1"),
+    ],
+)
+def test_other_ids_are_refused_and_named(circo, predictions, message):
+    with pytest.raises(ValueError, match=message):
+        scored(circo, predictions)
+    assert not (circo.parent / "run/metrics.json").exists()
+
+
+def test_where_no_list_holds_an_answer_it_is_said(circo):
+    record = scored(circo, {"0": [11], "1": [11]})
+    assert record["counts"]["lists_with_an_answer"] == 0
+    assert "No list holds any accepted answer: are its ids those of this data?" in record["signatures"]
+
+
+def test_a_small_gallery_is_measured_where_it_fits(circo):
+    record = scored(circo, RIGHT)
+    known = (circo / "COCO2017_unlabeled").exists()
+    assert ("recall_at_50" in record["metrics"]) is not known
+    assert ("recall_at_50" in record["protocol"].get("left_out", ())) is known
+
+
+def test_paths_are_read_in_any_spelling(tmp_path):
+    line = {"query_id": "1", "reference_image": "i/a.png", "modification_texts": "x", "target_image": "i/b.png"}
+    (tmp_path / "val.jsonl").write_text(json.dumps(line))
+    (tmp_path / "p.json").write_text(json.dumps({"1": ["./i/b.png", "i//a.png"]}))
+    words = ("data=own_data", f"data.root={tmp_path}", "split=val")
+    record = run_evaluate(tmp_path / "run", f"predictions={tmp_path / 'p.json'}", *words)
+    assert record["metrics"]["recall_at_1"] == 1.0
+    (tmp_path / "p.json").write_text(json.dumps({"1": ["b.PNG"]}))
+    with pytest.raises(ValueError, match=r"'b.PNG' \(did you mean 'i/b.png'\?\). There is 'i/a.png', for example"):
+        run_evaluate(tmp_path / "again", f"predictions={tmp_path / 'p.json'}", *words)
