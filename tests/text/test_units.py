@@ -38,7 +38,19 @@ def test_long_lines_fall_into_as_many_words_as_an_encoder_reads():
     assert len(set(found[:-1])) == 1 and len(found[0].split()) == 102 and " ".join(found) == text.strip()
 
 
-PARTS = ["word " * 60, "x" * 700, "橋" * 300, "\n", "; ", "\u2028", ". ", "a\u0301" * 90, "👩\u200d👧" * 80, '"', "\r\n"]
+PARTS = [
+    "word " * 60,
+    "x" * 700,
+    "橋" * 300,
+    "\n",
+    "; ",
+    "\u2028",
+    ". ",
+    "a\u0301" * 90,
+    "👩\u200d👧" * 80,
+    '"',
+    "\r\n",
+]
 
 
 @given(st.lists(st.one_of(st.text(), st.sampled_from(PARTS)), max_size=20))
