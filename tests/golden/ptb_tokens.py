@@ -40,13 +40,19 @@ HARD = {
         "don't won\u2019t can't rush'n. it's I'm they\u2019ve she'd we'll N'T doesn`t ain\u2018t cannot gonna "
         "Gotta lemme gimme wanna 'tis 'twas y'all 'em 'n' ol' o'clock O'Brien Qur'an Shi'ite d'Avignon "
         "rock'n'roll c'est 'til 'cause ma'am somethin' Dunkin' nat'l cont'd. c'mon '80s '08 James' l'hasard "
-        "&apos;s n&apos;t"
+        "&apos;s n&apos;t s'mores e'er E'er"
+    ),
+    "apostrophes": (
+        "Hawai\u2018i O\u2018ahu don`t do\u201bnt Hawai\u02bbi ma\u02bcam l\xb4eau Qur\u02bean it\u2032s can\uff07t "
+        "rock\u2018n\u2019roll \u2018tis \u201b90s o\u02bbclock d\u02bcAvignon O`o n\u02bct she\u02bcd `s \xb4s "
+        "James\u02bc \u2018em\u2019 ``a\xb4\xb4 \u2033 \u02ee \u02c8a \ua78ca \u05f3 \u07f4"
     ),
     "numbers": (
         "1 12 123 1234 12345 1,000 3.5 .5 -5 +3 1/2 3/4 1\u20442 \xbd \u2154 12:55 1990s 5th 2\xbd \xb2 "
         "\u2082\u2083 12-13 10-year-old 27/02/2022 2022-02-27 1-2-03 (212) 555-1234 020 7946 0958 +44 "
         "555.123.4567 1\\/2 \u0663\u066b\u0665 \uff11\uff12 24/7 5% $5 US$5 \xa33.20 \u20ac4.5bn 5\xa2 \xa5 # #1 "
-        "## No. 5"
+        "## No. 5 \u20b95 \u20a93 R$5m A$2 HK$ \u20bd \u20bf5 5\u20ac \u22125 \u20135 \u00b15 \u2776 "
+        "\u2460 \u2155 5\u2030"
     ),
     "addresses": (
         "http://t.co/AbC1, https://a.b/c(d)e www.bbc.co.uk. example.com/x me@x.org <me@x.org> &lt;a@b&gt; @user "
@@ -56,14 +62,18 @@ HARD = {
         "- -- --- ---- ----- _ / \\ . .. ... .... ..... ...... \u2026 . . . , ; : ? ! ?! !! & &amp; + ~ * ** \\* "
         "= \u2013 \u2014 \u2015 \u2010 \u2011 \xad \xb7 \u2022 | ^ ' '' ` `` \" &quot; \u201c \u201d \u2018 "
         "\u2019 \u201e \xab \xbb \u2039 \u203a ( ) [ ] { } < > << >> &lt; &gt; &nbsp; &mdash; &MD; &HT; &#39; "
-        "&eacute; &Auml;n &euml"
+        "&eacute; &Auml;n &euml "
+        "\u2023 \u25aa \u2043 \u2212 \u2e3a \ufe58 \uff0d"
     ),
     "names": (
         "AT&T R&amp;D S&P-500 B&B. A+B REUTERS/John AP Photo/Ann and/or he/she a/b/c/d F-16 Covid-19 a_b x-y. "
-        "pro-U.S. anti- -LRB- mid-1990s."
+        "pro-U.S. anti- -LRB- mid-1990s. U.K.-basedcaf\xe9 U.S.-ledvote e.g.caf\xe9 Ph.D.-level a.m.-p.m "
+        "non-U.S.citizen St.-Denis Inc.-owned co.uk-based."
     ),
     "smileys": (
-        ":) :-( ;D :D =p :'( <:o) ^_^ -_- x_x (^_^) >_< (-.-) \U0001f600 \U0001f44d\U0001f3fd \u2764\ufe0f \u263a"
+        ":) :-( ;D :D =p :'( <:o) ^_^ -_- x_x (^_^) >_< (-.-) \U0001f600 \U0001f44d\U0001f3fd \u2764\ufe0f \u263a "
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1ec\U0001f1e7 \U0001f3f4\u200d\u2620\ufe0f 1\ufe0f\u20e3 "
+        "a\U0001f600b \U0001f9d1\U0001f3ff\u200d\U0001f680 >_> <_< =_= (>_<) x_X \u2639\ufe0e"
     ),
     "tags": ("<b> </b> <br/> <br /> <a href=\"x\"> <!-- no --> <!DOCTYPE a> <?xml?> <p class='y z'> < b > </a/> <1>"),
     "letters": (

@@ -89,3 +89,23 @@ def test_rules_are_a_pipeline_too(tmp_path):
     pipeline.to_disk(tmp_path / "rules")
     ((entity,),) = EntityRecognizer(str(tmp_path / "rules")).entities(["To Paris!"])
     assert (entity.text, entity.label, entity.start, entity.end) == ("Paris", "GPE", 3, 8)
+
+
+@needs_model
+@pytest.mark.hostile("limits")
+def test_long_texts_are_read_in_pieces_and_places_stay(recognizer):
+    sentence = "Angela Merkel flew from Berlin to Paris. "
+    text = "word " * 210_000 + "\n\n" + sentence
+    short, found = recognizer.entities([sentence, text])
+    names = [entity for entity in found if entity.text in ("Angela Merkel", "Berlin", "Paris")]
+    assert [entity.text for entity in names] == [entity.text for entity in short]
+    assert all(text[entity.start : entity.end] == entity.text for entity in found)
+
+
+@needs_model
+@pytest.mark.hostile("limits")
+@pytest.mark.parametrize(
+    "text", ["x" * 300_000, "橋" * 150_000, "\n" * 300_000, "a-" * 100_000], ids=lambda text: text[:1]
+)
+def test_texts_without_blanks_are_read(recognizer, text):
+    assert len(recognizer.entities([text])) == 1

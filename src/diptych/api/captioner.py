@@ -80,7 +80,8 @@ class FusedCaption:
     - `evidence` is all that the prompt said of the article: title, date, facts, and its text with the spans of the
       chunks; `chunks` are their texts, in the article's order.
     - `base_caption` is the description of the photo that the prompt held.
-    - `gaps` names what was missing: `no_article`, `empty_article`, `no_base_caption`.
+    - `gaps` names what was missing: `no_article`, `empty_article`, `no_base_caption`, `long_article` (of which the end
+      was not read), `no_evidence` (nothing of it found room).
     - `prompt_tokens` and `completion_tokens` count the model's tokens.
     """
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from diptych.extras import require
+from diptych.models.plain_text import broken_up, control_signs
+from diptych.storage.json_values import encodable
 from diptych.storage.model_files import locate_model
 
 
@@ -15,8 +17,8 @@ class SentenceTransformerEncoder:
     """A SentenceEncoder that loads its model when it is first used.
 
     `name` is a model of the hub, a folder, or `package:NAME/PATH`; `device` None takes the GPU if there is one. Texts
-    longer than the model reads (128 tokens for the default) lose their end. Objects can be pickled: the model is then
-    loaded again.
+    longer than the model reads (128 tokens for the default) lose their end; control tokens in them are text. Objects
+    can be pickled: the model is then loaded again.
     """
 
     def __init__(
@@ -45,8 +47,9 @@ class SentenceTransformerEncoder:
             self._model = _load(self.name, self.device)
         if not texts:
             return np.zeros((0, self._model.get_embedding_dimension()), np.float32)
+        signs = control_signs(self._model.tokenizer)
         embeddings = self._model.encode(
-            list(texts),
+            [broken_up(encodable(text), signs) for text in texts],
             batch_size=self.batch_size,
             normalize_embeddings=True,
             convert_to_numpy=True,

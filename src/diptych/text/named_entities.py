@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diptych.text.spacy_pipeline import load_pipeline
+from diptych.text.spacy_pipeline import load_pipeline, read_in_pieces
 
 # What finds no entities; a tok2vec or transformer stays where the entity recogniser listens to it.
 _NOT_NEEDED = (
@@ -42,18 +42,23 @@ class EntityRecognizer:
         return {**self.__dict__, "_pipeline": None}
 
     def entities(self, texts: Sequence[str]) -> list[tuple[NamedEntity, ...]]:
-        """The entities of each text, in the order of the texts and of their positions; equal texts are read once.
+        """The entities of each text, in the order of the texts and of their positions; equal texts are read once, and
+        very long ones in pieces.
 
         Raises:
-            ValueError: the model is not there, finds no entities, or a text has more than a million characters.
+            ValueError: the model is not there, or finds no entities.
         """
         if self._pipeline is None:
             self._pipeline = _load(self.model)
         unique = list(dict.fromkeys(texts))
-        docs = self._pipeline.pipe(unique, batch_size=self.batch_size)
+        read = read_in_pieces(self._pipeline, unique, self.batch_size)
         found = {
-            text: tuple(NamedEntity(span.text, span.label_, span.start_char, span.end_char) for span in doc.ents)
-            for text, doc in zip(unique, docs, strict=True)
+            text: tuple(
+                NamedEntity(span.text, span.label_, start + span.start_char, start + span.end_char)
+                for start, doc in parts
+                for span in doc.ents
+            )
+            for text, parts in zip(unique, read, strict=True)
         }
         return [found[text] for text in texts]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from diptych.text.spacy_pipeline import load_pipeline
+from diptych.text.spacy_pipeline import load_pipeline, read_in_pieces
 
 # spaCy's English noun chunks are read off the parse and the coarse parts of speech: tagger, attribute_ruler and parser.
 _NOT_NEEDED = (
@@ -54,8 +54,8 @@ class NounPhrases:
             ValueError: as `load`.
         """
         self.load()
-        docs = self._pipeline.pipe(texts, batch_size=self.batch_size)
-        return [self._chosen([chunk.text.strip() for chunk in doc.noun_chunks]) for doc in docs]
+        read = read_in_pieces(self._pipeline, texts, self.batch_size)
+        return [self._chosen([chunk.text.strip() for _, doc in parts for chunk in doc.noun_chunks]) for parts in read]
 
     def _chosen(self, chunks: Sequence[str]) -> tuple[str, ...]:
         first = {chunk.lower(): chunk for chunk in reversed(chunks) if chunk}

@@ -8,9 +8,13 @@ from diptych.extras import require
 
 Span = tuple[int, int]
 
+_LINE_ENDS = "\n\x0b\x0c\x1c\x1d\x1e\x85\u2028"  # and U+2029, a paragraph's
+LINE_END = f"\r\n|[\r{_LINE_ENDS}\u2029]"
 # A line that ends like a sentence ends a paragraph, and so does an empty line; other line breaks are blanks. Paragraph
 # by paragraph, a quotation mark that is never closed cannot swallow the rest of the article.
-_PARAGRAPH_END = re.compile(r"(?<=[.!?…:;\"'”’)\]])[^\S\n]*\n|\n[^\S\n]*\n")
+_PARAGRAPH_END = re.compile(
+    rf"(?<=[.!?…:;\"'”’)\]])[^\S{_LINE_ENDS}]*[{_LINE_ENDS}]|[{_LINE_ENDS}][^\S{_LINE_ENDS}]*[{_LINE_ENDS}]|\u2029"
+)
 # False ends: sentencex knows most abbreviations, such as Mr. and Gen., but not these; nor what follows an hour.
 _ABBREVIATION = re.compile(r"(?:^|[\s\"“(])(?:Ms|Mx|Ft|Atty|Vol|approx|ca)\.$")
 _HOUR = re.compile(r"\b[ap]\.m\.$")

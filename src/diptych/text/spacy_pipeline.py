@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from diptych.extras import require
 from diptych.storage.model_files import locate_model
 
+# spaCy refuses texts of a million characters, and wants a gigabyte for every hundred thousand.
+_LONGEST = 100_000
+# Where a long text is best cut, the best first: behind a paragraph, a line, a sentence, a word.
+_CUTS = tuple(map(re.compile, (r"\n\s*\n", r"[\n\u2028\u2029]", r"(?<=[.!?。])\s", r"\s")))
 _UPSTREAM = ("tok2vec", "transformer", "curated_transformer")
 
 
@@ -33,3 +40,26 @@ def load_pipeline(model: str, without: tuple[str, ...]) -> Any:
         if not getattr(pipeline.get_pipe(name), "listening_components", True):
             pipeline.remove_pipe(name)  # the parts that are left have their own
     return pipeline
+
+
+def read_in_pieces(pipeline: Any, texts: Sequence[str], batch_size: int) -> list[list[tuple[int, Any]]]:
+    """What the pipeline finds of each text, of any length: its parts, as spaCy's documents, and where they begin; one
+    part of a text of up to 100,000 characters.
+    """
+    starts = [_starts(text) for text in texts]
+    spans = [(text, *span) for text, of_one in zip(texts, starts, strict=True) for span in pairwise(of_one)]
+    docs = pipeline.pipe((text[start:end] for text, start, end in spans), batch_size=batch_size)
+    return [[(start, next(docs)) for start in of_one[:-1]] for of_one in starts]
+
+
+def _starts(text: str) -> list[int]:
+    """Where the parts of a text begin, and its end."""
+    starts = [0]
+    while len(text) - starts[-1] > _LONGEST:
+        most = starts[-1] + _LONGEST
+        # In the second half of what fits: parts are long, and a cut is rarely between the words of a name.
+        cuts = (
+            max((match.end() for match in cut.finditer(text, most - _LONGEST // 2, most)), default=0) for cut in _CUTS
+        )
+        starts.append(next(filter(None, cuts), most))
+    return [*starts, len(text)]

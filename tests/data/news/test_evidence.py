@@ -122,18 +122,30 @@ def test_batched_is_one_by_one_with_a_single_call():
     assert together[7] == together[40] and together[-1] == ()
 
 
-def test_the_budget_takes_the_lowest_scores_first():
+def test_the_budget_takes_sentences_by_their_scores_as_long_as_there_is_room():
     text = article(40, 3)
     everything = select(text, ("Flood mayor",))
     total = sum(count_words(text[c.start : c.end] for c in everything))
     spans = split_sentences(text)
-    previous: set[int] = set()
+    encoder, scores = WordEncoder(), np.full(len(spans), -np.inf)
+    for start in range(len(spans) - 2):
+        (window, query) = encoder.encode([text[spans[start][0] : spans[start + 2][1]], "Flood mayor"])
+        scores[start : start + 3] = np.maximum(scores[start : start + 3], np.round(window @ query, 5))
+    chosen = {i for i, (a, b) in enumerate(spans) if any(c.start <= a and b <= c.end for c in everything)}
+    ranked = sorted(chosen, key=lambda i: (-scores[i], i))
     for budget in range(total + 1):
         chunks = select(text, ("Flood mayor",), budget)
         assert len(" ".join(text[c.start : c.end] for c in chunks).split()) <= budget
         kept = {i for i, (a, b) in enumerate(spans) if any(c.start <= a and b <= c.end for c in chunks)}
-        assert previous <= kept  # more room never loses a sentence
-        previous = kept
+        expected, room = set(), budget
+        for number in ranked:
+            (words,) = count_words([text[slice(*spans[number])]])
+            if words <= room:
+                expected.add(number)
+                room -= words
+            elif not expected and number == ranked[0]:
+                break  # the best is cut
+        assert kept == expected
     assert chunks == everything
     only = select(numbered(30, s12="flood"), ("Flood",), 3 * 4)
     assert [part[0] for part in selected(numbered(30, s12="flood"), only)] == ["Sentence 10 says nothing."]
@@ -152,11 +164,13 @@ def test_as_many_sentences_as_fit_whatever_the_tokenizer_does():
         assert sum(map(len, selected(text, more))) >= sum(map(len, selected(text, chunks)))
 
 
-def test_a_sentence_longer_than_the_budget_ends_at_a_word():
+def test_a_sentence_longer_than_the_budget_is_cut_around_what_is_looked_for():
     text = "The flood took the bridge, the school and the boat. Nobody saw it."
     chunks = select(text, ("Flood bridge school",), 4, num_sentences=1)
-    assert [text[chunk.start : chunk.end] for chunk in chunks] == ["The flood took the"]
+    assert [text[chunk.start : chunk.end] for chunk in chunks] == ["flood took the bridge,"]
     assert chunks[0].score is not None
+    published = select(text, ("Flood bridge school",), 4, num_sentences=1, rule="published_code")
+    assert [text[chunk.start : chunk.end] for chunk in published] == ["The flood took the"]
     assert select(text, max_tokens=0) == select(text, max_tokens=-5) == ()
     assert [text[c.start : c.end] for c in select(text, max_tokens=3, whole=True)] == ["The flood took"]
 
@@ -192,3 +206,35 @@ def test_settings_are_checked():
             EvidenceSelector(WordEncoder(), **settings)
     with pytest.raises(ValueError, match="rule='best' is not known; choose paper or published_code"):
         EvidenceSelector(WordEncoder(), rule="best")
+
+
+LINES = [f"{hour}:00 The mayor opened bridge number {hour} of the town on Monday" for hour in range(80)]
+LINES.insert(60, "The ceremony in the school was attended by many people")
+
+
+@pytest.mark.parametrize(
+    "end", ["\n", "\r\n", "\r", "\u2028", "\u2029", "\x85", "\x0b", "\x0c", "; ", "\t", ". ", " • "]
+)
+def test_what_is_looked_for_is_found_in_lists(end):
+    text = end.join(LINES) + "."
+    chunks = select(text, ("Many people at a school",), 200)
+    assert any("attended by many people" in text[chunk.start : chunk.end] for chunk in chunks)
+    assert len(chunks) > 1
+    assert count_words([" ".join(text[chunk.start : chunk.end] for chunk in chunks)])[0] <= 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["橋の開通式が行われた" * 400, "สะพานเปิดในวันจันทร์" * 200, "TWFuIGlzIGRpc3Rpbmd1aXNoZWQ" * 300, "word " * 3000,
+     "a\u0301" * 2000, "👩\u200d👩\u200d👧" * 300, "x" * 10_000],
+    ids=["Japanese", "Thai", "base64", "no end", "accents", "families", "one word"],
+)  # fmt: skip
+def test_texts_without_ends_or_blanks_give_evidence(text):
+    def letters(texts):
+        return [len(text) for text in texts]
+
+    selector = EvidenceSelector(WordEncoder())
+    for budget in (40, 300, 1000):
+        (chunks,) = selector.select([EvidenceRequest(text, ("flood",), budget)], letters)
+        found = " ".join(text[chunk.start : chunk.end] for chunk in chunks)
+        assert budget / 4 < len(found) <= budget

@@ -15,6 +15,7 @@ from PIL import Image
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.models.fuser.generation import DTYPES, ending_tokens
+from diptych.models.plain_text import broken_up, control_signs
 from diptych.photos.photo_file import decode_photo
 from diptych.storage.model_files import locate_model
 
@@ -61,7 +62,8 @@ class LocalAsker:
     def _result(self, question: Question) -> Answer | Failure:
         processor, model = self._load()
         try:
-            messages = [_with_pictures(message) for message in question.messages()]
+            signs = control_signs(processor.tokenizer)
+            messages = [_with_pictures(message, signs) for message in question.messages()]
         except ValueError as error:
             return Failure(question.record_id, "unreadable", str(error))
         started = time.monotonic()
@@ -102,8 +104,10 @@ class LocalAsker:
         return self._loaded
 
 
-def _with_pictures(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A chat message in the form of transformers: a list of parts, with the pictures themselves."""
+def _with_pictures(message: Mapping[str, Any], signs: Sequence[str]) -> dict[str, Any]:
+    """A chat message in the form of transformers: a list of parts, with the pictures themselves, and without control
+    tokens in its texts.
+    """
     content = message["content"]
     parts: Sequence[Mapping[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
     return {
@@ -111,7 +115,7 @@ def _with_pictures(message: Mapping[str, Any]) -> dict[str, Any]:
         "content": [
             {"type": "image", "image": _picture(part["image_url"]["url"])}
             if part["type"] == "image_url"
-            else dict(part)
+            else {"type": "text", "text": broken_up(part["text"], signs)}
             for part in parts
         ],
     }

@@ -1,5 +1,8 @@
 """Which parts of an article the fuser reads: windows of sentences that are near to the photo's queries.
 
+What is called a sentence here is a unit of evidence (`text.units`): of what has no sentence ends a line, a clause or as
+many words as an encoder reads.
+
 Shape letters: W windows of one article, Q queries of one photo, E embedding width.
 """
 
@@ -14,13 +17,15 @@ from typing import Literal
 import numpy as np
 
 from diptych.contracts.news import Article, Chunk, KeyFacts, SentenceEncoder
+from diptych.data.news.largest_that_fit import CountTokens, largest_that_fit
 from diptych.data.news.published_evidence import PublishedRules
 from diptych.data.news.topics import topic_of
 from diptych.text.sentences import Span, split_sentences
+from diptych.text.units import split_units, word_spans
 
-CountTokens = Callable[[Sequence[str]], list[int]]
 Rule = Literal["paper", "published_code"]
-_WORD = re.compile(r"\S+")
+_WORD = re.compile(r"\w+")
+_SHORTEST_TERM = 3  # letters of a word that queries are looked for by
 # Scores that differ by less are equal: the texts that happen to be encoded beside a window change its last digits.
 _DECIMALS = 5
 _FACTS_PER_QUERY = 2
@@ -65,6 +70,7 @@ class EvidenceSelector:
       windows that hold it.
     - The `paper` takes the `top_k` best windows; the `published_code` three tenths of them, at least `top_k` and at
       most ten. Equal scores go to the earlier window.
+    - The `published_code` knows no units but sentences, and stops at the first that finds no room.
 
     An article that would fit whole is treated like any other. `published` adds the rest of what the released code does.
     """
@@ -112,9 +118,10 @@ class EvidenceSelector:
         """The chunks of each request, in the article's order, without overlap; the encoder is called once.
 
         `count_tokens` gives the number of tokens of each text. Chunks joined by blanks never have more than
-        `max_tokens`: the sentences of the lowest score are dropped first (of equal ones the last), none is split, but
-        for a single one that is longer than the budget and ends at a word then. A blank article gives (); so does a
-        budget that no word fits. Without queries only the first and last sentences are taken.
+        `max_tokens`: sentences are taken in the order of their scores (of equal ones the first), and one that finds no
+        room is passed over. None is split, but for a best one that is longer than the budget: of that the words around
+        what the queries say are taken. A blank article gives (); so does a budget that no character fits. Without
+        queries only the first and last sentences are taken.
         """
         articles = [self._article(request) for request in requests]
         self._score([article for article in articles if not article.whole])
@@ -122,11 +129,12 @@ class EvidenceSelector:
         return [article.chunks() for article in articles]
 
     def _article(self, request: EvidenceRequest) -> _Article:
-        sentences, whole = split_sentences(request.article_text), request.whole
+        split = split_units if self.rule == "paper" else split_sentences
+        sentences, whole = split(request.article_text), request.whole
         if self.published and not whole:
             whole = self.published.keeps_whole(request.article_text)
             sentences = sentences if whole else self.published.sentences(sentences)
-        return _Article(request, sentences, whole)
+        return _Article(request, sentences, whole, fills=self.rule == "paper" and not whole)
 
     def _score(self, articles: Sequence[_Article]) -> None:
         """Choose each article's sentences, and rank them."""
@@ -176,15 +184,16 @@ class EvidenceSelector:
 class _Article:
     """A request on its way: its sentences, `ranked` ones, the best first, and the scores of those in chosen windows.
 
-    `whole` articles are taken from their start, without any windows.
+    `whole` articles are taken from their start, without any windows. One that `fills` its budget takes what fits behind
+    a sentence that does not, and the best part of one that is too long, not its beginning.
     """
 
-    def __init__(self, request: EvidenceRequest, sentences: list[Span], whole: bool) -> None:
-        self.request, self.sentences, self.whole = request, sentences, whole
+    def __init__(self, request: EvidenceRequest, sentences: list[Span], whole: bool, fills: bool) -> None:
+        self.request, self.sentences, self.whole, self.fills = request, sentences, whole, fills
         self.windows: list[range] = []
         self.ranked = list(range(len(self.sentences)))
         self.scores: dict[int, float] = {}
-        self.num_kept = len(self.ranked)
+        self.kept: list[int] = []
 
     def window_texts(self) -> list[str]:
         """What the encoder reads of each window: one blank for any blanks."""
@@ -206,10 +215,10 @@ class _Article:
         """The queries, if there is something to compare them with."""
         return self.request.queries if self.windows else ()
 
-    def chunks(self, num_kept: int | None = None) -> tuple[Chunk, ...]:
-        """The sentences that are kept, merged where one follows the other."""
+    def chunks(self, more: int = 0) -> tuple[Chunk, ...]:
+        """The sentences that are kept, and `more` of the ranked ones, merged where one follows the other."""
         chunks: list[Chunk] = []
-        for sentence in sorted(self.ranked[: self.num_kept if num_kept is None else num_kept]):
+        for sentence in sorted([*self.kept, *self.ranked[:more]]):
             (start, end), score = self.sentences[sentence], self.scores.get(sentence)
             if chunks and not self.request.article_text[chunks[-1].end : start].strip():
                 before = chunks.pop()
@@ -218,57 +227,65 @@ class _Article:
             chunks.append(Chunk(start, end, score))
         return tuple(chunks)
 
-    def text(self, num_kept: int) -> str:
+    def text(self, more: int = 0) -> str:
         """What the prompt would hold."""
-        return " ".join(self.request.article_text[chunk.start : chunk.end] for chunk in self.chunks(num_kept))
+        return " ".join(self.request.article_text[chunk.start : chunk.end] for chunk in self.chunks(more))
 
-    def word_ends(self) -> list[int]:
-        """Where the words of the best sentence end."""
-        return [match.end() for match in _WORD.finditer(self.request.article_text, *self.sentences[self.ranked[0]])]
+    def keep(self, number: int) -> None:
+        """Keep so many of the ranked sentences; the next one has no room."""
+        self.kept += self.ranked[:number]
+        self.ranked = self.ranked[number + 1 :] if self.fills else []
 
-    def beginning(self, end: int) -> str:
-        """The best sentence up to there."""
-        return self.request.article_text[self.sentences[self.ranked[0]][0] : end]
+    def cut_best(self, start: int, end: int) -> None:
+        """Keep of the best sentence only [start:end] of the article."""
+        best = self.ranked[0]
+        self.sentences[best] = (start, end)
+        self.kept.append(best)
 
 
 def _cut(articles: Sequence[_Article], count_tokens: CountTokens) -> None:
-    """Keep of each article as many of its ranked sentences as its budget allows, or the beginning of the first."""
+    """Keep of each article's ranked sentences those that its budget allows, or a part of the first."""
+    is_first, waiting = True, [article for article in articles if article.ranked]
+    while waiting:
+        texts = [article.text for article in waiting]
+        budgets = [article.request.max_tokens for article in waiting]
+        sizes = [len(article.ranked) for article in waiting]
+        numbers = largest_that_fit(sizes, texts, budgets, count_tokens)
+        if is_first:
+            _cut_best([article for article, number in zip(waiting, numbers, strict=True) if not number], count_tokens)
+        for article, number in zip(waiting, numbers, strict=True):
+            article.keep(number)
+        is_first, waiting = False, [article for article in waiting if article.ranked]
+
+
+def _cut_best(articles: Sequence[_Article], count_tokens: CountTokens) -> None:
+    """Keep of the best sentence, which is longer than the budget, as many words as fit, around what the queries say."""
+    spans = [word_spans(article.request.article_text, *article.sentences[article.ranked[0]]) for article in articles]
     budgets = [article.request.max_tokens for article in articles]
-    sizes = [len(article.ranked) for article in articles]
-    kept = _largest_that_fit(sizes, lambda index, size: articles[index].text(size), budgets, count_tokens)
-    for article, num_kept in zip(articles, kept, strict=True):
-        article.num_kept = num_kept
-    longer = [article for article in articles if article.ranked and not article.num_kept]
-    ends = [article.word_ends() for article in longer]
-    kept = _largest_that_fit(
-        [len(words) for words in ends],
-        lambda index, size: longer[index].beginning(ends[index][size - 1]),
-        [article.request.max_tokens for article in longer],
-        count_tokens,
-    )
-    for article, words, num_words in zip(longer, ends, kept, strict=True):
-        if num_words:
-            best = article.ranked[0]
-            article.sentences[best] = (article.sentences[best][0], words[num_words - 1])
-            article.num_kept = 1
+
+    def fitting(words: Sequence[Sequence[Span]]) -> list[int]:
+        texts = [_beginnings(article, of_one) for article, of_one in zip(articles, words, strict=True)]
+        return largest_that_fit([len(of_one) for of_one in words], texts, budgets, count_tokens)
+
+    numbers = fitting(spans)
+    spans = [of_one[_first_of_best(*one) :] for of_one, *one in zip(spans, articles, spans, numbers, strict=True)]
+    for article, words, number in zip(articles, spans, fitting(spans), strict=True):
+        if number:
+            article.cut_best(words[0][0], words[number - 1][1])
 
 
-def _largest_that_fit(
-    sizes: Sequence[int], text_of: Callable[[int, int], str], budgets: Sequence[int], count_tokens: CountTokens
-) -> list[int]:
-    """For each index the largest number up to its size for which `text_of(index, number)` fits; 0 if none does.
+def _beginnings(article: _Article, words: Sequence[Span]) -> Callable[[int], str]:
+    """By their number, the text of the first words."""
+    return lambda number: article.request.article_text[words[0][0] : words[number - 1][1]]
 
-    All are halved at the same time, so that tokens are counted for many texts at once.
-    """
-    low, high, probe = [0] * len(sizes), list(sizes), list(sizes)
-    searched = [index for index, size in enumerate(sizes) if size]
-    while searched:
-        counts = count_tokens([text_of(index, probe[index]) for index in searched])
-        for index, count in zip(searched, counts, strict=True):
-            if count <= budgets[index]:
-                low[index] = probe[index]
-            else:
-                high[index] = probe[index] - 1
-            probe[index] = (low[index] + high[index] + 1) // 2
-        searched = [index for index in searched if low[index] < high[index]]
-    return low
+
+def _first_of_best(article: _Article, words: Sequence[Span], size: int) -> int:
+    """The first of `size` words in a row that hold most words of the queries; of equals the earliest."""
+    wanted = {term for query in article.queries() for term in _terms(query)} if article.fills else set()
+    is_wanted = [not wanted.isdisjoint(_terms(article.request.article_text[start:end])) for start, end in words]
+    held = np.concatenate([[0], np.cumsum(is_wanted, dtype=int)])
+    return int(np.argmax(held[size:] - held[: len(held) - size])) if size else 0
+
+
+def _terms(text: str) -> list[str]:
+    return [word for word in _WORD.findall(text.casefold()) if len(word) >= _SHORTEST_TERM]

@@ -16,6 +16,8 @@ from diptych.storage.settings_key import settings_of
 
 _JOINING = 8  # tokens kept free: texts that are joined can have a few more than they have one by one
 _SHOWN = 5
+# Characters that are read, several times those of the longest news article: a damaged record must not end a run.
+_LONGEST_ARTICLE, _LONGEST_TITLE = 1_000_000, 1_000
 
 
 class PromptTokenizer(Protocol):
@@ -86,9 +88,13 @@ class FusionPreparation:
     def prepare(self, inputs: Sequence[FusionInput]) -> list[PreparedQuery]:
         """Every photo's prompt and completions, in the order of `inputs`; one call of each model for all of them.
 
+        Of an article of more than a million characters the rest is not read (the gap `long_article`), nor of a title of
+        more than a thousand (`long_title`); where nothing of an article finds room, that is the gap `no_evidence`.
+
         Raises:
             ValueError: the prompt of some photos leaves no room for evidence even so; they are counted and named.
         """
+        inputs = [_readable(item) for item in inputs]
         bare = self._without_text(inputs)
         messages = [
             self.prompt.message(item.base_caption, evidence) for item, evidence in zip(inputs, bare, strict=True)
@@ -112,7 +118,7 @@ class FusionPreparation:
                 reference_captions=item.query.reference_captions,
                 prompt_ids=tuple(ids),
                 completion_ids=tuple(map(tuple, self.tokenizer.encode_completions(item.query.reference_captions))),
-                gaps=item.gaps,
+                gaps=(*item.gaps, *_gaps_of_evidence(item, chosen)),
                 target_words=self._words(item, chosen),
             )
             for item, chosen, ids in zip(inputs, evidence, prompts, strict=True)
@@ -186,3 +192,20 @@ def _bare(article: Article | None, facts: Mapping[str, KeyFacts], topics: Mappin
         return Evidence()
     article_id = article.article_id
     return Evidence(article_id, article.title, article.date, facts=facts[article_id], topic=topics[article_id])
+
+
+def _readable(item: FusionInput) -> FusionInput:
+    """The item with no more of its article than is read."""
+    article, gaps = item.article, item.gaps
+    if article is None:
+        return item
+    if len(article.text) > _LONGEST_ARTICLE:
+        article, gaps = replace(article, text=article.text[:_LONGEST_ARTICLE]), (*gaps, "long_article")
+    if len(article.title) > _LONGEST_TITLE:
+        article, gaps = replace(article, title=article.title[:_LONGEST_TITLE]), (*gaps, "long_title")
+    return replace(item, article=article, gaps=gaps)
+
+
+def _gaps_of_evidence(item: FusionInput, evidence: Evidence) -> tuple[str, ...]:
+    is_left_out = item.article is not None and item.article.text.strip() and not evidence.chunks
+    return ("no_evidence",) if is_left_out else ()

@@ -21,7 +21,7 @@ from diptych.parallel.distributed import rank, world_size
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1  # raise when the same settings begin to give other examples
+_FORMAT = 2  # raise when the same settings begin to give other examples
 _SOURCES = ("retrieved", "annotated", "mixed")
 _SHOWN = 5
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from diptych.contracts.news import CaptionItem
 from diptych.models.backbones.clip_facts import ACTIVATION, IMAGE, clip_facts, is_described, settled
+from diptych.models.plain_text import plain_open_clip
 from diptych.photos.photo_file import read_photo
 
 PREFIX = "A photo depicts "
@@ -143,7 +144,7 @@ def _load(scorer: ClipScorer) -> tuple[CLIP | CustomTextCLIP, Callable[[Image.Im
         ) from error
     if not isinstance(tokenizer, SimpleTokenizer):
         raise ValueError(f"name={scorer.name!r} does not use CLIP's tokenizer; CLIPScore is defined on CLIP")
-    return model, transform, tokenizer
+    return model, transform, plain_open_clip(tokenizer)
 
 
 def _facts(scorer: ClipScorer) -> dict[str, Any]:

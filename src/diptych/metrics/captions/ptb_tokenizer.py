@@ -109,26 +109,25 @@ def tokenize(texts: Sequence[str]) -> list[list[str]]:
 
 def _line(corpus: str, start: int, stop: int) -> list[str]:
     tokens: list[str] = []
-    remembered, first = _REMEMBERED.get, start
-    *pieces, last = corpus[start:stop].split(" ")
-    for piece in pieces:
-        end = start + len(piece)
-        known = remembered(piece)
+    remembered, first, num_before = _REMEMBERED.get, start, 0
+    while (end := corpus.find(" ", start, stop)) >= 0:
+        known, position = remembered(corpus[start:end]), end
         if known is None:
             known = remembered(corpus[start : end + 2])
-            if known is None:
-                known, position = _read(corpus, start, end, stop)
-                if position > end:  # over a blank, and perhaps into the middle of a piece
-                    return [*tokens, *known, *_line(corpus, position, stop)]
+        if known is None:
+            known, position = _read(corpus, start, end, stop)
         tokens += known
-        start = end + 1
+        if position > end:  # over a blank, and perhaps into the middle of a piece
+            start, first, num_before = position, position, len(tokens)
+        else:
+            start = end + 1
     known = None
     if stop < len(corpus):
-        known = remembered(last + "\n")
+        known = remembered(corpus[start:stop] + "\n")
         if known is None:
             known = remembered(corpus[start : stop + 2])
     tokens += _read(corpus, start, stop, stop)[0] if known is None else known
-    if tokens and tokens[-1][-1].isspace() and corpus[first:stop].rstrip(" ")[-1].isspace():
+    if len(tokens) > num_before and tokens[-1][-1].isspace() and corpus[first:stop].rstrip(" ")[-1].isspace():
         tokens[-1] = tokens[-1].rstrip()  # the evaluation strips the line
     return tokens
 

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from diptych.contracts.models import ImageFeatures, ImageSpec, TextFeatures, TextTokens
 from diptych.models.backbones.clip_facts import ACTIVATION, IMAGE, clip_facts, settled
 from diptych.models.backbones.quick_gelu import make_lean
+from diptych.models.plain_text import PlainTexts, broken_up, control_signs, plain_open_clip
 from diptych.parallel.private_parts import vision_features
+from diptych.storage.json_values import encodable
 
 FREEZE_CHOICES = ("none", "vision", "text", "all")
 TOKEN_CHOICES = ("patches", "before_norm")
@@ -84,11 +86,12 @@ class CLIPPreprocessing:
         """Token ids (B, L) with L the longest text of the batch; a text over the context length is cut before its
         end token, which is kept, and counted in `num_truncated`. Empty text gives start and end alone.
         """
-        tokenizer = _tokenizer(self._registered_name, self._clean)
+        tokenizer, texts = _tokenizer(self._registered_name, self._clean), list(map(encodable, texts))
         if not isinstance(tokenizer, SimpleTokenizer):  # sentence-piece models bring a fixed length and no mask
-            ids = tokenizer(list(texts), context_length=self.context_length)
+            signs = control_signs(tokenizer.tokenizer)
+            ids = tokenizer([broken_up(text, signs) for text in texts], context_length=self.context_length)
             return TextTokens(ids, torch.ones_like(ids, dtype=torch.bool))
-        encode, pad_id = tokenizer.encode, self._pad_id
+        encode, pad_id = _plain_tokenizer(self._registered_name, self._clean).encode, self._pad_id
         if self.tokenizer == "transformers":
             encode, pad_id = _transformers_tokenizer(), tokenizer.eot_token_id
         rows, num_truncated = [], 0
@@ -321,6 +324,11 @@ def _cleaning(text: Mapping[str, Any]) -> str | None:
 
 
 @functools.cache
+def _plain_tokenizer(registered_name: str | None, clean: str | None) -> Any:
+    return plain_open_clip(_tokenizer(registered_name, clean))
+
+
+@functools.cache
 def _transformers_tokenizer() -> Callable[[str], list[int]]:
     """transformers' CLIPTokenizer, made of the vocabulary that open_clip brings; gives ids without start and end."""
     from transformers import CLIPTokenizer
@@ -328,6 +336,7 @@ def _transformers_tokenizer() -> Callable[[str], list[int]]:
     own = SimpleTokenizer()
     names = {own.sot_token_id: "<|startoftext|>", own.eot_token_id: "<|endoftext|>"}
     vocabulary = {names.get(number, token): number for token, number in own.encoder.items()}
-    backend = CLIPTokenizer(vocab=vocabulary, merges=list(own.bpe_ranks)).backend_tokenizer
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=list(own.bpe_ranks))
+    backend = PlainTexts(tokenizer).blind
     # One text at a time: threads of its own for many would warn when a loader's worker is forked.
     return lambda text: backend.encode(text, add_special_tokens=False).ids

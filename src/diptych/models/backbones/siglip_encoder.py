@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenize
 
 from diptych.contracts.models import ImageSpec
 from diptych.models.fuser.generation import DTYPES
+from diptych.models.plain_text import broken_up, control_signs
 from diptych.photos.photo_transform import PhotoTransform, normalise
 from diptych.storage.model_files import locate_model
 
@@ -158,7 +159,9 @@ def check_tokenizer(tokenizer: Any, length: int, num_words: int, name: str) -> N
 
 def _encode(tokenizer: Any, texts: Sequence[str], length: int) -> Tensor:
     """Token ids (B, L), every text padded or cut to `length`."""
-    lower = [text.lower() for text in texts]  # Gemma's tokenizer class, which SigLIP 2 comes with, keeps case
+    signs = control_signs(tokenizer)
+    # Gemma's tokenizer class, which SigLIP 2 comes with, keeps case.
+    lower = [broken_up(text.lower(), signs) for text in texts]
     return tokenizer(lower, padding="max_length", max_length=length, truncation=True, return_tensors="pt")["input_ids"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
+from diptych.models.plain_text import PlainTexts
 from diptych.storage.model_files import loading_arguments
 
 THINK_START, THINK_END = "<think>", "</think>"
@@ -44,32 +45,32 @@ class ChatTokenizer:
 
     def render(self, message: str) -> str:
         """The prompt as text: the chat template around one user message, ready for the answer."""
+        return self._texts.shown(self._framed(message))
+
+    def encode_prompts(self, messages: Sequence[str]) -> list[list[int]]:
+        """Token ids of every rendered prompt; the template brings the special tokens, and no message does."""
+        return self._texts.encode_framed(map(self._framed, messages))
+
+    def encode_completions(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of every completion, each with the token that ends the turn, once."""
+        return [[*ids, self.hf.eos_token_id] for ids in self._texts.encode(text.strip() for text in texts)]
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """The number of tokens of every text by itself."""
+        return [len(ids) for ids in self._texts.encode(texts)]
+
+    @cached_property
+    def _texts(self) -> PlainTexts:
+        return PlainTexts(self.hf)
+
+    def _framed(self, message: str) -> str:
         rendered = self.hf.apply_chat_template(
-            [{"role": "user", "content": message}],
+            [{"role": "user", "content": self._texts.hide(message)}],
             add_generation_prompt=True,
             tokenize=False,
             enable_thinking=self.thinking == "on",
         )
         return self._without_thoughts(rendered) if self.thinking == "off" else rendered
-
-    def encode_prompts(self, messages: Sequence[str]) -> list[list[int]]:
-        """Token ids of every rendered prompt; the template brings the special tokens."""
-        if not messages:
-            return []
-        return self.hf([self.render(message) for message in messages], add_special_tokens=False)["input_ids"]
-
-    def encode_completions(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of every completion, each with the token that ends the turn."""
-        if not texts:
-            return []
-        encoded = self.hf([text.strip() for text in texts], add_special_tokens=False)["input_ids"]
-        return [[*ids, self.hf.eos_token_id] for ids in encoded]
-
-    def count(self, texts: Sequence[str]) -> list[int]:
-        """The number of tokens of every text by itself."""
-        if not texts:
-            return []
-        return [len(ids) for ids in self.hf(list(texts), add_special_tokens=False)["input_ids"]]
 
     def _without_thoughts(self, rendered: str) -> str:
         """The prompt with its block of thoughts closed, and empty, where the template knows of thoughts."""
