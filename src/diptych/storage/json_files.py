@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from diptych.storage.json_values import NoJSON, json_value
+from diptych.storage.line_checksums import LineChecksums
 from diptych.storage.whole import write_file
 
 
@@ -93,19 +94,22 @@ def each_json_line(
     """The records one at a time, each with its position (`FILE:LINE`) for errors; blank lines are passed over.
 
     With `growing`, what comes after the last line break is not read: a process may be writing it, or was killed then.
-    With `missing_ok` a file that is not there has no records.
+    With `missing_ok` a file that is not there has no records. Where its lines' checksums lie beside the file, they are
+    compared after the last record: who stops before has not checked.
 
     Raises:
-        ValueError: the file is not there, cannot be read, or a line is not JSON; names file, line and column.
+        ValueError: the file is not there, cannot be read, or a line is not JSON or (`Damaged`) not as it was written;
+            names file, line and column.
     """
     try:
         with path.open("rb") as file:
             # Not splitlines() of a text: it also breaks at U+2028 and the like, which JSON strings may hold.
             for number, line in enumerate(file, start=1):
                 if growing and not line.endswith(b"\n"):
-                    return
+                    break
                 if line.strip():
                     yield f"{path}:{number}", parse_json(line.rstrip(b"\r\n"), path, advice, line=number)
+        LineChecksums(path).check()
     except FileNotFoundError:
         if not missing_ok:
             raise ValueError(f"{path} is not there{_then(advice)}") from None
