@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,9 +14,11 @@ import numpy as np
 
 from diptych.contracts.news import SentenceEncoder
 
+log = logging.getLogger(__name__)
+
 _FORMAT = 1  # raise it when the same model and text begin to give another embedding
 _FILE = "embeddings.sqlite"
-_TABLE = "CREATE TABLE IF NOT EXISTS embedding (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
+_TABLE = "CREATE TABLE IF NOT EXISTS embedding (key BLOB PRIMARY KEY, vector BLOB NOT NULL, crc INTEGER)"
 _ENCODED_AT_ONCE = 16_384  # texts; a killed process loses at most what it had encoded of so many
 _ASKED_AT_ONCE = 500  # keys of one query; old SQLite builds take no more than 999
 _WAIT = 300.0  # seconds for another process to finish writing
@@ -25,7 +29,8 @@ class CachedEncoder:
 
     - Embeddings are found by the model's name and the text. (Other weights under the same name are not noticed.)
     - Several processes may share the folder. Embeddings are written in transactions: a kill leaves a whole file.
-    - Values are float32 and come back bit for bit.
+    - Values are float32 and come back bit for bit: one that does not have its checksum is encoded again, which is
+      logged. (Files of earlier versions are read on; what they hold has no checksums.)
 
     The file needs about 1.6 kB a text for 384 dimensions. Construction does no I/O; objects can be pickled if the
     encoder can.
@@ -46,16 +51,28 @@ class CachedEncoder:
         missing = dict(zip(keys, texts, strict=True))
         vectors: dict[bytes, np.ndarray] = {}
         with self._connection() as connection:
-            for key, vector in _read(connection, list(missing)):
-                vectors[key] = np.frombuffer(vector, np.float32)
-                del missing[key]
+            damaged = []
+            for key, vector, checksum in _read(connection, list(missing)):
+                if not isinstance(vector, bytes) or len(vector) % 4 or checksum not in (None, _crc(key, vector)):
+                    damaged.append((key,))
+                else:
+                    vectors[key] = np.frombuffer(vector, np.float32)
+                    del missing[key]
+        if damaged:
+            log.warning("%s: %d embeddings are not as they were written; encoding them again", self.file, len(damaged))
+            with self._connection() as connection:
+                connection.executemany("DELETE FROM embedding WHERE key = ?", damaged)
         for part in _parts(list(missing), _ENCODED_AT_ONCE):
             # Outside the connection: nobody waits for a lock while the encoder works.
             rows = np.ascontiguousarray(self.encoder.encode([missing[key] for key in part]), np.float32)
             encoded = dict(zip(part, rows, strict=True))
             with self._connection() as connection:
-                values = ((key, row.tobytes()) for key, row in encoded.items())
-                connection.executemany("INSERT OR IGNORE INTO embedding VALUES (?, ?)", values)
+                if not _has_checksums(connection):
+                    connection.execute("BEGIN IMMEDIATE")  # several processes may find an earlier version's file
+                    if not _has_checksums(connection):
+                        connection.execute("ALTER TABLE embedding ADD COLUMN crc INTEGER")
+                values = ((key, row.tobytes(), _crc(key, row.tobytes())) for key, row in encoded.items())
+                connection.executemany("INSERT OR IGNORE INTO embedding VALUES (?, ?, ?)", values)
             vectors |= encoded
         lengths = {len(vector) for vector in vectors.values()}
         if len(lengths) > 1:
@@ -83,10 +100,19 @@ class CachedEncoder:
             ) from None
 
 
-def _read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+def _read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes, int | None]]:
+    checksum = "crc" if _has_checksums(connection) else "NULL"
     for part in _parts(keys, _ASKED_AT_ONCE):
         marks = ", ".join("?" * len(part))
-        yield from connection.execute(f"SELECT key, vector FROM embedding WHERE key IN ({marks})", part)
+        yield from connection.execute(f"SELECT key, vector, {checksum} FROM embedding WHERE key IN ({marks})", part)
+
+
+def _has_checksums(connection: sqlite3.Connection) -> bool:
+    return any(column[1] == "crc" for column in connection.execute("PRAGMA table_info(embedding)"))
+
+
+def _crc(key: bytes, vector: bytes) -> int:
+    return zlib.crc32(vector, zlib.crc32(key))
 
 
 def _parts(keys: Sequence[bytes], size: int) -> Iterable[Sequence[bytes]]:

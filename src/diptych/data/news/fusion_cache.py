@@ -202,10 +202,11 @@ def from_record(data: Mapping[str, Any]) -> PreparedQuery:
 
 def _prepare_blocks(
     partial: Path, num_queries: int, prepare: Callable[[int, int], list[PreparedQuery]], block: int, title: str
-) -> list[Path]:
+) -> list[tuple[Path, int]]:
+    """The blocks' files, each with the number of its photos."""
     partial.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    paths = []
+    blocks = []
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=num_queries)
         for start in range(0, num_queries, block):
@@ -213,12 +214,12 @@ def _prepare_blocks(
             path = partial / f"{start:08d}-{stop:08d}.jsonl"
             if not path.is_file():
                 LineChecksums(path).replace_lines(json_lines(map(asdict, prepare(start, stop))))
-            paths.append(path)
+            blocks.append((path, stop - start))
             progress.update(task, completed=stop)
-    return paths
+    return blocks
 
 
-def _finish(final: Path, blocks: Sequence[Path], settings: dict[str, Any]) -> None:
+def _finish(final: Path, blocks: Sequence[tuple[Path, int]], settings: dict[str, Any]) -> None:
     """One folder of all blocks, and the blocks away."""
     remove_unfinished(final.parent, final.name)
     spans: list[tuple[int, int, int, int, int]] = []
@@ -227,7 +228,8 @@ def _finish(final: Path, blocks: Sequence[Path], settings: dict[str, Any]) -> No
     position = 0
     with whole_folder(final) as temporary:
         with (temporary / "queries.jsonl").open("wb") as lines, (temporary / "ids").open("wb") as tokens:
-            for path in blocks:
+            for path, num_photos in blocks:
+                before = len(query_ids)
                 advice = f"delete {path}, and its photos are prepared again"
                 for query in (_query(where, record, advice) for where, record in each_json_line(path, advice)):
                     for completion in query.completion_ids or ((),):
@@ -238,6 +240,8 @@ def _finish(final: Path, blocks: Sequence[Path], settings: dict[str, Any]) -> No
                         position += sum(sizes)
                     query_ids.append(query.query_id)
                     gaps.update(query.gaps)
+                if len(query_ids) - before != num_photos:
+                    raise ValueError(f"{path} has {len(query_ids) - before} photos of {num_photos}; {advice}")
                 lines.write(path.read_bytes())
         np.save(temporary / "tokens.npy", np.fromfile(temporary / "ids", dtype=np.int32))
         (temporary / "ids").unlink()
