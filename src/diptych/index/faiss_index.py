@@ -20,7 +20,7 @@ from torch import Tensor
 
 from diptych.extras import require
 from diptych.index.exact_index import ExactIndex
-from diptych.storage.checksums import check_seal, seal
+from diptych.storage.checksums import Damaged, check_seal, seal
 from diptych.storage.key import key_of
 from diptych.storage.whole import remove_unfinished, whole_file
 
@@ -179,12 +179,11 @@ def _content(vectors: np.ndarray) -> str:
 
 
 def _read(faiss: Any, path: Path, vectors: np.ndarray) -> Any:
-    advice = "delete it, and it is built again"
     try:
-        check_seal(path, advice)
+        check_seal(path)
         index = faiss.read_index(str(path))
-    except (RuntimeError, OSError, MemoryError) as error:
-        raise ValueError(f"{path} is damaged ({error}); {advice}") from None
+    except (RuntimeError, OSError, MemoryError, Damaged) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it, and it is built again") from None
     if (index.ntotal, index.d) != vectors.shape:
         raise ValueError(f"{path} is of {index.ntotal} vectors of width {index.d}, not {vectors.shape}; delete it")
     return index

@@ -12,6 +12,8 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+from diptych.storage.whole import sync_file
+
 _AT_ONCE = 1 << 20  # bytes
 _SEAL = struct.Struct("<12sI")  # what stands at the end of a sealed file: this word, and the CRC-32 of all before it
 _WORD = b"diptych-crc\n"
@@ -35,13 +37,14 @@ def seal(path: Path) -> None:
     checksum = crc_of_file(path)
     with path.open("ab") as file:
         file.write(_SEAL.pack(_WORD, checksum))
+        sync_file(file)
 
 
-def check_seal(path: Path, advice: str) -> None:
+def check_seal(path: Path) -> None:
     """Reads a sealed file; one that has no seal, as earlier versions wrote it, passes.
 
     Raises:
-        Damaged: it is not as it was written; `advice` says what to do.
+        Damaged: it is not as it was written; names it.
     """
     size = path.stat().st_size - _SEAL.size
     if size < 0:
@@ -50,7 +53,7 @@ def check_seal(path: Path, advice: str) -> None:
         file.seek(size)
         word, checksum = _SEAL.unpack(file.read(_SEAL.size))
     if word == _WORD and crc_of_file(path, size) != checksum:
-        raise Damaged(f"{path} is damaged (its checksum differs); {advice}")
+        raise Damaged(f"{path} is damaged (its checksum differs)")
 
 
 def check_zip(file: IO[bytes]) -> None:

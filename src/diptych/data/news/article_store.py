@@ -122,7 +122,14 @@ class ArticleStore:
 
     def articles(self) -> Iterator[Article]:
         """Every article, in file order, one in memory at a time."""
-        return map(self._article, self._stream("SELECT * FROM article ORDER BY position"))
+        expected = 0
+        for row in self._stream("SELECT * FROM article ORDER BY position"):
+            if row[0] != expected:
+                break
+            yield self._article(row)
+            expected += 1
+        if expected != len(self):
+            raise self._damaged(f"article {expected + 1:,} of {len(self):,} is not there")
 
     def image_ids(self) -> Iterator[str]:
         """Every photo once, in the order of its first article."""
@@ -175,7 +182,11 @@ class ArticleStore:
         """This thread's own connection; what a forked worker inherits is replaced."""
         if getattr(self._own, "process", None) != os.getpid():
             connection = _connect(self.file)
-            if _facts(connection) != self._facts:
+            try:
+                facts = _facts(connection)
+            except (ValueError, TypeError) as error:
+                raise self._damaged(error) from None
+            if facts != self._facts:
                 connection.close()
                 raise ValueError(f"{self.file} was made anew since this store was opened; open it again")
             self._own.connection, self._own.process = connection, os.getpid()
