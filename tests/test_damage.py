@@ -1,4 +1,4 @@
-"""Every store on disk, cut anywhere or with one bit turned: what it held comes back, or a sentence that names the file."""
+"""Every store on disk, cut or with one bit turned: what it held comes back, or a sentence names the file."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ def test_damage_is_named_or_without_effect(made, kind, number):
         one.check(file, place, bit)
 
 
+@pytest.mark.slow
 @pytest.mark.hostile("damage")
 @pytest.mark.parametrize("kind", STORES)
 @given(data=st.data())

@@ -74,7 +74,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 def load(path: str | Path, map_location: Any = "cpu", weights_alone: bool = False) -> dict[str, Any]:
-    """Reads a checkpoint of ours, whole or in pieces; ValueError when it is missing, truncated, damaged (if by one bit),
+    """Reads a checkpoint of ours, whole or in pieces; ValueError when it is missing, truncated, damaged by one bit,
     unsafe, or another program's. With `weights_alone` the sharded state of the optimizer in a checkpoint in pieces is
     not read.
     """
@@ -115,6 +115,22 @@ def load_into(
         known = ", ".join(map(str, _READABLE))
         raise ValueError(f"{path}: checkpoint format {checkpoint[KEY].get('format')}, this version reads {known}")
     return checkpoint
+
+
+def check(path: Path, quick: bool = False) -> None:
+    """Reads a checkpoint, with `quick` only what lists its tensors, without keeping it in memory.
+
+    Raises:
+        ValueError: it is missing, truncated or damaged.
+    """
+    try:
+        if sharded_checkpoints.is_sharded(path):
+            sharded_checkpoints.check(path, quick)
+        else:
+            with path.open("rb") as file:
+                check_zip(file, quick)
+    except Exception as error:  # as in `load_into`
+        raise ValueError(f"{path} is damaged, or no checkpoint: {error}. Take a copy of it, or another one") from error
 
 
 def consolidate(folder: Path) -> None:

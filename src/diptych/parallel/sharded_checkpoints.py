@@ -177,6 +177,26 @@ def load(path: Path, empty_like: Callable[[str, Tensor], Tensor | None]) -> dict
     return checkpoint
 
 
+def check(path: Path, quick: bool = False) -> None:
+    """Reads what lists a checkpoint in pieces, and unless `quick` every shard. Raises as `load`."""
+    with (path / SKELETON).open("rb") as file:
+        check_zip(file, quick)
+    for place in _CarefulReader(path).read_metadata().storage_data.values():
+        if not quick:
+            _check_shard(path, place)
+
+
+def _check_shard(folder: Path, place: Any) -> None:
+    """Damaged, naming the file, unless the piece of a shard at this place is as it was written."""
+    with (folder / place.relative_path).open("rb") as file:
+        file.seek(place.offset)
+        content = io.BytesIO(file.read(place.length))
+    try:
+        check_zip(content)
+    except Damaged as error:
+        raise Damaged(f"{place.relative_path}, from byte {place.offset:,}: {error}") from None
+
+
 class _CarefulReader(FileSystemReader):
     """Reads the description of the shards, a pickle, with the few classes that belong there, and no shard before its
     checksums are compared.
@@ -184,14 +204,7 @@ class _CarefulReader(FileSystemReader):
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         for place in {item.storage_index: self.storage_data[item.storage_index] for item in plan.items}.values():
-            shard = Path(self.path) / place.relative_path
-            with shard.open("rb") as file:
-                file.seek(place.offset)
-                content = io.BytesIO(file.read(place.length))
-            try:
-                check_zip(content)
-            except Damaged as error:
-                raise Damaged(f"{shard.name}, from byte {place.offset:,}: {error}") from None
+            _check_shard(Path(self.path), place)
         return super().read_data(plan, planner)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:

@@ -87,6 +87,22 @@ class ArticleStore:
             raise ValueError(f"{file} was made but cannot be read back; is the disk full or failing?")
         return cls(source, file, facts)
 
+    @classmethod
+    def of_file(cls, file: Path) -> ArticleStore:
+        """A store without its source, as it is; ValueError where it is damaged."""
+        try:
+            with closing(_connect(file)) as connection:
+                return cls(file, file, _facts(connection))
+        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            raise ValueError(f"{file} is damaged ({error}); delete it, and it is made again") from None
+
+    def check(self) -> int:
+        """Reads everything; returns the number of articles. ValueError if anything is damaged."""
+        for kind in (self.articles(), self, self.image_ids()):
+            for _ in kind:
+                pass
+        return len(self)
+
     def __reduce__(self) -> tuple:
         return type(self), (self.source, self.file, self._facts)
 

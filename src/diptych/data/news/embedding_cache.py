@@ -17,7 +17,7 @@ from diptych.contracts.news import SentenceEncoder
 log = logging.getLogger(__name__)
 
 _FORMAT = 1  # raise it when the same model and text begin to give another embedding
-_FILE = "embeddings.sqlite"
+FILE = "embeddings.sqlite"
 _TABLE = "CREATE TABLE IF NOT EXISTS embedding (key BLOB PRIMARY KEY, vector BLOB NOT NULL, crc INTEGER)"
 _ENCODED_AT_ONCE = 16_384  # texts; a killed process loses at most what it had encoded of so many
 _ASKED_AT_ONCE = 500  # keys of one query; old SQLite builds take no more than 999
@@ -39,7 +39,7 @@ class CachedEncoder:
     def __init__(self, encoder: SentenceEncoder, folder: str | Path) -> None:
         self.encoder = encoder
         self.name = encoder.name
-        self.file = Path(folder) / _FILE
+        self.file = Path(folder) / FILE
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings (N, E) in the order of the texts; equal texts are encoded once.
@@ -53,11 +53,11 @@ class CachedEncoder:
         with self._connection() as connection:
             damaged = []
             for key, vector, checksum in _read(connection, list(missing)):
-                if not isinstance(vector, bytes) or len(vector) % 4 or checksum not in (None, _crc(key, vector)):
-                    damaged.append((key,))
-                else:
+                if _is_intact(key, vector, checksum):
                     vectors[key] = np.frombuffer(vector, np.float32)
                     del missing[key]
+                else:
+                    damaged.append((key,))
         if damaged:
             log.warning("%s: %d embeddings are not as they were written; encoding them again", self.file, len(damaged))
             with self._connection() as connection:
@@ -98,6 +98,29 @@ class CachedEncoder:
                 f"{self.file} cannot be used ({error}); name a folder with room that can be written, or delete a"
                 " damaged file, and it is made again"
             ) from None
+
+
+def check_sentences(file: Path) -> int:
+    """Reads every embedding; returns their number.
+
+    Raises:
+        ValueError: the file cannot be read, or embeddings are not as they were written (those are encoded again when
+            they are asked for).
+    """
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_WAIT)) as connection:
+            checksum = "crc" if _has_checksums(connection) else "NULL"
+            rows = connection.execute(f"SELECT key, vector, {checksum} FROM embedding")
+            intact = [_is_intact(*row) for row in rows]
+    except sqlite3.Error as error:
+        raise ValueError(f"{file} cannot be used ({error}); delete it, and it is made again") from None
+    if not all(intact):
+        raise ValueError(f"{file}: {intact.count(False)} embeddings are damaged; they are encoded again when asked for")
+    return len(intact)
+
+
+def _is_intact(key: bytes, vector: object, checksum: int | None) -> bool:
+    return isinstance(vector, bytes) and not len(vector) % 4 and checksum in (None, _crc(key, vector))
 
 
 def _read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes, int | None]]:

@@ -30,7 +30,8 @@ from diptych.storage.whole import remove_unfinished, whole_folder
 
 log = logging.getLogger(__name__)
 
-_READ_WHOLE = ("examples.npy", "query_ids.json", "gaps.json", "queries.jsonl", "settings.json")
+EXAMPLES = "examples.npy"
+_READ_WHOLE = (EXAMPLES, "query_ids.json", "gaps.json", "queries.jsonl", "settings.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +124,14 @@ class FusionData(Dataset):
         """Spans (N, 5), of earlier versions (N, 4): photo, start, prompt tokens, completion tokens, CRC-32 of both;
         and all tokens (T,).
         """
-        self._check("examples.npy")
+        self._check(EXAMPLES)
         try:
-            spans = np.array(map_array(self.folder / "examples.npy", (None, None), "int64"))
+            spans = np.array(map_array(self.folder / EXAMPLES, (None, None), "int64"))
             tokens = map_array(self.folder / "tokens.npy", (None,), "int32")
         except Damaged as error:
             raise Damaged(f"{error}; {self._advice}") from None
         if spans.shape[1] not in (4, 5) or (self._checksums and spans.shape[1] == 4) or (spans < 0).any():
-            raise self._damaged("examples.npy", f"it holds no spans, but numbers of the shape {spans.shape}")
+            raise self._damaged(EXAMPLES, f"it holds no spans, but numbers of the shape {spans.shape}")
         ends = spans[:, 1].astype(np.float64) + spans[:, 2] + spans[:, 3]  # which cannot overflow
         if ends.max(initial=0) > len(tokens):
             raise self._damaged("tokens.npy", "an example lies beyond its end")
@@ -245,7 +246,7 @@ def _finish(final: Path, blocks: Sequence[tuple[Path, int]], settings: dict[str,
                 lines.write(path.read_bytes())
         np.save(temporary / "tokens.npy", np.fromfile(temporary / "ids", dtype=np.int32))
         (temporary / "ids").unlink()
-        np.save(temporary / "examples.npy", np.asarray(spans, dtype=np.int64).reshape(-1, 5))
+        np.save(temporary / EXAMPLES, np.asarray(spans, dtype=np.int64).reshape(-1, 5))
         (temporary / "query_ids.json").write_text(json.dumps(query_ids))
         (temporary / "gaps.json").write_text(json.dumps(gaps))
         (temporary / "settings.json").write_text(json.dumps(settings, indent=2, sort_keys=True))

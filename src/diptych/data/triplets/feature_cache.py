@@ -157,7 +157,8 @@ class FeatureShards(Generic[Features]):
                 parts = [getattr(row, field.name) for row in rows]
                 together = torch.cat(parts) if field.name in _PER_TOKEN else torch.stack(parts)
                 np.save(unfinished / f"{field.name}.npy", together.numpy())
-            index = [(name, *stamp, _crc(name, row)) for name, stamp, row in zip(names, stamps, rows, strict=True)]
+            listed = zip(names, stamps, rows, strict=True)
+            index = [(name, size, time, _crc(name, row)) for name, (size, time), row in listed]
             (unfinished / "index.json").write_text(json.dumps(index))
         self._open_shard(self.folder / name)
 
