@@ -217,10 +217,10 @@ def test_prompts_are_shared_out(group, tmp_path):
     for group.rank in range(RANKS):
         shares.append([example.query_id for batch in generator._batches(prompts) for example in batch])
         RecordLog(rank_file(tmp_path / "predictions.jsonl", group.rank)).append({"query_id": q} for q in shares[-1])
-    assert len(list(tmp_path.iterdir())) == RANKS
+    assert len(list(tmp_path.glob("*.jsonl"))) == RANKS
     assert sorted(query_id for share in shares for query_id in share) == sorted(example.query_id for example in prompts)
     merge_rank_files(tmp_path / "predictions.jsonl", [example.query_id for example in prompts])
-    assert [path.name for path in tmp_path.iterdir()] == ["predictions.jsonl"]
+    assert {path.name for path in tmp_path.iterdir()} == {"predictions.jsonl", ".predictions.jsonl.crc"}
 
 
 # ---------------------------------------------------------------------------------------------------- randomness

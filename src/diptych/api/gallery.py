@@ -14,11 +14,13 @@ from safetensors.numpy import save
 from diptych.contracts.retrieval import GalleryImage
 from diptych.data.annotations import first_repeated
 from diptych.data.pairs.image_folder import ImageFolder
+from diptych.storage.arrays import crc_of_arrays
 from diptych.storage.json_values import json_value
 from diptych.storage.whole import write_file
 
 Images = str | Path | Iterable[str | Path] | Mapping[str, str | Path]
 _FORMAT = "diptych gallery 1"
+_CRC = "crc32"  # of all else in the file
 
 
 def gallery_images(images: Images) -> list[GalleryImage]:
@@ -69,7 +71,7 @@ class Gallery:
         if self.vectors["baseline"] is not self.vectors["model"]:
             arrays["baseline"] = self.vectors["baseline"]
         about = {"format": _FORMAT, "weights": self.weights, "checkpoint": self.checkpoint}
-        write_file(path, save(arrays, about))
+        write_file(path, save(arrays, {**about, _CRC: str(_checksum(about, arrays))}))
 
 
 def read_gallery(path: Path, weights: str, checkpoint: str) -> Gallery:
@@ -92,6 +94,8 @@ def read_gallery(path: Path, weights: str, checkpoint: str) -> Gallery:
                     f" {checkpoint} (weights {weights[:12]}): index the images again, or load that checkpoint"
                 )
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if about.pop(_CRC, None) not in (None, str(_checksum(about, arrays))):  # earlier versions wrote none
+            raise ValueError("its checksum differs")
         images = [GalleryImage(image_id, Path(name)) for image_id, name in json_value(arrays.pop("images").tobytes())]
         vectors = {"model": arrays["model"], "baseline": arrays.get("baseline", arrays["model"])}
         if any(array.dtype != np.float32 or array.shape[:-1] != (len(images),) for array in vectors.values()):
@@ -99,3 +103,7 @@ def read_gallery(path: Path, weights: str, checkpoint: str) -> Gallery:
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is a damaged index ({error}): index the images again") from None
     return Gallery(images, vectors, about["weights"], about["checkpoint"])
+
+
+def _checksum(about: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> int:
+    return crc_of_arrays(json.dumps([about, sorted(arrays)], sort_keys=True), (arrays[name] for name in sorted(arrays)))

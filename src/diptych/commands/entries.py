@@ -15,15 +15,26 @@ from diptych.config.folder import CONFIG_FOLDER
 
 def doctor(
     *overrides: str,
-    data: Annotated[str, "a dataset, data=cirr, or several, 'data=[cirr,hotel_cir]'"],
+    data: Annotated[str | None, "a dataset, data=cirr, or several, 'data=[cirr,hotel_cir]'"] = None,
+    run: Annotated[Path | None, "or a run, or any folder: checkpoints, predictions and caches below it"] = None,
+    checksums: Annotated[bool, "of run: read all of them, and compare the checksums"] = False,
     split: Annotated[str | None, "one split; all of them unless given"] = None,
     output: Annotated[Path | None, "a folder for lists of what is missing"] = None,
     workers: Annotated[int | None, "processes that decode pictures; one a processor unless given"] = None,
     database: Annotated[bool, "of news: decode the photos printed with articles, too"] = False,
 ) -> int:
     """Is everything that a run needs there and readable? Counts, compares with the published counts, and opens every
-    picture. Exit status 1 if something is missing. Further settings are those of train, as data.root=PATH.
+    picture. Exit status 1 if something is missing. Further settings are those of train, as data.root=PATH. With run=
+    looks whether what was written there is damaged.
     """
+    if run is not None:
+        if data is not None:
+            raise ValueError("data= and run= are two looks: name one of them")
+        from diptych.commands.doctor_stores import examine_stores
+
+        return examine_stores(run, checksums)
+    if data is None:
+        raise ValueError("data=... is missing; usage: diptych doctor data=NAME, or run=FOLDER")
     from diptych.config.command_line import composed
 
     config = composed("train", [f"data={data}", *overrides])

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from diptych.commands.triplet_sources import triplet_sources
 from diptych.data.pairs.triplet_pairs import TripletPairs, pairs_of
 from diptych.data.triplets.presence import absent_files
-from diptych.storage.record_log import RecordLog
+from diptych.storage.json_files import write_json_lines
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def write_pairs(config: DictConfig, split: str, out: Path, images_root: Path | N
     if images_root is not None and outside:
         raise ValueError(f"images_root={images_root} does not hold the images of {len(outside)} pairs, as {outside[0]}")
     _warn(found)
-    RecordLog(out, "pair_id").write(lines)
+    write_json_lines(out, lines)
     return (
         f"{out}: {len(lines):,} pairs of {len(found.images):,} images, from {found.num_records:,} records of"
         f" {', '.join(f'{name}/{split}' for name in sources)}"

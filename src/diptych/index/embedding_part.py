@@ -2,7 +2,8 @@
 
 Ids are written once their rows are on the disk, so a part never names a row that it does not hold. What a kill leaves
 behind the last whole id is not read, and is cut off by the next `append`. The ids' file starts with a line of `dtype`
-and `width`, then holds a JSON string a line.
+and `width`, then holds a JSON list a line: the id, and the CRC-32 of the id and its row. Earlier versions wrote the id
+alone; such rows are not checked.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from diptych.storage.whole import sync_file, sync_folder
 log = logging.getLogger(__name__)
 
 SUFFIX = ".ids.jsonl"
+DTYPES = ("float16", "float32")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class EmbeddingPart:
             header = "" if self._sizes[0] else json.dumps({"dtype": self.dtype, "width": rows.shape[1]}) + "\n"
             self._sizes = None  # should writing fail, the files are read again
             _write(rows_file, rows[list(fresh.values())].tobytes())
-            _write(ids_file, (header + id_lines(fresh)).encode())
+            lines = "".join(f"{json.dumps([name, _crc(name, rows[row])])}\n" for name, row in fresh.items())
+            _write(ids_file, (header + lines).encode())
             if header:
                 sync_folder(self.file.parent)
             for name in fresh:
@@ -87,29 +91,36 @@ class EmbeddingPart:
     def _recover(self, ids_file: BinaryIO, rows_file: BinaryIO) -> tuple[int, int]:
         """Learns what the files hold, and cuts off what was being written when a process was killed; their sizes."""
         ids_file.seek(0)
-        dtype, width, ids, end = _parse(ids_file.read(), self.file)
-        if end and dtype != self.dtype:
-            raise ValueError(f"{self.file} holds {dtype}, not {self.dtype}")
-        num_bytes = _required_bytes(self.file, dtype, width, ids)
-        for file, size in ((ids_file, end), (rows_file, num_bytes)):
+        listed = _parse(ids_file.read(), self.file)
+        if listed.end and listed.dtype != self.dtype:
+            raise ValueError(f"{self.file} holds {listed.dtype}, not {self.dtype}")
+        num_bytes = _required_bytes(self.file, listed)
+        for file, size in ((ids_file, listed.end), (rows_file, num_bytes)):
             if _size(file) > size:
                 log.info("%s: cutting off %d bytes that an interrupted run has left", file.name, _size(file) - size)
                 file.truncate(size)
-        self._places = {name: place for place, name in enumerate(ids)}
-        self._width = width
-        return end, num_bytes
+        self._places = {name: place for place, name in enumerate(listed.ids)}
+        self._width = listed.width
+        return listed.end, num_bytes
 
 
 def read_part(file: Path) -> EmbeddingRows:
-    """The rows that a part's ids name.
+    """The rows that a part's ids name, all of which are read and compared with their checksums.
 
     Raises:
-        ValueError: the part is damaged.
+        ValueError: the part is damaged; names the file, and of a row that is not as it was written the id.
     """
-    dtype, width, ids, _ = _parse(file.read_bytes(), file)
-    if not _required_bytes(file, dtype, width, ids):
-        return EmbeddingRows(file, [], np.zeros((0, width), dtype))
-    return EmbeddingRows(file, ids, np.memmap(_rows_file(file), dtype, mode="r", shape=(len(ids), width)))
+    try:
+        listed = _parse(file.read_bytes(), file)
+        if not _required_bytes(file, listed):
+            return EmbeddingRows(file, [], np.zeros((0, listed.width), listed.dtype))
+        rows = np.memmap(_rows_file(file), listed.dtype, mode="r", shape=(len(listed.ids), listed.width))
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read ({error.strerror or error})") from None
+    for name, row in zip(listed.ids, rows, strict=True):
+        if listed.checksums.get(name) not in (None, _crc(name, row)):
+            raise _damaged(file, f"the row of {name!r} does not have its checksum")
+    return EmbeddingRows(file, listed.ids, rows)
 
 
 def require_equal(first: bytes, again: bytes, name: str, file: Path) -> None:
@@ -121,36 +132,69 @@ def require_equal(first: bytes, again: bytes, name: str, file: Path) -> None:
         )
 
 
-def id_lines(ids: Sequence[str] | dict[str, int]) -> str:
+def id_lines(ids: Sequence[str]) -> str:
     """A JSON string a line; only ASCII, so that no id can hold a line break."""
     return "".join(f"{json.dumps(name)}\n" for name in ids)
 
 
-def parse_id_lines(encoded: bytes) -> list[str]:
-    """What `id_lines` has written, at once: line by line takes 10 times as long."""
+def parse_id_lines(encoded: bytes) -> list[Any]:
+    """The JSON value of each line, all at once: line by line takes 10 times as long."""
     return json_value(b"[" + encoded.rstrip(b"\n").replace(b"\n", b",") + b"]")
 
 
-def _parse(encoded: bytes, file: Path) -> tuple[str, int, list[str], int]:
-    """dtype, width, ids, and how many bytes hold them in whole lines."""
+@dataclass(frozen=True)
+class _Listed:
+    """What the whole lines of a part's ids say, and how many bytes they are; checksums by id."""
+
+    dtype: str
+    width: int
+    ids: list[str]
+    checksums: Mapping[str, int]
+    end: int
+
+
+def _parse(encoded: bytes, file: Path) -> _Listed:
     end = encoded.rfind(b"\n") + 1
+    if _is_json(encoded[end:-1]):  # what a kill has left of a line is none
+        raise _damaged(file, "its last line has no end")
     if not end:
-        return "float32", 0, [], 0
+        return _Listed("float32", 0, [], {}, 0)
     header, _, lines = encoded[:end].partition(b"\n")
     try:
         fields = json_value(header)
-        return fields["dtype"], fields["width"], parse_id_lines(lines), end
+        dtype, width, listed = fields["dtype"], fields["width"], parse_id_lines(lines)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is damaged ({error}); delete it and {_rows_file(file).name}") from None
+        raise _damaged(file, error) from None
+    ids = [line[0] if isinstance(line, list) and len(line) == 2 else line for line in listed]
+    if dtype not in DTYPES or type(width) is not int or width < 0 or not all(isinstance(name, str) for name in ids):
+        raise _damaged(file, f"these are no ids of rows of {' or '.join(DTYPES)}")
+    return _Listed(dtype, width, ids, {line[0]: line[1] for line in listed if isinstance(line, list)}, end)
 
 
-def _required_bytes(file: Path, dtype: str, width: int, ids: Sequence[str]) -> int:
+def _is_json(line: bytes) -> bool:
+    try:
+        json_value(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _crc(name: str, row: np.ndarray) -> int:
+    return zlib.crc32(row.tobytes(), zlib.crc32(name.encode("utf-8", "surrogatepass")))
+
+
+def _required_bytes(file: Path, listed: _Listed) -> int:
     rows_file = _rows_file(file)
-    required = len(ids) * width * np.dtype(dtype).itemsize
+    required = len(listed.ids) * listed.width * np.dtype(listed.dtype).itemsize
     found = rows_file.stat().st_size if rows_file.exists() else 0
     if found < required:
         raise ValueError(f"{rows_file} is damaged ({found} bytes of {required}); delete it and {file.name}")
     return required
+
+
+def _damaged(file: Path, reason: object) -> ValueError:
+    rows_file = _rows_file(file).name
+    return ValueError(f"{file} is damaged ({reason}); delete it and {rows_file}, and its rows are made again")
 
 
 def _rows_file(file: Path) -> Path:

@@ -4,7 +4,8 @@ During a run each process appends to a part of its own (`embedding_part.py`). `f
 
 - `embeddings.npy`: the vectors (N, E), float16 or float32
 - `ids.jsonl`: the id of each row, a JSON string a line
-- `embeddings.json`: `dtype`, `width`, `count`, and SHA-256 of the ids' file and of the vectors' bytes
+- `embeddings.json`: `dtype`, `width`, `count`, and SHA-256 of the ids' file and of the vectors' bytes, which are
+  compared when the store is opened and when the vectors are first asked for
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from diptych.data.annotations import first_repeated
 from diptych.index.embedding_part import (
+    DTYPES,
     SUFFIX,
     EmbeddingPart,
     EmbeddingRows,
@@ -29,23 +31,38 @@ from diptych.index.embedding_part import (
     read_part,
     require_equal,
 )
+from diptych.storage.arrays import map_array
 from diptych.storage.json_files import read_json
 from diptych.storage.json_shapes import Count
+from diptych.storage.json_values import encodable
 from diptych.storage.whole import move, remove_unfinished, whole_folder
 
 VECTORS, IDS, FACTS = "embeddings.npy", "ids.jsonl", "embeddings.json"
-DTYPES = ("float16", "float32")
 _PARTS = "parts"
 _MERGED = "merged"  # where this folder is, the merge has happened: its files count, and the parts no longer do
 _ROWS_AT_ONCE = 8192
 
 
-@dataclass(frozen=True)
 class StoredEmbeddings:
-    """A finished store: `vectors` (N, E), mapped read-only, and the id of each row."""
+    """A finished store in `folder`: the id of each row, and the vectors. `open_embeddings` makes it."""
 
-    ids: list[str]
-    vectors: np.ndarray
+    def __init__(self, folder: Path, ids: list[str], vectors: np.ndarray, digest: str) -> None:
+        self.folder, self.ids = folder, ids
+        self._vectors, self._digest = vectors, digest
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """The rows (N, E), mapped read-only. The first time all are read, at about 1 GB/s.
+
+        Raises:
+            ValueError: they are not those that were written; names file and folder.
+        """
+        digest = hashlib.sha256()
+        for start in range(0, len(self._vectors), _ROWS_AT_ONCE):
+            digest.update(self._vectors[start : start + _ROWS_AT_ONCE].data)
+        if digest.hexdigest() != self._digest:
+            raise _damaged(self.folder, f"the vectors in {VECTORS} are not those that were written")
+        return self._vectors
 
 
 def open_embeddings(folder: str | Path) -> StoredEmbeddings:
@@ -62,16 +79,23 @@ def open_embeddings(folder: str | Path) -> StoredEmbeddings:
     try:
         facts = read_json(folder / FACTS, shape={"count": Count, "width": Count, "dtype": str, "ids_sha256": str})
         encoded = (folder / IDS).read_bytes()
+        ids = parse_id_lines(encoded)
+        if facts["dtype"] not in DTYPES or facts["count"] != len(ids) or not all(isinstance(one, str) for one in ids):
+            raise ValueError(f"{IDS} and {FACTS} do not belong together")
         if not facts["count"]:
             vectors = np.zeros((0, facts["width"]), facts["dtype"])  # an empty file cannot be mapped
         else:
-            vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+            vectors = map_array(folder / VECTORS)
         found = [hashlib.sha256(encoded).hexdigest(), str(vectors.dtype), *vectors.shape]
         if found != [facts[key] for key in ("ids_sha256", "dtype", "count", "width")]:
             raise ValueError(f"{IDS}, {VECTORS} and {FACTS} do not belong together")
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise ValueError(f"{folder} is damaged ({error}); delete it, and run the stage that makes it") from None
-    return StoredEmbeddings(parse_id_lines(encoded), vectors)
+        return StoredEmbeddings(folder, ids, vectors, facts["vectors_sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from None
+
+
+def _damaged(folder: Path, reason: object) -> ValueError:
+    return ValueError(f"{folder} is damaged ({reason}); delete it, and run the stage that makes it")
 
 
 class EmbeddingStore:
@@ -81,7 +105,8 @@ class EmbeddingStore:
     - Processes that fill one store at the same time have a `part` each. One process calls `done` before they start,
       and `finish` when they have ended.
     - Rows that were finished stay when others are added. An id may come again with the same bits: the first one counts.
-    - An id may be any text. While rows are merged, the disk must have room for them twice.
+    - An id may be any text that can be written (no half of a surrogate pair). While rows are merged, the disk must have
+      room for them twice.
 
     Construction does no I/O.
     """
@@ -109,9 +134,9 @@ class EmbeddingStore:
         """Adds rows to this process's part. If one record is refused, none of the call's is kept.
 
         Raises:
-            ValueError: a record has other keys; an embedding is no vector, has another width than the part's others, or
-                holds what `dtype` cannot (NaN, infinity, 70,000 in float16); an id came before with other bits; or the
-                disk does not take it (names folder and reason).
+            ValueError: a record has other keys, or an id that cannot be written; an embedding is no vector, has another
+                width than the part's others, or holds what `dtype` cannot (NaN, infinity, 70,000 in float16); an id
+                came before with other bits; or the disk does not take it (names folder and reason).
         """
         names, rows = self._checked(list(records))
         if not names:
@@ -153,6 +178,10 @@ class EmbeddingStore:
             if set(record) != {self.key, "embedding"} or not isinstance(record[self.key], str):
                 raise ValueError(f"a record must hold a text {self.key!r} and 'embedding'; found {sorted(record)}")
         names = [record[self.key] for record in records]
+        if unwritable := [name for name in names if encodable(name) != name]:
+            raise ValueError(
+                f"the id {unwritable[0]!r} holds half a surrogate pair, which cannot be written; rename it"
+            )
         vectors = [np.asarray(record["embedding"]) for record in records]
         for name, vector in zip(names, vectors, strict=True):
             if vector.ndim != 1 or vector.shape != vectors[0].shape:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from diptych.extras import require
 from diptych.index.exact_index import ExactIndex
+from diptych.storage.checksums import Damaged, check_seal, seal
 from diptych.storage.key import key_of
 from diptych.storage.whole import remove_unfinished, whole_file
 
@@ -151,6 +152,7 @@ class FaissIndex:
         try:
             with whole_file(path) as temporary:
                 faiss.write_index(index, str(temporary))
+                seal(temporary)
             remove_unfinished(path.parent, f"{prefix}*")
             for other in path.parent.glob(f"{prefix}*"):
                 if other != path:
@@ -178,8 +180,9 @@ def _content(vectors: np.ndarray) -> str:
 
 def _read(faiss: Any, path: Path, vectors: np.ndarray) -> Any:
     try:
+        check_seal(path)
         index = faiss.read_index(str(path))
-    except RuntimeError as error:
+    except (RuntimeError, OSError, MemoryError, Damaged) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it, and it is built again") from None
     if (index.ntotal, index.d) != vectors.shape:
         raise ValueError(f"{path} is of {index.ntotal} vectors of width {index.d}, not {vectors.shape}; delete it")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 import diptych
 from diptych.parallel import sharded_checkpoints
+from diptych.storage.checksums import check_zip
 from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ _PACKAGES = (
 class AtomicCheckpointIO(CheckpointIO):
     """Writes to a temporary file, syncs it and renames it: a full disk or a kill leaves the previous file as it was.
 
-    Reads with `weights_only=True`: a checkpoint holds tensors and plain types, and a stranger's runs no code.
+    Torch writes a CRC-32 of every tensor but does not read it; here it is compared. Reads with `weights_only=True`: a
+    checkpoint holds tensors and plain types, and a stranger's runs no code.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
@@ -72,8 +74,9 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 def load(path: str | Path, map_location: Any = "cpu", weights_alone: bool = False) -> dict[str, Any]:
-    """Reads a checkpoint of ours, whole or in pieces; ValueError when it is missing, truncated, unsafe, or another
-    program's. With `weights_alone` the sharded state of the optimizer in a checkpoint in pieces is not read.
+    """Reads a checkpoint of ours, whole or in pieces; ValueError when it is missing, truncated, damaged by one bit,
+    unsafe, or another program's. With `weights_alone` the sharded state of the optimizer in a checkpoint in pieces is
+    not read.
     """
 
     def empty_like(place: str, tensor: Tensor) -> Tensor | None:
@@ -98,10 +101,13 @@ def load_into(
         if sharded:
             checkpoint = sharded_checkpoints.load(path, empty_like)
         else:
+            with path.open("rb") as file:
+                check_zip(file)
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # the unpickler, the zip reader and torch each raise their own kinds
         raise ValueError(
-            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {error}"
+            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {error}. Take a"
+            " copy of it, or another checkpoint"
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
         raise ValueError(f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry)")
@@ -109,6 +115,22 @@ def load_into(
         known = ", ".join(map(str, _READABLE))
         raise ValueError(f"{path}: checkpoint format {checkpoint[KEY].get('format')}, this version reads {known}")
     return checkpoint
+
+
+def check(path: Path, quick: bool = False) -> None:
+    """Reads a checkpoint, with `quick` only what lists its tensors, without keeping it in memory.
+
+    Raises:
+        ValueError: it is missing, truncated or damaged.
+    """
+    try:
+        if sharded_checkpoints.is_sharded(path):
+            sharded_checkpoints.check(path, quick)
+        else:
+            with path.open("rb") as file:
+                check_zip(file, quick)
+    except Exception as error:  # as in `load_into`
+        raise ValueError(f"{path} is damaged, or no checkpoint: {error}. Take a copy of it, or another one") from error
 
 
 def consolidate(folder: Path) -> None:

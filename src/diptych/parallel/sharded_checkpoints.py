@@ -3,12 +3,14 @@
 `last.ckpt` is then a link to one of two folders beside it, `last.shards-0` and `last.shards-1`, which are written in
 turn: the link is moved by a rename when the new folder is whole, so a kill at any moment leaves a readable checkpoint.
 A folder holds `skeleton.pt`, the checkpoint as everybody's but with tensors without content (on the device `meta`)
-instead of the sharded ones, and these in the files of torch.distributed.checkpoint, named by their paths.
+instead of the sharded ones, and these in the files of torch.distributed.checkpoint, named by their paths. Every tensor
+has a checksum, as torch writes it, and so has the description of the shards; each process checks what it reads.
 """
 
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 import shutil
 import warnings
@@ -23,11 +25,15 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.futures import Future
 
+from diptych.storage.checksums import Damaged, check_seal, check_zip, seal
 from diptych.storage.whole import move, remove_unfinished, sync_folder, whole_file, write_link
 
 SKELETON = "skeleton.pt"
+_DESCRIPTION = ".metadata"  # so torch calls it
 _METADATA_CLASSES = {  # all that the file of torch.distributed.checkpoint that describes the shards may name
     ("torch", "Size"),
     ("torch.serialization", "_get_layout"),
@@ -109,6 +115,7 @@ def _prepare_folder(path: Path, skeleton: dict[str, Any]) -> str:
 
 def _point(path: Path, folder: Path) -> None:
     """Makes `path` a link to the folder, in one step, and deletes the folder that it pointed to."""
+    seal(folder / _DESCRIPTION)
     sync_folder(folder)
     remove_unfinished(path.parent, path.name)
     write_link(path, folder.name)
@@ -148,6 +155,8 @@ def load(path: Path, empty_like: Callable[[str, Tensor], Tensor | None]) -> dict
 
     Raises what the unpickler and torch raise, and OSError when a shard cannot be read.
     """
+    with (path / SKELETON).open("rb") as file:
+        check_zip(file)
     skeleton = torch.load(path / SKELETON, map_location="cpu", weights_only=True)
     places: dict[str, Tensor] = {}
 
@@ -168,11 +177,39 @@ def load(path: Path, empty_like: Callable[[str, Tensor], Tensor | None]) -> dict
     return checkpoint
 
 
+def check(path: Path, quick: bool = False) -> None:
+    """Reads what lists a checkpoint in pieces, and unless `quick` every shard. Raises as `load`."""
+    with (path / SKELETON).open("rb") as file:
+        check_zip(file, quick)
+    for place in _CarefulReader(path).read_metadata().storage_data.values():
+        if not quick:
+            _check_shard(path, place)
+
+
+def _check_shard(folder: Path, place: Any) -> None:
+    """Damaged, naming the file, unless the piece of a shard at this place is as it was written."""
+    with (folder / place.relative_path).open("rb") as file:
+        file.seek(place.offset)
+        content = io.BytesIO(file.read(place.length))
+    try:
+        check_zip(content)
+    except Damaged as error:
+        raise Damaged(f"{place.relative_path}, from byte {place.offset:,}: {error}") from None
+
+
 class _CarefulReader(FileSystemReader):
-    """Reads the description of the shards, a pickle, with the few classes that belong there."""
+    """Reads the description of the shards, a pickle, with the few classes that belong there, and no shard before its
+    checksums are compared.
+    """
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        for place in {item.storage_index: self.storage_data[item.storage_index] for item in plan.items}.values():
+            _check_shard(Path(self.path), place)
+        return super().read_data(plan, planner)
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        with (Path(self.path) / ".metadata").open("rb") as file:
+        check_seal(Path(self.path) / _DESCRIPTION)
+        with (Path(self.path) / _DESCRIPTION).open("rb") as file:
             metadata = _MetadataUnpickler(file).load()
         # Anything but tensors would be unpickled without care when it is read.
         unknown = {type(entry).__name__ for entry in metadata.state_dict_metadata.values()} - {"TensorStorageMetadata"}

@@ -19,7 +19,8 @@ from diptych.parallel import checkpoints
 from diptych.results.meanings import stored_meaning
 from diptych.results.replaced_settings import replaced_settings
 from diptych.results.results_table import results_table, screen
-from diptych.storage.json_files import write_json, write_json_lines
+from diptych.storage.json_files import json_lines, write_json
+from diptych.storage.line_checksums import LineChecksums
 
 METRICS, PREDICTIONS, SCORES = "metrics.json", "predictions.jsonl", "scores.jsonl"
 
@@ -88,9 +89,10 @@ class EvaluationRecord:
         """
         if self.predictions is not None:
             lines = map(_plain_line, self.predictions)
-            write_json_lines(folder / PREDICTIONS, lines, ascii_only=self.lines is None)  # captions are read
+            written = json_lines(lines, ascii_only=self.lines is None)  # captions are read
+            LineChecksums(folder / PREDICTIONS).replace_lines(written)
         if self.values:
-            write_json_lines(folder / SCORES, map(_plain_line, self.values), ascii_only=True)
+            LineChecksums(folder / SCORES).replace_lines(json_lines(map(_plain_line, self.values), ascii_only=True))
         write_json(folder / METRICS, self.content())
 
     def table(self) -> Table:

@@ -10,6 +10,7 @@ from typing import Any, overload
 
 from diptych.storage.json_shapes import Shape, fault_of
 from diptych.storage.json_values import NoJSON, json_text, json_value
+from diptych.storage.line_checksums import LineChecksums
 from diptych.storage.regular_file import open_regular
 from diptych.storage.whole import write_file
 
@@ -129,11 +130,13 @@ def each_json_line(
     """The records one at a time, each with its position (`FILE:LINE`) for errors; blank lines are passed over.
 
     With `growing`, what comes after the last line break is not read: a process may be writing it, or was killed then.
-    With `missing_ok` a file that is not there has no records.
+    With `missing_ok` a file that is not there has no records. Where its lines' checksums lie beside the file, they are
+    compared after the last record: who stops before has not checked.
 
     Raises:
         ValueError: the file is not there, cannot be read, or is a pipe; a line is longer than `LONGEST_LINE`, is not
-            JSON (as `json_value` has it), or has an object with a key twice; names file, line and column.
+            JSON (as `json_value` has it), has an object with a key twice, or (`Damaged`) is not as it was written;
+            names file, line and column.
     """
     try:
         with open_regular(path) as file:
@@ -142,9 +145,10 @@ def each_json_line(
                 if len(line) > LONGEST_LINE:
                     raise ValueError(f"{path}:{number}: a line of more than {LONGEST_LINE:,} bytes{_then(advice)}")
                 if growing and not line.endswith(b"\n"):
-                    return
+                    break
                 if line.strip():
                     yield f"{path}:{number}", parse_json(line.rstrip(b"\r\n"), path, advice, line=number)
+        LineChecksums(path).check()
     except FileNotFoundError:
         if not missing_ok:
             raise ValueError(f"{path} is not there{_then(advice)}") from None

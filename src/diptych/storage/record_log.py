@@ -8,9 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from diptych.storage.json_files import json_lines, read_json, read_json_lines, write_json, write_json_lines
+from diptych.storage.checksums import Damaged
+from diptych.storage.json_files import json_lines, read_json, read_json_lines, write_json
 from diptych.storage.json_shapes import Shape
-from diptych.storage.whole import sync_file
+from diptych.storage.line_checksums import LineChecksums
+from diptych.storage.whole import disk_named, sync_file
 
 Record = Mapping[str, Any]
 
@@ -19,39 +21,62 @@ class RecordLog:
     """A file of JSON lines, one record each, named by the text under `key`. Construction does no I/O.
 
     One process writes a file; any number may read it meanwhile. What `append` has written survives a crash of process
-    or machine; a line that was being written then is not read, and is cut off by the next `append`.
+    or machine; a line that was being written then, or did not fit on the disk, is not read, and is cut off by the next
+    `append`. `.NAME.crc` beside the file holds its lines' checksums, see `LineChecksums`; files of earlier versions
+    have none until something is appended.
     """
 
     def __init__(self, path: str | Path, key: str = "query_id") -> None:
         self.path = Path(path)
         self._key = key
-        self._cut = False
+        self._checksums = LineChecksums(self.path)
+        self._ends_whole = False
 
     def read(self, shape: Shape = object) -> dict[str, dict[str, Any]]:
         """The complete records by id, in file order; none where there is no file.
 
         Raises:
-            ValueError: a line is no JSON object with the key, an id occurs twice, or a record is not of the shape (see
-                `json_shapes`); names file and line.
+            ValueError: a line is no JSON object with the key, an id occurs twice, a record is not of the shape (see
+                `json_shapes`), or a line is not as it was written; names file and line.
         """
-        return read_json_lines(
-            self.path, self._key, "delete the line, or the file", growing=True, missing_ok=True, shape=shape
-        )
+        try:
+            return self._read(shape)
+        except Damaged:  # or another process has replaced the file between the reading of its lines and its checksums
+            return self._read(shape)
 
     def append(self, records: Iterable[Record]) -> None:
-        """Adds records; when it returns they are on the disk."""
+        """Adds records; when it returns they are on the disk.
+
+        Raises:
+            OSError: the disk does not take them; names the file, and the next call goes on behind what was there.
+            ValueError: a line that is there is not as it was written.
+        """
         data = json_lines(records)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._cut:
-            self._cut_off_half_line()
-            self._cut = True
-        with self.path.open("ab") as file:
-            file.write(data)
-            sync_file(file)
+        with disk_named(self.path):
+            if not self._ends_whole:
+                self._checksums.check()
+                self._cut_off_half_line()
+                self._checksums.renew()
+            self._ends_whole = False  # until all is written
+            with self.path.open("ab") as file:
+                file.write(data)
+                sync_file(file)
+            self._checksums.add(data)
+            self._ends_whole = True
 
     def write(self, records: Iterable[Record]) -> None:
         """Replaces the file by these records, in one step."""
-        write_json_lines(self.path, records)
+        self._checksums.replace_lines(json_lines(records))
+
+    def remove(self) -> None:
+        """Deletes the file, if it is there."""
+        self.path.unlink(missing_ok=True)
+        self._checksums.remove()
+
+    def _read(self, shape: Shape) -> dict[str, dict[str, Any]]:
+        advice = "delete the line, or the file"
+        return read_json_lines(self.path, self._key, advice, growing=True, missing_ok=True, shape=shape)
 
     def _cut_off_half_line(self) -> None:
         with suppress(FileNotFoundError), self.path.open("r+b") as file:
@@ -116,7 +141,7 @@ class RecordFile:
         records = self.records()
         RecordLog(self.path, self.key).write(records[name] for name in ids if name in records)
         for part in rank_files(self.path):
-            part.unlink()
+            RecordLog(part).remove()
 
 
 def merge_rank_files(
@@ -138,7 +163,7 @@ def merge_rank_files(
         raise ValueError(f"{path}: {len(missing)} of {len(names)} records are missing: {', '.join(missing[:10])}")
     RecordLog(path).write(finish([records[name] for name in names]))
     for part in parts:
-        part.unlink()
+        RecordLog(part).remove()
 
 
 def claim(path: Path, settings: Mapping[str, Any], records: Sequence[Path]) -> None:

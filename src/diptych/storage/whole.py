@@ -7,6 +7,7 @@ folder's only writer deletes it with `remove_unfinished`.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
@@ -20,6 +21,7 @@ from typing import IO
 
 from diptych.storage.json_values import encodable
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNFINISHED = re.compile(
     r"\.?(.+?)(?:\.\d+(?:-[0-9a-f]+)?)?\.tmp"
     r"|\.(.+)\.(?:link|partial)|\.unfinished-(.+)"  # names that earlier versions used, as those without PID or dot
@@ -30,7 +32,7 @@ def write_file(path: Path, data: bytes) -> None:
     """Writes the file in one step, and makes its folder if needed.
 
     Raises:
-        OSError: the disk does not take it; what was there before is untouched.
+        OSError: the disk does not take it; names the file, and what was there before is untouched.
     """
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
@@ -42,19 +44,31 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
+def disk_named(path: Path) -> Iterator[None]:
+    """Makes what a full disk raises in the block name `path` and say so: the system names no file where it writes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL or error.filename == str(path):
+            raise
+        raise OSError(error.errno, f"the disk is full: {os.strerror(error.errno)}", str(path)) from error
+
+
+@contextmanager
 def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """Gives the name of a file to write, which becomes `path` when the block ends, and is deleted when it raises.
 
     The folder is made if needed. With `durable` false nothing waits for the disk: after a crash of the machine (not of
     the process) the file may be damaged, so its reader must notice that, by a checksum.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     try:
-        yield temporary
-        if durable:
-            _sync_path(temporary)
-        temporary.replace(path)
+        with disk_named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if durable:
+                _sync_path(temporary)
+            temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -71,16 +85,17 @@ def whole_folder(path: Path, durable: bool = True) -> Iterator[Path]:
     Raises:
         OSError: the disk does not take it, or `path` is a file or a folder with anything in it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
-    temporary.mkdir()
     try:
-        yield temporary
-        if durable:
-            for folder, _, names in os.walk(temporary, topdown=False):
-                for name in (*names, ""):
-                    _sync_path(Path(folder, name))
-        temporary.rename(path)
+        with disk_named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            yield temporary
+            if durable:
+                for folder, _, names in os.walk(temporary, topdown=False):
+                    for name in (*names, ""):
+                        _sync_path(Path(folder, name))
+            temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     if durable:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diptych.storage.record_log import RecordLog
+from diptych.storage.json_files import write_json_lines
 
 
 class OwnTriplets:
@@ -28,4 +28,4 @@ class OwnTriplets:
 
     def write(self, path: Path, records: Sequence[Mapping[str, Any]]) -> None:
         """A record a line."""
-        RecordLog(path).write(records)
+        write_json_lines(path, records)

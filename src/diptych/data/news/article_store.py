@@ -8,6 +8,7 @@ import logging
 import os
 import sqlite3
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -21,6 +22,7 @@ from diptych.contracts.news import Article
 from diptych.data.news.news_database import NO_ARTICLE, stream_articles
 from diptych.storage.file_lock import locked
 from diptych.storage.json_values import json_value
+from diptych.storage.key import key_of
 from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
@@ -28,9 +30,12 @@ log = logging.getLogger(__name__)
 DOCS_PAGE = "docs/openevents.md"
 _ROOM = "it takes about the room of the articles' file; to have it elsewhere, name a folder: `prepared`"
 _FORMAT = 2  # raise it when the same source begins to give another store
+_INTEGERS = {"format", "source_size", "source_mtime_ns", "num_articles", "num_images"}
+_ARTICLES = "SELECT article_id FROM article ORDER BY position"
+_IMAGES = "SELECT image_id FROM image GROUP BY image_id ORDER BY MIN(position), MIN(place)"
 _TABLES = (
     "CREATE TABLE article (position INTEGER PRIMARY KEY, article_id TEXT NOT NULL UNIQUE, url TEXT NOT NULL,"
-    " title TEXT NOT NULL, text TEXT NOT NULL, date TEXT NOT NULL)",
+    " title TEXT NOT NULL, text TEXT NOT NULL, date TEXT NOT NULL, crc INTEGER NOT NULL)",
     "CREATE TABLE image (position INTEGER, place INTEGER, image_id TEXT NOT NULL, PRIMARY KEY (position, place))"
     " WITHOUT ROWID",
     "CREATE TABLE facts (json TEXT NOT NULL)",
@@ -44,6 +49,8 @@ class ArticleStore:
     - The file belongs to the source's size and modification time: when they differ it is made anew. It appears in one
       step, complete; several processes that need it at once wait for the one that makes it.
     - A store can be pickled, and used by forked workers and threads: each opens the file for itself, read-only.
+    - An article is compared with its checksum whenever it is read, and what is iterated over at the end of it. (Stores
+      of earlier versions are read on, unchecked.)
     - What becomes of the published texts, and what `gaps` counts, is said in `stream_articles`.
 
     Iteration and `in` are over article ids; `articles()` gives the records.
@@ -80,6 +87,22 @@ class ArticleStore:
             raise ValueError(f"{file} was made but cannot be read back; is the disk full or failing?")
         return cls(source, file, facts)
 
+    @classmethod
+    def of_file(cls, file: Path) -> ArticleStore:
+        """A store without its source, as it is; ValueError where it is damaged."""
+        try:
+            with closing(_connect(file)) as connection:
+                return cls(file, file, _facts(connection))
+        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            raise ValueError(f"{file} is damaged ({error}); delete it, and it is made again") from None
+
+    def check(self) -> int:
+        """Reads everything; returns the number of articles. ValueError if anything is damaged."""
+        for kind in (self.articles(), self, self.image_ids()):
+            for _ in kind:
+                pass
+        return len(self)
+
     def __reduce__(self) -> tuple:
         return type(self), (self.source, self.file, self._facts)
 
@@ -103,8 +126,7 @@ class ArticleStore:
 
     def __iter__(self) -> Iterator[str]:
         """Article ids in file order."""
-        for (article_id,) in self._stream("SELECT article_id FROM article ORDER BY position"):
-            yield article_id
+        yield from self._ids("articles", _ARTICLES)
 
     def __getitem__(self, article_id: str) -> Article:
         """The article; ValueError naming the store if there is none of this id."""
@@ -116,13 +138,18 @@ class ArticleStore:
 
     def articles(self) -> Iterator[Article]:
         """Every article, in file order, one in memory at a time."""
-        return map(self._article, self._stream("SELECT * FROM article ORDER BY position"))
+        expected = 0
+        for row in self._stream("SELECT * FROM article ORDER BY position"):
+            if row[0] != expected:
+                break
+            yield self._article(row)
+            expected += 1
+        if expected != len(self):
+            raise self._damaged(f"article {expected + 1:,} of {len(self):,} is not there")
 
     def image_ids(self) -> Iterator[str]:
         """Every photo once, in the order of its first article."""
-        query = "SELECT image_id FROM image GROUP BY image_id ORDER BY MIN(position), MIN(place)"
-        for (image_id,) in self._stream(query):
-            yield image_id
+        yield from self._ids("images", _IMAGES)
 
     def article_ids_of_image(self, image_id: str) -> tuple[str, ...]:
         """The articles that a photo is printed with, in file order: one, in the published set.
@@ -140,9 +167,23 @@ class ArticleStore:
         return tuple(article_id for article_id, _ in rows)
 
     def _article(self, row: tuple) -> Article:
-        position, article_id, url, title, text, date = row
+        position, article_id, url, title, text, date, *checksum = row
         images = self._rows("SELECT image_id FROM image WHERE position = ? ORDER BY place", (position,))
-        return Article(article_id, url, title, text, date, tuple(image_id for (image_id,) in images))
+        article = Article(article_id, url, title, text, date, tuple(image_id for (image_id,) in images))
+        if checksum and checksum[0] != _crc_of_article(position, article):
+            raise self._damaged(f"the article {article_id!r} is not as it was written")
+        return article
+
+    def _ids(self, kind: str, query: str) -> Iterator[str]:
+        checksum = 0
+        for (name,) in self._stream(query):
+            checksum = _crc_of_texts([name], checksum)
+            yield name
+        if checksum != self._facts.get("checksums", {}).get(kind, checksum):
+            raise self._damaged(f"the ids of its {kind} are not those that were written")
+
+    def _damaged(self, reason: object) -> ValueError:
+        return ValueError(f"{self.file} cannot be read ({reason}); delete it, and it is made again")
 
     def _rows(self, query: str, values: tuple) -> list[tuple]:
         return list(self._stream(query, values))
@@ -151,13 +192,17 @@ class ArticleStore:
         try:
             yield from self._connection().execute(query, values)
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{self.file} cannot be read ({error}); delete it, and it is made again") from None
+            raise self._damaged(error) from None
 
     def _connection(self) -> sqlite3.Connection:
         """This thread's own connection; what a forked worker inherits is replaced."""
         if getattr(self._own, "process", None) != os.getpid():
             connection = _connect(self.file)
-            if _facts(connection) != self._facts:
+            try:
+                facts = _facts(connection)
+            except (ValueError, TypeError) as error:
+                raise self._damaged(error) from None
+            if facts != self._facts:
                 connection.close()
                 raise ValueError(f"{self.file} was made anew since this store was opened; open it again")
             self._own.connection, self._own.process = connection, os.getpid()
@@ -189,7 +234,26 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
-    return json_value(connection.execute("SELECT json FROM facts").fetchone()[0])
+    """What `_finish` has written; ValueError unless it is that."""
+    facts = json_value(connection.execute("SELECT json FROM facts").fetchone()[0])
+    if not isinstance(facts, dict) or not isinstance(facts.get("gaps"), dict) or not facts.keys() >= _INTEGERS:
+        raise ValueError("it says nothing of its articles")
+    if any(type(facts[name]) is not int for name in _INTEGERS):
+        raise ValueError("it counts no articles")
+    if "crc" in facts and facts["crc"] != key_of({**facts, "crc": None}):
+        raise ValueError("what it says of itself is not what was written")
+    return facts
+
+
+def _crc_of_texts(texts: Iterable[Any], checksum: int = 0) -> int:
+    for text in texts:  # which damage may have made a number or bytes
+        checksum = zlib.crc32(f"{text}\0".encode("utf-8", "surrogatepass"), checksum)
+    return checksum
+
+
+def _crc_of_article(position: int, article: Article) -> int:
+    texts = (article.article_id, article.url, article.title, article.text, article.date)
+    return _crc_of_texts([position, *texts, len(article.image_ids), *article.image_ids])
 
 
 def _current_facts(file: Path, stamp: dict[str, int]) -> dict[str, Any] | None:
@@ -242,7 +306,10 @@ def _fill(connection: sqlite3.Connection, articles: Iterable[tuple[str, Article]
     for position, (where, article) in enumerate(articles):
         texts = (article.article_id, article.url, article.title, article.text, article.date)
         try:
-            connection.execute("INSERT INTO article VALUES (?, ?, ?, ?, ?, ?)", (position, *texts))
+            connection.execute(
+                "INSERT INTO article VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (position, *texts, _crc_of_article(position, article)),
+            )
         except sqlite3.IntegrityError:
             found = connection.execute("SELECT position FROM article WHERE article_id = ?", (article.article_id,))
             first = found.fetchone()[0] + 1
@@ -257,6 +324,9 @@ def _finish(connection: sqlite3.Connection, stamp: dict[str, int], gaps: Counter
     connection.execute("CREATE INDEX article_of_image ON image (image_id)")
     counts = "SELECT (SELECT COUNT(*) FROM article), (SELECT COUNT(DISTINCT image_id) FROM image)"
     num_articles, num_images = connection.execute(counts).fetchone()
-    facts = {**stamp, "num_articles": num_articles, "num_images": num_images, "gaps": gaps}
+    queries = {"articles": _ARTICLES, "images": _IMAGES}
+    checksums = {kind: _crc_of_texts(name for (name,) in connection.execute(query)) for kind, query in queries.items()}
+    facts = {**stamp, "num_articles": num_articles, "num_images": num_images, "gaps": gaps, "checksums": checksums}
+    facts["crc"] = key_of({**facts, "crc": None})
     connection.execute("INSERT INTO facts VALUES (?)", (json.dumps(facts),))
     connection.execute("COMMIT")

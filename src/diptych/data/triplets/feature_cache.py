@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from diptych.contracts.models import ImageFeatures, TextFeatures
+from diptych.storage.arrays import crc_of_arrays, map_array
 from diptych.storage.file_lock import locked
 from diptych.storage.json_files import read_json
 from diptych.storage.key import key_of
@@ -43,7 +44,8 @@ class BackboneFeatures:
       finished is kept, and processes share the pages that they read.
     - An image is known by its absolute path; its features are out of date when its size or modification time differ.
 
-    Opening reads the shards' indices alone. Rows are copies, without a batch axis, in the stored precision.
+    Opening reads the shards' indices alone. Rows are copies, without a batch axis, in the stored precision; each is
+    compared with its checksum whenever it is read (those that earlier versions wrote have none).
     """
 
     def __init__(self, root: str | Path, settings: Mapping[str, Any]) -> None:
@@ -83,6 +85,16 @@ class BackboneFeatures:
             yield
 
 
+@dataclass(frozen=True)
+class _Shard:
+    """`rows` are names and stamps; `checksums` have none or each one's."""
+
+    folder: Path
+    rows: Sequence[tuple[str, Stamp]]
+    checksums: Sequence[int]
+    arrays: Mapping[str, np.ndarray]
+
+
 class FeatureShards(Generic[Features]):
     """The features of one kind: rows by name, in shards that are written whole and mapped into memory."""
 
@@ -93,7 +105,7 @@ class FeatureShards(Generic[Features]):
 
     def open(self) -> None:
         """Maps all shards that are in the folder; of two rows of one name the later counts."""
-        self._shards: list[dict[str, np.ndarray]] = []
+        self._shards: list[_Shard] = []
         self._places: dict[str, tuple[int, int, Stamp]] = {}
         for shard in sorted(self.folder.glob("[0-9]*")):
             self._open_shard(shard)
@@ -103,20 +115,27 @@ class FeatureShards(Generic[Features]):
         return {name: stamp for name, stamp in wanted.items() if self._places.get(name, (0, 0, None))[2] != stamp}
 
     def row(self, name: str) -> Features:
-        """A copy of one row; ValueError when there is none."""
+        """A copy of one row; ValueError when there is none, or when it is not as it was written (names the shard)."""
         if name not in self._places:
             raise ValueError(
                 f"{self.folder} holds no features of {name!r}: the training data changed since they were computed"
             )
-        shard, row, _ = self._places[name]
-        arrays = self._shards[shard]
-        tokens = slice(*arrays["starts"][row : row + 2])
-        return self.kind(
-            **{
-                field.name: torch.from_numpy(np.array(arrays[field.name][tokens if field.name in _PER_TOKEN else row]))
-                for field in fields(self.kind)
-            }
-        )
+        number, row, _ = self._places[name]
+        shard = self._shards[number]
+        tokens = slice(*shard.arrays["starts"][row : row + 2])
+        values = {
+            field.name: np.array(shard.arrays[field.name][tokens if field.name in _PER_TOKEN else row])
+            for field in fields(self.kind)
+        }
+        if row < len(shard.checksums) and crc_of_arrays(name, values.values()) != shard.checksums[row]:
+            raise _damaged(shard.folder, f"the features of {name!r} are not those that were written")
+        return self.kind(**{field: torch.from_numpy(value) for field, value in values.items()})
+
+    def check(self) -> int:
+        """Reads every row that counts; returns their number. ValueError as `row`."""
+        for name in self._places:
+            self.row(name)
+        return len(self._places)
 
     def extend(self, rows: Iterable[tuple[str, Stamp, Features]]) -> None:
         """Adds rows (on the CPU, in the stored precision), shard by shard as they come."""
@@ -124,16 +143,11 @@ class FeatureShards(Generic[Features]):
         while shard := list(islice(remaining, _ROWS_PER_SHARD)):
             self._write_shard(*zip(*shard, strict=True))
 
-    def _open_shard(self, shard: Path) -> None:
-        try:
-            index = read_json(shard / "index.json")
-            names = ["starts", *(field.name for field in fields(self.kind))]
-            arrays = {name: np.asarray(np.load(shard / f"{name}.npy", mmap_mode="r")) for name in names}
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{shard} is damaged ({error}); delete it, and its features are computed again") from error
-        for row, (name, size, modified) in enumerate(index):
-            self._places[name] = len(self._shards), row, (size, modified)
-        self._shards.append(arrays)
+    def _open_shard(self, folder: Path) -> None:
+        shard = _open_shard(folder, [field.name for field in fields(self.kind)])
+        for row, (name, stamp) in enumerate(shard.rows):
+            self._places[name] = len(self._shards), row, stamp
+        self._shards.append(shard)
 
     def _write_shard(self, names: Sequence[str], stamps: Sequence[Stamp], rows: Sequence[Features]) -> None:
         name = f"{len(self._shards):06d}-{secrets.token_hex(4)}"  # unique even where the lock does not work
@@ -143,9 +157,41 @@ class FeatureShards(Generic[Features]):
                 parts = [getattr(row, field.name) for row in rows]
                 together = torch.cat(parts) if field.name in _PER_TOKEN else torch.stack(parts)
                 np.save(unfinished / f"{field.name}.npy", together.numpy())
-            index = [(name, size, modified) for name, (size, modified) in zip(names, stamps, strict=True)]
+            listed = zip(names, stamps, rows, strict=True)
+            index = [(name, size, time, _crc(name, row)) for name, (size, time), row in listed]
             (unfinished / "index.json").write_text(json.dumps(index))
         self._open_shard(self.folder / name)
+
+
+def _open_shard(folder: Path, names: Sequence[str]) -> _Shard:
+    """Maps the arrays of these names, which fit together; ValueError names the shard if anything is wrong with it."""
+    try:
+        index = read_json(folder / "index.json")
+        rows = [(name, (size, modified)) for name, size, modified, *_ in index]
+        checksums = [row[3] for row in index if len(row) == 4]
+        if not all(isinstance(name, str) for name, _ in rows) or len(checksums) not in (0, len(rows)):
+            raise ValueError("index.json lists no names with sizes, times and checksums")
+        starts = map_array(folder / "starts.npy", (len(rows) + 1,), "int64")
+        arrays = {name: map_array(folder / f"{name}.npy") for name in names}
+        if starts[0] != 0 or (np.diff(starts) < 0).any():
+            raise ValueError("starts.npy does not ascend from 0")
+        for name, array in arrays.items():
+            length = starts[-1] if name in _PER_TOKEN else len(rows)
+            if array.ndim < 1 or len(array) != length:
+                raise ValueError(f"{name}.npy has the shape {array.shape}, not {length} rows")
+    except (ValueError, TypeError) as error:
+        raise _damaged(folder, error) from None
+    # Not as memmaps, of which every slice costs several times as much.
+    plain = {name: np.asarray(array) for name, array in [*arrays.items(), ("starts", starts)]}
+    return _Shard(folder, rows, checksums, plain)
+
+
+def _damaged(shard: Path, reason: object) -> ValueError:
+    return ValueError(f"{shard} is damaged ({reason}); delete it, and its features are computed again")
+
+
+def _crc(name: str, row: ImageFeatures | TextFeatures) -> int:
+    return crc_of_arrays(name, (getattr(row, field.name).numpy() for field in fields(row)))
 
 
 def image_name(path: Path) -> str:

@@ -17,8 +17,8 @@ from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_folder import ImageFolder
 from diptych.index.embedding_store import FACTS, IDS, StoredEmbeddings, open_embeddings
 from diptych.stages.running.record_stage import RecordStage
-from diptych.storage.json_files import write_json
-from diptych.storage.record_log import RecordFile, RecordLog
+from diptych.storage.json_files import write_json, write_json_lines
+from diptych.storage.record_log import RecordFile
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class ProposePairs(RecordStage):
                 f" to what suits the encoder ({counts['near_duplicates']} near-duplicates were left out)"
             )
         output = self.output or folder / "pairs.jsonl"
-        RecordLog(output, "pair_id").write(self._pair(*pair, output.parent.resolve()) for pair in chosen)
+        write_json_lines(output, (self._pair(*pair, output.parent.resolve()) for pair in chosen))
         write_json(folder / SUMMARY, counts, indent=1)
         log.info("%s: %s", output, ", ".join(f"{name.replace('_', '-')} {count:,}" for name, count in counts.items()))
 
