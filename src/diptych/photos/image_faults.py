@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from diptych.photos.images import read_image
+from diptych.photos.spellings import spelt_otherwise
 from diptych.storage.json_files import json_lines, parse_json
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def find_faults(paths: Iterable[Path], kept: KeptVerdicts, workers: int, title: 
         try:
             status = path.stat()
         except OSError as error:
-            faults[path] = Fault(path, MISSING, error.strerror or str(error))
+            faults[path] = Fault(path, MISSING, (error.strerror or str(error)) + spelt_otherwise(path))
             continue
         key = (str(path.absolute()), status.st_size, status.st_mtime_ns)
         if status.st_size == 0 and stat.S_ISREG(status.st_mode):

@@ -14,6 +14,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from diptych.photos.spellings import spelt_otherwise
+
 MOST_BYTES = 256 * 2**20  # of a file; the pixels that decoders may make of it are bounded by Pillow
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -56,6 +58,8 @@ def read_bytes(path: str | Path) -> bytes:
             data = file.read(MOST_BYTES + 1) if os.fstat(file.fileno()).st_size <= MOST_BYTES else None
     except UnreadablePicture:
         raise
+    except FileNotFoundError as error:
+        raise UnreadablePicture(f"image {path} cannot be read: {error.strerror}{spelt_otherwise(path)}") from error
     except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
         reason = getattr(error, "strerror", None) or error
         raise UnreadablePicture(f"image {path} cannot be read: {reason}") from error
