@@ -137,7 +137,7 @@ def test_pictures_that_cannot_be_sent(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"no picture")
     for call in (PictureForm().message_part, PictureForm().size):
-        with pytest.raises(ValueError, match=r"a\.png is no readable image"):
+        with pytest.raises(ValueError, match=r"a\.png is not a readable image"):
             call(str(path))
     with pytest.raises(ValueError, match="detail='best'"):
         PictureForm(detail="best")

@@ -73,7 +73,7 @@ def test_each_url_is_fetched_once(server, tmp_path):
         ("broken", "unreachable", 3, "500"),
         ("torn", "unreachable", 3, "broke off after"),
         ("page", "no_image", 1, "cannot identify"),
-        ("half", "no_image", 1, "no readable image"),
+        ("half", "no_image", 1, "readable image"),
         ("large", "too_large", 1, "more than"),
     ],
 )

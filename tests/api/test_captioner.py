@@ -111,7 +111,7 @@ def test_mistakes_are_named(captioner, photo, rooms_run, tmp_path):
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8 no picture")
     for message, given in (
         (r"absent\.jpg", (tmp_path / "absent.jpg", ARTICLE)),
-        (r"torn\.jpg is no readable image", (tmp_path / "torn.jpg", ARTICLE)),
+        (r"torn\.jpg is not a readable image", (tmp_path / "torn.jpg", ARTICLE)),
         (r"an article has a text.*found \['headline', 'text'\]", (photo, {"text": "a", "headline": "b"})),
         ("an article has a text", (photo, {"title": "b"})),
     ):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import unicodedata
+
 import pytest
 
 from diptych.contracts.retrieval import Query
@@ -168,3 +171,48 @@ def test_repeated_query_id_is_named(tmp_path):
     with pytest.raises(ValueError, match="query id '7' occurs twice"):
         unique_queries(queries, tmp_path)
     assert first_repeated([1, 2, 3]) is None
+
+
+@pytest.mark.parametrize(("written", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("relative", ["café.jpg", "fotos d'été/Ångström/é.jpg", "각.png"])
+def test_a_file_that_is_there_in_another_unicode_form_is_meant(tmp_path, relative, written, there):
+    path = tmp_path / unicodedata.normalize(there, relative)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    assert resolve_inside(tmp_path, unicodedata.normalize(written, relative)) == path
+
+
+def test_a_file_in_other_capitals_is_another_one(tmp_path):
+    (tmp_path / "A.JPG").touch()
+    assert resolve_inside(tmp_path, "a.jpg") == tmp_path / "a.jpg"
+
+
+def test_the_file_of_the_very_name_comes_first(tmp_path):
+    for form in ("NFC", "NFD"):
+        (tmp_path / unicodedata.normalize(form, "é.jpg")).write_text(form)
+    for form in ("NFC", "NFD"):
+        assert resolve_inside(tmp_path, unicodedata.normalize(form, "é.jpg")).read_text() == form
+
+
+@pytest.mark.hostile("hostile files")
+def test_a_twin_that_is_a_link_out_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / unicodedata.normalize("NFD", "é.jpg")).symlink_to("/etc/passwd")
+    with pytest.raises(ValueError, match="a link leads outside"):
+        resolve_inside(tmp_path / "data", unicodedata.normalize("NFC", "é.jpg"))
+
+
+@pytest.mark.hostile("hostile files")
+def test_a_name_too_long_for_any_file_is_only_missing(tmp_path):
+    assert not resolve_inside(tmp_path, "é" * 5000).parent.joinpath("x").exists()
+
+
+def test_folders_are_listed_once_for_all_that_is_missing(tmp_path, monkeypatch):
+    times = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: times.append(folder) or listdir(folder))
+    (tmp_path / "there.jpg").touch()
+    for number in range(50):
+        resolve_inside(tmp_path, f"{number}.jpg")
+        resolve_inside(tmp_path, "there.jpg")
+    assert len(times) == 1

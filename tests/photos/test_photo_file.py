@@ -27,7 +27,7 @@ def test_photos_are_upright_and_small(turned):
 
 def test_bytes_are_decoded_as_their_file(turned):
     assert decode_photo(turned.read_bytes(), "a", 100).tobytes() == read_photo(turned, 100).tobytes()
-    with pytest.raises(ValueError, match="photo http://x is no readable image"):
+    with pytest.raises(ValueError, match="image http://x is not a readable image"):
         decode_photo(b"no picture", "http://x")
 
 
@@ -42,7 +42,7 @@ def test_the_size_is_that_of_the_photo(tmp_path, orientation):
 def test_the_size_is_read_from_the_first_bytes(turned):
     turned.write_bytes(turned.read_bytes()[:1500])
     assert photo_size(turned) == (300, 400)
-    with pytest.raises(ValueError, match=r"a\.jpg is no readable image"):
+    with pytest.raises(ValueError, match=r"a\.jpg is truncated or damaged"):
         read_photo(turned)
 
 
@@ -55,8 +55,5 @@ def test_files_that_are_no_photo(tmp_path):
         read_photo(path)
     path.write_bytes(b"no picture")
     for call in (read_photo, photo_size):
-        with pytest.raises(ValueError, match=r"a\.png is no readable image.*fetch it again"):
+        with pytest.raises(ValueError, match=r"a\.png is not a readable image"):
             call(path)
-    Image.new("I;16", (4, 4)).save(path)
-    with pytest.raises(ValueError, match="convert it to 8 bits"):
-        read_photo(path)

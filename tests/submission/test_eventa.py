@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import struct
+import tracemalloc
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -181,6 +185,76 @@ def test_the_archive_itself_is_looked_at(source, tmp_path):
     (tmp_path / "cut.zip").write_bytes(written(tmp_path).read_bytes()[:60])
     with pytest.raises(ValueError, match="is not a whole ZIP file"):
         check_eventa(tmp_path / "cut.zip", source, "test")
+
+
+@contextmanager
+def measured_memory():
+    """Gives a function for the most bytes that Python held within the block."""
+    tracemalloc.start()
+    try:
+        yield lambda: found
+    finally:
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+
+
+def bomb(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("submission.csv", "w") as member:
+        for _ in range(300):
+            member.write(bytes(2**20))
+    return path
+
+
+def lying(path):
+    """The same, but it promises a few bytes."""
+    data = bomb(path).read_bytes()
+    size = struct.pack("<I", 300 * 2**20)
+    assert data.count(size) == 2
+    path.write_bytes(data.replace(size, struct.pack("<I", 100)))
+    return path
+
+
+def damaged(path, method):
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("submission.csv", os.urandom(3000))
+    data = bytearray(path.read_bytes())
+    data[60:2000] = b"\xaa" * 1940
+    path.write_bytes(data)
+    return path
+
+
+def piped(path):
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.hostile("hostile files")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (bomb, r"submission\.csv unpacks to more than 256 MiB"),
+        (lying, "is not a whole ZIP file"),
+        (lambda path: damaged(path, zipfile.ZIP_LZMA), "is not a whole ZIP file"),
+        (lambda path: damaged(path, zipfile.ZIP_DEFLATED), "is not a whole ZIP file"),
+        (lambda path: damaged(path, zipfile.ZIP_BZIP2), "is not a whole ZIP file|cannot be read"),
+        (lambda path: damaged(path, zipfile.ZIP_STORED), "is not a whole ZIP file"),
+        (piped, "is no file; name the ZIP"),
+    ],
+)
+def test_an_archive_that_is_none_is_refused_with_its_name(source, tmp_path, make, message):
+    path = make(tmp_path / "a.zip")
+    with measured_memory() as peak, pytest.raises(ValueError, match=rf"a\.zip.*({message})"):
+        check_eventa(path, source, "test")
+    assert peak() < 20 * 2**20
+
+
+@pytest.mark.hostile("hostile files")
+def test_two_tables_of_one_name_are_told(source, tmp_path):
+    path = zipped(tmp_path / "a.zip", text_of(written(tmp_path / "out")))
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("submission.csv", text_of(written(tmp_path / "out")))
+    (violation,) = check_eventa(path, source, "test").violations
+    assert "in the ZIP file 2 times" in violation
 
 
 def test_without_the_database_the_rule_is_named_as_not_checked(source, tmp_path):

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from diptych.verification.features import Features, Orb, Sift, UnreadablePicture, cap_long_side, read_picture
+from diptych.photos.picture_data import UnreadablePicture
+from diptych.verification.features import Features, Orb, Sift, cap_long_side, read_picture
 
 
 def grey_of(picture):
@@ -77,10 +78,10 @@ def test_unreadable_files(tmp_path, draw):
     damaged[2:200] = bytes(198)
     bomb = b"P5\n70000 70000\n255\n"
     for name, content, message in (
-        ("empty", b"", r"empty\.jpg is not a readable picture \(0 bytes\)"),
-        ("text", b"<html>404</html>", "is not a readable picture"),
-        ("cut", data[: len(data) // 2], "is truncated: the JPEG's end marker is missing"),
-        ("damaged", bytes(damaged), "is not a readable picture|damaged"),
+        ("empty", b"", r"empty\.jpg is empty \(0 bytes\)"),
+        ("text", b"<html>404</html>", "is not a readable image"),
+        ("cut", data[: len(data) // 2], "is truncated or damaged: the JPEG's end marker is missing"),
+        ("damaged", bytes(damaged), "is not a readable image|damaged"),
         ("bomb", bomb, "too large to be decoded safely"),
     ):
         path = tmp_path / f"{name}.jpg"

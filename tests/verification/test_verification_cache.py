@@ -90,7 +90,7 @@ def test_unreadable_pictures_leave_no_entry(tmp_path, caplog):
     path.write_bytes(b"no picture")
     assert cache.describe(path) is None
     assert "cannot be read" in caplog.text
-    assert "is not a readable picture" in caplog.text
+    assert "is not a readable image" in caplog.text
     assert not (tmp_path / "cache").exists()
 
 

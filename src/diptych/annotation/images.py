@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from diptych.photos.image_urls import data_url, is_remote
 from diptych.photos.photo_file import photo_size
+from diptych.photos.picture_data import read_bytes
 
-_BLOCK = 2**20
 DETAILS = ("auto", "low", "high")
 
 
@@ -21,24 +20,14 @@ def content_hash(image: str) -> str:
     """The SHA-256 of a local file's bytes, in hex; the URL itself for a remote image.
 
     Raises:
-        ValueError: the file cannot be read, is empty, or is none (a folder, a device, a pipe, which may never end).
+        ValueError: the file cannot be read, is no regular file, or is empty.
     """
     if is_remote(image):
         return image
-    digest = hashlib.sha256()
-    if Path(image).exists() and not Path(image).is_file():
-        raise ValueError(f"image {image} is no file; name one")
-    try:
-        with Path(image).open("rb") as file:
-            size = 0
-            while block := file.read(_BLOCK):
-                digest.update(block)
-                size += len(block)
-    except OSError as error:
-        raise ValueError(f"image {image} cannot be read: {error.strerror or error}") from None
-    if size == 0:
+    data = read_bytes(image)
+    if not data:
         raise ValueError(f"image {image} is empty (0 bytes); fetch it again")
-    return digest.hexdigest()
+    return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +59,7 @@ class PictureForm:
         return {"type": "image_url", "image_url": {"url": url, "detail": self.detail}}
 
     def size(self, image: str) -> tuple[int, int] | None:
-        """Width and height in pixels as it is sent, from a local file's first bytes; None for a remote image.
+        """Width and height in pixels as it is sent, without decoding it; None for a remote image.
 
         Raises:
             ValueError: a local file is no image.

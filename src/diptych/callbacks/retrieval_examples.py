@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-from PIL import Image
 
 from diptych.contracts.retrieval import EvaluationSet, RankedQuery, RetrievalData
 from diptych.contracts.training import RetrievalSystem
 from diptych.loggers.wandb_logger import ForgivingWandbLogger
 from diptych.parallel.distributed import rank
+from diptych.photos.photo_file import read_photo
+
+_SIDE = 160  # pixels, the longer one
 
 
 class RetrievalExamples(L.Callback):
@@ -52,6 +54,4 @@ def _picture(path: Path) -> Any:
     """A small wandb image; wandb is only imported where it is used."""
     import wandb
 
-    with Image.open(path) as image:
-        image.thumbnail((160, 160))
-        return wandb.Image(image.convert("RGB"))
+    return wandb.Image(read_photo(path, _SIDE))

@@ -7,6 +7,7 @@ a path, `resolve_inside` also the links it would follow.
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.contracts.retrieval import Query, Triplet
+from diptych.photos.spellings import in_other_unicode
 from diptych.storage.json_files import each_json_line, read_json
 from diptych.storage.relative_paths import safe_relative
 
@@ -213,7 +215,8 @@ def _type_name(value: Any) -> str:
 
 
 def resolve_inside(folder: Path, relative: str) -> Path:
-    """`folder / relative`, guaranteed to stay inside `folder`, links followed. The file need not exist.
+    """`folder / relative`, guaranteed to stay inside `folder`, links followed. The file need not exist; if it is there
+    in another Unicode form, that is meant.
 
     `folder` itself may be reached through links: it is the user's choice. A link below it that leads out is not, since
     whoever packed the data may have made it.
@@ -223,7 +226,12 @@ def resolve_inside(folder: Path, relative: str) -> Path:
     """
     # Strings until the end: galleries hold 100,000 images, and Path's methods take several times as long.
     path = os.path.join(folder, safe_relative(relative))  # noqa: PTH118
-    is_link = os.path.islink(path)  # noqa: PTH114
+    try:
+        is_link = stat.S_ISLNK(os.lstat(path).st_mode)
+    except OSError:
+        is_link = False
+        if (twin := in_other_unicode(str(folder), relative)) is not None:
+            return resolve_inside(folder, twin)
     real_path = os.path.realpath(path) if is_link else _real_folder(os.path.dirname(path))  # noqa: PTH120
     real_folder = _real_folder(str(folder))
     if real_path != real_folder and not real_path.startswith(real_folder.rstrip(os.sep) + os.sep):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from rich.console import Console
 from rich.progress import track
 
 from diptych.photos.images import read_image
+from diptych.photos.spellings import spelt_otherwise
 from diptych.storage.json_files import json_lines, parse_json
 
 log = logging.getLogger(__name__)
 
 MISSING, EMPTY, UNREADABLE = "missing", "zero bytes", "unreadable"
+_RULES = 2  # raise it when other files than before are readable: verdicts under other rules do not count
 # Below this many files, starting processes takes longer than decoding.
 _WORTH_A_POOL = 256
 
@@ -34,7 +37,8 @@ class Fault:
 
 
 class KeptVerdicts:
-    """Verdicts on files, kept in a JSON Lines file: path, size, time of change, and what was wrong (null: nothing).
+    """Verdicts on files, kept in a JSON Lines file: path, size, time of change, what was wrong (null: nothing),
+    and the number of the rules that say what is readable.
 
     Lines are appended as verdicts come, the last one about a path counts. What a crash has left of a line is passed
     over with a warning.
@@ -52,8 +56,9 @@ class KeptVerdicts:
         line = b"\n"
         for number, line in enumerate(self._file, start=1):
             try:
-                path, size, time, reason = parse_json(line.rstrip(), self.path, line=number)
-                self._verdicts[path, size, time] = reason
+                path, size, time, reason, *rules = parse_json(line.rstrip(), self.path, line=number)
+                if rules == [_RULES]:
+                    self._verdicts[path, size, time] = reason
             except (ValueError, TypeError) as error:
                 log.warning("%s:%d: passed over, its picture is decoded again: %s", self.path, number, error)
         if not line.endswith(b"\n"):
@@ -74,7 +79,7 @@ class KeptVerdicts:
         """Remember a verdict, here and on disk."""
         self._verdicts[key] = reason
         if self._file is not None:
-            self._file.write(json_lines([[*key, reason]], ascii_only=True))
+            self._file.write(json_lines([[*key, reason, _RULES]], ascii_only=True))
 
 
 def find_faults(paths: Iterable[Path], kept: KeptVerdicts, workers: int, title: str = "decoding") -> list[Fault]:
@@ -86,10 +91,10 @@ def find_faults(paths: Iterable[Path], kept: KeptVerdicts, workers: int, title: 
         try:
             status = path.stat()
         except OSError as error:
-            faults[path] = Fault(path, MISSING, error.strerror or str(error))
+            faults[path] = Fault(path, MISSING, (error.strerror or str(error)) + spelt_otherwise(path))
             continue
         key = (str(path.absolute()), status.st_size, status.st_mtime_ns)
-        if status.st_size == 0:
+        if status.st_size == 0 and stat.S_ISREG(status.st_mode):
             faults[path] = Fault(path, EMPTY, "the file is empty")
         elif key not in kept:
             pending[path] = key

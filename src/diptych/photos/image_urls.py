@@ -9,6 +9,7 @@ from pathlib import Path
 from diptych.photos.photo_file import read_photo
 
 _WEB = ("http://", "https://")
+_LONGEST_SIDE = 65_500  # libjpeg's limit
 _QUALITY = 90  # of the JPEG; what servers scale down anyway is not worth more bytes
 
 
@@ -22,8 +23,12 @@ def data_url(path: str | Path, max_side: int | None = None) -> str:
     always gives the same characters.
 
     Raises:
-        ValueError: as `read_photo`.
+        ValueError: as `read_photo`, or a side is longer than a JPEG's may be.
     """
-    buffer = io.BytesIO()
-    read_photo(path, max_side).save(buffer, "JPEG", quality=_QUALITY)
+    photo, buffer = read_photo(path, max_side), io.BytesIO()
+    if max(photo.size) > _LONGEST_SIDE:
+        raise ValueError(
+            f"image {path} has a side of more than {_LONGEST_SIDE} pixels, and is sent as a JPEG: shrink it"
+        )
+    photo.save(buffer, "JPEG", quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -6,24 +6,20 @@ its own device, and a uint8 batch is a quarter of the bytes that workers have to
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import numpy as np
 import torch
 import torchvision.transforms.v2.functional as transforms
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from diptych.contracts.models import ImageSpec
-from diptych.photos.photo_file import EXIF_ORIENTATION, FORMATS
 from diptych.photos.photo_transform import PhotoTransform
+from diptych.photos.picture import Picture
+from diptych.photos.picture_data import read_bytes
 from diptych.photos.prepared_cache import PreparedCache
 
 DECODERS = ("fast", "exact")
-
-_JPEG_END = b"\xff\xd9"
 
 
 def _check_decoder(decoder: str) -> None:
@@ -42,77 +38,34 @@ def read_image(path: str | Path, decoder: str = "fast") -> Tensor:
     exception: Pillow clips 16-bit gray at 255, which leaves a white picture, and here it is scaled. Of an animation
     the first frame is read.
 
-    The memory behind the result may be channels-last. Raises ValueError naming the file and what is wrong with it:
-    missing, empty, not an image, truncated, damaged, or larger than Pillow's limit `2 * Image.MAX_IMAGE_PIXELS`.
-    What cannot be seen is a JPEG whose data stops early but was closed with a proper end marker.
+    Metadata, and what lies behind a JPEG's end, are not decoded: damage in them does not matter. The memory behind the
+    result may be channels-last. Raises ValueError (`UnreadablePicture`) naming the file and what is wrong with it:
+    missing, no regular file, of more than 256 MiB, empty, not an image, truncated, damaged, or larger than Pillow's
+    limit `2 * Image.MAX_IMAGE_PIXELS`. What cannot be seen is a JPEG whose data stops early but was closed with a
+    proper end marker.
     """
     _check_decoder(decoder)
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"image {path} cannot be read: {error.strerror or error}") from error
-    return decode_image(data, path, decoder)
+    return decode_image(read_bytes(path), path, decoder)
 
 
 def decode_image(data: bytes, name: str | Path, decoder: str = "fast") -> Tensor:
     """What `read_image` gives for a file of these bytes; errors call it `name`."""
     _check_decoder(decoder)
-    if not data:
-        raise ValueError(f"image {name} is empty (0 bytes); fetch it again")
-    try:
-        return _decode(data, decoder)
-    except UnidentifiedImageError as error:
-        kinds = ", ".join(FORMATS)
-        raise ValueError(
-            f"{name} is not a readable image ({kinds}): its {len(data)} bytes begin with {data[:12]!r}"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"image {name} is too large to be decoded safely: {error}") from error
-    # Pillow's plugins answer damaged bytes with OSError, SyntaxError, EOFError, struct.error, zlib.error and more.
-    except Exception as error:
-        raise ValueError(f"image {name} is truncated or damaged: {error}; fetch it again") from error
-
-
-def _decode(data: bytes, decoder: str) -> Tensor:
-    stream = io.BytesIO(data)
-    image = Image.open(stream, formats=FORMATS)  # parses the header and checks the size
-    jpeg = image.format in ("JPEG", "MPO")
-    # Decoders take zeros, as a broken download into a preallocated file leaves them, for picture data. The search
-    # starts behind the header, where the end marker of an embedded thumbnail would be found.
-    if jpeg and data.rfind(_JPEG_END, stream.tell()) < 0:
-        raise ValueError("the JPEG's end marker is missing")
-    if decoder == "fast" and jpeg and image.mode in ("RGB", "L"):
+    picture = Picture(data, name)
+    if decoder == "fast" and picture.jpeg is not None:
+        picture.check_whole()
         try:
-            pixels = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
+            pixels = decode_jpeg(torch.frombuffer(bytearray(picture.jpeg), dtype=torch.uint8), mode=ImageReadMode.RGB)
         except RuntimeError:
             pass  # damaged, or arithmetic coding and the like: Pillow decides, and says it better
         else:
-            return _upright(pixels, image)
-    image.load()
-    return _upright(transforms.pil_to_tensor(_to_rgb(image)), image)
+            return _upright(pixels, picture.orientation)
+    return transforms.pil_to_tensor(picture.rgb())
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """An 8-bit RGB image by Pillow's rules, with 16-bit gray scaled instead of clipped."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"32-bit gray with values {values.min()} to {values.max()}: convert it to 8 or 16 bits")
-        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined white: convert it to 8 or 16 bits")
-    if image.mode == "P":
-        return image.convert("RGBA").convert("RGB")  # the same colours without a warning per file
-    return image.convert("RGB")
-
-
-def _upright(pixels: Tensor, image: Image.Image) -> Tensor:
-    """Pixels turned and mirrored as the image's EXIF (or XMP) orientation asks.
-
-    `ImageOps.exif_transpose` would also rewrite the EXIF block, and fail on pictures where only that is damaged.
-    """
-    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-    if orientation in (5, 6, 7, 8):
+def _upright(pixels: Tensor, orientation: int) -> Tensor:
+    """Pixels turned and mirrored as EXIF asks."""
+    if orientation >= 5:
         pixels = pixels.transpose(1, 2)
     flips = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}.get(orientation)
     return pixels.flip(flips) if flips else pixels

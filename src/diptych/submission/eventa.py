@@ -7,6 +7,7 @@ caption. The rules are those of the challenge's site (CodaBench 7964).
 from __future__ import annotations
 
 import csv
+import lzma
 import re
 import zipfile
 import zlib
@@ -24,6 +25,9 @@ ZIP_NAME, CSV_NAME = "submission.zip", "submission.csv"
 NUM_ARTICLES = 10
 COLUMNS = ("query_id", *(f"article_id_{rank}" for rank in range(1, NUM_ARTICLES + 1)), "generated_caption")
 MAX_CAPTION = 8_000  # characters
+_MOST_BYTES = 256 * 2**20  # of the table, unpacked
+_BLOCK = 4096
+_NAMED = 5  # files of a ZIP without a table
 _CONTROLS = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*")  # line breaks of every kind among them
 _ARTICLE_ID = re.compile(r"[^\s,\"]+")
 
@@ -130,17 +134,25 @@ def check_eventa(path: Path, source: OpenEvents, split: str) -> Verdict:
 
 def _read_csv(path: Path) -> tuple[str, list[str]]:
     """The table's text, and what is wrong with the archive around it."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file; name the ZIP of {CSV_NAME}")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if CSV_NAME not in names:
-                raise ValueError(f"{path} holds {', '.join(names) or 'nothing'}; it must hold {CSV_NAME}, in no folder")
-            content = archive.read(CSV_NAME)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: it wants a password
+                held = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+                raise ValueError(f"{path} holds {held or 'nothing'}; it must hold {CSV_NAME}, in no folder")
+            content = _unpacked(archive)
+    # The packed data may be that of any method: each has errors of its own. RuntimeError: it wants a password.
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, MemoryError) as error:
         raise ValueError(f"{path} is not a whole ZIP file ({error}); the server takes a ZIP of {CSV_NAME}") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
+    if content is None:
+        raise ValueError(f"{path}: {CSV_NAME} unpacks to more than {_MOST_BYTES >> 20} MiB, which no submission needs")
     violations = [f"{name}: the ZIP file must hold nothing but {CSV_NAME}" for name in names if name != CSV_NAME]
+    if (copies := names.count(CSV_NAME)) > 1:
+        violations.append(f"{CSV_NAME}: is in the ZIP file {copies} times; what the server reads of them is not known")
     if content.startswith(b"\xef\xbb\xbf"):
         violations.append("line 1: begins with a byte order mark; write UTF-8 without it")
     try:
@@ -148,6 +160,18 @@ def _read_csv(path: Path) -> tuple[str, list[str]]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{path}, line {line} of {CSV_NAME}: not UTF-8 (byte {content[error.start]:#04x})") from None
+
+
+def _unpacked(archive: zipfile.ZipFile) -> bytes | None:
+    """The table, of several of its name the last, as programs unpack it over the others; None if it is too large."""
+    info = archive.getinfo(CSV_NAME)
+    if info.file_size > _MOST_BYTES:
+        return None
+    content = bytearray()
+    with archive.open(info) as member:  # which stops at the promised size, but unpacks at once what it is asked for
+        while block := member.read(_BLOCK):
+            content += block
+    return bytes(content)
 
 
 def _wrong_rows(text: str, query_ids: Sequence[str], articles: Container[str] | None) -> Iterator[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from diptych.verification.features import Features, Sift, UnreadablePicture, cap_long_side, read_picture
+from diptych.photos.picture_data import UnreadablePicture
+from diptych.verification.features import Features, Sift, cap_long_side, read_picture
 from diptych.verification.matching import is_plausible, match_descriptors, usac_homography
 
 _MAX_SIDE = 480

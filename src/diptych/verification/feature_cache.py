@@ -11,13 +11,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from diptych.photos.picture_data import UnreadablePicture
 from diptych.storage.whole import whole_file
-from diptych.verification.features import UnreadablePicture, read_picture
+from diptych.verification.features import read_picture
 from diptych.verification.policy import Description, Policy
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1  # raise it when the same recipe and picture begin to give another description
+_FORMAT = 2  # raise it when the same recipe and picture begin to give another description
 _SOURCE = "source"
 
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from diptych.photos.photo_file import FORMATS
+from diptych.photos.images import read_image
 
 # Below this the detectors' own filters do not fit into the picture.
 _SHORTEST_SIDE = 16
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-
-
-class UnreadablePicture(ValueError):
-    """A picture is missing, empty, damaged, no picture, or too large to be decoded safely."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,32 +116,12 @@ def _detect(detector: cv2.Feature2D, grey: np.ndarray, descriptor_dim: int) -> F
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """Pixels (H, W, 3) uint8, BGR, upright, whatever the file is: grey, with alpha, of 16 bits.
+    """Pixels (H, W, 3) uint8, BGR, upright: those of `read_image`.
 
     Raises:
         UnreadablePicture: names the file and says what is wrong with it.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UnreadablePicture(f"picture {path} cannot be read: {error.strerror or error}") from None
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as header:  # parses the header only
-            width, height = header.size
-    except Image.DecompressionBombError as error:
-        raise UnreadablePicture(f"picture {path} is too large to be decoded safely: {error}") from None
-    except Exception as error:  # Pillow's plugins answer damaged bytes with many kinds of errors
-        raise UnreadablePicture(f"{path} is not a readable picture ({len(data)} bytes): {error}") from None
-    # OpenCV fills up a picture that stops early with grey, without a word.
-    if data.startswith(_JPEG_START) and _JPEG_END not in data[-4096:]:
-        raise UnreadablePicture(f"picture {path} is truncated: the JPEG's end marker is missing; fetch it again")
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise UnreadablePicture(f"picture {path} ({width} x {height}) cannot be decoded: {error.err}") from None
-    if pixels is None:
-        raise UnreadablePicture(f"picture {path} ({width} x {height}) is damaged or of no kind that OpenCV reads")
-    return pixels
+    return cv2.cvtColor(read_image(path).permute(1, 2, 0).numpy(), cv2.COLOR_RGB2BGR)
 
 
 def cap_long_side(picture: np.ndarray, max_side: int | None) -> np.ndarray:

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import sqlite3
 import threading
 import time
 import tracemalloc
@@ -133,6 +134,75 @@ def test_damage_met_later_names_the_file(source):
     store.file.write_bytes(whole)
     with pytest.raises(ValueError, match=r"sqlite cannot be read \(.*delete it, and it is made again"):
         list(fresh.articles())
+
+
+ENDLESS = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT"
+
+
+@pytest.mark.hostile("hostile files")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [
+            "DROP TABLE article",
+            f"CREATE VIEW article AS {ENDLESS} x AS position, x AS article_id, '' AS url, '' AS title, '' AS text,"
+            " '' AS date FROM r",
+        ],
+        ["ALTER TABLE facts RENAME TO f", f"CREATE VIEW facts AS {ENDLESS} count(*) AS json FROM r"],
+        ["ALTER TABLE facts RENAME TO f", "CREATE VIEW facts AS SELECT json FROM f"],
+        ["DROP TABLE image", "CREATE VIRTUAL TABLE image USING fts5(position, place, image_id)"],
+        ["CREATE TRIGGER t AFTER INSERT ON article BEGIN DELETE FROM article; END"],
+        ["CREATE TABLE more (x)"],
+        ["DROP INDEX article_of_image"],
+        ["DELETE FROM facts"],
+        ["UPDATE facts SET json = '[]'"],
+        ["UPDATE facts SET json = replace(hex(zeroblob(50000)), '00', '[')"],
+        ["UPDATE facts SET json = x'ff'"],
+        ["UPDATE facts SET json = json_set(json, '$.num_articles', 'many')"],
+        ["UPDATE facts SET json = json_set(json, '$.num_images', -4)"],
+        ["UPDATE facts SET json = json_set(json, '$.gaps', json_array(1))"],
+        ["UPDATE facts SET json = json_remove(json, '$.gaps')"],
+    ],
+)
+def test_what_is_no_store_of_ours_is_made_again(source, changes):
+    file = opened(source).file
+    connection = sqlite3.connect(file)
+    for change in changes:
+        connection.execute(change)
+    connection.commit()
+    connection.close()
+    store = opened(source)
+    assert list(store) == IDS and len(store) == len(list(store.articles())) == len(IDS)
+
+
+@pytest.mark.hostile("hostile files")
+@pytest.mark.parametrize("value", ["x'00ff'", "CAST(x'ff' AS TEXT)", "zeroblob(100000000)"])
+@pytest.mark.parametrize("column", ["article_id", "url", "title", "text", "date"])
+def test_what_is_no_text_is_refused_with_the_store_s_name(source, column, value):
+    store = opened(source)
+    connection = sqlite3.connect(store.file)
+    connection.execute(f"UPDATE article SET {column} = {value} WHERE position = 2")
+    connection.commit()
+    connection.close()
+    with pytest.raises(ValueError, match=r"articles\.sqlite cannot be read .*delete it, and it is made again"):
+        list(opened(source).articles())
+
+
+@pytest.mark.hostile("hostile files")
+def test_a_query_without_an_end_is_stopped():
+    connection = sqlite3.connect(":memory:")
+    connection.set_progress_handler(article_store._patience(1000), article_store._STEPS)
+    with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+        connection.execute(f"{ENDLESS} count(*) FROM r").fetchall()
+
+
+@pytest.mark.hostile("hostile files")
+def test_rows_without_an_end_are_stopped(source):
+    store = opened(source)
+    assert list(store)
+    store._own.num_bytes = 1
+    with pytest.raises(ValueError, match=r"articles\.sqlite cannot be read \(rows without an end\)"):
+        list(store)
 
 
 def test_absent_source_and_folder_that_cannot_be_written(source, tmp_path):

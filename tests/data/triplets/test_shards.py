@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import itertools
 import json
+import lzma
+import os
+import tarfile
+import tracemalloc
 from types import SimpleNamespace
 
 import pytest
@@ -394,3 +401,134 @@ def test_a_manifest_that_is_none_is_refused(folder, tmp_path, content):
     (tmp_path / "shards.json").write_text(content)
     with pytest.raises(ValueError, match=r"shards\.json(:1: not JSON| has format 99)"):
         ShardFolder(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------ of strangers
+
+
+def rewritten(change):
+    """The tar file again, with `change(name, bytes)` in place of each member's bytes."""
+
+    def of(data: bytes) -> bytes:
+        made = io.BytesIO()
+        with tarfile.open(fileobj=io.BytesIO(data)) as old, tarfile.open(fileobj=made, mode="w") as new:
+            for member in old:
+                content = change(member.name, old.extractfile(member).read())
+                member.size = len(content)
+                new.addfile(member, io.BytesIO(content))
+        return made.getvalue()
+
+    return of
+
+
+def record_with(**changes):
+    def change(name: str, data: bytes) -> bytes:
+        return json.dumps({**json.loads(data), **changes}).encode() if name.endswith(".json") else data
+
+    return rewritten(change)
+
+
+def nested(name: str, data: bytes) -> bytes:
+    return b"[" * 100_000 if name.endswith(".json") else data
+
+
+def sparse(data: bytes) -> bytes:
+    """A member of a few bytes that stands for a terabyte of zeros, as GNU tar writes it."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as old:
+        header = old.next().tobuf(tarfile.GNU_FORMAT)
+    field = bytearray(header[:512])
+    field[156:157] = tarfile.GNUTYPE_SPARSE
+    field[386:410] = b"00000000000\0" + b"00000000000\0"
+    field[483:495] = b"\x80" + (2**40).to_bytes(11, "big")
+    field[124:136] = b"00000000000\0"
+    field[148:156] = b" " * 8
+    field[148:156] = b"%06o\0 " % sum(field)
+    return bytes(field) + data[512:]
+
+
+def linked(data: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as new:
+        member = tarfile.TarInfo("0000000000.json")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        new.addfile(member)
+    return made.getvalue() + data
+
+
+def twice(data: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as new:
+        for _ in range(2):
+            new.addfile(tarfile.TarInfo("0000000000.json"))
+    return made.getvalue()
+
+
+@pytest.mark.hostile("hostile files")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: gzip.compress(bytes(300 * 2**20), 1), "truncated or damaged: (invalid|bad|truncated)"),
+        (lambda data: bz2.compress(data), "truncated or damaged: (invalid|bad|truncated)"),
+        (lambda data: lzma.compress(data), "truncated or damaged: (invalid|bad|truncated)"),
+        (sparse, "no plain file|truncated or damaged"),
+        (linked, "is no plain file"),
+        (twice, "duplicate file name"),
+        (rewritten(nested), "damaged at 0000000000: nested more than 100 times"),
+        (record_with(modification_texts=[1, 2]), "'modification_texts' are no texts"),
+        (record_with(modification_texts=[]), "'modification_texts' are no texts"),
+        (record_with(modification_texts=7), "damaged at 0000000000"),
+        (record_with(query_id=5), "'query_id' is no text"),
+        (record_with(source=None), "'source' is no text"),
+        (record_with(group=[]), "'group' is no text"),
+        (record_with(example="first"), "'example' is no number"),
+        (record_with(images=[]), "damaged at 0000000000"),
+        (record_with(images=[3, 4]), "damaged at 0000000000"),
+        (record_with(images=[{"file": ["a"]}]), "'file' is no text"),
+        (record_with(images={"a": 1}), "damaged at 0000000000"),
+        (rewritten(lambda name, data: b"\xff\xfe" if name.endswith("json") else data), "damaged at 0000000000"),
+        (rewritten(lambda name, data: b"17" if name.endswith("json") else data), "damaged at 0000000000"),
+    ],
+)
+def test_a_stranger_s_shard_is_refused_with_its_name(torn, change, message):
+    shards = ShardFolder(torn(change, known=False))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=rf"shard .*000000\.tar.*({message}).*remove it"):
+            list(shards.read(0))
+        assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.hostile("hostile files")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: None,
+        lambda manifest: [[]],
+        lambda manifest: 5,
+        lambda manifest: {**manifest, "shards": [1, 2]},
+        lambda manifest: {**manifest, "shards": 7},
+        lambda manifest: {**manifest, "shards": None},
+        lambda manifest: {name: value for name, value in manifest.items() if name != "shards"},
+        lambda manifest: {name: value for name, value in manifest.items() if name != "key"},
+        lambda manifest: {name: value for name, value in manifest.items() if name != "settings"},
+        lambda manifest: {**manifest, "settings": []},
+        lambda manifest: {**manifest, "settings": {**manifest["settings"], "sources": "rooms"}},
+        lambda manifest: {**manifest, "settings": {**manifest["settings"], "distractors": "no"}},
+        lambda manifest: {**manifest, "shards": [{**manifest["shards"][0], "triplets": "many"}]},
+        lambda manifest: {**manifest, "shards": [{**manifest["shards"][0], "triplets": -1}]},
+        lambda manifest: {**manifest, "shards": [{**manifest["shards"][0], "file": "../out/000000.tar"}]},
+        lambda manifest: {**manifest, "shards": [{**manifest["shards"][0], "file": "/dev/zero", "bytes": 0}]},
+        lambda manifest: {**manifest, "shards": [{**manifest["shards"][0], "file": "a\0"}]},
+        lambda manifest: {**manifest, "shards": [{**manifest["shards"][0], "file": "pipe", "bytes": 0}]},
+        lambda manifest: {**manifest, "shards": [{"file": "000000.tar"}]},
+    ],
+)
+def test_a_stranger_s_manifest_is_refused_with_its_name(torn, change):
+    out = torn(lambda data: data)
+    os.mkfifo(out / "pipe")
+    path = out / "shards.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(ValueError, match=r"shards\.json|shard .*pipe is no regular file"):
+        ShardFolder(out)

@@ -224,7 +224,7 @@ def test_missing_photos_are_listed(kind, scorer, photo_items, tmp_path):
 
 def test_other_faults_are_named(scorer, photo_items, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
-    with pytest.raises(ValueError, match="query 'x': photo .*broken.jpg is no readable image"):
+    with pytest.raises(ValueError, match="query 'x': image .*broken.jpg is not a readable image"):
         clip_score([CaptionItem("x", "a", image_path=tmp_path / "broken.jpg")], scorer)
     with pytest.raises(ValueError, match="1 items have no reference caption: x"):
         ref_clip_score([CaptionItem("x", "a", image_path=photo_items[0].image_path)], scorer)

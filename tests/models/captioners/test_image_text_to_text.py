@@ -162,7 +162,7 @@ def test_photos_are_read_upright_and_small(captioner, tmp_path):
     [
         (None, "cannot be read: No such file"),
         (b"", "is empty"),
-        (b"text", "is no readable image"),
+        (b"text", "is not a readable image"),
         ("cut", "truncated"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -10,7 +11,7 @@ import sqlite3
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ _TABLES = (
     " WITHOUT ROWID",
     "CREATE TABLE facts (json TEXT NOT NULL)",
 )
+_INDEX = "CREATE INDEX article_of_image ON image (image_id)"
+_MOST_BYTES = 256 * 2**20  # of a text
+_STEPS = 1_000_000  # of SQLite's machine, between two looks at whether a query has an end
 
 
 class ArticleStore:
@@ -190,8 +194,14 @@ class ArticleStore:
 
     def _stream(self, query: str, values: tuple = ()) -> Iterator[tuple]:
         try:
-            yield from self._connection().execute(query, values)
-        except sqlite3.DatabaseError as error:
+            connection = self._connection()
+            most = self._own.num_bytes  # a row takes more than one
+            connection.set_progress_handler(_patience(most), _STEPS)
+            for number, row in enumerate(connection.execute(query, values)):
+                if number > most or not all(isinstance(value, str | int) for value in row):
+                    raise sqlite3.DatabaseError("rows without an end" if number > most else "bytes where texts belong")
+                yield row
+        except (sqlite3.Error, OSError) as error:  # OSError: it has gone
             raise self._damaged(error) from None
 
     def _connection(self) -> sqlite3.Connection:
@@ -206,6 +216,7 @@ class ArticleStore:
                 connection.close()
                 raise ValueError(f"{self.file} was made anew since this store was opened; open it again")
             self._own.connection, self._own.process = connection, os.getpid()
+            self._own.num_bytes = self.file.stat().st_size
         return self._own.connection
 
 
@@ -234,15 +245,32 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
-    """What `_finish` has written; ValueError unless it is that."""
+    """The facts of a store, which `_finish` has written.
+
+    Raises:
+        ValueError: they are none, or there is anything but our own tables, such as a view in a table's place, which may
+            go on for ever.
+    """
+    if hasattr(connection, "setlimit"):  # from Python 3.11 on
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+    found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchmany(len(_TABLES) + 2)
+    if sorted(found) != sorted((statement,) for statement in (*_TABLES, _INDEX)):
+        raise ValueError("its tables are not those of a store")
     facts = json_value(connection.execute("SELECT json FROM facts").fetchone()[0])
     if not isinstance(facts, dict) or not isinstance(facts.get("gaps"), dict) or not facts.keys() >= _INTEGERS:
         raise ValueError("it says nothing of its articles")
-    if any(type(facts[name]) is not int for name in _INTEGERS):
-        raise ValueError("it counts no articles")
+    numbers = [*(facts[name] for name in _INTEGERS), *facts["gaps"].values()]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("its counts are no numbers")
     if "crc" in facts and facts["crc"] != key_of({**facts, "crc": None}):
         raise ValueError("what it says of itself is not what was written")
     return facts
+
+
+def _patience(num_bytes: int) -> Callable[[], bool]:
+    """Whether a query is to be stopped: it takes many more steps than a table of so many bytes can be worth."""
+    looks = itertools.count()
+    return lambda: next(looks) > 10 + 10 * num_bytes // _STEPS
 
 
 def _crc_of_texts(texts: Iterable[Any], checksum: int = 0) -> int:
@@ -263,7 +291,7 @@ def _current_facts(file: Path, stamp: dict[str, int]) -> dict[str, Any] | None:
     try:
         with closing(_connect(file)) as connection:
             facts = _facts(connection)
-    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+    except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
         log.warning("%s is damaged (%s); making it again", file, error)
         return None
     if stamp.items() <= facts.items():
@@ -321,7 +349,7 @@ def _fill(connection: sqlite3.Connection, articles: Iterable[tuple[str, Article]
 
 
 def _finish(connection: sqlite3.Connection, stamp: dict[str, int], gaps: Counter[str]) -> None:
-    connection.execute("CREATE INDEX article_of_image ON image (image_id)")
+    connection.execute(_INDEX)
     counts = "SELECT (SELECT COUNT(*) FROM article), (SELECT COUNT(DISTINCT image_id) FROM image)"
     num_articles, num_images = connection.execute(counts).fetchone()
     queries = {"articles": _ARTICLES, "images": _IMAGES}

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from diptych.contracts.retrieval import GalleryImage
 from diptych.data.annotations import first_repeated
 from diptych.storage.json_files import read_json
+from diptych.storage.json_values import encodable
 from diptych.storage.relative_paths import safe_relative
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm")
 
 
 class ImageFolder:
     """The images below `root`, whatever the depth; hidden files and folders are left out. Ids are their paths relative
-    to it, in one spelling (`safe_relative`).
+    to it, in one spelling (`safe_relative`). What leads out of the folder, is no regular file or has a name that is no
+    text is passed over with a warning: pictures of the folder may be sent to a server.
 
     `groups` tells which images show look-alikes: `folder` (those of one sub-folder), the path of a JSON object from
     image ids to labels, or None.
@@ -33,15 +38,28 @@ class ImageFolder:
         """
         if not self.root.is_dir():
             raise ValueError(f"{self.root} is no folder; name the one that holds the images")
-        found = {
-            path.relative_to(self.root).as_posix(): path
-            for path in self.root.rglob("*")
-            if path.suffix.lower() in SUFFIXES and path.is_file()
-        }
-        visible = [name for name in found if not any(part.startswith(".") for part in name.split("/"))]
-        if not visible:
+        real, found, passed = self.root.resolve(), {}, []
+        for path in self.root.rglob("*"):
+            name = path.relative_to(self.root).as_posix()
+            hidden = any(part.startswith(".") for part in name.split("/"))
+            if hidden or path.suffix.lower() not in SUFFIXES or path.is_dir():
+                continue
+            inside = not path.is_symlink() or (path.exists() and path.resolve().is_relative_to(real))
+            if path.is_file() and inside and encodable(name) == name:
+                found[name] = path
+            else:
+                passed.append(name)
+        if passed:
+            log.warning(
+                "%s: %d entries are passed over, first %r: links that lead out of the folder or nowhere, pipes, names"
+                " that are no text; copy the images into it",
+                self.root,
+                len(passed),
+                min(passed),
+            )
+        if not found:
             raise ValueError(f"{self.root} holds no image ({', '.join(SUFFIXES)})")
-        images = [GalleryImage(image_id, found[name]) for name, image_id in self._ids(visible, str(self.root)).items()]
+        images = [GalleryImage(image_id, found[name]) for name, image_id in self._ids(found, str(self.root)).items()]
         return sorted(images, key=lambda image: image.image_id)
 
     def group_of(self, image_ids: Sequence[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from diptych.contracts.retrieval import Triplet, TripletSource
 from diptych.data.triplets.sampling import MixingSampler
 from diptych.data.triplets.shards import CONVERSION, FORMAT, MANIFEST, WRITE_AGAIN, ShardFolder
 from diptych.data.triplets.triplet_dataset import short_name
+from diptych.photos.picture_data import UnreadablePicture, read_bytes
 from diptych.storage.file_lock import lock_file, locked
 from diptych.storage.json_files import read_json, write_json
 from diptych.storage.json_shapes import Count
@@ -220,9 +221,9 @@ def _members(record: _Record, common: str) -> dict[str, bytes]:
 def _bytes_of(path: Path, record: _Record) -> bytes:
     where = f"(query {record.triplet.query_id} of {record.source})"
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"image {path} cannot be read: {error.strerror or error} {where}") from error
+        data = read_bytes(path)
+    except UnreadablePicture as error:
+        raise ValueError(f"{error} {where}") from error
     if not data:
         raise ValueError(f"image {path} is empty (0 bytes); fetch it again {where}")
     return data

@@ -13,6 +13,8 @@ folder of all sources, and is the same for the same image; `name` is `triplet_da
 
 from __future__ import annotations
 
+import re
+import stat
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -20,9 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expander
+from webdataset.tariterators import base_plus_ext, group_by_keys
 
 from diptych.contracts.retrieval import Triplet
+from diptych.data.annotations import Record
+from diptych.photos.picture_data import MOST_BYTES
 from diptych.storage.json_files import read_json
 from diptych.storage.json_shapes import Count
 from diptych.storage.json_values import json_value
@@ -74,15 +78,18 @@ class ShardFolder:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         manifest = _read_manifest(self.folder)
-        self.key: str = manifest["key"]
-        self.settings: dict[str, Any] = manifest["settings"]
-        self.shards = [Shard(one["file"], one["triplets"], one["bytes"]) for one in manifest["shards"]]
+        self.key: str = manifest.name("key")
+        self.settings = _settings(manifest.record("settings"))
+        self.shards = [_shard(Record(manifest.where, shard)) for shard in manifest.objects("shards")]
         for shard in self.shards:
             path = self.folder / shard.file
             try:
-                size = path.stat().st_size
+                status = path.stat()
             except OSError as error:
                 raise ValueError(f"shard {path}: {error.strerror or error}; {WRITE_AGAIN}") from error
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError(f"shard {path} is no regular file; {WRITE_AGAIN}")
+            size = status.st_size
             if size != shard.bytes:
                 raise ValueError(f"shard {path} has {size} bytes, {MANIFEST} says {shard.bytes}; {WRITE_AGAIN}")
 
@@ -94,17 +101,9 @@ class ShardFolder:
         """
         shard = self.shards[number]
         path, found = self.folder / shard.file, first
-        try:
-            with path.open("rb") as stream:
-                stream.seek(_offset_of(stream, first))
-                files = tar_file_expander([{"url": str(path), "stream": stream}])
-                for sample in group_by_keys(files):
-                    found += 1
-                    yield _stored(sample, path)
-        except OSError as error:
-            raise ValueError(f"shard {path} cannot be read: {error.strerror or error}; {WRITE_AGAIN}") from error
-        except (tarfile.TarError, EOFError) as error:  # webdataset appends objects to the arguments
-            raise ValueError(f"shard {path} is truncated or damaged: {error.args[0]}; {WRITE_AGAIN}") from error
+        for sample in _samples(path, first):
+            found += 1
+            yield _stored(sample, path)
         if found != shard.triplets:
             raise ValueError(
                 f"shard {path} is damaged: {found} triplets can be read, {MANIFEST} says {shard.triplets}; "
@@ -112,20 +111,65 @@ class ShardFolder:
             )
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def _read_manifest(folder: Path) -> Record:
     path = folder / MANIFEST
     if not path.is_file():
         state = "its conversion is not finished: run" if (folder / CONVERSION).is_file() else "write shards with"
         raise ValueError(f"{folder} has no {MANIFEST}; {state} python -m diptych.shards ... output={folder}")
-    found = read_json(path, WRITE_AGAIN, shape=dict).get("format")
-    if found != FORMAT:
-        raise ValueError(f"{path} has format {found!r:.40}, this version reads {FORMAT}; write it again")
-    shard = {"file": str, "triplets": Count, "bytes": Count}
-    manifest = read_json(path, WRITE_AGAIN, shape={"key": str, "settings": dict, "shards": [shard]})
-    for name in (one["file"] for one in manifest["shards"]):
-        if Path(name).name != name:
-            raise ValueError(f"{path}: the shard {name!r:.80} is no file of this folder; {WRITE_AGAIN}")
-    return manifest
+    manifest = read_json(path, WRITE_AGAIN, shape=dict)
+    if manifest.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} has format {manifest.get('format')!r:.40}, this version reads {FORMAT}; write it again"
+        )
+    return Record(str(path), manifest)
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """The settings, of which those that are looked at are what they should be."""
+    record.texts("sources")
+    record.integer("group_size")
+    for key in ("exploded", "distractors"):
+        if not isinstance(record.data.get(key), bool):
+            raise record.error(f"key {key!r} must be true or false")
+    return record.data
+
+
+def _shard(record: Record) -> Shard:
+    """A line of the manifest: a file in the folder itself, with numbers that can be."""
+    shard = Shard(record.name("file"), record.integer("triplets"), record.integer("bytes"))
+    if not re.fullmatch(r"\w[\w.-]*", shard.file) or shard.triplets < 1 or shard.bytes < 0:
+        raise record.error(f"{shard} is no shard of the folder; {WRITE_AGAIN}")
+    return shard
+
+
+def _samples(path: Path, first: int) -> Iterator[dict[str, Any]]:
+    """Webdataset's samples of a shard from the triplet at position `first` on; ValueError as `ShardFolder.read`."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(_offset_of(stream, first))
+            yield from group_by_keys(_members(stream, path))
+    except OSError as error:
+        raise ValueError(f"shard {path} cannot be read: {error.strerror or error}; {WRITE_AGAIN}") from error
+    # Tarfile's for damaged headers, and webdataset's for a name that occurs twice, which appends objects to them.
+    except (tarfile.TarError, EOFError, ValueError, MemoryError) as error:
+        reason = error.args[0] if error.args else "it takes more memory than there is"
+        raise ValueError(f"shard {path} is truncated or damaged: {reason}; {WRITE_AGAIN}") from error
+
+
+def _members(stream: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
+    """The plain members of a tar file that is not packed, from where the stream stands, as webdataset groups them."""
+    with tarfile.open(fileobj=stream, mode="r:") as tar:
+        for member in tar:
+            if member.isdir():
+                continue
+            if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.sparse is not None:
+                raise tarfile.ReadError(f"{member.name!r} is no plain file")
+            if member.size > MOST_BYTES:
+                raise tarfile.ReadError(f"{member.name!r} has more than {MOST_BYTES >> 20} MiB")
+            file = tar.extractfile(member)
+            assert file is not None  # it is a plain file
+            yield {"fname": member.name, "data": file.read(), "__url__": str(path)}
+            tar.members = []  # which tarfile collects
 
 
 def _offset_of(stream: BinaryIO, triplet: int) -> int:
@@ -148,17 +192,30 @@ def _stored(sample: dict[str, Any], path: Path) -> StoredTriplet:
     try:
         record = json_value(sample["json"])
         images = tuple(_image(sample, image, origin) for image in record["images"])
-        reference, target, *distractors = (image["id"] for image in record["images"])
+        reference, target, *distractors = (_text(image, "id") for image in record["images"])
         texts = tuple(record["modification_texts"])
-        triplet = Triplet(record["query_id"], reference, texts, target, tuple(distractors), record["group"])
-        return StoredTriplet(triplet, record["source"], record["example"], images)
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise TypeError("'modification_texts' are no texts")
+        if not isinstance(record["example"], int):
+            raise TypeError("'example' is no number")
+        query_id, group = _text(record, "query_id"), _text(record, "group")
+        triplet = Triplet(query_id, reference, texts, target, tuple(distractors), group)
+        return StoredTriplet(triplet, _text(record, "source"), record["example"], images)
     except (ValueError, KeyError, TypeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"shard {path} is damaged at {sample['__key__']}: {reason}; {WRITE_AGAIN}") from error
 
 
+def _text(record: dict[str, Any], key: str) -> str:
+    value = record[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key!r} is no text")
+    return value
+
+
 def _image(sample: dict[str, Any], image: dict[str, Any], origin: str) -> StoredImage:
-    data = sample[image["file"]]
+    file = _text(image, "file")
+    data = sample[file]
     if zlib.crc32(data) != image["crc32"]:
-        raise ValueError(f"{image['file']} has another checksum than when it was written")
-    return StoredImage(image["path"], image["name"], data, f"{origin}.{image['file']}")
+        raise ValueError(f"{file} has another checksum than when it was written")
+    return StoredImage(_text(image, "path"), _text(image, "name"), data, f"{origin}.{file}")

@@ -23,6 +23,7 @@ from diptych.annotation.reviews import Reviews, read_reviews
 from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import ImagePair, Pairs, read_pairs
 from diptych.photos.image_urls import is_remote
+from diptych.photos.picture_data import UnreadablePicture, read_bytes
 from diptych.ranking.known_ids import KnownIds
 from diptych.stages.annotation.fetch_images import FETCHED
 from diptych.stages.running.manifest import FILE as MANIFEST
@@ -175,8 +176,8 @@ class ExportTriplets(RecordStage):
                 return Failure(pair.pair_id, file.reason, str(file))
             try:
                 contents[image] = contents.get(image) or _content_name(Path(file))
-            except OSError as error:
-                return Failure(pair.pair_id, "unreadable", f"{image} cannot be read: {error.strerror or error}")
+            except UnreadablePicture as error:
+                return Failure(pair.pair_id, "unreadable", str(error))
         if self.layout.copies_images and contents[images[0]] == contents[images[1]]:
             message = f"{images[0]} and {images[1]} have the same content; nothing has changed"
             return Failure(pair.pair_id, "identical_images", message)
@@ -261,7 +262,7 @@ def _counts(folder: Path) -> dict[str, Any]:
 
 
 def _content_name(path: Path) -> str:
-    data = path.read_bytes()
+    data = read_bytes(path)
     suffix = next((suffix for signature, suffix in _SIGNATURES if data.startswith(signature)), ".img")
     return f"{IMAGES}/{hashlib.sha256(data).hexdigest()[:20]}{suffix}"
 
