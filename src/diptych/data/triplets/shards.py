@@ -28,7 +28,6 @@ from diptych.contracts.retrieval import Triplet
 from diptych.data.annotations import Record
 from diptych.photos.picture_data import MOST_BYTES
 from diptych.storage.json_files import read_json
-from diptych.storage.json_shapes import Count
 from diptych.storage.json_values import json_value
 
 FORMAT = 1  # of the folder and the records
