@@ -35,7 +35,7 @@ def _bound(response: Any) -> None:
     response.stream = _BoundedStream(response.stream, encoding, most, time.monotonic() + longest_s)
 
 
-class _BoundedStream(_http.SyncByteStream):  # type: ignore[misc, name-defined]
+class _BoundedStream(_http.SyncByteStream):
     """A body, unpacked, of at most `most` bytes, until the time `ends_at`. What breaks it off is an OSError."""
 
     def __init__(self, packed: Any, encoding: str, most: int, ends_at: float) -> None:
