@@ -422,3 +422,32 @@ def test_a_large_store_opens_at_once(tmp_path):
     assert stored.ids == ids
     assert stored.vectors.shape == (num, 2)
     assert seconds < 2  # 0.05 s on a machine that has nothing else to do
+
+
+def test_an_id_that_cannot_be_written_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"the id '\\ud800' holds half a surrogate pair"):
+        EmbeddingStore(tmp_path).append(records(["a", "\ud800"], vectors(2)))
+    assert EmbeddingStore(tmp_path).done() == set()
+
+
+@pytest.mark.hostile("hostile files")
+@pytest.mark.parametrize("header", ['{"dtype": "float16", "width": -1}', '{"dtype": "object", "width": 1}', "[]", "7"])
+@pytest.mark.parametrize("line", ['"a"', '["a"]', '[["a"], 1]', "{}", "[" * 100_000])
+def test_a_part_of_another_shape_is_named(tmp_path, header, line):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/00000.ids.jsonl").write_text(f"{header}\n{line}\n")
+    (tmp_path / "parts/00000.rows").write_bytes(bytes(64))
+    with pytest.raises(ValueError, match=r"00000\.ids\.jsonl is damaged"):
+        EmbeddingStore(tmp_path).done()
+
+
+def test_opening_reads_no_vector(tmp_path):
+    store = EmbeddingStore(tmp_path)
+    store.append(records("ab", vectors(2)))
+    store.finish("ab")
+    path = tmp_path / "embeddings.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    stored = open_embeddings(tmp_path)
+    assert stored.ids == ["a", "b"]
+    with pytest.raises(ValueError, match=r"the vectors in embeddings\.npy are not those that were written.*delete it"):
+        _ = stored.vectors

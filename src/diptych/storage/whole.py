@@ -141,7 +141,8 @@ def sync_file(file: IO[bytes] | IO[str]) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Waits until the names of the folder's files are on the disk."""
-    _sync_path(folder)
+    with disk_named(folder):
+        _sync_path(folder)
 
 
 def remove_unfinished(folder: Path, *names: str) -> None:
