@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 from diptych.contracts.news import KeyFacts
 from diptych.text.named_entities import EntityRecognizer, NamedEntity
+from diptych.text.numbers import read_words
 
 # OntoNotes labels, as spaCy's English models give them, to the fields of KeyFacts; other labels are no key facts.
 _FIELDS = {
@@ -30,7 +31,7 @@ _POSSESSIVE = re.compile(r"['’]s$|(?<=s)['’]$")
 _AGE = re.compile(r"\byears?[- ]old\b|\baged?\b", re.IGNORECASE)
 _EDGES = ' \t,;:.!?"“”‘«»()[]-–—'
 _LARGE_NUMBER = re.compile(
-    r"[1-9][\d,]*\d|\d\s*[-–:/]\s*\d|\b(?:ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+    r"[1-9][\d,]*\d|\d\s*[-–:/]\s*\d|\d\s?(?:[kKmM]|[mbtMBT]n)\b|[¼½¾⅓⅔]|\b(?:ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
     r"|(?:dozen|hundred|thousand|million|billion|trillion)s?)\b",
     re.IGNORECASE,
 )
@@ -61,8 +62,9 @@ class NoFacts:
 class SpacyFacts:
     """A FactExtractor over a spaCy pipeline (see `EntityRecognizer` for `model`).
 
-    - Facts are cleaned: no leading "the", no possessive, blanks for line breaks. What differs only in case is one
-      fact, written as it first appears, of the kind that most of its mentions have. Ages count as numbers.
+    - Facts are cleaned: no leading "the", no possessive, blanks for line breaks. What differs only in case, in accents
+      or in how its numbers are written is one fact, written as it first appears, of the kind that most of its mentions
+      have. Ages count as numbers.
     - Facts of a kind are ordered by their number of mentions, then by first appearance, and cut to `limits`: put a
       title in front of its text to have it counted.
     - Bare numbers below ten are left out; 3.5 million, 40 percent and 4-2 stay.
@@ -83,7 +85,8 @@ class SpacyFacts:
             cleaned = clean_name(entity.text)
             kind = _kind(entity.label, cleaned)
             if kind is not None:
-                facts.setdefault(cleaned.casefold(), _Fact(cleaned)).kinds[kind] += 1
+                said = " ".join(word.text for word in read_words(cleaned)) or cleaned.casefold()
+                facts.setdefault(said, _Fact(cleaned)).kinds[kind] += 1
         ordered = sorted(facts.values(), key=lambda fact: -fact.kinds.total())  # stable: first appearance decides
         return KeyFacts(
             **{
