@@ -22,6 +22,7 @@ from diptych.config.plain_config import plain_section
 from diptych.config.replacements import PLACES
 from diptych.config.stage_configs import stage_configs, stage_settings
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
+from diptych.text.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def print_estimates(runs: Sequence[StageRun]) -> None:
     found = {run.name: run.stage.estimate() for run in runs}
     estimates = {name: estimate for name, estimate in found.items() if estimate is not None}
     for name, estimate in estimates.items():
-        print("\n".join(estimate.lines(name)))  # noqa: T201
+        print(printable("\n".join(estimate.lines(name))))  # noqa: T201
     if any(estimate.usual_usd is None for estimate in estimates.values()):
         total = "what it costs is not known, the model has no price"
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import re
 import sys
@@ -23,6 +24,7 @@ from diptych.config.light_imports import import_lightly
 from diptych.config.presence import require_inputs
 from diptych.config.resolvers import register_resolvers
 from diptych.extras import missing_extra
+from diptych.text.printable import PrintableRecord, printable
 
 Task = Callable[[DictConfig], Any]
 _called_as = [sys.argv[0]]  # the program and its words before the settings, as the user typed them
@@ -42,6 +44,7 @@ def entry_point(
     answered before torch is imported. `open_sections` are those of `with_open_sections`; `rewrite` turns the arguments
     into others before anything else.
     """
+    logging.setLogRecordFactory(PrintableRecord)
     words = list(sys.argv[1:] if arguments is None else arguments)
     if sys.argv[1:][-len(words) :] == words:
         _called_as[:] = sys.argv[: len(sys.argv) - len(words)]
@@ -60,7 +63,8 @@ def entry_point(
         unexplained = isinstance(error, ModuleNotFoundError) and missing_extra(error) is None
         if os.environ.get("DIPTYCH_TRACEBACK") or unexplained:
             raise
-        sys.stderr.write(f"\nerror: {explain(error, config_name)}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
+        message = printable(explain(error, config_name))
+        sys.stderr.write(f"\nerror: {message}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
         return 1
     return 0
 
