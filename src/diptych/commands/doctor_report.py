@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import TripletSource
 from diptych.photos.image_faults import EMPTY, MISSING, UNREADABLE, Fault, KeptVerdicts, find_faults
 from diptych.storage.whole import write_text
+from diptych.text.terminal import PlainConsole
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +102,17 @@ def writable(folder: Path) -> Iterator[None]:
 
 def print_reports(reports: Sequence[SplitReport]) -> int:
     """Print all of it; returns 1 if anything is missing or unreadable, else 0."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = PlainConsole(soft_wrap=True, highlight=False)
     console.print(_table(reports))
     for note in (note for report in reports for note in report.notes):
-        console.print(f"Note: {note}", markup=False)
+        console.print(f"Note: {note}")
     for step in dict.fromkeys(report.next_step for report in reports if not report.healthy):
-        console.print(f"Next: {step}", markup=False)
+        console.print(f"Next: {step}")
     if not all(report.healthy for report in reports):
         return 1
     pages = ", ".join(dict.fromkeys(report.docs_page for report in reports))
     everything = "everything that is needed" if any(report.faults for report in reports) else "everything"
-    console.print(
-        f"Next: {everything} is there and readable. {pages} shows how to train and evaluate on it.", markup=False
-    )
+    console.print(f"Next: {everything} is there and readable. {pages} shows how to train and evaluate on it.")
     return 0
 
 

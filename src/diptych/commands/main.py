@@ -15,6 +15,7 @@ from diptych.config.short_names import with_full_names, with_names_of_evaluation
 from diptych.extras import missing_extra
 from diptych.storage.json_values import encodable
 from diptych.sweeping.resuming import of_resumed_sweep
+from diptych.text.printable import printable
 
 # Short ways to write settings.
 _NAMES = {"pipeline": with_full_names, "evaluate": with_names_of_evaluations}
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return script(words[1:])
     name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
     if name is None:
-        sys.stderr.write(f"error: {unknown(words[0])}\n")
+        sys.stderr.write(f"error: {printable(unknown(words[0]))}\n")
         return 2
     return run(name, words[len(name.split()) :])
 

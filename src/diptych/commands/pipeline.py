@@ -26,6 +26,7 @@ from diptych.config.stage_configs import stage_configs, stage_settings
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
 from diptych.storage.file_lock import RUN_PATIENCE, locked
 from diptych.storage.record_log import RecordFile
+from diptych.text.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ def print_estimates(runs: Sequence[StageRun]) -> None:
     found = {run.name: run.stage.estimate() for run in runs}
     estimates = {name: estimate for name, estimate in found.items() if estimate is not None}
     for name, estimate in estimates.items():
-        print("\n".join(estimate.lines(name)))  # noqa: T201
+        print(printable("\n".join(estimate.lines(name))))  # noqa: T201
     if any(estimate.usual_usd is None for estimate in estimates.values()):
         total = "what it costs is not known, the model has no price"
     else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 import shutil
 import sys
 import textwrap
@@ -21,6 +22,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from diptych.config.lost_processes import lost_process
 from diptych.config.override_words import with_home
+from diptych.text.printable import PrintableRecord, printable
 
 _HELP = {"-h", "--help", "help=true"}
 _WIDTH = 100
@@ -32,6 +34,7 @@ def run(function: Callable[..., int | None], name: str, arguments: Sequence[str]
     `--help` prints the help and returns 0. A setting that cannot be read, and a ValueError or OSError of the function,
     end in one message on the standard error and 2.
     """
+    logging.setLogRecordFactory(PrintableRecord)
     if _HELP.intersection(arguments):
         sys.stdout.write(help_of(function, name))
         return 0
@@ -39,7 +42,7 @@ def run(function: Callable[..., int | None], name: str, arguments: Sequence[str]
         positional, settings = read(function, arguments)
         return function(*positional, **settings) or 0
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {lost_process(error) or error}\n")
+        sys.stderr.write(f"error: {printable(str(lost_process(error) or error))}\n")
         return 2
     except RuntimeError as error:
         if (said := lost_process(error)) is None:

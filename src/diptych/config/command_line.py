@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import re
 import sys
@@ -28,6 +29,7 @@ from diptych.config.presence import require_inputs
 from diptych.config.resolvers import register_resolvers
 from diptych.extras import missing_extra
 from diptych.parallel.private_parts import set_command_of_ranks
+from diptych.text.printable import PrintableRecord, printable
 
 Task = Callable[[DictConfig], Any]
 _called_as = [sys.argv[0]]  # the program and its words before the settings, as the user typed them
@@ -47,6 +49,7 @@ def entry_point(
     answered before torch is imported. `open_sections` are those of `with_open_sections`; `rewrite` turns the arguments
     into others before anything else.
     """
+    logging.setLogRecordFactory(PrintableRecord)
     words = list(sys.argv[1:] if arguments is None else arguments)
     if sys.argv[1:][-len(words) :] == words:
         _called_as[:] = sys.argv[: len(sys.argv) - len(words)]
@@ -69,7 +72,7 @@ def entry_point(
         said = lost_process(error) or (explain(error, config_name) if mistake or missing_extra(error) else None)
         if said is None or os.environ.get("DIPTYCH_TRACEBACK"):
             raise
-        sys.stderr.write(f"\nerror: {said}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
+        sys.stderr.write(f"\nerror: {printable(said)}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
         return 1
     return 0
 

@@ -1,4 +1,5 @@
-"""Pages from the templates beside this file: what a template shows is escaped unless the template says otherwise.
+"""Pages from the templates beside this file: what a template shows is escaped unless the template says otherwise, in
+HTML and in Markdown.
 
 A page is one file, which needs no other file and no network.
 """
@@ -13,9 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
+from diptych.report.markdown import markdown_cell, markdown_code, markdown_text
 from diptych.storage.whole import write_file
 
 # Controls that a browser would swallow; texts of articles may hold them.
@@ -50,9 +53,9 @@ def environment() -> Environment:
     loader = PackageLoader("diptych.report")
     made = Environment(
         loader=loader,
-        autoescape=lambda name: name is None or not name.endswith(".md.jinja"),
+        autoescape=True,
         undefined=StrictUndefined,
-        finalize=_visible,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -62,6 +65,8 @@ def environment() -> Environment:
     def file(name: str) -> str:
         return loader.get_source(made, name)[0]
 
+    made.filters["cell"] = lambda value: Markup(markdown_cell(str(value).translate(_VISIBLE_CONTROLS)))
+    made.filters["code"] = lambda name: Markup(markdown_code(name.translate(_VISIBLE_CONTROLS)))
     made.globals["file"] = lambda name: Markup(file(name))  # ours, and no page of others is among them
     made.globals["hash_of"] = lambda name: (
         "sha256-" + base64.b64encode(hashlib.sha256(file(name).encode()).digest()).decode()
@@ -69,5 +74,10 @@ def environment() -> Environment:
     return made
 
 
-def _visible(value: Any) -> Any:
-    return value.translate(_VISIBLE_CONTROLS) if isinstance(value, str) and not isinstance(value, Markup) else value
+@pass_context
+def _shown(context: Context, value: Any) -> Any:
+    """Each value that a template shows, as text."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    visible = value.translate(_VISIBLE_CONTROLS)
+    return Markup(markdown_text(visible)) if (context.name or "").endswith(".md.jinja") else visible

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ NUM_RESULTS = 6
 _TILE, _FRAME, _GAP, _MARGIN, _TEXT_WIDTH, _CAPTION = 150, 5, 10, 24, 270, 20
 _ROW = _TILE + _CAPTION + 14
 _WIDTH = 2 * _MARGIN + (NUM_RESULTS + 2) * (_TILE + _GAP) + _TEXT_WIDTH + 3 * _GAP
+_MOST_CHARACTERS = 1000
+_NO_INK = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls, separators of lines, halves of pairs
 _INK, _SOFT, _PAPER, _EMPTY = "#1c2430", "#5b6675", "#ffffff", "#dfe3e9"
 _COLOURS = {"reference": "#2563eb", "target": "#15a34a", "relevant": "#8fd3a8", "was-reference": "#8b95a3"}
 
@@ -46,7 +49,7 @@ def draw_sheet(
     _legend(draw, 92, shown_frames(answered))
     y = 130
     for heading, cards in groups:
-        draw.text((_MARGIN, y + 6), heading, fill=_INK, font=_font(17, bold=True))
+        draw.text((_MARGIN, y + 6), _drawable(heading), fill=_INK, font=_font(17, bold=True))
         y += 36
         for card in cards:
             _row(sheet, draw, card, y, thumbnails)
@@ -138,7 +141,7 @@ def wrap_text(text: str, font: ImageFont.FreeTypeFont, width: float, max_lines: 
     Breaks between words, and inside a word that is wider than the line (file names).
     """
     lines, line = [], ""
-    for word in text.split():
+    for word in _drawable(text).split():
         candidate = f"{line} {word}".strip()
         if font.getlength(candidate) <= width:
             line = candidate
@@ -158,9 +161,15 @@ def wrap_text(text: str, font: ImageFont.FreeTypeFont, width: float, max_lines: 
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    text = _drawable(text)
     if font.getlength(text) <= width:
         return text
     return _longest_prefix(text, font, width - font.getlength("…")).rstrip() + "…"
+
+
+def _drawable(text: str) -> str:
+    """On one line, without what the text layout fails on, and no longer than any place on the sheet has room for."""
+    return _NO_INK.sub(" ", text[:_MOST_CHARACTERS])
 
 
 def _longest_prefix(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:

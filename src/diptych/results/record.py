@@ -106,7 +106,7 @@ class EvaluationRecord:
         for sentence in self.signatures or ():
             console.print(sentence, highlight=False)
         for name, before, used in replaced_settings(self.content()):
-            console.print(f"replaced: {name}={used} (checkpoint: {before})", highlight=False, markup=False)
+            console.print(f"replaced: {name}={used} (checkpoint: {before})", highlight=False)
         for name, line in (self.lines or {}).items():
             console.print(f"{name}: {line}", highlight=False)
         for path in [folder / METRICS, *sorted((folder / "report").rglob("index.html"))]:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from diptych.contracts.retrieval import BASELINES, MetricMeaning
 from diptych.results.meanings import Meanings
+from diptych.text.terminal import PlainConsole
 
 MODEL = "model"
 NO_VALUE = "–"
@@ -227,5 +228,5 @@ def natural_order(name: str) -> list[tuple[int, str]]:
 
 def screen() -> Console:
     """The terminal in its own width; a file gets lines long enough for every column."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_FILE_WIDTH)
+    console = PlainConsole()
+    return console if console.is_terminal else PlainConsole(width=_FILE_WIDTH)

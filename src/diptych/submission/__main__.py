@@ -18,6 +18,7 @@ from typing import Annotated
 from diptych.config.arguments import run
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import TripletSource
+from diptych.text.printable import printable
 
 _SERVERS = ("cirr", "circo", "openevents")
 
@@ -69,7 +70,7 @@ def _report_on(path: Path, source: TripletSource | NewsSource, split: str) -> in
     from diptych.submission.verdict import describe
 
     verdict = check_file(path, source, split)
-    sys.stdout.write(describe(path, verdict))
+    sys.stdout.write(printable(describe(path, verdict)))
     return 1 if verdict.violations else 0
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -35,6 +36,7 @@ class Point:
     interval: tuple[float, float] | None
 
 
+@rc_context({"text.parse_math": False})  # a dollar in a name is a dollar
 def write_plot(folder: Path, records: Sequence[RunRecord]) -> Path | None:
     """Draws `<folder>/sweep.png` and returns its path; None, and no file, where no run has a value to draw.
 

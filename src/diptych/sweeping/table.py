@@ -14,6 +14,7 @@ from rich.text import Text
 
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.results.results_table import NO_VALUE, Cell, format_interval, format_value, label, screen
+from diptych.storage.spreadsheet_cells import harmless_cell
 from diptych.storage.whole import whole_file
 from diptych.sweeping.run_records import (
     RunRecord,
@@ -48,15 +49,16 @@ def write_table(folder: Path, price_per_device_hour: float | None = None) -> lis
 
 def write_csv(path: Path, records: Sequence[RunRecord], price: float | None = None) -> None:
     """A row per run: state, overrides, time and cost, what was measured, and all metrics, each with two columns for its
-    interval if any run has one. Values are as stored (recall as a fraction); an empty field is none.
+    interval if any run has one. Values are as stored (recall as a fraction); an empty field is none, and a text that a
+    spreadsheet would take for a formula begins with an apostrophe.
     """
     groups = group_names(records)
     rows = [_csv_row(record, groups, price) for record in records]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file)
+        writer.writerow(map(harmless_cell, columns))
+        writer.writerows([harmless_cell(row.get(column, "")) for column in columns] for row in rows)
 
 
 def print_table(folder: Path, records: Sequence[RunRecord], price: float | None = None) -> None:
