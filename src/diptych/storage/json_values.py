@@ -60,7 +60,7 @@ def json_value(text: str | bytes, pairs: Pairs | None = None) -> Any:
         if told.error is error:
             raise
         raise NoJSON(f"a number of more than {_LONGEST_NUMBER:,} digits", text, 0) from None
-    return _encodable(value) if halves else value
+    return encodable_value(value) if halves else value
 
 
 def json_objects(text: str) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def json_objects(text: str) -> list[dict[str, Any]]:
             _check_depth(text[start:end])
         except (ValueError, RecursionError):
             continue
-        found.append(_encodable(value))
+        found.append(encodable_value(value))
     return found
 
 
@@ -88,24 +88,29 @@ def encodable(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _encodable(value: Any) -> Any:
+def encodable_value(value: Any) -> Any:
+    """The value with every text in its lists and dicts, keys included, as `encodable` has it.
+
+    Raises:
+        ValueError: two keys of a dict are the same then.
+    """
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, list):
-        return [_encodable(item) for item in value]
+        return [encodable_value(item) for item in value]
     if isinstance(value, dict):
         return _encodable_pairs(list(value.items()))
     return value
 
 
 def _encodable_items(items: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    return [(encodable(key), _encodable(value)) for key, value in items]
+    return [(encodable_value(key), encodable_value(value)) for key, value in items]
 
 
 def _encodable_pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
     given, written = dict(items), dict(_encodable_items(items))
     if len(written) < len(given):
-        raise ValueError("two keys of an object differ only in halves of surrogate pairs, which no file can hold")
+        raise ValueError("two keys differ only in halves of surrogate pairs, which no file can hold")
     return written
 
 
