@@ -61,7 +61,7 @@ def export(ckpt: str | Path, out: str | Path, merge: bool = False, dtype: str = 
 def _fuser_settings(checkpoint: dict[str, Any], path: Path) -> tuple[type, dict[str, Any]]:
     """The class of the checkpoint's model and its arguments; ValueError unless its adapter is one of PEFT's."""
     resolvers.register_resolvers()
-    config = config_of(checkpoint)
+    config = config_of(checkpoint, path)
     settings = plain_section(config.system.model)
     fuser = checking.locate_trusted("system.model", str(settings.pop("_target_", "")))
     if getattr(fuser, "adapter_format", None) != "peft":

@@ -20,8 +20,9 @@ from diptych.callbacks.stop_on_signal import StopOnSignal, StoppedBySignal
 from diptych.commands.evaluation import evaluate_system, quiet_lightning
 from diptych.config import building, checking
 from diptych.config.command_line import called_as, set_command_line, shown_command
-from diptych.config.earlier_configs import upgraded
+from diptych.config.strangers import SECTIONS, config_of_run
 from diptych.config.trained import load_first_weights, with_model_of_checkpoint
+from diptych.config.written_places import keep_within
 from diptych.loggers.metrics_csv import MetricsCSV
 from diptych.parallel import checkpoints
 from diptych.parallel.checkpoints import AtomicCheckpointIO
@@ -60,7 +61,9 @@ def train(config: DictConfig) -> float | None:
     came_back = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0 and (run_dir / "config.yaml").is_file()
     resume = config.resume is not None or came_back
     if resume or joins:
-        config = _config_of_run(run_dir, [] if came_back else words)
+        # What a rank joins, and what SLURM has queued again, was looked at, or made, by the process that began it.
+        trusted = config.trust_run or came_back
+        config = _config_of_run(run_dir, [] if came_back else words, trusted)
     config = with_model_of_checkpoint(config)
     guard = locked(run_dir / ".lock", RUN_PATIENCE, f"{run_dir}: another process trains here; wait for it, or stop it")
     with guard if started_here else nullcontext():
@@ -93,7 +96,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(goes_on or config.init_from))
     if goes_on:
         checkpoint = checkpoints.load(last, weights_alone=True)
-        step = checkpoint["global_step"]
+        step = checkpoints.step_of(checkpoint, last)
         checkpoints.load_weights(system, checkpoint, last)  # the feature cache is looked up by the backbone's weights
         log.info("continuing %s at step %d", run_dir, step)
     elif config.init_from:
@@ -104,7 +107,9 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
             csv.resume_from(step if goes_on else 0)
         _report_size(system, config.name, trainer.precision)
         # Lightning starts the other ranks with this command line: not a sweep's, not a new run's.
-        set_command_line([*called_as(), f"join_run={run_dir}", *([f"resume={run_dir}"] if goes_on else [])])
+        set_command_line(
+            [*called_as(), f"join_run={run_dir}", "trust_run=true", *([f"resume={run_dir}"] if goes_on else [])]
+        )
     datamodule.prepare_from_weights(system, trainer.strategy.root_device)
     _fit(trainer, system, datamodule, last if goes_on else None)
 
@@ -138,16 +143,17 @@ def _fit(trainer: L.Trainer, system: L.LightningModule, datamodule: L.LightningD
         ) from error
 
 
-def _config_of_run(run_dir: Path, overrides: list[str]) -> DictConfig:
-    """The config that the run directory was made with, with the few settings that may change on resume."""
+def _config_of_run(run_dir: Path, overrides: list[str], trusted: bool) -> DictConfig:
+    """The config that the run directory was made with, with the few settings that may change on resume.
+
+    Whoever made the folder made it: unless it is `trusted`, it is held to what a checkpoint's config may say.
+    """
     path = run_dir / "config.yaml"
     if not path.is_file():
         raise ValueError(f"{run_dir}: there is no run to resume here (no config.yaml)")
-    config = OmegaConf.load(path)
-    if not isinstance(config, DictConfig):
-        raise ValueError(f"{path} holds a list, not the settings of a run")
-    config = upgraded(config)
-    changes = [word.lstrip("+") for word in overrides if not word.startswith(("resume=", "join_run=", "name="))]
+    config = config_of_run(path, trusted)
+    meta = ("resume=", "join_run=", "name=", "trust_run=")
+    changes = [word.lstrip("+") for word in overrides if not word.startswith(meta)]
     refused = [word for word in changes if not word.startswith(RESUME_OVERRIDES)]
     if refused:
         raise ValueError(
@@ -155,7 +161,11 @@ def _config_of_run(run_dir: Path, overrides: list[str]) -> DictConfig:
             f"{', '.join(RESUME_OVERRIDES)}. A new run from its weights: init_from={run_dir}/checkpoints/best.ckpt"
         )
     # Two sections make a section, which merge's type does not say.
-    return cast(DictConfig, OmegaConf.merge(config, OmegaConf.from_dotlist(changes)))
+    changed = cast(DictConfig, OmegaConf.merge(config, OmegaConf.from_dotlist(changes)))
+    if not trusted:
+        said = [word.partition("=")[2] for word in changes if word.startswith(("data_dir=", "data.root="))]
+        keep_within(changed, SECTIONS, os.environ.get("DIPTYCH_DATA", "data"), *said, run_dir)
+    return changed
 
 
 def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: list) -> L.Trainer:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyExperiment
@@ -23,6 +23,8 @@ class ForgivingWandbLogger(WandbLogger):
 
     Any failure of the tracker (network, disk, account) is logged once; from then on nothing more is sent.
     """
+
+    writes: ClassVar[Mapping[str, str]] = {"folder": "wandb_id"}
 
     def __init__(self, folder: str, project: str = "diptych", name: str | None = None, offline: bool = True) -> None:
         require("wandb", "choose logger=none")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from diptych.extras import require
-from diptych.storage.model_files import locate_model
+from diptych.storage.model_files import load_model
 
 
 class SentenceTransformerEncoder:
@@ -56,14 +56,8 @@ class SentenceTransformerEncoder:
 
 
 def _load(name: str, device: str | None) -> Any:
-    path = locate_model(name)
     require("sentence_transformers")
     from sentence_transformers import SentenceTransformer
 
-    try:
-        return SentenceTransformer(path, device=device)
-    except OSError as error:
-        raise ValueError(
-            f"the sentence encoder {name!r} is not on this machine and cannot be downloaded ({error}); name a folder"
-            " that holds one, or package:NAME/PATH"
-        ) from None
+    advice = "name a folder that holds a sentence encoder, or package:NAME/PATH"
+    return load_model(SentenceTransformer, name, "sentence encoder", advice, device=device)

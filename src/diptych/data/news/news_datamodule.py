@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -41,6 +41,7 @@ class NewsDataModule(L.LightningDataModule):
     """
 
     kind = "captions"
+    writes: ClassVar[Mapping[str, str]] = {"cache": "*/settings.json"}
 
     def __init__(
         self,

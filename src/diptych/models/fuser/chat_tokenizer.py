@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from diptych.storage.model_files import loading_arguments
+from diptych.storage.model_files import load_model
 
 THINK_START, THINK_END = "<think>", "</think>"
 _NO_THOUGHTS = f"{THINK_START}\n\n{THINK_END}\n\n"
@@ -44,12 +44,18 @@ class ChatTokenizer:
 
     def render(self, message: str) -> str:
         """The prompt as text: the chat template around one user message, ready for the answer."""
-        rendered = self.hf.apply_chat_template(
-            [{"role": "user", "content": message}],
-            add_generation_prompt=True,
-            tokenize=False,
-            enable_thinking=self.thinking == "on",
-        )
+        try:
+            rendered: str = self.hf.apply_chat_template(
+                [{"role": "user", "content": message}],
+                add_generation_prompt=True,
+                tokenize=False,
+                enable_thinking=self.thinking == "on",
+            )
+        except Exception as error:  # templates are small programs: they raise what they like
+            raise ValueError(
+                f"{self.name}: its chat template (chat_template.jinja or tokenizer_config.json) cannot be rendered"
+                f" ({str(error).splitlines()[0] if str(error) else type(error).__name__}); take another model"
+            ) from error
         return self._without_thoughts(rendered) if self.thinking == "off" else rendered
 
     def encode_prompts(self, messages: Sequence[str]) -> list[list[int]]:
@@ -86,11 +92,5 @@ def load_tokenizer(name: str) -> Any:
     Raises:
         ValueError: there is none, with what was tried.
     """
-    folder, file = loading_arguments(name)
-    try:
-        return AutoTokenizer.from_pretrained(folder, **file)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{name}: its tokenizer cannot be loaded ({str(error).splitlines()[0]}); name a folder with the model's"
-            " files, or download it once where there is a network"
-        ) from error
+    advice = "name a folder with the model's files, or download it once where there is a network"
+    return load_model(AutoTokenizer.from_pretrained, name, "tokenizer", advice)

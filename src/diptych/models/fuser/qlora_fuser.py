@@ -19,7 +19,7 @@ from diptych.contracts.news import FusionBatch
 from diptych.extras import require
 from diptych.models.fuser.example_attention import EXAMPLE_ATTENTION, lengths_as_mask
 from diptych.models.fuser.generation import DTYPES
-from diptych.storage.model_files import is_gguf, loading_arguments
+from diptych.storage.model_files import is_gguf, load_model
 
 QUANTIZATIONS = ("int8", "nf4", "none")
 ATTENTIONS = ("sdpa", "flash_attention_2")
@@ -134,9 +134,10 @@ class QLoRAFuser(nn.Module):
             require("bitsandbytes", "set quantization=none")
 
     def _load_base(self, device: torch.device) -> PreTrainedModel:
-        folder, file = loading_arguments(self.name)
         quantization: Any = None
-        if file:  # left to itself, transformers keeps the file's blocks packed, which LoRA cannot be added to
+        if is_gguf(
+            self.name
+        ):  # left to itself, transformers keeps the file's blocks packed, which LoRA cannot be added to
             quantization = GgufConfig(dequantize=True)
         elif self.quantization == "int8":
             quantization = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=6.0)
@@ -147,14 +148,18 @@ class QLoRAFuser(nn.Module):
                 bnb_4bit_use_double_quant=True,
                 bnb_4bit_compute_dtype=torch.bfloat16,
             )
-        return AutoModelForCausalLM.from_pretrained(
-            folder,
-            **file,
+        advice = "name a folder with the model's files, or download it once where there is a network"
+        model: PreTrainedModel = load_model(
+            AutoModelForCausalLM.from_pretrained,
+            self.name,
+            "language model",
+            advice,
             quantization_config=quantization,
             dtype=DTYPES[self.dtype],
             attn_implementation=EXAMPLE_ATTENTION if self.attention == "sdpa" else self.attention,
             device_map={"": str(device)},
         )
+        return model
 
     # ------------------------------------------------------------------------------------------------ running
 

@@ -1,0 +1,167 @@
+"""Configs of a stranger: out of a checkpoint, or of a run that is resumed. They are read as plain data, and may ask
+for nothing outside themselves: no variable of the environment, no resolver that reads.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from diptych.config.allowed_classes import trusted_names
+from diptych.config.checking import check_untrusted, leaves
+from diptych.config.earlier_configs import upgraded
+from diptych.storage.yaml_files import MOST_VALUES, read_yaml, yaml_value
+
+_INTERPOLATION = re.compile(r"\$\{([^{}$]*)\}")
+_REFERENCE = re.compile(r"\.*\w[\w.\[\]]*")  # another setting, ${system.model.name} or ${..seed}
+_SELECTED = re.compile(r"oc\.select:(\w[\w.]*)(?:,\s*null)?")
+_HARMLESS = re.compile(r"dataset_root:[\w.-]+|precision:[\w-]+|hydra:runtime\.output_dir")
+_VARIABLE = re.compile(r"oc\.env:(\w+)(?:,[^,]*)?")
+_OURS = ("DIPTYCH_DATA", "DIPTYCH_RUNS")
+_DEEPEST = 200  # settings that name settings that name settings
+_LONGEST = 2**20  # characters of all that interpolations put together
+
+
+SECTIONS = ("system", "data", "trainer", "callbacks", "logger")  # of a run, that a training builds
+TRUST_ADVICE = (
+    "If it is your own: trust_run=true, or DIPTYCH_TRUST=PACKAGE for classes of your own (docs/python.md,"
+    ' "What a stranger\'s file can do")'
+)
+
+
+def read_config(text: str, name: str) -> DictConfig:
+    """The unresolved config in a YAML text of a stranger's, in this version's names; errors call the text `name`.
+
+    Its interpolations name other settings, `dataset_root`, or the variables DIPTYCH_DATA and DIPTYCH_RUNS; those that
+    DIPTYCH_TRUST lists as `env:NAME` may be named too. Resolved it is bounded, however its settings name each other.
+
+    Raises:
+        ValueError: it is no YAML, no section of settings, or asks for anything else; names the key.
+    """
+    config = upgraded(_section(yaml_value(text, name), name))
+    check_interpolations(config, name)
+    return config
+
+
+def config_of_run(path: Path, trusted: bool) -> DictConfig:
+    """The unresolved config in a run's folder, in this version's names. Unless it is `trusted`, it is one that a
+    stranger's may be: it may build what a checkpoint's may, and the trainer, callbacks and loggers of this package.
+
+    Raises:
+        ValueError: it is no config, or is not trusted and says more; names the key, and how to trust it.
+    """
+    if trusted:
+        return upgraded(_section(read_yaml(path), str(path)))
+    _check_links(path.parent)
+    try:
+        config = _section(read_yaml(path), str(path))
+        config = upgraded(config)
+        check_interpolations(config, str(path))
+        check_untrusted(OmegaConf.masked_copy(config, [name for name in config if name != "hydra"]))
+    except ValueError as error:
+        raise ValueError(f"{error}\n{TRUST_ADVICE}") from error
+    return config
+
+
+def _section(plain: Any, name: str) -> DictConfig:
+    if not isinstance(plain, dict):
+        kind = "list" if isinstance(plain, list) else type(plain).__name__
+        raise ValueError(f"{name} holds a {kind}, not the settings of a run")
+    return OmegaConf.create(plain)
+
+
+def _check_links(folder: Path) -> None:
+    """ValueError for a link in a run's folder that leads out of it: what the run writes would go there."""
+    for place, names, files in os.walk(folder):
+        for entry in (Path(place, name) for name in (*names, *files)):
+            if entry.is_symlink() and not entry.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"{entry} is a link out of the run's folder, which would write there\n{TRUST_ADVICE}")
+
+
+def check_interpolations(config: DictConfig, name: str) -> None:
+    """See `read_config`, which does it; ValueError names the key."""
+    plain = OmegaConf.to_container(config, resolve=False)
+    variables = {*_OURS, *(entry.removeprefix("env:") for entry in trusted_names() if entry.startswith("env:"))}
+    for path, value in leaves(plain):
+        if not isinstance(value, str) or "${" not in value:
+            continue
+        asked = _INTERPOLATION.findall(value)
+        if len(asked) != value.count("${") or "\\" in value:
+            raise ValueError(f"{name}: {path}: {value!r} is an interpolation inside a value; nothing was built")
+        if path.rpartition(".")[2] == "_target_":
+            raise ValueError(f"{name}: {path}: {value!r} is no class; nothing was built")
+        for expression in asked:
+            variable = _VARIABLE.fullmatch(expression.strip())
+            if variable and variable[1] not in variables:
+                raise ValueError(
+                    f"{name}: {path}: {value!r} asks for the environment variable {variable[1]}, which a stranger's"
+                    f" config may not; nothing was built. (If it is yours: DIPTYCH_TRUST=env:{variable[1]})"
+                )
+            if not variable and not any(
+                kind.fullmatch(expression.strip()) for kind in (_REFERENCE, _SELECTED, _HARMLESS)
+            ):
+                raise ValueError(f"{name}: {path}: {value!r} may not stand in a stranger's config; nothing was built")
+    _Sizes(plain, name).of(plain, "", ())
+
+
+class _Sizes:
+    """How large what interpolations repeat becomes, without making it: settings that name each other twice, and so on,
+    double each time.
+    """
+
+    def __init__(self, root: Any, name: str) -> None:
+        self._root, self._name = root, name
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def of(self, node: Any, path: str, on_the_way: tuple[str, ...]) -> tuple[int, int]:
+        """Values and characters of what lies at `path`, resolved; ValueError when it is too much, or never ends."""
+        if path in self._known:
+            return self._known[path]
+        if path in on_the_way or len(on_the_way) > _DEEPEST:
+            raise ValueError(f"{self._name}: {path} is an interpolation of itself, or never ends; nothing was built")
+        way = (*on_the_way, path)
+        values, characters = 1, 0
+        if isinstance(node, dict | list):
+            items = node.items() if isinstance(node, dict) else enumerate(node)
+            parts = [self.of(item, f"{path}.{key}" if path else str(key), way) for key, item in items]
+        elif isinstance(node, str):
+            characters = len(node)
+            parts = [self._at(place, way) for place in self._named(node, path)]
+        else:
+            parts = []
+        values += sum(part[0] for part in parts)
+        characters += sum(part[1] for part in parts)
+        if values > MOST_VALUES or characters > _LONGEST:
+            raise ValueError(f"{self._name}: {path or 'all'}: its interpolations repeat too much; nothing was built")
+        self._known[path] = values, characters
+        return values, characters
+
+    def _named(self, text: str, path: str) -> list[str]:
+        found = []
+        for expression in _INTERPOLATION.findall(text):
+            selected = _SELECTED.fullmatch(expression.strip())
+            place = selected[1] if selected else expression.strip()
+            if ":" in place:
+                continue
+            place = re.sub(r"\[(\w+)\]", r".\1", place)
+            upwards = len(place) - len(place.lstrip("."))
+            if upwards:
+                place = ".".join([*path.split(".")[:-upwards], place.lstrip(".")])
+            found.append(place)
+        return found
+
+    def _at(self, place: str, way: tuple[str, ...]) -> tuple[int, int]:
+        node, path = self._root, ""
+        for key in place.split("."):
+            path = f"{path}.{key}" if path else key
+            if isinstance(node, dict):
+                node = node.get(key)
+            elif isinstance(node, list):
+                node = node[int(key)] if key.isdigit() and int(key) < len(node) else None
+            if isinstance(node, str) and "${" in node and path != place:  # the way leads through an interpolation
+                return self.of(node, path, way)
+        return self.of(node, place, way)
