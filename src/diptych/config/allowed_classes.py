@@ -1,4 +1,4 @@
-"""Which classes a config of a stranger's may name where: of each kind of thing those of its room, and one's own."""
+"""Which classes a stranger's config may name where: of each kind of thing those of its room, and one's own."""
 
 from __future__ import annotations
 

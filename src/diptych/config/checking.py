@@ -14,6 +14,7 @@ from diptych.config.allowed_classes import own_packages, rooms_at
 from diptych.config.argument_values import check_values
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
+from diptych.config.model_names import check_model_names
 from diptych.config.plain_config import plain_section
 from diptych.extras import MissingExtra, missing_extra
 from diptych.storage.moved_names import moved_target
@@ -108,6 +109,7 @@ def check_untrusted(config: DictConfig) -> DictConfig:
         if isinstance(value, str) and "${" in value:
             raise ValueError(f"{path}: {value!r} is an interpolation inside a value; nothing was built")
     own: list[str] = []
+    located: list[tuple[str, dict[str, Any], type]] = []
     for path, node in targets(plain):
         target = str(node["_target_"])
         within_own = any(path.startswith(f"{whole}.") for whole in own)
@@ -116,8 +118,9 @@ def check_untrusted(config: DictConfig) -> DictConfig:
             own.append(path)
         if "_args_" in node:
             raise ValueError(f"{path}._args_ may not stand in a stranger's config; nothing was built")
-        _check_arguments(path, node, found)
-        check_values(path, node, found)
+        check_arguments(path, node, found)
+        located.append((path, node, found))
+    check_model_names(located)
     return OmegaConf.create(plain)
 
 
@@ -135,6 +138,14 @@ def locate_trusted(path: str, target: str, within_own: bool = False) -> type:
     if not (inspect.isclass(found) and f"{found.__module__}.".startswith(rooms)):
         raise ValueError(f"{path}._target_: {target} is not a class of this package or torch; nothing was built")
     return found
+
+
+def check_arguments(path: str, node: dict[str, Any], found: type) -> None:
+    """ValueError, naming the key, for an argument that the class of a stranger's section does not have, or of another
+    type.
+    """
+    _check_arguments(path, node, found)
+    check_values(path, node, found)
 
 
 def _check_arguments(path: str, node: dict[str, Any], constructor: Callable[..., Any]) -> None:

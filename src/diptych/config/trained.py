@@ -60,7 +60,7 @@ def build_trained(
     checking.check_data_root(merged)
     datamodule = building.build_data(merged.data)
     system = build_within(weights, merged.system, path)
-    check_rank(system, weights, path)
+    check_rank(getattr(system, "model", None), weights, path)
     return datamodule, system
 
 
@@ -78,9 +78,9 @@ def build_within(weights: Mapping[str, Tensor], node: DictConfig, path: str | Pa
         raise ValueError(f"{path}: its config describes nothing that can be built: {reason[0]}") from error
 
 
-def check_rank(system: L.LightningModule, weights: Mapping[str, Tensor], path: str | Path) -> None:
+def check_rank(model: Any, weights: Mapping[str, Tensor], path: str | Path) -> None:
     """ValueError unless a model that gets its weights from elsewhere, and an adapter, is of the adapter's rank."""
-    rank = getattr(getattr(system, "model", None), "rank", None)
+    rank = getattr(model, "rank", None)
     found = {len(tensor) for name, tensor in weights.items() if "lora_A" in name and tensor.ndim}
     if rank is not None and found and found != {rank}:
         raise ValueError(f"{path}: its config says system.model.rank={rank}, its weights {sorted(found)}")

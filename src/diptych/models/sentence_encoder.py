@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ class SentenceTransformerEncoder:
     longer than the model reads (128 tokens for the default) lose their end. Objects can be pickled: the model is then
     loaded again.
     """
+
+    model_names: ClassVar[Mapping[str, str]] = {"name": "hub"}  # see config/model_names.py
 
     def __init__(
         self,

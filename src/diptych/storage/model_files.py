@@ -4,15 +4,14 @@ way in which a library may read them. A model's files are a stranger's: they bri
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from diptych.storage.json_files import read_json
+log = logging.getLogger(__name__)
 
-_CODE = ("auto_map", "custom_pipelines")  # keys of settings under which a folder's own code is named
-_LARGEST_SETTINGS = 2**20  # bytes
 _ADAPTER = "adapter_config.json"
 _LONGEST_REASON = 300
 _PREFIX = "package:"
@@ -67,13 +66,11 @@ def load_model(load: Callable[..., Any], name: str, what: str, advice: str, **se
         ValueError: it is not there, is damaged, wants code of its own, or is a mere adapter; in one sentence.
     """
     located, file = loading_arguments(name)
-    local = Path(located).is_dir()
-    if local:
-        _check_folder(Path(located), name, what)
+    here = {"local_files_only": True} if Path(located).is_dir() else {}
+    if here and not file:
+        _check_folder(Path(located), name)
     try:
-        return load(
-            located, **file, **settings, trust_remote_code=False, **({"local_files_only": True} if local else {})
-        )
+        return load(located, **file, **settings, **here, trust_remote_code=False)
     except Exception as error:  # the readers of a dozen formats each raise their own kinds
         raise ValueError(f"{name}: its {what} {_reason(error)}; {advice}") from error
 
@@ -89,20 +86,13 @@ def _reason(error: Exception) -> str:
     return f"is not on this machine and cannot be downloaded or cannot be read ({line})"
 
 
-def _check_folder(folder: Path, name: str, what: str) -> None:
-    """ValueError where a folder holds an adapter instead of a model, or settings that name code beside them."""
+def _check_folder(folder: Path, name: str) -> None:
+    """ValueError where a folder holds an adapter instead of a model; a warning where it brings code."""
     if (folder / _ADAPTER).is_file():
         raise ValueError(
             f"{name}: {folder / _ADAPTER} says that it is an adapter of another model, not a model; merge it into its"
             " base model first"
         )
-    for path in sorted(folder.glob("*.json")):
-        if path.stat().st_size > _LARGEST_SETTINGS:
-            continue  # a vocabulary or an index of weights
-        content = read_json(path)
-        named = next((key for key in _CODE if isinstance(content, dict) and content.get(key)), None)
-        if named and any(folder.glob("*.py")):
-            raise ValueError(
-                f"{name}: its {what} wants code of its own, which is never run here ({path} names it under {named!r});"
-                " take a model of a kind that the library itself brings"
-            )
+    code = sorted(path.name for path in folder.glob("*.py"))
+    if code:
+        log.warning("%s: %s lies beside the model and is not run", name, ", ".join(code[:3]))

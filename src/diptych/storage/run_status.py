@@ -57,9 +57,26 @@ def read_status(run_dir: Path) -> RunStatus | None:
             return None
         objective = record.pop("objective", None)
         overrides = tuple(record.pop("overrides", ()))
-        return RunStatus(**record, overrides=overrides, objective=objective and Objective(**objective))
+        found = RunStatus(**record, overrides=overrides, objective=Objective(**objective) if objective else None)
+        _check_types(found)
+        return found
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: not the status of a run: {error}") from error
+
+
+def _check_types(status: RunStatus) -> None:
+    for name, value, kind in (
+        *(("overrides", word, str) for word in status.overrides),
+        *((name, getattr(status, name), int) for name in ("step", "processes", "starts")),
+        ("seconds", status.seconds, (int, float)),
+        ("device", status.device, str),
+        ("error", status.error, (str, type(None))),
+        ("objective", status.objective and status.objective.metric, (str, type(None))),
+        ("objective", status.objective and status.objective.mode, (str, type(None))),
+        ("objective", status.objective and status.objective.value, (int, float, type(None))),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} is a {type(value).__name__}")
 
 
 def write_status(run_dir: Path, status: RunStatus) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diptych.storage.json_files import read_json
+from diptych.sweeping.stranger_words import check_words
 
 COMMAND = "command.json"  # in the sweep's folder: the overrides that started it
+TRUST = "trust_run=true"
 _RESUME = "sweep.resume="
 _MAY_CHANGE = ("cluster=", "cluster.", "hydra.")  # where and how the runs are executed, not which
 
@@ -16,8 +18,11 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
     """The overrides themselves, or, if one is `sweep.resume=DIR`, those that started the sweep in DIR, to run it there
     again: what is done is left, the rest resumed. Further overrides may say where: `cluster=local`.
 
+    Whoever made DIR chose those overrides: unless `trust_run=true` is said, they are held to what a stranger's may do,
+    and so is each run (`trust_run=false` tells the launcher).
+
     Raises:
-        ValueError: DIR holds no sweep, or a further override would make it another sweep.
+        ValueError: DIR holds no sweep, its overrides do more than that, or a further one would make it another sweep.
     """
     named = [word for word in words if word.startswith(_RESUME)]
     if not named:
@@ -26,8 +31,15 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
     path = folder / COMMAND
     if not path.is_file():
         raise ValueError(f"{folder}: there is no sweep to resume here (no {COMMAND})")
-    started = read_json(path)["words"]
-    further = [word for word in words if word not in named and word not in ("-m", "--multirun")]
+    content = read_json(path)
+    started = content.get("words") if isinstance(content, dict) else None
+    trusted = TRUST in words
+    if not trusted:
+        check_words(started, str(path))
+    elif not isinstance(started, list) or not all(isinstance(word, str) for word in started):
+        raise ValueError(f"{path}: expected the overrides of a sweep, a list of texts, as `words`")
+    meta = (*named, "-m", "--multirun", TRUST)
+    further = [word for word in words if word not in meta]
     refused = [word for word in further if not word.startswith(_MAY_CHANGE)]
     if refused:
         raise ValueError(
@@ -35,10 +47,10 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
             "may change"
         )
     elsewhere = any(word.startswith("cluster=") for word in further)
-    replaced = {word.split("=")[0] for word in further} | {"hydra.sweep.dir"}
+    replaced = {word.split("=")[0] for word in further} | {"hydra.sweep.dir", "trust_run"}
     kept = [
         word
         for word in started
         if word.split("=")[0] not in replaced and not (elsewhere and word.startswith("cluster."))
     ]
-    return [*kept, *further, f"hydra.sweep.dir={folder}"]
+    return [*kept, *further, f"hydra.sweep.dir={folder}", TRUST if trusted else "trust_run=false"]

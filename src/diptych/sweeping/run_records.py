@@ -12,13 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.results.meanings import Meanings
 from diptych.results.results_table import Cell, natural_order, protocol_facts, stored_number
 from diptych.storage.json_files import read_json
 from diptych.storage.run_status import FILE, Objective, RunStatus, read_status
+from diptych.storage.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +228,12 @@ def _read_run(top: Path, folder: Path) -> RunRecord | None:
     except ValueError as error:
         result = None
         problems.append(f"unreadable: {error}")
-    words = list(status.overrides) if status else _hydra_overrides(folder)
+    words = list(status.overrides) if status else []
+    if status is None:
+        try:
+            words = _hydra_overrides(folder)
+        except ValueError as error:
+            problems.append(f"unreadable: {error}")
     name = str(folder.relative_to(top)) if folder != top else folder.name
     overrides = {key: value for key, _, value in (word.lstrip("+").partition("=") for word in words)}
     return RunRecord(name, folder, status, overrides, result, "; ".join(problems) or None)
@@ -254,7 +258,12 @@ def _is_evaluation(result: Any) -> bool:
     try:
         result_facts(result)
         Meanings(result)
-        return all(value is None or isinstance(value, int | float) for value in result["metrics"].values())
+        intervals = result.get("intervals") or {}
+        pairs = [pair for pair in intervals.values() if pair is not None]
+        if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+            return False
+        numbers = [*result["metrics"].values(), *(bound for pair in pairs for bound in pair)]
+        return all(value is None or isinstance(value, int | float) for value in numbers)
     except (KeyError, TypeError, AttributeError, ValueError):
         return False
 
@@ -262,10 +271,10 @@ def _is_evaluation(result: Any) -> bool:
 def _hydra_overrides(folder: Path) -> list[str]:
     """The command line of what has no status: evaluations, and runs of earlier versions."""
     path = folder / ".hydra" / "overrides.yaml"
-    try:
-        return [str(word) for word in yaml.safe_load(path.read_text()) or []]
-    except FileNotFoundError:
-        return []
+    words = read_yaml(path, missing_ok=True) or []
+    if not isinstance(words, list):
+        raise ValueError(f"{path}: expected a list of overrides")
+    return [str(word) for word in words]
 
 
 def _letters(number: int) -> str:

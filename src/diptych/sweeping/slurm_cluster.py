@@ -92,7 +92,9 @@ class SlurmCluster:
             raise ValueError("cluster=slurm: there is no sbatch on this machine; start the sweep on a login node")
         path, name = run.folder / JOB, _job_name(run.folder)
         # By name too: the sweep may have been killed between the submission and its note.
-        job_id = (read_json(path, missing_ok=True) or {}).get("job_id") or self._queue.id_of(name)
+        noted = read_json(path, missing_ok=True)
+        job_id = noted.get("job_id") if isinstance(noted, dict) else None
+        job_id = job_id if isinstance(job_id, str) and job_id else self._queue.id_of(name)
         if job_id is not None and self._queue.job(job_id):
             log.info("run %s: its job %s is still there", run.folder.name, job_id)
         else:

@@ -6,11 +6,11 @@ Shape letters: N texts or photos, E embedding width.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import open_clip
@@ -37,6 +37,8 @@ class ClipScorer:
     `name="local-dir:FOLDER"` (open_clip_config.json and weights in FOLDER) with `pretrained=None`. Weights are loaded
     when first needed, on the GPU if there is one, in single precision. The default is what CLIPScore was published on.
     """
+
+    model_names: ClassVar[Mapping[str, str]] = {"name": "registry"}  # see config/model_names.py
 
     name: str = "ViT-B-32"
     pretrained: str | None = "openai"
@@ -117,6 +119,8 @@ def _loaded(scorer: ClipScorer) -> _LoadedClip:
 
 def _load(scorer: ClipScorer) -> tuple[CLIP | CustomTextCLIP, Callable[[Image.Image], Tensor], Any]:
     try:
+        config = open_clip.get_model_config(scorer.name) or {}
+        _check_parts(config)
         model, transform = open_clip.create_model_from_pretrained(
             scorer.name,
             scorer.pretrained,
@@ -132,6 +136,15 @@ def _load(scorer: ClipScorer) -> tuple[CLIP | CustomTextCLIP, Callable[[Image.Im
     if not isinstance(tokenizer, SimpleTokenizer):
         raise ValueError(f"name={scorer.name!r} does not use CLIP's tokenizer; CLIPScore is defined on CLIP")
     return model, transform, tokenizer
+
+
+def _check_parts(config: Mapping[str, Any]) -> None:
+    """ValueError for a model whose parts come from elsewhere, and may bring code: all of CLIP's are open_clip's own."""
+    for section in ("text_cfg", "vision_cfg"):
+        for key, value in (config.get(section) or {}).items():
+            foreign = key.startswith("hf_") or key == "tokenizer_kwargs" or (key == "timm_model_name" and ":" in value)
+            if value and foreign:
+                raise ValueError(f"{section}.{key}={value!r} is of no CLIP; CLIPScore is defined on CLIP's own parts")
 
 
 def _file_key(item: CaptionItem) -> tuple[str, int, int]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import AutoTokenizer
 
@@ -22,6 +22,8 @@ class ChatTokenizer:
     what follows the rendered prompt, up to and with the token that ends a turn, so that training text is the inference
     prompt plus the completion, token for token.
     """
+
+    model_names: ClassVar[Mapping[str, str]] = {"name": "hub"}  # see config/model_names.py
 
     def __init__(self, name: str, thinking: str = "off") -> None:
         if thinking not in ("off", "on"):

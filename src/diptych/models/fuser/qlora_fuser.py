@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -46,6 +46,7 @@ class QLoRAFuser(nn.Module):
     """
 
     adapter_format = "peft"  # whose folders its adapter can be exported to
+    model_names: ClassVar[Mapping[str, str]] = {"name": "hub"}  # see config/model_names.py
 
     def __init__(
         self,
