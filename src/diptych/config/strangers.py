@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from diptych.config.allowed_classes import trusted_names
 from diptych.config.checking import check_untrusted, leaves
@@ -17,6 +20,7 @@ from diptych.config.earlier_configs import upgraded
 from diptych.storage.yaml_files import MOST_VALUES, read_yaml, yaml_value
 
 _INTERPOLATION = re.compile(r"\$\{([^{}$]*)\}")
+_NO_KEY = re.compile(r"[.\[\]=$\\]")  # what means a way to a key, where settings are named
 _REFERENCE = re.compile(r"\.*\w[\w.\[\]]*")  # another setting, ${system.model.name} or ${..seed}
 _SELECTED = re.compile(r"oc\.select:(\w[\w.]*)(?:,\s*null)?")
 _HARMLESS = re.compile(r"dataset_root:[\w.-]+|precision:[\w-]+|hydra:runtime\.output_dir")
@@ -42,9 +46,10 @@ def read_config(text: str, name: str) -> DictConfig:
     Raises:
         ValueError: it is no YAML, no section of settings, or asks for anything else; names the key.
     """
-    config = upgraded(_section(yaml_value(text, name), name))
-    check_interpolations(config, name)
-    return config
+    plain = _settings(yaml_value(text, name), name)
+    check_interpolations(plain, name)
+    with one_sentence(name):
+        return upgraded(OmegaConf.create(plain))
 
 
 def config_of_run(path: Path, trusted: bool) -> DictConfig:
@@ -54,24 +59,40 @@ def config_of_run(path: Path, trusted: bool) -> DictConfig:
     Raises:
         ValueError: it is no config, or is not trusted and says more; names the key, and how to trust it.
     """
+    plain = _settings(read_yaml(path), str(path))
     if trusted:
-        return upgraded(_section(read_yaml(path), str(path)))
+        return upgraded(OmegaConf.create(plain))
     _check_links(path.parent)
     try:
-        config = _section(read_yaml(path), str(path))
-        config = upgraded(config)
-        check_interpolations(config, str(path))
-        check_untrusted(OmegaConf.masked_copy(config, [name for name in config if name != "hydra"]))
+        check_interpolations(plain, str(path))
+        with one_sentence(str(path)):
+            config = upgraded(OmegaConf.create(plain))
+            check_untrusted(OmegaConf.masked_copy(config, [name for name in config if name != "hydra"]))
     except ValueError as error:
         raise ValueError(f"{error}\n{TRUST_ADVICE}") from error
     return config
 
 
-def _section(plain: Any, name: str) -> DictConfig:
+@contextmanager
+def one_sentence(name: str) -> Iterator[None]:
+    """Errors of the block, which looks at a stranger's settings, are ValueErrors of one sentence that begin with the
+    `name` of what holds them.
+    """
+    try:
+        yield
+    except (OmegaConfBaseException, AttributeError, TypeError, LookupError, RecursionError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{name} is not the settings of a run ({reason}); nothing was built") from error
+
+
+def _settings(plain: Any, name: str) -> dict[str, Any]:
     if not isinstance(plain, dict):
         kind = "list" if isinstance(plain, list) else type(plain).__name__
-        raise ValueError(f"{name} holds a {kind}, not the settings of a run")
-    return OmegaConf.create(plain)
+        raise ValueError(f"{name} holds a {kind}, not the settings of a run; nothing was built")
+    missing = next((key for key in ("system", "data", "trainer") if not isinstance(plain.get(key), dict)), None)
+    if missing:
+        raise ValueError(f"{name} is not the settings of a run (it has no section {missing!r}); nothing was built")
+    return plain
 
 
 def _check_links(folder: Path) -> None:
@@ -82,11 +103,12 @@ def _check_links(folder: Path) -> None:
                 raise ValueError(f"{entry} is a link out of the run's folder, which would write there\n{TRUST_ADVICE}")
 
 
-def check_interpolations(config: DictConfig, name: str) -> None:
+def check_interpolations(plain: dict[str, Any], name: str) -> None:
     """See `read_config`, which does it; ValueError names the key."""
-    plain = OmegaConf.to_container(config, resolve=False)
     variables = {*_OURS, *(entry.removeprefix("env:") for entry in trusted_names() if entry.startswith("env:"))}
     for path, value in leaves(plain):
+        if isinstance(value, dict) and (odd := next((key for key in value if _NO_KEY.search(str(key))), None)):
+            raise ValueError(f"{name}: {path}: {odd[:80]!r} is no key of settings; nothing was built")
         if not isinstance(value, str) or "${" not in value:
             continue
         asked = _INTERPOLATION.findall(value)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section
-from diptych.config.strangers import read_config
+from diptych.config.strangers import one_sentence, read_config
 from diptych.config.written_places import keep_within
 from diptych.parallel import checkpoints
 from diptych.parallel.sharded_checkpoints import is_sharded
@@ -34,7 +35,8 @@ def config_of(checkpoint: dict[str, Any], path: str | Path, data_dir: str | Path
     config = read_config(checkpoints.config_text(checkpoint), f"{path}: its config")
     if data_dir is not None:
         config.data_dir = str(data_dir)
-        keep_within(config, ("system", "data"), data_dir)
+        with one_sentence(f"{path}: its config"):
+            keep_within(config, ("system", "data"), data_dir)
     return config
 
 
@@ -47,18 +49,20 @@ def build_trained(
     Raises:
         ValueError: they do not fit each other, or the config names what a checkpoint may not.
     """
-    described = {
-        "system": trained.system,
-        "data": data,
-        "data_dir": data_dir,
-        "seed": trained.seed,
-        "trainer": {"max_steps": trained.trainer.max_steps},  # the scheduler's length is an interpolation of it
-    }
-    composed = OmegaConf.create(described)
-    checking.check_data_fits_system(composed, trusted=False)
-    merged = checking.check_untrusted(composed)
-    checking.check_data_root(merged)
-    datamodule = building.build_data(merged.data)
+    with one_sentence(f"{path}: its config"):
+        described = {
+            "system": trained.system,
+            "data": data,
+            "data_dir": data_dir,
+            "seed": trained.seed,
+            "trainer": {"max_steps": trained.trainer.max_steps},  # the scheduler's length is an interpolation of it
+        }
+        composed = OmegaConf.create(described)
+        checking.check_data_fits_system(composed, trusted=False)
+        merged = checking.check_untrusted(composed)
+        checking.check_data_root(merged)
+    with _in_one_sentence(path):
+        datamodule = building.build_data(merged.data)
     system = build_within(weights, merged.system, path)
     check_rank(getattr(system, "model", None), weights, path)
     return datamodule, system
@@ -70,9 +74,15 @@ def build_within(weights: Mapping[str, Tensor], node: DictConfig, path: str | Pa
     Raises:
         ValueError: it would be far larger than they are, or its parts do not go together.
     """
+    with _in_one_sentence(path), TensorBudget(weights, str(path)):
+        return building.build(node, **settings)
+
+
+@contextmanager
+def _in_one_sentence(path: str | Path) -> Iterator[None]:
+    """The errors of parts that do not go together, which each library words in its way."""
     try:
-        with TensorBudget(weights, str(path)):
-            return building.build(node, **settings)
+        yield
     except (HydraException, TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError) as error:
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path}: its config describes nothing that can be built: {reason[0]}") from error
