@@ -1,4 +1,4 @@
-"""Names of models in a stranger's config: they are of this machine, or the shipped ones, and none makes it ask a hub."""
+"""Names of models in a stranger's config: models of this machine, or the shipped ones; none makes it ask a hub."""
 
 from __future__ import annotations
 
