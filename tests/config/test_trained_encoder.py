@@ -50,7 +50,7 @@ def model_of(run):
     path = run / "checkpoints/best.ckpt"
     checkpoint = checkpoints.load(path)
     config = OmegaConf.create(checkpoints.config_text(checkpoint))
-    _, system = build_trained(config, config.data, config.data_dir)
+    _, system = build_trained(config, config.data, config.data_dir, checkpoint["state_dict"], path)
     checkpoints.load_weights(system, checkpoint, path)
     return system.model.eval()
 

@@ -1,4 +1,4 @@
-"""Whatever a record holds stands in Markdown as text: a Markdown parser reads it back as that text, and nothing else."""
+"""Whatever a record holds stands in Markdown as text: a Markdown parser reads back that text alone."""
 
 from __future__ import annotations
 

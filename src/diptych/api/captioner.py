@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,9 @@ def load_captioner(
     path, found = checkpoint_path(str(checkpoint)), chosen_device(device)
     computing_in(precision, found)
     loaded = checkpoints.load(path, weights_alone=True)
-    trained = config_of(loaded)
-    data, built = build_trained(trained, trained.data, trained.data_dir)
+    data_dir = os.environ.get("DIPTYCH_DATA", "data")  # not the one of whoever trained it
+    trained = config_of(loaded, path, data_dir)
+    data, built = build_trained(trained, trained.data, data_dir, checkpoints.weights_of(loaded, path), path)
     if built.kind != "captions":
         raise ValueError(f"{path}: this checkpoint composes images, it writes no captions; load_retriever opens it")
     system = cast(CaptionFuserSystem, built)  # Lightning's class gives every attribute the type of a module's parts

@@ -66,7 +66,7 @@ def evaluate(config: DictConfig) -> None:
 def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     path = checkpoint_path(config.ckpt)
     checkpoint = checkpoints.load(path, weights_alone=True)
-    trained = config_of(checkpoint)
+    trained = config_of(checkpoint, path, config.data_dir)
     chosen = HydraConfig.get().runtime.choices["data"]
     # The checkpoint's own data with single settings changed, or another dataset altogether.
     data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
@@ -74,7 +74,8 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     new = replaced(trained.system, cast(DictConfig, data), given, **context)
     trained.system = new.system
     with errors_in_typed_words(new.said):
-        datamodule, system = build_trained(trained, new.data, config.data_dir)
+        weights = checkpoints.weights_of(checkpoint, path)
+        datamodule, system = build_trained(trained, new.data, config.data_dir, weights, path)
         cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
     for name in ("ablation", "post_processing"):
         if config[name] and system.kind != CaptionFuserSystem.kind:

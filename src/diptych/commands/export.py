@@ -12,21 +12,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diptych.config import checking, resolvers
 from diptych.config.plain_config import plain_section
-from diptych.config.trained import checkpoint_path, config_of
+from diptych.config.trained import build_within, check_rank, checkpoint_path, config_of
 from diptych.extras import require
 from diptych.models.fuser.chat_tokenizer import load_tokenizer
 from diptych.parallel import checkpoints
 from diptych.parallel.private_parts import set_saved_attention
 from diptych.storage.model_files import is_gguf, locate_model
 from diptych.storage.whole import remove_unfinished, whole_folder
+
+if TYPE_CHECKING:  # with peft, which may not be installed
+    from diptych.models.fuser.qlora_fuser import QLoRAFuser
 
 log = logging.getLogger(__name__)
 
@@ -47,38 +51,47 @@ def export(ckpt: str | Path, out: str | Path, merge: bool = False, dtype: str = 
     if out.exists():
         raise ValueError(f"{out} exists; name a folder that does not")
     checkpoint = checkpoints.load(path)
-    fuser, settings = _fuser_settings(checkpoint, path)
-    adapter = {name.removeprefix("model."): tensor for name, tensor in checkpoint["state_dict"].items()}
+    weights = checkpoints.weights_of(checkpoint, path)
+    adapter = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
+    changes = {"quantization": "none", "dtype": dtype} if merge else {}
+    fuser = _fuser(checkpoint, path, changes)
+    if any(".lora_" not in name for name in adapter) or not adapter:
+        raise ValueError(f"{path}: its weights are those of no adapter")
+    check_rank(fuser, adapter, path)
     remove_unfinished(out.parent, out.name)
     with whole_folder(out) as temporary:
         if merge:
-            _write_merged(temporary, fuser, {**settings, "quantization": "none", "dtype": dtype}, adapter)
+            _write_merged(temporary, fuser, adapter)
         else:
-            _write_adapter(temporary, settings, adapter)
+            _write_adapter(temporary, fuser, adapter)
     return out
 
 
-def _fuser_settings(checkpoint: dict[str, Any], path: Path) -> tuple[type, dict[str, Any]]:
-    """The class of the checkpoint's model and its arguments; ValueError unless its adapter is one of PEFT's."""
+def _fuser(checkpoint: dict[str, Any], path: Path, changes: Mapping[str, Any]) -> QLoRAFuser:
+    """The checkpoint's model with these changes, which has read nothing; ValueError unless its adapter is PEFT's."""
     resolvers.register_resolvers()
-    config = config_of(checkpoint)
-    settings = plain_section(config.system.model)
-    fuser = checking.locate_trusted("system.model", str(settings.pop("_target_", "")))
+    model = OmegaConf.select(config_of(checkpoint, path), "system.model")
+    if not OmegaConf.is_dict(model) or "_target_" not in model:
+        raise ValueError(f"{path} holds no adapter of a captioning model; only those are exported")
+    settings = {**plain_section(model), **changes}
+    fuser = checking.locate_trusted("system.model", str(settings["_target_"]))
     if getattr(fuser, "adapter_format", None) != "peft":
         raise ValueError(f"{path} holds no adapter of a captioning model; only those are exported")
-    return fuser, settings
+    checking.check_arguments("system.model", settings, fuser)
+    built: QLoRAFuser = build_within({}, OmegaConf.create({"system": {"model": settings}}).system.model, path)
+    return built
 
 
-def _write_adapter(folder: Path, settings: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
+def _write_adapter(folder: Path, fuser: QLoRAFuser, adapter: Mapping[str, Tensor]) -> None:
     from peft import LoraConfig
 
     # Not "all-linear", as it was trained: other programs want the layers by name.
     layers = sorted({name.split(".lora_")[0].rsplit(".", 1)[-1] for name in adapter})
     config = LoraConfig(
-        base_model_name_or_path=locate_model(settings["name"]),
-        r=settings["rank"],
-        lora_alpha=settings["alpha"],
-        lora_dropout=settings["dropout"],
+        base_model_name_or_path=locate_model(fuser.name),
+        r=fuser.rank,
+        lora_alpha=fuser.alpha,
+        lora_dropout=fuser.dropout,
         target_modules=layers,
         bias="none",
         task_type="CAUSAL_LM",
@@ -86,15 +99,14 @@ def _write_adapter(folder: Path, settings: Mapping[str, Any], adapter: Mapping[s
     )
     config.save_pretrained(str(folder))
     save_file({name: tensor.contiguous() for name, tensor in adapter.items()}, folder / "adapter_model.safetensors")
-    log.info("%d tensors of rank %d on %s", len(adapter), settings["rank"], ", ".join(layers))
+    log.info("%d tensors of rank %d on %s", len(adapter), fuser.rank, ", ".join(layers))
 
 
-def _write_merged(folder: Path, model: type, settings: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
-    fuser = model(**settings)
+def _write_merged(folder: Path, fuser: QLoRAFuser, adapter: Mapping[str, Tensor]) -> None:
     fuser.load()
     fuser.load_adapter_state_dict(adapter)
     fuser.eval()
-    tokenizer = load_tokenizer(settings["name"])
+    tokenizer = load_tokenizer(fuser.name)
     ids = torch.tensor([tokenizer.encode(_PROBE)], device=next(fuser.model.parameters()).device)
     expected = _logits(fuser.model, ids)
     merged = fuser.model.merge_and_unload()
@@ -104,12 +116,12 @@ def _write_merged(folder: Path, model: type, settings: Mapping[str, Any], adapte
             f"the merged model's logits differ from the adapter's by {difference:.2%} of their length, more than"
             f" {_TOLERANCE:.0%}; nothing was written. dtype=float32 shows whether it is rounding"
         )
-    if is_gguf(settings["name"]):
+    if is_gguf(fuser.name):
         del merged.config.quantization_config  # the weights are plain now
     set_saved_attention(merged.config, "sdpa")
     merged.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    log.info("merged in %s; logits differ from the adapter's by %.3f %%", settings["dtype"], 100 * difference)
+    log.info("merged in %s; logits differ from the adapter's by %.3f %%", fuser.dtype, 100 * difference)
 
 
 @torch.inference_mode()

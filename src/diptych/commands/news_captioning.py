@@ -144,12 +144,13 @@ class TrainedFuser:
     ) -> None:
         self.path, self.split, self.variants = path, split, variants
         self._checkpoint = checkpoints.load(path)
-        self.trained = config_of(self._checkpoint)
+        self.trained = config_of(self._checkpoint, path, data_dir)
         data, context = fuser_data(self.trained, changes), {"data_dir": data_dir, "seed": self.trained.seed}
         self.replaced = replaced(self.trained.system, data, replacements, **context)
         self.trained.system = self.replaced.system
         with errors_in_typed_words(self.replaced.said):
-            datamodule, system = build_trained(self.trained, self.replaced.data, data_dir)
+            weights = checkpoints.weights_of(self._checkpoint, path)
+            datamodule, system = build_trained(self.trained, self.replaced.data, data_dir, weights, path)
         if system.kind != "captions":
             raise ValueError(f"{path}: this checkpoint composes images, it writes no captions; name a fuser's")
         # Of what ours have beside, Lightning's classes know nothing.

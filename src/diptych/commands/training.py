@@ -22,11 +22,12 @@ from diptych.commands.evaluation import evaluate_system, quiet_lightning
 from diptych.commands.monitored import check_monitored
 from diptych.config import building, checking
 from diptych.config.command_line import shown_command, starting_command
-from diptych.config.earlier_configs import upgraded
-from diptych.config.override_words import in_shell, override
+from diptych.config.override_words import in_shell, override, unquoted
 from diptych.config.plain_config import typed_overrides
 from diptych.config.resumed import with_changes, without_command
+from diptych.config.strangers import SECTIONS, config_of_run
 from diptych.config.trained import load_first_weights, with_model_of_checkpoint
+from diptych.config.written_places import keep_within
 from diptych.loggers.metrics_csv import MetricsCSV
 from diptych.parallel import checkpoints
 from diptych.parallel.checkpoints import AtomicCheckpointIO
@@ -55,7 +56,9 @@ def train(config: DictConfig) -> float | None:
     came_back = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0 and (run_dir / "config.yaml").is_file()
     resume = config.resume is not None or came_back
     if resume or joins:
-        config = _config_of_run(run_dir, config, [] if came_back else words)
+        # What a rank joins, and what SLURM has queued again, was looked at, or made, by the process that began it.
+        trusted = config.trust_run or came_back
+        config = _config_of_run(run_dir, config, [] if came_back else words, trusted)
     config = with_model_of_checkpoint(config)
     guard = locked(run_dir / ".lock", RUN_PATIENCE, f"{run_dir}: another process trains here; wait for it, or stop it")
     with guard if started_here else nullcontext():
@@ -91,9 +94,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(goes_on or config.init_from))
     if goes_on:
         checkpoint = checkpoints.load(last, weights_alone=True)
-        step = checkpoint.get("global_step")
-        if not isinstance(step, int):
-            raise ValueError(f"{last} does not say at which step it was saved: no training can be resumed from it")
+        step = checkpoints.step_of(checkpoint, last)
         checkpoints.load_weights(system, checkpoint, last)  # the feature cache is looked up by the backbone's weights
         log.info("continuing %s at step %d", run_dir, step)
     elif config.init_from:
@@ -105,7 +106,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
         _report_size(system, config.name, trainer.precision)
         # Not with the command line of a sweep, nor that of a new run.
         resumed = [override("resume", run_dir)] if goes_on else []
-        set_command_of_ranks([*starting_command(), override("join_run", run_dir), *resumed])
+        set_command_of_ranks([*starting_command(), override("join_run", run_dir), "trust_run=true", *resumed])
     datamodule.prepare_from_weights(system, trainer.strategy.root_device)
     _fit(trainer, system, datamodule, last if goes_on else None)
 
@@ -156,9 +157,11 @@ def _is_there(checkpoint: Path) -> bool:
     return checkpoint.exists()
 
 
-def _config_of_run(run_dir: Path, composed: DictConfig, words: list[str]) -> DictConfig:
+def _config_of_run(run_dir: Path, composed: DictConfig, words: list[str], trusted: bool) -> DictConfig:
     """The config that the run directory was made with, with the few settings that may change on resume. A run that was
     killed before it wrote one has that which the overrides have `composed`, if they are its own.
+
+    Whoever made the folder made it: unless it is `trusted`, it is held to what a checkpoint's config may say.
     """
     path = run_dir / "config.yaml"
     status = read_status(run_dir)
@@ -168,10 +171,11 @@ def _config_of_run(run_dir: Path, composed: DictConfig, words: list[str]) -> Dic
     if not path.is_file():
         again = f"; the command that began it again, with {in_shell(*own)} and resume=..., starts it" if own else ""
         raise ValueError(f"{run_dir}: there is no run to resume here (no config.yaml){again}")
-    config = OmegaConf.load(path)
-    if not isinstance(config, DictConfig):
-        raise ValueError(f"{path} holds a list, not the settings of a run")
-    return with_changes(upgraded(config), composed, words, own, run_dir)
+    changed = with_changes(config_of_run(path, trusted), composed, words, own, run_dir)
+    if not trusted:
+        said = [unquoted(word.partition("=")[2]) for word in words if word.startswith(("data_dir=", "data.root="))]
+        keep_within(changed, SECTIONS, os.environ.get("DIPTYCH_DATA", "data"), *said, run_dir)
+    return changed
 
 
 def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: list) -> L.Trainer:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from diptych.config.allowed_classes import own_packages, rooms_at
+from diptych.config.argument_values import check_values
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
+from diptych.config.model_names import check_model_names
 from diptych.config.plain_config import leaves, plain_section
 from diptych.extras import MissingExtra, missing_extra
 from diptych.storage.moved_names import moved_target
@@ -27,14 +28,6 @@ _GROUPS = {
 # Keys of a section that are no argument of its class: other settings refer to them.
 SECTION_KEYS = ("data.root",)
 _INSTANTIATE_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_", "_args_"}
-
-
-_TRUSTED = (
-    "diptych.",
-    "torch.optim.",
-    "torch.nn.",
-    "bitsandbytes.optim.",
-)  # what a config out of a checkpoint may name, beside the packages that DIPTYCH_TRUST lists
 
 
 def root_keys(config_name: str) -> list[str]:
@@ -64,7 +57,7 @@ def check_section(name: str, section: dict[str, Any]) -> None:
     """Every `_target_` in a plain, resolved section exists, and every key beside it is an argument of it; else
     ValueError with the nearest names.
     """
-    for path, node in _targets(section, name):
+    for path, node in targets(section, name):
         _check_arguments(path, node, _locate(path, node["_target_"]))
 
 
@@ -106,39 +99,53 @@ def check_data_root(config: DictConfig) -> None:
 
 
 def check_untrusted(config: DictConfig) -> DictConfig:
-    """The resolved form of a config that came out of a checkpoint, safe to build: it names only classes of this
-    package, torch.optim, torch.nn and bitsandbytes.optim, and of the packages that the environment variable
-    DIPTYCH_TRUST lists (`mine,theirs`), and nothing else of it was imported. ValueError otherwise.
+    """The resolved form of a config that came out of a checkpoint, safe to build: at each place it names only classes
+    of the kind that stands there, of this package, torch or bitsandbytes, and of the packages that the environment
+    variable DIPTYCH_TRUST lists (`mine,theirs`), with plain arguments of the right types; and nothing else of it was
+    imported. ValueError otherwise.
     """
     plain = plain_section(config)
     for path, value in leaves(plain):
         if isinstance(value, str) and "${" in value:
             raise ValueError(f"{path}: {value!r} is an interpolation inside a value; nothing was built")
-    for path, node in _targets(plain):
-        _check_arguments(path, node, locate_trusted(path, str(node["_target_"])))
+    own: list[str] = []
+    located: list[tuple[str, dict[str, Any], type]] = []
+    for path, node in targets(plain):
+        target = str(node["_target_"])
+        within_own = any(path.startswith(f"{whole}.") for whole in own)
+        found = locate_trusted(path, target, within_own)
+        if f"{found.__module__}.".startswith(own_packages()):
+            own.append(path)
+        if "_args_" in node:
+            raise ValueError(f"{path}._args_ may not stand in a stranger's config; nothing was built")
+        check_arguments(path, node, found)
+        located.append((path, node, found))
+    check_model_names(located)
     return OmegaConf.create(plain)
 
 
-def locate_trusted(path: str, target: str) -> type:
-    """The class that a `_target_` of a checkpoint's config names; ValueError, and nothing is imported, for others than
-    those of this package, torch.optim, torch.nn, bitsandbytes.optim, and the packages that DIPTYCH_TRUST names.
+def locate_trusted(path: str, target: str, within_own: bool = False) -> type:
+    """The class that a `_target_` of a stranger's config names; ValueError, and nothing is imported, for others than
+    those that may stand at the path, and the packages that DIPTYCH_TRUST names. `within_own`: see `rooms_at`.
     """
-    if not target.startswith(_trusted()):
+    rooms = rooms_at(path, within_own)
+    if not rooms or not target.startswith(rooms):
         raise ValueError(
             f"{path}._target_: {target} is not allowed in a checkpoint's config; nothing was built. (DIPTYCH_TRUST"
             " lists packages of your own whose classes it may name; docs/extending.md)"
         )
     found = _locate(path, target)
-    if not (inspect.isclass(found) and f"{found.__module__}.".startswith(_trusted())):
+    if not (inspect.isclass(found) and f"{found.__module__}.".startswith(rooms)):
         raise ValueError(f"{path}._target_: {target} is not a class of this package or torch; nothing was built")
     return found
 
 
-def _trusted() -> tuple[str, ...]:
-    """How the names of classes begin that a checkpoint may name. Nobody's own package is one of Python's."""
-    own = [package.strip() for package in os.environ.get("DIPTYCH_TRUST", "").split(",")]
-    allowed = (package for package in own if package and package.partition(".")[0] not in sys.stdlib_module_names)
-    return (*_TRUSTED, *(f"{package}." for package in allowed))
+def check_arguments(path: str, node: dict[str, Any], found: type) -> None:
+    """ValueError, naming the key, for an argument that the class of a stranger's section does not have, or of another
+    type.
+    """
+    _check_arguments(path, node, found)
+    check_values(path, node, found)
 
 
 def _check_arguments(path: str, node: dict[str, Any], constructor: Callable[..., Any]) -> None:
@@ -151,16 +158,16 @@ def _check_arguments(path: str, node: dict[str, Any], constructor: Callable[...,
             raise ValueError(f"unknown key {full!r}.{advice_on(full) or suggest(key, list(parameters))}")
 
 
-def _targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every dict with a `_target_` in a plain container, with its path."""
+def targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every dict with a `_target_` in a plain container, with its path, the outer ones first."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield path, node
         for key, value in node.items():
-            yield from _targets(value, f"{path}.{key}" if path else str(key))
+            yield from targets(value, f"{path}.{key}" if path else str(key))
     elif isinstance(node, list):
         for position, value in enumerate(node):
-            yield from _targets(value, f"{path}.{position}")
+            yield from targets(value, f"{path}.{position}")
 
 
 def _locate(path: str, target: str) -> Callable[..., Any]:

@@ -19,12 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 import diptych
-from diptych.config.checking import leaves, suggest
+from diptych.config.checking import suggest
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.light_imports import import_lightly
 from diptych.config.lost_processes import lost_process
 from diptych.config.override_words import as_meant, in_shell, override, quoted, unquoted, with_home
+from diptych.config.plain_config import leaves
 from diptych.config.presence import require_inputs
 from diptych.config.resolvers import register_resolvers
 from diptych.extras import missing_extra

@@ -118,7 +118,7 @@ def _check_keys(path: str, given: Mapping[str, Any], own: Mapping[str, Any]) -> 
     """
     arguments: Mapping[str, inspect.Parameter] = {}
     if "_target_" in own:
-        arguments = inspect.signature(locate_trusted(path, str(own["_target_"]))).parameters
+        arguments = inspect.signature(locate_trusted(path, str(own["_target_"]), within_own=True)).parameters
     for key, value in given.items():
         full, there = f"{path}.{key}", own.get(key)
         if key not in own and key not in arguments:
@@ -167,7 +167,7 @@ def _setting(plain: Any, key: str) -> Any:
     """What a plain config says under a key; where it leaves the key to its class, the default."""
     if not isinstance(plain, Mapping) or key in plain or "_target_" not in plain:
         return plain.get(key) if isinstance(plain, Mapping) else None
-    parameter = inspect.signature(locate_trusted(key, plain["_target_"])).parameters.get(key)
+    parameter = inspect.signature(locate_trusted(key, plain["_target_"], within_own=True)).parameters.get(key)
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 

@@ -25,7 +25,7 @@ RESUME_OVERRIDES = (
     "data_dir",
     "evaluate_at_end",
 )
-_OF_THE_COMMAND = ("resume=", "join_run=", "name=")
+_OF_THE_COMMAND = ("resume=", "join_run=", "trust_run=", "name=")
 
 
 def with_changes(
@@ -59,7 +59,7 @@ def with_changes(
 
 def without_command(words: Sequence[str]) -> list[str]:
     """The overrides that make a run, without those that say where it is resumed; sorted."""
-    return sorted(word for word in words if not word.startswith(("resume=", "join_run=")))
+    return sorted(word for word in words if not word.startswith(("resume=", "join_run=", "trust_run=")))
 
 
 def _may_change(change: Override) -> bool:

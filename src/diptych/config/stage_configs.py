@@ -19,6 +19,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.plain_config import plain_section
+from diptych.storage.folder_names import check_folder_name
 
 _WORDS = ("folder", "for_each", "after")
 _EARLIER_MARK = "_ENCODER"  # what marked a stage for each encoder before there was `for_each`
@@ -44,7 +45,7 @@ def stage_configs(config: DictConfig) -> list[StageConfig]:
     for stage in _in_order(config):
         node = config.stages[stage]
         for each in [None] if node.get("for_each") is None else _members(config, stage, node.for_each):
-            name = stage if each is None else f"{stage}_{each}"
+            name = check_folder_name(stage if each is None else f"{stage}_{each}", "stages:")
             with _each_is(config, each):
                 folder = node.get("folder")
             found.append(StageConfig(name, stage, each, Path(folder or Path(config.work_dir) / name)))

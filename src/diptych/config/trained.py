@@ -3,53 +3,98 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from diptych.config import building, checking
-from diptych.config.earlier_configs import upgraded
 from diptych.config.plain_config import leaves, plain_section
+from diptych.config.strangers import one_sentence, read_config
+from diptych.config.written_places import keep_within
 from diptych.parallel import checkpoints
 from diptych.parallel.sharded_checkpoints import is_sharded
+from diptych.parallel.tensor_budget import TensorBudget
 
 log = logging.getLogger(__name__)
 
 
-def config_of(checkpoint: dict[str, Any]) -> DictConfig:
-    """The composed, unresolved config of the run that wrote the checkpoint, in this version's names. ValueError where
-    it is no config.
+def config_of(checkpoint: dict[str, Any], path: str | Path, data_dir: str | Path | None = None) -> DictConfig:
+    """The composed, unresolved config of the run that wrote the checkpoint, which was read from `path`, in this
+    version's names. With the user's `data_dir` it is that of the config too, and what the config has written lies in
+    it, or where it was written before.
+
+    Raises:
+        ValueError: it is no config, or asks for what a stranger's may not (see `read_config`).
     """
-    config = OmegaConf.create(checkpoints.config_text(checkpoint))
-    if not isinstance(config, DictConfig):
-        raise ValueError("the config in the checkpoint is a list, not the settings of a run")
-    return upgraded(config)
+    config = read_config(checkpoints.config_text(checkpoint), f"{path}: its config")
+    if data_dir is not None:
+        config.data_dir = str(data_dir)
+        with one_sentence(f"{path}: its config"):
+            keep_within(config, ("system", "data"), data_dir)
+    return config
 
 
 def build_trained(
-    trained: DictConfig, data: DictConfig, data_dir: str
+    trained: DictConfig, data: DictConfig, data_dir: str, weights: Mapping[str, Tensor], path: str | Path
 ) -> tuple[L.LightningDataModule, L.LightningModule]:
-    """The datamodule of `data` and the system that a checkpoint's config describes, both without having read or loaded
-    anything.
+    """The datamodule of `data` and the system that the config of the checkpoint at `path` describes, both without
+    having read or loaded anything. The system is not much larger than the checkpoint's `weights`.
 
     Raises:
         ValueError: they do not fit each other, or the config names what a checkpoint may not.
     """
-    described = {
-        "system": trained.system,
-        "data": data,
-        "data_dir": data_dir,
-        "seed": trained.seed,
-        "trainer": {"max_steps": trained.trainer.max_steps},  # the scheduler's length is an interpolation of it
-    }
-    composed = OmegaConf.create(described)
-    checking.check_data_fits_system(composed, trusted=False)
-    merged = checking.check_untrusted(composed)
-    checking.check_data_root(merged)
-    building.settle(merged, "system")
-    return building.build_data(merged.data), building.build(merged.system)
+    with one_sentence(f"{path}: its config"):
+        described = {
+            "system": trained.system,
+            "data": data,
+            "data_dir": data_dir,
+            "seed": trained.seed,
+            "trainer": {"max_steps": trained.trainer.max_steps},  # the scheduler's length is an interpolation of it
+        }
+        composed = OmegaConf.create(described)
+        checking.check_data_fits_system(composed, trusted=False)
+        merged = checking.check_untrusted(composed)
+        checking.check_data_root(merged)
+        building.settle(merged, "system")
+    with _in_one_sentence(path):
+        datamodule = building.build_data(merged.data)
+    system = build_within(weights, merged.system, path)
+    check_rank(getattr(system, "model", None), weights, path)
+    return datamodule, system
+
+
+def build_within(weights: Mapping[str, Tensor], node: DictConfig, path: str | Path, **settings: Any) -> Any:
+    """As `building.build`, of what the checkpoint at `path` holds these weights of.
+
+    Raises:
+        ValueError: it would be far larger than they are, or its parts do not go together.
+    """
+    with _in_one_sentence(path), TensorBudget(weights, str(path)):
+        return building.build(node, **settings)
+
+
+@contextmanager
+def _in_one_sentence(path: str | Path) -> Iterator[None]:
+    """The errors of parts that do not go together, which each library words in its way."""
+    try:
+        yield
+    except (HydraException, TypeError, RuntimeError, ArithmeticError, LookupError, AttributeError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{path}: its config describes nothing that can be built: {reason[0]}") from error
+
+
+def check_rank(model: Any, weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """ValueError unless a model that gets its weights from elsewhere, and an adapter, is of the adapter's rank."""
+    rank = getattr(model, "rank", None)
+    found = {len(tensor) for name, tensor in weights.items() if "lora_A" in name and tensor.ndim}
+    if rank is not None and found and found != {rank}:
+        raise ValueError(f"{path}: its config says system.model.rank={rank}, its weights {sorted(found)}")
 
 
 def with_model_of_checkpoint(config: DictConfig) -> DictConfig:
@@ -66,7 +111,8 @@ def with_model_of_checkpoint(config: DictConfig) -> DictConfig:
         raise ValueError(
             "system/model=checkpoint is the model of the checkpoint that a run starts from: name it, init_from=FOLDER"
         )
-    model = config_of(checkpoints.load(checkpoint_path(config.init_from), weights_alone=True)).system.model
+    path = checkpoint_path(config.init_from)
+    model = config_of(checkpoints.load(path, weights_alone=True), path).system.model
     checking.check_untrusted(OmegaConf.create({"system": {"model": model}}))
     whole = OmegaConf.create(plain_section(config, resolve=False))
     whole.system.model = OmegaConf.merge(model, own)
@@ -84,7 +130,7 @@ def load_first_weights(system: L.LightningModule, config: DictConfig) -> None:
     checkpoint = checkpoints.load(path, weights_alone=True)
     there, here = (
         dict(leaves(plain_section(of.system, resolve=False).get("model"), "system.model"))
-        for of in (config_of(checkpoint), config)
+        for of in (config_of(checkpoint, path), config)
     )
     unlike = [name for name, value in here.items() if not isinstance(value, dict) and there.get(name, value) != value]
     try:

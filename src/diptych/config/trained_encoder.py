@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from diptych.config import building, checking, resolvers
+from diptych.config import checking, resolvers
 from diptych.config.plain_config import plain_section
-from diptych.config.trained import checkpoint_path, config_of
+from diptych.config.trained import build_within, checkpoint_path, config_of
 from diptych.contracts.models import ImageSpec
 from diptych.parallel import checkpoints
 from diptych.photos.images import ImageReader
@@ -56,9 +56,9 @@ class TrainedEncoder(nn.Module):
 
     def load(self) -> None:
         """Builds the model, loads its weights and switches to evaluation."""
-        model = building.build(self._settings, _convert_="all")
-        weights = checkpoints.load(self.checkpoint, weights_alone=True).get("state_dict", {})
+        weights = checkpoints.weights_of(checkpoints.load(self.checkpoint, weights_alone=True), self.checkpoint)
         own = {key.removeprefix(_PREFIX): value for key, value in weights.items() if key.startswith(_PREFIX)}
+        model = build_within(own, self._settings, self.checkpoint, _convert_="all")
         checkpoints.load_weights(model, {"state_dict": own}, self.checkpoint)
         self.model = model
         self.eval().requires_grad_(False)
@@ -83,7 +83,7 @@ class TrainedEncoder(nn.Module):
 
     @cached_property
     def _image(self) -> ImageSpec:
-        return building.build(self._settings.backbone.preprocessing, _convert_="all").image
+        return build_within({}, self._settings.backbone.preprocessing, self.checkpoint, _convert_="all").image
 
     @cached_property
     def _settings(self) -> DictConfig:
@@ -94,7 +94,7 @@ class TrainedEncoder(nn.Module):
     @cached_property
     def _config(self) -> DictConfig:
         resolvers.register_resolvers()
-        config = config_of(checkpoints.load(self.checkpoint, weights_alone=True))
+        config = config_of(checkpoints.load(self.checkpoint, weights_alone=True), self.checkpoint)
         if OmegaConf.select(config, "system.model.backbone.preprocessing") is None:
             raise ValueError(f"{self.checkpoint} holds no image backbone; name a checkpoint of a CIR system")
         return config

@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # records are read by programs that need no tensors, and torc
     from torch import Tensor, nn
 
 
+_LARGEST_PICTURE = 4096
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
     """How a backbone wants its pictures: `size` pixels square, resized, cropped, later normalised by mean and std.
@@ -26,6 +29,12 @@ class ImageSpec:
     interpolation: str = "bicubic"
     resize: str = "shortest"
     target_pad: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= _LARGEST_PICTURE:
+            raise ValueError(
+                f"image_size={self.size}: a backbone wants pictures of 1 to {_LARGEST_PICTURE} pixels a side"
+            )
 
 
 Moved = TypeVar("Moved", bound="Movable")

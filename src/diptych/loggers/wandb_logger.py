@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyExperiment
@@ -25,6 +25,8 @@ class ForgivingWandbLogger(WandbLogger):
     WANDB_MODE of the environment (`disabled`, `online`) counts before `offline`. Any failure of the tracker (network,
     disk, account) is logged once; from then on nothing more is sent.
     """
+
+    writes: ClassVar[Mapping[str, str]] = {"folder": "wandb_id"}
 
     def __init__(self, folder: str, project: str = "diptych", name: str | None = None, offline: bool = True) -> None:
         require("wandb", "choose logger=none")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from diptych.extras import require
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.storage.json_values import encodable
-from diptych.storage.model_files import locate_model
+from diptych.storage.model_files import load_model
 
 
 class SentenceTransformerEncoder:
@@ -20,6 +20,8 @@ class SentenceTransformerEncoder:
     longer than the model reads (128 tokens for the default) lose their end; control tokens in them are text. Objects
     can be pickled: the model is then loaded again.
     """
+
+    model_names: ClassVar[Mapping[str, str]] = {"name": "hub"}  # see config/model_names.py
 
     def __init__(
         self,
@@ -59,14 +61,8 @@ class SentenceTransformerEncoder:
 
 
 def _load(name: str, device: str | None) -> Any:
-    path = locate_model(name)
     require("sentence_transformers")
     from sentence_transformers import SentenceTransformer
 
-    try:
-        return SentenceTransformer(path, device=device)
-    except OSError as error:
-        raise ValueError(
-            f"the sentence encoder {name!r} is not on this machine and cannot be downloaded ({error}); name a folder"
-            " that holds one, or package:NAME/PATH"
-        ) from None
+    advice = "name a folder that holds a sentence encoder, or package:NAME/PATH"
+    return load_model(SentenceTransformer, name, "sentence encoder", advice, device=device)

@@ -26,6 +26,14 @@ log = logging.getLogger(__name__)
 FORMAT = 3
 _READABLE = (1, 2, 3)
 KEY = "diptych"  # where a checkpoint keeps what is ours
+_OF_A_TRAINING = {
+    "state_dict": Mapping,
+    "loops": Mapping,
+    "callbacks": Mapping,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "epoch": int,
+}  # what Lightning goes on with, beside the step
 _PACKAGES = (
     "torch",
     "torchvision",
@@ -64,8 +72,18 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """The checkpoint's dictionary, on the CPU unless `map_location` says otherwise."""
-        return load(path, map_location or "cpu")
+        """The checkpoint's dictionary, on the CPU unless `map_location` says otherwise; with all that a training goes
+        on with, ValueError where something is missing.
+        """
+        checkpoint = load(path, map_location or "cpu")
+        step_of(checkpoint, path)
+        for key, kind in _OF_A_TRAINING.items():
+            if not isinstance(checkpoint.get(key), kind):
+                raise ValueError(
+                    f"{path}: no training can go on from it: {_found(checkpoint, key)}. Its weights may start a new"
+                    " run: init_from=FILE"
+                )
+        return checkpoint
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Deletes the checkpoint, if it is there."""
@@ -111,9 +129,13 @@ def load_into(
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
         raise ValueError(f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry)")
-    if checkpoint[KEY].get("format") not in _READABLE:
+    written_as = checkpoint[KEY].get("format")
+    if not isinstance(written_as, int) or written_as not in _READABLE:
         known = ", ".join(map(str, _READABLE))
-        raise ValueError(f"{path}: checkpoint format {checkpoint[KEY].get('format')}, this version reads {known}")
+        raise ValueError(f"{path}: checkpoint format {str(written_as)[:40]}, this version reads {known}")
+    if not isinstance(checkpoint[KEY].get("config"), str):
+        raise ValueError(f"{path}: {_found(checkpoint[KEY], 'config')}, not the settings of a run")
+    _check_weights(checkpoint, path)
     return checkpoint
 
 
@@ -131,6 +153,40 @@ def check(path: Path, quick: bool = False) -> None:
                 check_zip(file, quick)
     except Exception as error:  # as in `load_into`
         raise ValueError(f"{path} is damaged, or no checkpoint: {error}. Take a copy of it, or another one") from error
+
+
+def _check_weights(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """ValueError unless the weights, if there are any, are plain tensors by name whose every number is in the file: a
+    tensor of a few bytes may claim to be repeated to terabytes.
+    """
+    if "state_dict" not in checkpoint:
+        return
+    weights = checkpoint["state_dict"]
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"{path}: {_found(checkpoint, 'state_dict')}, not weights by name")
+    for name, tensor in weights.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
+            raise ValueError(f"{path}: state_dict[{str(name)[:80]!r}] is a {type(tensor).__name__}, no plain tensor")
+        if type(tensor) is not Tensor or tensor.is_meta:  # a part of one that is sharded
+            continue
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{path}: the weight {name[:80]!r} claims {tensor.numel():,} numbers, and holds fewer")
+    plain = [tensor for tensor in weights.values() if type(tensor) is Tensor and not tensor.is_meta]
+    held = {storage.data_ptr(): storage.nbytes() for storage in (tensor.untyped_storage() for tensor in plain)}
+    if sum(tensor.numel() * tensor.element_size() for tensor in plain) > 4 * sum(held.values()):  # some are shared
+        raise ValueError(f"{path}: its weights repeat each other; together they claim far more than the file holds")
+
+
+def _found(content: Mapping[str, Any], key: str) -> str:
+    return f"its {key} is a {type(content[key]).__name__}" if key in content else f"it has no {key}"
+
+
+def step_of(checkpoint: Mapping[str, Any], path: str | Path) -> int:
+    """The step of the optimizer after which it was written; ValueError where the checkpoint at `path` has none."""
+    step = checkpoint.get("global_step")
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise ValueError(f"{path}: no training can go on from it: {_found(checkpoint, 'global_step')}")
+    return step
 
 
 def consolidate(folder: Path) -> None:
@@ -155,15 +211,21 @@ def config_text(checkpoint: dict[str, Any]) -> str:
     return checkpoint[KEY]["config"]
 
 
-def load_weights(module: torch.nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Puts the checkpoint's weights into the module; ValueError that names the first keys when they do not fit."""
+def weights_of(checkpoint: Mapping[str, Any], path: str | Path) -> Mapping[str, Tensor]:
+    """The weights by name; ValueError where the checkpoint at `path` holds none."""
     if "state_dict" not in checkpoint:
         raise ValueError(f"{path}: this checkpoint holds no weights")
+    weights: Mapping[str, Tensor] = checkpoint["state_dict"]
+    return weights
+
+
+def load_weights(module: torch.nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Puts the checkpoint's weights into the module; ValueError that names the first keys when they do not fit."""
     try:
         targets = module.state_dict()
         weights = {
             name: sharded_checkpoints.like(tensor, targets[name]) if name in targets else tensor
-            for name, tensor in checkpoint["state_dict"].items()
+            for name, tensor in weights_of(checkpoint, path).items()
         }
         result = module.load_state_dict(weights, strict=False)
     except RuntimeError as error:

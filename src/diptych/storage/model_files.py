@@ -1,10 +1,19 @@
-"""Where a model's files are: a name on the hub, a folder, or a file that came with an installed package."""
+"""Where a model's files are: a name on the hub, a folder, or a file that came with an installed package; and the one
+way in which a library may read them. A model's files are a stranger's: they bring weights and settings, and no code.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+log = logging.getLogger(__name__)
+
+_ADAPTER = "adapter_config.json"
+_LONGEST_REASON = 300
 _PREFIX = "package:"
 
 
@@ -44,3 +53,46 @@ def loading_arguments(name: str) -> tuple[str, dict[str, str]]:
 def is_gguf(path: str) -> bool:
     """Whether the reference names a GGUF file, which holds a model's weights and tokenizer in one."""
     return path.lower().endswith(".gguf")
+
+
+def load_model(load: Callable[..., Any], name: str, what: str, advice: str, **settings: Any) -> Any:
+    """What `load(PATH OR ID, ...)` of transformers or sentence-transformers gives for a reference (as `locate_model`
+    takes it, or a GGUF file); `what` it is, for errors, which end in the `advice`.
+
+    Code that a model brings never runs, and nobody is asked whether it may. Of a folder or file only what lies there is
+    read: no name in it is looked up on the hub.
+
+    Raises:
+        ValueError: it is not there, is damaged, wants code of its own, or is a mere adapter; in one sentence.
+    """
+    located, file = loading_arguments(name)
+    here = {"local_files_only": True} if Path(located).is_dir() else {}
+    if here and not file:
+        _check_folder(Path(located), name)
+    try:
+        return load(located, **file, **settings, **here, trust_remote_code=False)
+    except Exception as error:  # the readers of a dozen formats each raise their own kinds
+        raise ValueError(f"{name}: its {what} {_reason(error)}; {advice}") from error
+
+
+def _reason(error: Exception) -> str:
+    """One line on why a model was not read."""
+    text = str(error).strip()
+    if "trust_remote_code" in text:
+        return "wants code of its own, which is never run here"
+    if "weights_only" in text or "Weights only" in text:
+        return "holds more than numbers (a pickle with code, which is not run): take it as safetensors"
+    line = (text.splitlines() or [type(error).__name__])[0][:_LONGEST_REASON]
+    return f"is not on this machine and cannot be downloaded or cannot be read ({line})"
+
+
+def _check_folder(folder: Path, name: str) -> None:
+    """ValueError where a folder holds an adapter instead of a model; a warning where it brings code."""
+    if (folder / _ADAPTER).is_file():
+        raise ValueError(
+            f"{name}: {folder / _ADAPTER} says that it is an adapter of another model, not a model; merge it into its"
+            " base model first"
+        )
+    code = sorted(path.name for path in folder.glob("*.py"))
+    if code:
+        log.warning("%s: %s lies beside the model and is not run", name, ", ".join(code[:3]))

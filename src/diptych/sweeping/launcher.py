@@ -8,7 +8,6 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -19,10 +18,11 @@ from diptych.config import building
 from diptych.config.command_line import shown_command, starting_command, user_config_folder
 from diptych.config.override_words import as_meant, override
 from diptych.storage.json_files import write_json
+from diptych.storage.json_values import encodable
 from diptych.storage.run_status import RunStatus, change_status, read_status, same_overrides
-from diptych.storage.whole import write_text
+from diptych.storage.whole import write_file
 from diptych.sweeping.cluster import Cluster, Run
-from diptych.sweeping.resuming import COMMAND
+from diptych.sweeping.resuming import COMMAND, TRUST
 from diptych.sweeping.run_words import check_run, run_words
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,8 @@ class RunLauncher(Launcher):
     def _prepare(self, number: int, words: Sequence[str]) -> Run:
         """The run's folder with its config and status."""
         folder = self.folder / str(number)
-        words = [as_meant(word) for word in words]
+        trust = next((word for word in words if word.startswith("trust_run=")), None)
+        words = [as_meant(word) for word in words if word != trust]
         own = [word for word in words if word.split("=")[0].split(".")[0].lstrip("+~") not in ("cluster", "hydra")]
         status = read_status(folder)
         if status is not None and not same_overrides(status, own):
@@ -105,15 +106,17 @@ class RunLauncher(Launcher):
         assert self.config is not None
         command = str(self.config.hydra.job.config_name)
         for_cluster = self.cluster.overrides(dict(word.split("=", 1) for word in words if "=" in word))
-        if (folder / "config.yaml").is_file():
-            config = cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
-        else:
-            config = self._composed([*words, *for_cluster])
+        path, config = folder / "config.yaml", self._composed([*words, *for_cluster])
+        text = encodable(OmegaConf.to_yaml(config)).encode()
+        if not path.is_file():
             check_run(command, config)
         told = run_words(command, config, [*own, *for_cluster], folder)
-        if not (folder / "config.yaml").is_file():
+        if not path.is_file():
             change_status(folder, overrides=tuple(own))
-            write_text(folder / "config.yaml", OmegaConf.to_yaml(config))
+            write_file(path, text)
+        # What the user's own words compose is the user's own; a folder that lay there need not be.
+        if command == "train" and (trust == TRUST or (trust is None and path.read_bytes() == text)):
+            told = [*told, TRUST]
         configs = user_config_folder(sys.argv[1:])
         return Run(folder, (*starting_command(), *([f"--config-dir={configs}"] if configs else []), *told))
 

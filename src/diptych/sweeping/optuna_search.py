@@ -138,6 +138,8 @@ class OptunaSearch:
         return locked(self.folder / ".optuna.lock")
 
     def _words(self, trial: FrozenTrial | optuna.Trial) -> tuple[str, ...]:
+        name = f"study {self._study.study_name} of {self.folder}, trial {trial.number}"
+        self.question.space.check(trial.params, name)
         return self.question.space.words(trial.params)
 
     def _claimed(self, trial: FrozenTrial | optuna.Trial, lock: IO[str]) -> Claim:

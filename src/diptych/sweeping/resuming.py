@@ -7,8 +7,10 @@ from pathlib import Path
 
 from diptych.config.override_words import override, unquoted
 from diptych.storage.json_files import read_json
+from diptych.sweeping.stranger_words import check_words
 
 COMMAND = "command.json"  # in the sweep's folder: the overrides that started it
+TRUST = "trust_run=true"
 _RESUME = "sweep.resume="
 _MAY_CHANGE = ("cluster=", "cluster.", "hydra.")  # where and how the runs are executed, not which
 
@@ -17,8 +19,11 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
     """The overrides themselves, or, if one is `sweep.resume=DIR`, those that started the sweep in DIR, to run it there
     again: what is done is left, the rest resumed. Further overrides may say where: `cluster=local`.
 
+    Whoever made DIR chose those overrides: unless `trust_run=true` is said, they are held to what a stranger's may do,
+    and so is each run (`trust_run=false` tells the launcher).
+
     Raises:
-        ValueError: DIR holds no sweep, or a further override would make it another sweep.
+        ValueError: DIR holds no sweep, its overrides do more than that, or a further one would make it another sweep.
     """
     named = [word for word in words if word.startswith(_RESUME)]
     if not named:
@@ -27,8 +32,12 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
     path = folder / COMMAND
     if not path.is_file():
         raise ValueError(f"{folder}: there is no sweep to resume here (no {COMMAND})")
+    trusted = TRUST in words
     started = read_json(path, "it was not written by a sweep", shape={"words": [str]})["words"]
-    further = [word for word in words if word not in named and word not in ("-m", "--multirun")]
+    if not trusted:
+        check_words(started, str(path))
+    meta = (*named, "-m", "--multirun", TRUST)
+    further = [word for word in words if word not in meta]
     refused = [word for word in further if not word.startswith(_MAY_CHANGE)]
     if refused:
         raise ValueError(
@@ -36,10 +45,10 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
             "may change"
         )
     elsewhere = any(word.startswith("cluster=") for word in further)
-    replaced = {word.split("=")[0] for word in further} | {"hydra.sweep.dir"}
+    replaced = {word.split("=")[0] for word in further} | {"hydra.sweep.dir", "trust_run"}
     kept = [
         word
         for word in started
         if word.split("=")[0] not in replaced and not (elsewhere and word.startswith("cluster."))
     ]
-    return [*kept, *further, override("hydra.sweep.dir", folder)]
+    return [*kept, *further, override("hydra.sweep.dir", folder), TRUST if trusted else "trust_run=false"]

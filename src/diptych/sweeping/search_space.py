@@ -54,6 +54,18 @@ class SearchSpace:
             return None
         return math.prod(len(parameter.values or ()) for parameter in self.parameters)
 
+    def check(self, point: Mapping[str, Any], name: str) -> None:
+        """ValueError unless every value of the point, which `name` has, is one of this space: a study is a file that
+        others may have written, and its values become overrides.
+        """
+        for parameter in self.parameters:
+            value = point.get(parameter.key)
+            if not _is_in(value, parameter.distribution):
+                raise ValueError(
+                    f"{name}: {parameter.key}={str(value)[:200]!r} is no value that is searched; the study was changed"
+                    " by somebody. Give the search another name: hydra.sweeper.study=..."
+                )
+
     def words(self, point: Mapping[str, Any]) -> tuple[str, ...]:
         """The overrides that set a point; two points are the same when these are."""
         return tuple(parameter.word(point[parameter.key]) for parameter in self.parameters)
@@ -71,6 +83,15 @@ class SearchSpace:
     def described(self) -> dict[str, str]:
         """Each parameter's distribution as JSON, by key."""
         return {key: distribution_to_json(distribution) for key, distribution in self.distributions.items()}
+
+
+def _is_in(value: Any, distribution: BaseDistribution) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return any(type(value) is type(choice) and value == choice for choice in distribution.choices)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]  # of floats and ints
+    return bool(low <= value <= high) and (isinstance(distribution, FloatDistribution) or value == int(value))
 
 
 def split(overrides: Sequence[Override]) -> tuple[SearchSpace, list[str]]:

@@ -17,7 +17,7 @@ from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.models.fuser.generation import DTYPES, ending_tokens
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.photos.photo_file import decode_photo
-from diptych.storage.model_files import locate_model
+from diptych.storage.model_files import load_model
 
 _FETCH_S, _MOST_BYTES = 30.0, 64 * 2**20  # for a remote picture
 
@@ -88,16 +88,14 @@ class LocalAsker:
         if self._loaded is None:
             from transformers import AutoModelForImageTextToText, AutoProcessor
 
-            path = locate_model(self.model)
             device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+            advice = "name an image-text-to-text model of the hub or a folder that holds one"
+            load = AutoModelForImageTextToText.from_pretrained
             try:
-                processor = AutoProcessor.from_pretrained(path)
-                model: torch.nn.Module = AutoModelForImageTextToText.from_pretrained(path, dtype=DTYPES[self.dtype])
-            except (OSError, ValueError) as error:
-                raise ValueError(
-                    f"model={self.model} cannot be loaded ({error}); name an image-text-to-text model of the hub or a"
-                    " folder that holds one"
-                ) from None
+                processor = load_model(AutoProcessor.from_pretrained, self.model, "processor", advice)
+                model: torch.nn.Module = load_model(load, self.model, "model", advice, dtype=DTYPES[self.dtype])
+            except ValueError as error:
+                raise ValueError(f"model={self.model} cannot be loaded: {error}") from error
             if not getattr(processor, "chat_template", None):
                 raise ValueError(f"model={self.model} has no chat template; take a chat model")
             self._loaded = processor, model.to(device).eval().requires_grad_(False)

@@ -6,9 +6,10 @@ import hashlib
 import logging
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class CachedEncoder:
     The file needs about 1.6 kB a text for 384 dimensions. Construction does no I/O; objects can be pickled if the
     encoder can.
     """
+
+    writes: ClassVar[Mapping[str, str]] = {"folder": _FILE}
 
     def __init__(self, encoder: SentenceEncoder, folder: str | Path) -> None:
         self.encoder = encoder

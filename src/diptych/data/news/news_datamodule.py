@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -18,6 +18,7 @@ from diptych.data.news.fusion_inputs import FusionInputs
 from diptych.data.news.fusion_preparation import FusionPreparation
 from diptych.data.news.packing import PackedBatches, PackedCollator, pack
 from diptych.parallel.distributed import rank, world_size
+from diptych.storage.folder_names import check_folder_name
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class NewsDataModule(L.LightningDataModule):
     """
 
     kind = "captions"
+    writes: ClassVar[Mapping[str, str]] = {"cache": "*/settings.json"}
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class NewsDataModule(L.LightningDataModule):
             raise ValueError(f"data.mixed_share={mixed_share} must be between 0 and 1")
         self.sources, self.preparation, self.cache = dict(sources), preparation, Path(cache)
         ((self.name, self.source),) = self.sources.items()
+        check_folder_name(self.name, "data.sources:")
         self.inputs = FusionInputs(self.source, retrieval, base_captions, mixed_share, seed)
         self.evidence_source, self.evaluation_source = evidence_source, evaluation_source
         self.row_length, self.batch_size, self.packing = row_length, batch_size, packing

@@ -24,6 +24,7 @@ from diptych.data.triplets.loader_workers import QuietLoader
 from diptych.data.triplets.training_data import TrainingData, TrainingInputs, TrainingPart
 from diptych.data.triplets.triplet_dataset import TripletCollator
 from diptych.parallel.distributed import rank, world_size
+from diptych.storage.folder_names import check_folder_name
 
 
 class CIRDataModule(L.LightningDataModule):
@@ -51,6 +52,8 @@ class CIRDataModule(L.LightningDataModule):
         noun_phrases: PhraseFinder | None = None,
     ) -> None:
         super().__init__()
+        for name in sources:
+            check_folder_name(name, "data.sources:")  # its evaluation has one
         self.sources, self.preprocessing, self.training = dict(sources), preprocessing, training
         self.evaluation, self.images = evaluation or EvaluationSettings(), images or ImageSettings()
         self.num_workers, self.noun_phrases = num_workers, noun_phrases

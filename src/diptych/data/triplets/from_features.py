@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -28,6 +28,7 @@ class FromFeatures:
     """
 
     kind = "features"
+    writes: ClassVar[Mapping[str, str]] = {"feature_cache": "*/manifest.json"}
 
     def __init__(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from diptych.contracts.models import ImageSpec
 from diptych.photos.images import ImageReader
@@ -18,6 +20,8 @@ class ImageSettings:
     Raises:
         ValueError: `on_missing` is neither.
     """
+
+    writes: ClassVar[Mapping[str, str]] = {"cache": "*px-*/*"}  # see config/written_places.py
 
     cache: str | None = None
     decoder: str = "fast"

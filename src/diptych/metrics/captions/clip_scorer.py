@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import open_clip
@@ -39,6 +39,8 @@ class ClipScorer:
     `name="local-dir:FOLDER"` (open_clip_config.json and weights in FOLDER) with `pretrained=None`. Weights are loaded
     when first needed, on the GPU if there is one, in single precision. The default is what CLIPScore was published on.
     """
+
+    model_names: ClassVar[Mapping[str, str]] = {"name": "registry"}  # see config/model_names.py
 
     name: str = "ViT-B-32"
     pretrained: str | None = "openai"
@@ -134,6 +136,7 @@ def _loaded(scorer: ClipScorer) -> _LoadedClip:
 
 def _load(scorer: ClipScorer) -> tuple[CLIP | CustomTextCLIP, Callable[[Image.Image], Tensor], Any]:
     try:
+        _check_parts(open_clip.get_model_config(scorer.name) or {})
         model, transform = open_clip.create_model_from_pretrained(scorer.name, scorer.pretrained, **_facts(scorer))
         tokenizer = open_clip.get_tokenizer(scorer.name)
     # A hub without network, a folder without weights and a file of another model each raise their own kinds.
@@ -155,6 +158,15 @@ def _facts(scorer: ClipScorer) -> dict[str, Any]:
     facts = clip_facts(scorer.name, scorer.pretrained, None, given)
     told = {f"image_{'resize_mode' if fact == 'resize' else fact}": facts[fact] for fact in IMAGE}
     return {"force_quick_gelu": facts[ACTIVATION] == "quick_gelu", **told}
+
+
+def _check_parts(config: Mapping[str, Any]) -> None:
+    """ValueError for a model whose parts come from elsewhere, and may bring code: all of CLIP's are open_clip's own."""
+    for section in ("text_cfg", "vision_cfg"):
+        for key, value in (config.get(section) or {}).items():
+            foreign = key.startswith("hf_") or key == "tokenizer_kwargs" or (key == "timm_model_name" and ":" in value)
+            if value and foreign:
+                raise ValueError(f"{section}.{key}={value!r} is of no CLIP; CLIPScore is defined on CLIP's own parts")
 
 
 def _file_key(item: CaptionItem) -> tuple[str, int, int]:

@@ -6,6 +6,7 @@ Shape letters: B batch, P patches, L text tokens, D tower width, E embedding wid
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ FREEZE_CHOICES = ("none", "vision", "text", "all")
 TOKEN_CHOICES = ("patches", "before_norm")
 CLEANINGS = ("lower", "whitespace", "canonicalize")
 TOKENIZER_CHOICES = ("open_clip", "transformers")
+_PLAIN_NAME = re.compile(r"[\w.+-]+")
 
 
 class CLIPPreprocessing:
@@ -276,7 +278,8 @@ class CLIPBackbone(nn.Module):
 
 
 def _registered(name: str) -> dict[str, Any]:
-    config = open_clip.get_model_config(name)
+    # No schema, as `local-dir:FOLDER`: what lies there may name a tokenizer with code of its own.
+    config = open_clip.get_model_config(name) if _PLAIN_NAME.fullmatch(name) else None
     if config is None:
         raise ValueError(f"name={name!r} is not an open_clip model; open_clip.list_models() lists them")
     return config
@@ -288,6 +291,11 @@ def _build(name: str, architecture: dict[str, Any] | None, quick_gelu: bool) -> 
     for part in ("hf_model_name", "multimodal_cfg"):
         if part in config or part in config["text_cfg"]:
             raise ValueError(f"name={name!r} needs {part}: only open_clip's own text transformers are supported")
+    tower = config["vision_cfg"].get("timm_model_name")
+    if tower is not None:
+        if not _PLAIN_NAME.fullmatch(str(tower)):
+            raise ValueError(f"vision_cfg.timm_model_name={tower!r} is not a name of timm's own models")
+        config["vision_cfg"] = {**config["vision_cfg"], "timm_model_pretrained": False}  # weights come by themselves
     model = open_clip.CustomTextCLIP(**config)
     if config["embed_dim"] == 0:  # open_clip leaves the text's projection out, and makes the image's 0 wide
         model.visual.proj = None
@@ -306,9 +314,10 @@ def _has_patch_tokens(visual: nn.Module) -> bool:
 
 @functools.cache
 def _tokenizer(registered_name: str | None, clean: str | None) -> Any:
-    if registered_name:
-        return open_clip.get_tokenizer(registered_name)
-    return SimpleTokenizer(**({"clean": clean} if clean else {}))
+    if registered_name is None:
+        return SimpleTokenizer(**({"clean": clean} if clean else {}))
+    from_hub = _registered(registered_name)["text_cfg"].get("hf_tokenizer_name")
+    return open_clip.get_tokenizer(registered_name, **({"trust_remote_code": False} if from_hub else {}))
 
 
 def _cleaning(text: Mapping[str, Any]) -> str | None:

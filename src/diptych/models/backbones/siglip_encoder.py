@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
@@ -21,7 +20,7 @@ from diptych.contracts.models import ImageSpec
 from diptych.models.fuser.generation import DTYPES
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.photos.photo_transform import PhotoTransform, normalise
-from diptych.storage.model_files import locate_model
+from diptych.storage.model_files import load_model
 
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, by which processor files name them
 _NAFLEX_INPUTS = ("pixel_values", "pixel_attention_mask", "spatial_shapes")
@@ -179,11 +178,6 @@ def _fixed_transform(processor: Any, name: str) -> PhotoTransform:
 
 
 def _load(loader: Any, name: str, what: str, **settings: Any) -> Any:
-    path = locate_model(name)
-    try:
-        return loader.from_pretrained(path, **settings)
-    except (OSError, ImportError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ValueError(
-            f"{name}: its {what} is not on this machine and cannot be downloaded, or cannot be read"
-            f" ({str(error).strip().splitlines()[0]}); name a folder that holds it, or download it once"
-        ) from error
+    return load_model(
+        loader.from_pretrained, name, what, "name a folder that holds it, or download it once", **settings
+    )

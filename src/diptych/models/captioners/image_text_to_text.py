@@ -14,7 +14,7 @@ from diptych.extras import require
 from diptych.models.captioners.caption import Caption, DecodingSettings
 from diptych.models.fuser.generation import DTYPES, ending_tokens
 from diptych.photos.photo_file import read_photo
-from diptych.storage.model_files import locate_model
+from diptych.storage.model_files import load_model
 
 if TYPE_CHECKING:  # transformers is imported by `load`: every worker that reads photos would pay its seconds
     from transformers import BatchFeature
@@ -82,18 +82,14 @@ class ImageTextCaptioner(nn.Module):
             raise ValueError("dtype=float16 is for GPUs; on the CPU set dtype=float32 or bfloat16")
         if self.quantization == "int8":
             require("bitsandbytes", "set quantization=none")
-        path, placed = locate_model(self.name), {}
+        placed: dict[str, Any] = {}
         if self.quantization == "int8":
             device = f"cuda:{torch.cuda.current_device()}" if on_gpu else "cpu"
             placed = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True), "device_map": {"": device}}
-        try:
-            processor = AutoProcessor.from_pretrained(path)
-            model = AutoModelForImageTextToText.from_pretrained(path, dtype=DTYPES[self.dtype], **placed)
-        except OSError as error:
-            raise ValueError(
-                f"the captioner {self.name!r} is not on this machine and cannot be downloaded ({error}); name a folder"
-                " that holds one, or package:NAME/PATH"
-            ) from None
+        advice = "name a captioner of the hub, a folder that holds one, or package:NAME/PATH"
+        processor = load_model(AutoProcessor.from_pretrained, self.name, "processor", advice)
+        load = AutoModelForImageTextToText.from_pretrained
+        model = load_model(load, self.name, "model", advice, dtype=DTYPES[self.dtype], **placed)
         self._check(processor, model)
         processor.tokenizer.padding_side = "left"  # answers begin right behind the prompt, in every row
         if processor.tokenizer.pad_token is None:

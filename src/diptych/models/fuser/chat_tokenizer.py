@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import AutoTokenizer
 
 from diptych.models.plain_text import PlainTexts
-from diptych.storage.model_files import loading_arguments
+from diptych.storage.model_files import load_model
 
 THINK_START, THINK_END = "<think>", "</think>"
 _NO_THOUGHTS = f"{THINK_START}\n\n{THINK_END}\n\n"
@@ -23,6 +23,8 @@ class ChatTokenizer:
     what follows the rendered prompt, up to and with the token that ends a turn, so that training text is the inference
     prompt plus the completion, token for token.
     """
+
+    model_names: ClassVar[Mapping[str, str]] = {"name": "hub"}  # see config/model_names.py
 
     def __init__(self, name: str, thinking: str = "off") -> None:
         if thinking not in ("off", "on"):
@@ -64,12 +66,18 @@ class ChatTokenizer:
         return PlainTexts(self.hf)
 
     def _framed(self, message: str) -> str:
-        rendered = self.hf.apply_chat_template(
-            [{"role": "user", "content": self._texts.hide(message)}],
-            add_generation_prompt=True,
-            tokenize=False,
-            enable_thinking=self.thinking == "on",
-        )
+        try:
+            rendered: str = self.hf.apply_chat_template(
+                [{"role": "user", "content": self._texts.hide(message)}],
+                add_generation_prompt=True,
+                tokenize=False,
+                enable_thinking=self.thinking == "on",
+            )
+        except Exception as error:  # templates are small programs: they raise what they like
+            raise ValueError(
+                f"{self.name}: its chat template (chat_template.jinja or tokenizer_config.json) cannot be rendered"
+                f" ({str(error).splitlines()[0] if str(error) else type(error).__name__}); take another model"
+            ) from error
         return self._without_thoughts(rendered) if self.thinking == "off" else rendered
 
     def _without_thoughts(self, rendered: str) -> str:
@@ -87,11 +95,5 @@ def load_tokenizer(name: str) -> Any:
     Raises:
         ValueError: there is none, with what was tried.
     """
-    folder, file = loading_arguments(name)
-    try:
-        return AutoTokenizer.from_pretrained(folder, **file)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{name}: its tokenizer cannot be loaded ({str(error).splitlines()[0]}); name a folder with the model's"
-            " files, or download it once where there is a network"
-        ) from error
+    advice = "name a folder with the model's files, or download it once where there is a network"
+    return load_model(AutoTokenizer.from_pretrained, name, "tokenizer", advice)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -19,7 +19,7 @@ from diptych.contracts.news import FusionBatch
 from diptych.extras import require
 from diptych.models.fuser.example_attention import EXAMPLE_ATTENTION, lengths_as_mask
 from diptych.models.fuser.generation import DTYPES
-from diptych.storage.model_files import is_gguf, loading_arguments
+from diptych.storage.model_files import is_gguf, load_model
 
 QUANTIZATIONS = ("int8", "nf4", "none")
 ATTENTIONS = ("sdpa", "flash_attention_2")
@@ -46,6 +46,7 @@ class QLoRAFuser(nn.Module):
     """
 
     adapter_format = "peft"  # whose folders its adapter can be exported to
+    model_names: ClassVar[Mapping[str, str]] = {"name": "hub"}  # see config/model_names.py
 
     def __init__(
         self,
@@ -134,9 +135,10 @@ class QLoRAFuser(nn.Module):
             require("bitsandbytes", "set quantization=none")
 
     def _load_base(self, device: torch.device) -> PreTrainedModel:
-        folder, file = loading_arguments(self.name)
         quantization: Any = None
-        if file:  # left to itself, transformers keeps the file's blocks packed, which LoRA cannot be added to
+        if is_gguf(
+            self.name
+        ):  # left to itself, transformers keeps the file's blocks packed, which LoRA cannot be added to
             quantization = GgufConfig(dequantize=True)
         elif self.quantization == "int8":
             quantization = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=6.0)
@@ -147,14 +149,18 @@ class QLoRAFuser(nn.Module):
                 bnb_4bit_use_double_quant=True,
                 bnb_4bit_compute_dtype=torch.bfloat16,
             )
-        return AutoModelForCausalLM.from_pretrained(
-            folder,
-            **file,
+        advice = "name a folder with the model's files, or download it once where there is a network"
+        model: PreTrainedModel = load_model(
+            AutoModelForCausalLM.from_pretrained,
+            self.name,
+            "language model",
+            advice,
             quantization_config=quantization,
             dtype=DTYPES[self.dtype],
             attn_implementation=EXAMPLE_ATTENTION if self.attention == "sdpa" else self.attention,
             device_map={"": str(device)},
         )
+        return model
 
     # ------------------------------------------------------------------------------------------------ running
 

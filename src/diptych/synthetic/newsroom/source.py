@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from diptych.contracts.news import Article, ArticleFact
 from diptych.data.annotations import check_split
@@ -26,6 +26,7 @@ class Newsroom(OpenEvents):
 
     name = "newsroom"
     docs_page = "docs/newsroom.md"
+    writes: ClassVar[Mapping[str, str]] = {"root": "*"}  # it is made where there is nothing
     published_counts: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, root: str | Path, settings: NewsroomSettings | None = None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from diptych.data.triplets.hotel_cir import HotelCIR
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
@@ -13,6 +15,7 @@ class Rooms(HotelCIR):
 
     name = "rooms"
     docs_page = "docs/rooms.md"
+    writes: ClassVar[Mapping[str, str]] = {"root": "*"}  # it is made where there is nothing
 
     def __init__(
         self,

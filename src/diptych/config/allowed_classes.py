@@ -1,0 +1,82 @@
+"""Which classes a stranger's config may name where: of each kind of thing those of its room, and one's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+_OPTIMIZERS = ("torch.optim.", "bitsandbytes.optim.", "diptych.systems.muon.")
+_ENCODERS = ("diptych.data.news.embedding_cache.", "diptych.models.sentence_encoder.")
+_CLIP = ("diptych.models.backbones.clip.",)
+_DDP = ("lightning.pytorch.strategies.DDPStrategy", "lightning.pytorch.strategies.ddp.")
+
+# Where a class stands in the config of a run, and how the names of those begin that may stand there. The first that
+# fits counts; `*` is one key.
+_ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("system", ("diptych.systems.cir.", "diptych.systems.caption_fuser.")),
+    ("system.loss", ("diptych.losses.",)),
+    ("system.auxiliary_losses.*", ("diptych.losses.",)),
+    ("system.metrics.*", ("diptych.metrics.captions.", "diptych.metrics.retrieval.")),
+    ("system.metrics.*.scorer", ("diptych.metrics.captions.clip_scorer.",)),
+    ("system.metrics.*.recognizer", ("diptych.text.named_entities.",)),
+    ("system.optimizer", _OPTIMIZERS),
+    ("system.scheduler", ("diptych.systems.schedules.", "torch.optim.lr_scheduler.")),
+    ("system.model", ("diptych.models.composers.", "diptych.models.fuser.qlora_fuser.")),
+    ("system.model.backbone", _CLIP),
+    ("system.model.backbone.preprocessing", _CLIP),
+    ("system.generator", ("diptych.systems.caption_generation.",)),
+    ("system.generator.settings", ("diptych.systems.caption_generation.",)),
+    ("system.generator.claim_checker", ("diptych.metrics.captions.claim_checker.",)),
+    ("system.generator.claim_checker.recognizer", ("diptych.text.named_entities.",)),
+    ("system.generator.encoder", _ENCODERS),
+    ("system.generator.encoder.encoder", _ENCODERS),
+    ("data", ("diptych.data.triplets.cir_datamodule.", "diptych.data.news.news_datamodule.")),
+    ("data.preprocessing", _CLIP),
+    ("data.training", ("diptych.data.triplets.from_",)),
+    ("data.training.augmentation", ("diptych.data.triplets.augmentation.",)),
+    ("data.training.augmentation.augmentations.*", ("diptych.data.triplets.augmentation.",)),
+    ("data.evaluation", ("diptych.data.triplets.evaluation_data.",)),
+    ("data.images", ("diptych.data.triplets.image_settings.",)),
+    ("data.noun_phrases", ("diptych.text.noun_phrases.",)),
+    ("data.sources.*", ("diptych.data.triplets.", "diptych.data.news.", "diptych.synthetic.")),
+    ("data.sources.*.settings", ("diptych.synthetic.",)),
+    ("data.preparation", ("diptych.data.news.fusion_preparation.",)),
+    ("data.preparation.tokenizer", ("diptych.models.fuser.chat_tokenizer.",)),
+    ("data.preparation.prompt", ("diptych.data.news.prompt.",)),
+    ("data.preparation.selector", ("diptych.data.news.evidence.",)),
+    ("data.preparation.selector.published", ("diptych.data.news.published_evidence.",)),
+    ("data.preparation.selector.encoder", _ENCODERS),
+    ("data.preparation.selector.encoder.encoder", _ENCODERS),
+    ("data.preparation.facts", ("diptych.data.news.key_facts.",)),
+    ("data.preparation.facts.limits", ("diptych.data.news.key_facts.",)),
+    ("data.preparation.length", ("diptych.data.news.caption_lengths.",)),
+    ("trainer", ("lightning.pytorch.Trainer", "lightning.pytorch.trainer.trainer.")),
+    ("trainer.strategy", (*_DDP, "diptych.parallel.sharding.")),
+    ("callbacks.*", ("diptych.callbacks.",)),
+    ("logger.*", ("diptych.loggers.",)),
+    ("cluster", ("diptych.sweeping.local_cluster.", "diptych.sweeping.slurm_cluster.")),
+)
+_PATTERNS = tuple((re.compile(place.replace(".", r"\.").replace("*", r"[^.]+")), rooms) for place, rooms in _ROOMS)
+# What parts of a class of the user's own may be, wherever they stand in it.
+_PARTS = tuple(dict.fromkeys(("torch.nn.", *(room for _, rooms in _ROOMS for room in rooms))))
+
+
+def trusted_names() -> list[str]:
+    """What the user's environment variable DIPTYCH_TRUST lists: packages, and `env:NAME`."""
+    return [name.strip() for name in os.environ.get("DIPTYCH_TRUST", "").split(",") if name.strip()]
+
+
+def own_packages() -> tuple[str, ...]:
+    """How the names of classes begin that the user trusts. Nobody's own package is one of Python's."""
+    return tuple(
+        f"{name}." for name in trusted_names() if name.partition(".")[0].split(":")[0] not in sys.stdlib_module_names
+    )
+
+
+def rooms_at(path: str, within_own: bool = False) -> tuple[str, ...]:
+    """How the names of classes begin that may stand at a path of a stranger's config; none at a path that no config of
+    ours has. `within_own`: it is a part of an object of the user's own class.
+    """
+    rooms = next((rooms for pattern, rooms in _PATTERNS if pattern.fullmatch(path)), ())
+    return (*own_packages(), *(_PARTS if within_own else rooms))
