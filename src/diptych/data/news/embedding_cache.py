@@ -37,7 +37,7 @@ class CachedEncoder:
     encoder can.
     """
 
-    writes: ClassVar[Mapping[str, str]] = {"folder": _FILE}
+    writes: ClassVar[Mapping[str, str]] = {"folder": FILE}
 
     def __init__(self, encoder: SentenceEncoder, folder: str | Path) -> None:
         self.encoder = encoder
