@@ -251,8 +251,8 @@ def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
         ValueError: they are none, or there is anything but our own tables, such as a view in a table's place, which may
             go on for ever.
     """
-    if hasattr(connection, "setlimit"):  # from Python 3.11 on
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+    if (limit := getattr(sqlite3, "SQLITE_LIMIT_LENGTH", None)) is not None:  # from Python 3.11 on
+        connection.setlimit(limit, _MOST_BYTES)  # type: ignore[attr-defined]
     found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchmany(len(_TABLES) + 2)
     if sorted(found) != sorted((statement,) for statement in (*_TABLES, _INDEX)):
         raise ValueError("its tables are not those of a store")
