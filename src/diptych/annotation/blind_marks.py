@@ -14,7 +14,7 @@ EQUAL = "equal"
 VERDICTS, MISSED, BETTER = ("right", "wrong", "hallucinated"), ("no", "yes"), (*SIDES, EQUAL)
 _KEY = {
     "page": str,
-    "ways": [str],
+    "ways": ([str], {str: str}),
     "pairs": [{"pair_id": str, "ways": dict.fromkeys(SIDES, str), "sentences": {side: [str] for side in SIDES}}],
 }
 SENTENCE, MISSES, PREFERENCE = "sentence", "misses a change", "better"  # what an item asks about

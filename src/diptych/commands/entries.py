@@ -147,11 +147,14 @@ def report(
     prices: Annotated[Path | None, "a table of prices; the one among the configs unless given"] = None,
 ) -> None:
     """What stands behind a set of triplets, as a data card with what it cost; prints its path."""
-    import yaml
-
     from diptych.annotation.cost import Prices
     from diptych.models.backbones.clip import CLIPPreprocessing
     from diptych.report.data_card import write_data_card
+    from diptych.storage.json_shapes import Finite, fault_of
+    from diptych.storage.yaml_files import read_yaml
 
-    table = yaml.safe_load((prices or CONFIG_FOLDER / "prices.yaml").read_text(encoding="utf-8"))
+    path = prices or CONFIG_FOLDER / "prices.yaml"
+    table = read_yaml(path)
+    if (fault := fault_of(table, {"models": {str: {str: Finite}}})) is not None:
+        raise ValueError(f"{path}: {fault}")
     sys.stdout.write(f"{write_data_card(out, Prices(table['models']), CLIPPreprocessing('ViT-B-32'))}\n")

@@ -19,7 +19,7 @@ from diptych.annotation.ways_table import ways_rows
 from diptych.contracts.models import Preprocessing
 from diptych.report.rendering import write_page
 from diptych.storage.json_files import as_written, read_json
-from diptych.storage.json_shapes import Count
+from diptych.storage.json_shapes import Count, Finite, Shape
 from diptych.storage.key import key_of
 from diptych.storage.record_log import RecordLog
 
@@ -28,6 +28,7 @@ _NUM_EXAMPLES = 5
 _ADVICE = "run the pipeline again"
 _MANIFEST = {"settings?": dict, "done?": Count, "failed?": {str: Count}}
 _TRIPLET = {"reference_image": str, "target_image": str, "modification_texts": [str]}
+_RATE = {"rate": (Finite, None), "interval": ([Finite], None), "of": Count}
 _SUMMARY = {
     **dict.fromkeys(("triplets", "texts", "images", "pairs", "duplicate_pairs"), Count),
     "not_exported": {str: Count},
@@ -60,20 +61,22 @@ def write_data_card(out: Path, prices: Prices, preprocessing: Preprocessing | No
         counts=_counts(manifests),
         diversity=_diversity(_triplets(out), preprocessing),
         cost=_cost(out / "ledger.sqlite", prices),
-        audits=_of_stages(out, "audit.json", _audit),
-        comparisons=_of_stages(out, "ways.json", _ways),
-        agreements=_of_stages(out, "agreement.json", _agreement),
+        audits=_of_stages(out, "audit.json", {"pairs": Count, "ways": {str: {str: _RATE}}}, _audit),
+        comparisons=_of_stages(out, "ways.json", {"ways": {str: dict}}, _ways),
+        agreements=_of_stages(out, "agreement.json", {"model": str, "sentences": Count}, _agreement),
         examples=_examples(_triplets(out)),
     )
     return path
 
 
-def _of_stages(out: Path, name: str, shown: Callable[[Mapping[str, Any]], dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the card shows of the stages' files of this name."""
+def _of_stages(
+    out: Path, name: str, shape: Shape, shown: Callable[[Mapping[str, Any]], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What the card shows of the stages' files of this name and shape."""
     found = []
     for path in sorted((out / "work").glob(f"*/{name}")):
         with as_written(path, _ADVICE):
-            found.append(shown(read_json(path, _ADVICE, shape=dict)))
+            found.append(shown(read_json(path, _ADVICE, shape=shape)))
     return found
 
 
@@ -179,7 +182,7 @@ def _triplets(out: Path) -> Path:
 
 def _examples(path: Path) -> list[dict[str, Any]]:
     """A few of the triplets, spread over the file."""
-    records = list(RecordLog(path).read(_TRIPLET).values())
+    records = [record for record in RecordLog(path).read(_TRIPLET).values() if record["modification_texts"]]
     return records[:: max(1, len(records) // _NUM_EXAMPLES)][:_NUM_EXAMPLES]
 
 

@@ -197,11 +197,13 @@ def as_written(path: Path, advice: str = "") -> Iterator[None]:
     something else than it goes by, that is said of the file.
 
     Raises:
-        ValueError: a key is missing, or a value is of another kind; names the file. Other ValueErrors come through.
+        ValueError: a key is missing, or a value is of another kind; names the file.
     """
     try:
         yield
-    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, ValueError) as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
         raise ValueError(f"{path}: not as it is written by Diptych ({error!r:.200}){_then(advice)}") from None
 
 

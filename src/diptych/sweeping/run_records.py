@@ -235,7 +235,7 @@ def _read_run(top: Path, folder: Path) -> RunRecord | None:
         result = read_json(folder / RESULT, missing_ok=True)
         if result is None and status is not None:
             result = _of_pipeline(folder)
-        if result is not None and (fault := _fault_of(result)) is not None:
+        if result is not None and (fault := _fault_of(result, status)) is not None:
             if status is None and not problems:
                 log.warning("%s: not the result of an evaluation (%s); left out", folder / RESULT, fault)
                 return None
@@ -264,14 +264,14 @@ def _of_pipeline(folder: Path) -> dict[str, Any] | None:
     return {"data": data, "split": found["split"], "queries": queries, "lines": {}, "metrics": values}
 
 
-def _fault_of(result: Any) -> str | None:
+def _fault_of(result: Any, status: RunStatus | None) -> str | None:
     """Why the content of a metrics.json is not that of an evaluation, None where it is: all that a table shows of it
     can be had.
     """
     if (fault := fault_of(result, _SHAPE)) is not None:
         return fault
     try:
-        record = RunRecord("", Path(), result=result)
+        record = RunRecord("", Path(), status, result=result)
         for key in (*record.cells, *record.facts):
             record.meaning(key)
         return None if record.primary is None or isinstance(record.primary[0], str) else "its primary metric is no text"

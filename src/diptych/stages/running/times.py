@@ -30,7 +30,7 @@ class StageTimes:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         found = read_times(folder) or {"records": 0, "seconds": 0.0, "runs": 0}
-        self._before = (found["records"], found["seconds"], found["runs"])
+        self._before = (found["records"], found["seconds"], found.get("runs") or 0)
         self._records = 0
         self._started = self._saved = time.perf_counter()
 
@@ -64,7 +64,7 @@ def read_times(folder: Path) -> dict[str, Any] | None:
     Raises:
         ValueError: the file says something else; names it.
     """
-    shape = {"records": Count, "seconds": Finite, "runs": Count}
+    shape = {"records": Count, "seconds": Finite, "runs?": Count}
     return read_json(folder / FILE, "remove it: the times begin anew", missing_ok=True, shape=shape)
 
 
