@@ -17,11 +17,7 @@ from diptych.index import embedding_part, embedding_store
 from diptych.index.embedding_store import EmbeddingStore, open_embeddings
 
 FILES = {"embeddings.npy", "ids.jsonl", "embeddings.json"}
-<<<<<<< HEAD
-ODD_IDS = ["", " ", "a\nb", '"', "\u2028", "é", "\U0001f600", "00012e45"]
-=======
-ODD_IDS = ["", " ", "a\nb", '"', "\u2028", "é", "\ufffd", "00012e45"]
->>>>>>> entrances
+ODD_IDS = ["", " ", "a\nb", '"', "\u2028", "é", "\ufffd", "\U0001f600", "00012e45"]
 
 
 @pytest.fixture(autouse=True)

@@ -105,13 +105,8 @@ class EmbeddingStore:
     - Processes that fill one store at the same time have a `part` each. One process calls `done` before they start,
       and `finish` when they have ended.
     - Rows that were finished stay when others are added. An id may come again with the same bits: the first one counts.
-<<<<<<< HEAD
-    - An id may be any text that can be written (no half of a surrogate pair). While rows are merged, the disk must have
-      room for them twice.
-=======
     - An id may be any text that `encodable` leaves as it is.
     - While rows are merged, the disk must have room for them twice.
->>>>>>> entrances
 
     Construction does no I/O.
     """

@@ -56,18 +56,13 @@ class KeptVerdicts:
         line = b"\n"
         for number, line in enumerate(self._file, start=1):
             try:
-<<<<<<< HEAD
                 path, size, time, reason, *rules = parse_json(line.rstrip(), self.path, line=number)
-                if rules == [_RULES]:
-                    self._verdicts[path, size, time] = reason
-=======
-                path, size, time, reason = parse_json(line.rstrip(), self.path, line=number)
                 if not (isinstance(path, str) and isinstance(size, int) and isinstance(time, int)):
                     raise ValueError("expected path, size and time")
                 if not isinstance(reason, str | None):
                     raise ValueError(f"expected a reason or null, found {reason!r:.80}")
-                self._verdicts[path, size, time] = reason
->>>>>>> entrances
+                if rules == [_RULES]:
+                    self._verdicts[path, size, time] = reason
             except (ValueError, TypeError) as error:
                 log.warning("%s:%d: passed over, its picture is decoded again: %s", self.path, number, error)
         if not line.endswith(b"\n"):
