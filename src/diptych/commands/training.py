@@ -85,9 +85,10 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     last = run_dir / "checkpoints" / "last.ckpt"
     goes_on = resume and _is_there(last)
     system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(goes_on or config.init_from))
+    step = 0
     if goes_on:
         checkpoint = checkpoints.load(last, weights_alone=True)
-        step = checkpoint.get("global_step")
+        step = checkpoint.get("global_step", "unknown")
         if not isinstance(step, int):
             raise ValueError(f"{last} does not say at which step it was saved: no training can be resumed from it")
         checkpoints.load_weights(system, checkpoint, last)  # the feature cache is looked up by the backbone's weights
@@ -97,7 +98,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     if started_here:
         _claim(run_dir, config)
         if resume:
-            csv.resume_from(step if goes_on else 0)
+            csv.resume_from(step)
         _report_size(system, config.name, trainer.precision)
         # Not with the command line of a sweep, nor that of a new run.
         resumed = [override("resume", run_dir)] if goes_on else []
