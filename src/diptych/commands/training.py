@@ -92,6 +92,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     last = run_dir / "checkpoints" / "last.ckpt"
     goes_on = resume and _is_there(last)
     system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(goes_on or config.init_from))
+    step = 0
     if goes_on:
         checkpoint = checkpoints.load(last, weights_alone=True)
         step = checkpoints.step_of(checkpoint, last)
@@ -102,7 +103,7 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     if started_here:
         _claim(run_dir, config)
         if resume:
-            csv.resume_from(step if goes_on else 0)
+            csv.resume_from(step)
         _report_size(system, config.name, trainer.precision)
         # Not with the command line of a sweep, nor that of a new run.
         resumed = [override("resume", run_dir)] if goes_on else []
