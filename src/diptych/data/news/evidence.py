@@ -268,10 +268,8 @@ def _cut_best(articles: Sequence[_Article], count_tokens: CountTokens) -> None:
         return largest_that_fit([len(of_one) for of_one in words], texts, budgets, count_tokens)
 
     numbers = fitting(spans)
-    spans = [
-        words[_first_of_best(article, words, number) :]
-        for article, words, number in zip(articles, spans, numbers, strict=True)
-    ]
+    starts = map(_first_of_best, articles, spans, numbers)
+    spans = [of_one[start:] for of_one, start in zip(spans, starts, strict=True)]
     for article, words, number in zip(articles, spans, fitting(spans), strict=True):
         if number:
             article.cut_best(words[0][0], words[number - 1][1])
