@@ -15,7 +15,7 @@ def check_monitored(callbacks: DictConfig, sets: Sequence[EvaluationSet]) -> Non
     """Raises ValueError where a callback's `monitor` is a metric that the validation sets are too small for; of several
     sets, the mean of a metric needs all.
     """
-    for callback, node in callbacks.items():
+    for callback, node in ((str(name), node) for name, node in callbacks.items()):
         monitor = node.get("monitor") if isinstance(node, DictConfig) else None
         if not isinstance(monitor, str) or not monitor.startswith(_VALIDATION):
             continue
