@@ -1,4 +1,4 @@
-"""Whatever a record holds stands in Markdown as text: read back by a Markdown parser it is the text, and nothing else."""
+"""Whatever a record holds stands in Markdown as text: a parser of Markdown reads that text, and nothing else."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_text_is_a_text(text):
 @pytest.mark.hostile("HTML")
 @given(text=st.text(alphabet=st.sampled_from("ab1 []()<>!`*_~|\\&#;:/.@-=+$\n\r\u2028\t"), max_size=40))
 def test_any_text_is_a_text(text):
-    read, kinds = shown(f"said: {markdown_text(text)}")
+    _, kinds = shown(f"said: {markdown_text(text)}")
     assert kinds <= {"paragraph_open", "paragraph_close", "inline", "text"}
     _, kinds = shown(f"| a | b |\n| --- | --- |\n| {markdown_cell(text)} | c |\n")
     parts = ("table", "thead", "tbody", "tr", "th", "td")
