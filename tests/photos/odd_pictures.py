@@ -172,7 +172,7 @@ TURNED_PICTURES: dict[str, Callable[[], bytes]] = {
 
 
 def _of_thumbnail(path: Path) -> np.ndarray:
-    image = Thumbnails(size=10_000).load(path)
+    image = Thumbnails(size=100_000).load(path)
     if image is None:
         raise ValueError(f"image {path} is a grey tile")
     return np.asarray(image)
@@ -191,7 +191,7 @@ PIXELS: dict[str, Callable[[Path], np.ndarray]] = {
     "read_image": lambda path: read_image(path).permute(1, 2, 0).numpy(),
     "read_image, exact": lambda path: read_image(path, "exact").permute(1, 2, 0).numpy(),
     "read_photo": lambda path: np.asarray(read_photo(path)),
-    "read_photo, small": lambda path: np.asarray(read_photo(path, 10_000)),
+    "read_photo, small": lambda path: np.asarray(read_photo(path, 100_000)),
     "read_picture": lambda path: cv2.cvtColor(read_picture(path), cv2.COLOR_BGR2RGB),
     "thumbnails": _of_thumbnail,
     "data_url": _of_data_url,

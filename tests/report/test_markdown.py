@@ -1,4 +1,4 @@
-"""Whatever a record holds stands in Markdown as text: a Markdown parser reads back that text alone."""
+"""Whatever a record holds stands in Markdown as text: a parser of Markdown reads that text, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
 """The report as one picture, looked at pixel by pixel."""
 
+import pytest
+from PIL import Image, ImageDraw
 from ranked_rooms import COLOURS, make_query, make_ranking, make_result
 
 from diptych.report.cards import build_card
 from diptych.report.pictures import Thumbnails
-from diptych.report.sheet import NUM_RESULTS, _font, draw_sheet, headline, wrap_text
+from diptych.report.sheet import NUM_RESULTS, _fit, _font, draw_sheet, headline, wrap_text
 
 
 def sheet_of(card, thumbnails):
@@ -49,3 +51,17 @@ def test_wrapped_text_fits_and_a_cut_is_marked():
     assert cut[2].endswith("…")
     assert font.getlength(cut[2]) <= 120
     assert wrap_text("", font, 120, max_lines=3) == []
+
+
+@pytest.mark.hostile("HTML")
+@pytest.mark.parametrize(
+    "text", ["a\u2028b", "a\nb", "a\x85b\u2029", "\ud83d", "\x1b[31m", "\x00", "x" * 200_000, "\u202eb", ""]
+)
+def test_any_text_can_be_drawn(text):
+    font = _font(15)
+    lines = wrap_text(text, font, 200, 7)
+    fitted = _fit(text, font, 200)
+    draw = ImageDraw.Draw(Image.new("RGB", (300, 200)))
+    draw.multiline_text((0, 0), "\n".join(lines), font=font)
+    draw.text((0, 0), fitted, font=font)
+    assert len(lines) <= 7 and font.getlength(fitted) <= 200

@@ -278,3 +278,14 @@ def test_without_values_there_is_no_plot(tmp_path):
     write_run(tmp_path / "0", status(state="waiting"))
     write_run(tmp_path / "1", status(objective=None), captions_result(cider=math.nan))
     assert write_plot(tmp_path, find_runs(tmp_path)) is None and not (tmp_path / PLOT).exists()
+
+
+@pytest.mark.hostile("further doors")
+def test_a_stranger_s_run_neither_calculates_nor_paints(tmp_path, capsys):
+    about = status(["+x=\x1b[31m$\\bad$"], state="failed", error="\x1b]0;mine\x07[/bold]", device="@SUM(1+1)*cmd")
+    write_run(tmp_path / "0", about)
+    write_run(tmp_path / "1", status(["seed=1"]), result([1, 1]))
+    write_plot(tmp_path, write_table(tmp_path))
+    assert rows_of(tmp_path)["0"]["device"] == "'@SUM(1+1)*cmd"
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed and "\x07" not in printed and "bold" in printed

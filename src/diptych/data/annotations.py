@@ -225,13 +225,13 @@ def resolve_inside(folder: Path, relative: str) -> Path:
         ValueError: as `safe_relative`, or a link leads outside.
     """
     # Strings until the end: galleries hold 100,000 images, and Path's methods take several times as long.
-    path = os.path.join(folder, safe_relative(relative))  # noqa: PTH118
+    relative = safe_relative(relative)
+    path = os.path.join(folder, relative)  # noqa: PTH118
     try:
         is_link = stat.S_ISLNK(os.lstat(path).st_mode)
     except OSError:
-        is_link = False
-        if (twin := in_other_unicode(str(folder), relative)) is not None:
-            return resolve_inside(folder, twin)
+        path = os.path.join(folder, in_other_unicode(str(folder), relative) or relative)  # noqa: PTH118
+        is_link = os.path.islink(path)  # noqa: PTH114
     real_path = os.path.realpath(path) if is_link else _real_folder(os.path.dirname(path))  # noqa: PTH120
     real_folder = _real_folder(str(folder))
     if real_path != real_folder and not real_path.startswith(real_folder.rstrip(os.sep) + os.sep):

@@ -60,7 +60,7 @@ class KeypointCache:
     def _load_or_describe(self, path: Path, folder: Path) -> Description:
         try:
             status = path.stat()
-        except OSError:
+        except (OSError, ValueError):  # a NUL in the name is a ValueError
             return self.policy.describe(read_picture(path))  # which says what is wrong with the file
         source = np.array([status.st_size, status.st_mtime_ns], np.int64)
         name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()

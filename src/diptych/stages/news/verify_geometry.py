@@ -24,6 +24,7 @@ from diptych.stages.news.retrieval_output import result_of, retrieval_record
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.json_files import write_json
 from diptych.storage.record_log import RecordFile
+from diptych.storage.safe_names import safe_name
 from diptych.storage.whole import write_file
 from diptych.verification.drawing import draw_matches
 from diptych.verification.feature_cache import KeypointCache
@@ -188,15 +189,15 @@ class VerifyGeometry(RecordStage):
                 drawing = draw_matches(self._query_path(query_id), self._gallery_path(image_id))
                 if drawing is not None:
                     _, data = cv2.imencode(".png", drawing)
-                    write_file(folder / f"{group}_{query_id}_{image_id}.png", data.tobytes())
+                    write_file(folder / f"{group}_{safe_name(query_id)}_{safe_name(image_id)}.png", data.tobytes())
 
 
 def _find_picture(folder: Path, name: str) -> Path:
     """The picture of that name in the folder; where there is none, the path that it should have."""
-    if name != Path(name).name:
+    if name != Path(name).name or "\0" in name:
         raise ValueError(f"{name!r} cannot be the name of a picture in {folder}")
     paths = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
-    return next((path for path in paths if path.is_file()), paths[0])
+    return next((path for path in paths if os.path.isfile(path)), paths[0])  # noqa: PTH113  also of too long a name
 
 
 def _verify_all(cache: KeypointCache, tasks: Sequence[_Task], num_workers: int | None) -> Iterator[dict[str, Any]]:
