@@ -33,11 +33,6 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
         raise ValueError(f"{folder}: there is no sweep to resume here (no {COMMAND})")
     content = read_json(path)
     started = content.get("words") if isinstance(content, dict) else None
-    trusted = TRUST in words
-    if not trusted:
-        check_words(started, str(path))
-    elif not isinstance(started, list) or not all(isinstance(word, str) for word in started):
-        raise ValueError(f"{path}: expected the overrides of a sweep, a list of texts, as `words`")
     meta = (*named, "-m", "--multirun", TRUST)
     further = [word for word in words if word not in meta]
     refused = [word for word in further if not word.startswith(_MAY_CHANGE)]
@@ -46,6 +41,11 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
             f"resuming {folder} with {' '.join(refused)} would be another sweep; only {', '.join(_MAY_CHANGE)}... "
             "may change"
         )
+    trusted = TRUST in words
+    if not trusted:
+        check_words(started, str(path))
+    elif not isinstance(started, list) or not all(isinstance(word, str) for word in started):
+        raise ValueError(f"{path}: expected the overrides of a sweep, a list of texts, as `words`")
     elsewhere = any(word.startswith("cluster=") for word in further)
     replaced = {word.split("=")[0] for word in further} | {"hydra.sweep.dir", "trust_run"}
     kept = [
