@@ -70,7 +70,10 @@ def test_going_on_runs_only_what_is_not_done(sweep, tmp_path):
         sweep(*WORDS, "+cluster.failing=[2]")
     before = {number: (tmp_path / f"sweep/{number}/config.yaml").read_bytes() for number in range(3)}
     InstantCluster.executed = []
-    sweep("-m", f"sweep.resume={tmp_path / 'sweep'}", "cluster.failing=[]")
+    going_on = ["-m", f"sweep.resume={tmp_path / 'sweep'}", "cluster.failing=[]"]
+    with pytest.raises(ValueError, match=r"(?s)cluster\._target_=.* may build something.*trust_run=true"):
+        sweep(*going_on)  # the cluster is no class of ours
+    sweep(*going_on, "trust_run=true")
     assert InstantCluster.executed == ["1"]
     assert states(tmp_path / "sweep") == ["done"] * 3
     assert before == {number: (tmp_path / f"sweep/{number}/config.yaml").read_bytes() for number in range(3)}
@@ -116,10 +119,18 @@ def test_going_on_elsewhere_replaces_the_words_about_the_cluster(tmp_path):
     started = ["-m", "experiment=a", "cluster=slurm", "cluster.nodes=2", "seed=1,2", "hydra.sweep.dir=old"]
     (tmp_path / "command.json").write_text(json.dumps({"words": started}))
     words = of_resumed_sweep(["-m", f"sweep.resume={tmp_path}", "cluster=local"])
-    assert words == ["-m", "experiment=a", "seed=1,2", "cluster=local", f"hydra.sweep.dir={tmp_path}"]
+    assert words == [
+        "-m",
+        "experiment=a",
+        "seed=1,2",
+        "cluster=local",
+        f"hydra.sweep.dir={tmp_path}",
+        "trust_run=false",
+    ]
     words = of_resumed_sweep([f"sweep.resume={tmp_path}", "cluster.nodes=1"])
     assert words == [
         *("-m", "experiment=a", "cluster=slurm", "seed=1,2", "cluster.nodes=1"),
         f"hydra.sweep.dir={tmp_path}",
+        "trust_run=false",
     ]
     assert of_resumed_sweep(["experiment=a"]) == ["experiment=a"]

@@ -32,10 +32,7 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
     path = folder / COMMAND
     if not path.is_file():
         raise ValueError(f"{folder}: there is no sweep to resume here (no {COMMAND})")
-    trusted = TRUST in words
     started = read_json(path, "it was not written by a sweep", shape={"words": [str]})["words"]
-    if not trusted:
-        check_words(started, str(path))
     meta = (*named, "-m", "--multirun", TRUST)
     further = [word for word in words if word not in meta]
     refused = [word for word in further if not word.startswith(_MAY_CHANGE)]
@@ -44,6 +41,9 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
             f"resuming {folder} with {' '.join(refused)} would be another sweep; only {', '.join(_MAY_CHANGE)}... "
             "may change"
         )
+    trusted = TRUST in words
+    if not trusted:
+        check_words(started, str(path))
     elsewhere = any(word.startswith("cluster=") for word in further)
     replaced = {word.split("=")[0] for word in further} | {"hydra.sweep.dir", "trust_run"}
     kept = [
