@@ -59,7 +59,8 @@ def _of_call(call: ast.Call, function: ast.Attribute) -> Iterator[str]:
 
 
 def _copies(argument: ast.expr) -> bool:
-    return isinstance(argument, ast.Call) and ast.unparse(argument.func) == "json.dumps"
+    """Whether what is parsed was a value in this process: a copy of settings, or of a library's tokenizer."""
+    return isinstance(argument, ast.Call) and ast.unparse(argument.func).endswith(("json.dumps", ".to_str"))
 
 
 def plain_writes(source: str) -> Iterator[tuple[str, str]]:
