@@ -133,6 +133,19 @@ def test_a_damaged_index_is_named(faiss, tmp_path):
         FaissIndex("hnsw").search(queries(vectors), vectors, 5)
 
 
+@pytest.mark.hostile("damage")
+@pytest.mark.parametrize("place", [200, 2000, -20, -2])
+def test_a_turned_bit_in_an_index_is_named(faiss, tmp_path, place):
+    vectors = mapped(tmp_path, gallery(300))
+    FaissIndex("hnsw").search(queries(vectors), vectors, 5)
+    path = tmp_path / index_files(tmp_path)[0]
+    content = bytearray(path.read_bytes())
+    content[place] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"its checksum differs.*delete it, and it is built again"):
+        FaissIndex("hnsw").search(queries(vectors), vectors, 5)
+
+
 def test_an_index_that_cannot_be_kept(faiss, tmp_path, monkeypatch, caplog):
     vectors = mapped(tmp_path, gallery(300))
     monkeypatch.setattr(faiss, "write_index", lambda *_: (_ for _ in ()).throw(RuntimeError("no space")))

@@ -279,7 +279,7 @@ def test_stages_share_out_their_records(tmp_path, number):
     for rank in range(RANKS):
         trainer = SimpleNamespace(global_rank=rank, world_size=RANKS)
         PipelineRunner(trainer, tmp_path / "work", show_progress=False)._share(run, CopyingWork(), ids)
-    lines = [path.read_text().splitlines() for path in (tmp_path / "copy").iterdir()]
+    lines = [path.read_text().splitlines() for path in (tmp_path / "copy").glob("*.jsonl")]
     assert len(lines) == RANKS  # a file each
     made = Counter(json.loads(line)["image_id"] for part in lines for line in part)
     assert set(made) == set(ids)
@@ -442,6 +442,8 @@ WRITERS = {
     "index/embedding_store.py": FIRST,
     "parallel/sharded_checkpoints.py": OWN,
     "storage/record_log.py": UNIQUE,
+    "storage/checksums.py": "unique: into a file that another one writes beside its place",
+    "storage/folder_checksums.py": "unique: into a folder that another one writes beside its place",
     "photos/prepared_cache.py": UNIQUE,
     "verification/feature_cache.py": UNIQUE,
     "annotation/fetching.py": UNIQUE,

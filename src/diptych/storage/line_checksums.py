@@ -46,10 +46,13 @@ class LineChecksums:
         except FileNotFoundError:
             return
         known = {checksum for (checksum,) in _CRC.iter_unpack(content[: len(content) // _CRC.size * _CRC.size])}
-        lines = self._lines()
-        # A crash of the machine may leave zeros where the last checksums were.
-        lost = known - {line.checksum for line in lines} - {0}
-        for number, line in enumerate(lines, start=1) if lost else ():
+        try:
+            with self.path.open("rb") as file:
+                lost = known - set(map(zlib.crc32, file))
+        except FileNotFoundError:
+            return
+        lost.discard(0)  # a crash of the machine may leave zeros where the last checksums were
+        for number, line in enumerate(self._lines(), start=1) if lost else ():
             if line.mended in lost or (line.mended is None and line.checksum not in known):
                 raise Damaged(
                     f"{self.path}:{number} is not as it was written (its checksum differs); delete the line, and it is"
