@@ -1,0 +1,61 @@
+import pytest
+
+from diptych.contracts.news import Article, KeyFacts, NewsQuery
+from diptych.data.news import fusion_preparation
+from diptych.data.news.evidence import EvidenceSelector
+from diptych.data.news.fusion_preparation import FusionInput, FusionPreparation
+from diptych.data.news.key_facts import NoFacts
+from diptych.data.news.prompt import PromptTemplate
+
+PROMPT = PromptTemplate("Write.", "Photo:", "Article:", 60, {"task": "In {words} words."}, None, "Caption:")
+
+
+class Letters:
+    """A tokenizer of single characters."""
+
+    hf = None
+
+    def encode_prompts(self, messages):
+        return [[1] * len(message) for message in messages]
+
+    def encode_completions(self, texts):
+        return [[1] * len(text) for text in texts]
+
+    def count(self, texts):
+        return [len(text) for text in texts]
+
+
+class NoFactsRead(NoFacts):
+    """Keeps how long the texts were."""
+
+    longest = 0
+
+    def extract(self, texts):
+        self.longest = max(map(len, texts), default=0)
+        return [KeyFacts() for _ in texts]
+
+
+def gaps_of(text, title="Title", max_prompt_tokens=400):
+    facts = NoFactsRead()
+    preparation = FusionPreparation(Letters(), PROMPT, EvidenceSelector(None), facts, max_prompt_tokens, True)
+    article = Article("a", "", title, text, "")
+    (prepared,) = preparation.prepare([FusionInput(NewsQuery("q"), "A photo.", article, ("no_base_caption",))])
+    return prepared.gaps, prepared.evidence, facts.longest
+
+
+@pytest.mark.hostile("limits")
+def test_what_is_not_read_of_an_article_is_a_gap(monkeypatch):
+    monkeypatch.setattr(fusion_preparation, "_LONGEST_ARTICLE", 100)
+    monkeypatch.setattr(fusion_preparation, "_LONGEST_TITLE", 20)
+    assert gaps_of("It rained. " * 9)[0] == ("no_base_caption",)
+    gaps, evidence, longest = gaps_of("It rained. " * 30, "Rain and " * 9)
+    assert gaps == ("no_base_caption", "long_article", "long_title")
+    assert evidence.chunks[-1].end <= 100 and longest <= 121
+
+
+@pytest.mark.hostile("limits")
+def test_evidence_that_finds_no_room_is_a_gap():
+    gaps, evidence, _ = gaps_of(
+        "It rained. " * 9, max_prompt_tokens=len("Write.Photo: A photo.Article:Title: TitleIn 60")
+    )
+    assert gaps == ("no_base_caption", "no_evidence") and evidence.chunks == ()
