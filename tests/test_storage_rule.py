@@ -21,6 +21,7 @@ MAY_WRITE = {  # these are handed a file or folder that lies in a whole one
     ("generate.py", "_write_json"),
 }
 STREAMED = "json_stream.py"  # reads a value at a time, and knows the lines itself
+PACKAGED = "texts.py"  # reads YAML of the package's own, in the generated newsroom
 SEARCHED = "rooms_answers.py"  # the stand-in of a server, which looks for JSON in the prompts of our own
 
 
@@ -56,6 +57,8 @@ def _of_call(call: ast.Call, function: ast.Attribute) -> Iterator[str]:
             yield f"calls {name}"
     elif name in ("json.load", "json.JSONDecoder") or (name == "json.loads" and not _copies(call.args[0])):
         yield "parses JSON by itself"
+    elif name in ("yaml.load", "yaml.safe_load", "yaml.full_load"):
+        yield "parses YAML by itself"
 
 
 def _copies(argument: ast.expr) -> bool:
@@ -91,6 +94,8 @@ def test_only_the_room_waits_locks_renames_and_reads_json(path):
     found = [f"{path}:{line}: {rule}" for line, rule in breaches(path.read_text())]
     if path.name in (STREAMED, SEARCHED):
         found = [fault for fault in found if not fault.endswith("JSON by itself")]
+    if path.name == PACKAGED:
+        found = [fault for fault in found if not fault.endswith("YAML by itself")]
     assert not found, "diptych.storage has a function for it: " + "; ".join(found)
 
 
@@ -117,6 +122,7 @@ def test_what_is_written_is_written_whole():
         "json.load(file)",
         "json.loads(row[0])",
         "json.JSONDecoder(strict=False)",
+        "yaml.safe_load(path.read_text())",
         "raise ValueError(f'{path} is not JSON ({error})')",
     ],
 )
