@@ -65,7 +65,7 @@ def read_status(run_dir: Path) -> RunStatus | None:
 
 
 def _check_types(status: RunStatus) -> None:
-    for name, value, kind in (
+    kinds: list[tuple[str, object, type | tuple[type, ...]]] = [
         *(("overrides", word, str) for word in status.overrides),
         *((name, getattr(status, name), int) for name in ("step", "processes", "starts")),
         ("seconds", status.seconds, (int, float)),
@@ -74,7 +74,8 @@ def _check_types(status: RunStatus) -> None:
         ("objective", status.objective and status.objective.metric, (str, type(None))),
         ("objective", status.objective and status.objective.mode, (str, type(None))),
         ("objective", status.objective and status.objective.value, (int, float, type(None))),
-    ):
+    ]
+    for name, value, kind in kinds:
         if not isinstance(value, kind):
             raise TypeError(f"{name} is a {type(value).__name__}")
 
