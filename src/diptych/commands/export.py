@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from diptych.config import checking, resolvers
 from diptych.config.plain_config import plain_section
+from diptych.config.strangers import one_sentence
 from diptych.config.trained import build_within, check_rank, checkpoint_path, config_of
 from diptych.extras import require
 from diptych.models.fuser.chat_tokenizer import load_tokenizer
@@ -73,7 +74,8 @@ def _fuser(checkpoint: dict[str, Any], path: Path, changes: Mapping[str, Any]) -
     model = OmegaConf.select(config_of(checkpoint, path), "system.model")
     if not OmegaConf.is_dict(model) or "_target_" not in model:
         raise ValueError(f"{path} holds no adapter of a captioning model; only those are exported")
-    settings = {**plain_section(model), **changes}
+    with one_sentence(f"{path}: its config"):
+        settings = {**plain_section(model), **changes}
     fuser = checking.locate_trusted("system.model", str(settings["_target_"]))
     if getattr(fuser, "adapter_format", None) != "peft":
         raise ValueError(f"{path} holds no adapter of a captioning model; only those are exported")

@@ -68,7 +68,7 @@ def config_of_run(path: Path, trusted: bool) -> DictConfig:
         check_interpolations(plain, str(path))
         with one_sentence(str(path)):
             config = upgraded(OmegaConf.create(plain))
-            check_untrusted(OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"]))
+            check_untrusted(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
     except ValueError as error:
         raise ValueError(f"{error}\n{TRUST_ADVICE}") from error
     return config

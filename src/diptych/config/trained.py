@@ -112,7 +112,8 @@ def with_model_of_checkpoint(config: DictConfig) -> DictConfig:
             "system/model=checkpoint is the model of the checkpoint that a run starts from: name it, init_from=FOLDER"
         )
     path = checkpoint_path(config.init_from)
-    model = config_of(checkpoints.load(path, weights_alone=True), path).system.model
+    with one_sentence(f"{path}: its config"):
+        model = config_of(checkpoints.load(path, weights_alone=True), path).system.model
     checking.check_untrusted(OmegaConf.create({"system": {"model": model}}))
     whole = OmegaConf.create(plain_section(config, resolve=False))
     whole.system.model = OmegaConf.merge(model, own)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from diptych.config import checking, resolvers
 from diptych.config.plain_config import plain_section
+from diptych.config.strangers import one_sentence
 from diptych.config.trained import build_within, checkpoint_path, config_of
 from diptych.contracts.models import ImageSpec
 from diptych.parallel import checkpoints
@@ -51,8 +52,8 @@ class TrainedEncoder(nn.Module):
     @property
     def reader(self) -> ImageReader:
         """Reads picture files as an evaluation of the system does: uint8 pixels (3, S, S). It has no cache."""
-        data = self._config.data
-        return ImageReader(self._image, decoder=data.images.decoder)
+        decoder = OmegaConf.select(self._config, "data.images.decoder")
+        return ImageReader(self._image, decoder="fast" if decoder is None else str(decoder))
 
     def load(self) -> None:
         """Builds the model, loads its weights and switches to evaluation."""
@@ -88,7 +89,8 @@ class TrainedEncoder(nn.Module):
     @cached_property
     def _settings(self) -> DictConfig:
         """The config of the checkpoint's model, resolved and safe to build."""
-        plain = plain_section(self._config.system.model)
+        with one_sentence(f"{self.checkpoint}: its config"):
+            plain = plain_section(self._config.system.model)
         return checking.check_untrusted(OmegaConf.create({"system": {"model": plain}})).system.model
 
     @cached_property

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diptych.config.override_words import override, unquoted
 from diptych.storage.json_files import read_json
-from diptych.sweeping.stranger_words import check_words
+from diptych.sweeping.stranger_words import check_words, texts_of
 
 COMMAND = "command.json"  # in the sweep's folder: the overrides that started it
 TRUST = "trust_run=true"
@@ -42,13 +42,12 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
             "may change"
         )
     trusted = TRUST in words
-    if not trusted:
-        check_words(started, str(path))
+    began_with = texts_of(started, str(path)) if trusted else check_words(started, str(path))
     elsewhere = any(word.startswith("cluster=") for word in further)
     replaced = {word.split("=")[0] for word in further} | {"hydra.sweep.dir", "trust_run"}
     kept = [
         word
-        for word in started
+        for word in began_with
         if word.split("=")[0] not in replaced and not (elsewhere and word.startswith("cluster."))
     ]
     return [*kept, *further, override("hydra.sweep.dir", folder), TRUST if trusted else "trust_run=false"]

@@ -90,7 +90,7 @@ def _is_in(value: Any, distribution: BaseDistribution) -> bool:
         return any(type(value) is type(choice) and value == choice for choice in distribution.choices)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    low, high = distribution.low, distribution.high  # of floats and ints
+    low, high = distribution.low, distribution.high
     return bool(low <= value <= high) and (isinstance(distribution, FloatDistribution) or value == int(value))
 
 

@@ -27,11 +27,17 @@ def check_words(words: Any, name: str) -> list[str]:
     Raises:
         ValueError: they are no overrides, or one does more; `name` is that of the file that has them.
     """
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or len(words) > _MOST_WORDS:
-        raise ValueError(f"{name}: expected the overrides of a sweep, a list of texts, as `words`")
-    for word in words:
+    texts = texts_of(words, name)
+    for word in texts:
         if reason := _refused(word):
             raise ValueError(f"{name}: {word[:200]!r} {reason}; nothing was started.\n{TRUST_ADVICE}")
+    return texts
+
+
+def texts_of(words: Any, name: str) -> list[str]:
+    """The overrides themselves; ValueError when they are not some texts."""
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or len(words) > _MOST_WORDS:
+        raise ValueError(f"{name}: expected the overrides of a sweep, a list of texts, as `words`")
     return words
 
 
