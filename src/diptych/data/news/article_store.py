@@ -37,7 +37,7 @@ _TABLES = (
     "CREATE TABLE facts (json TEXT NOT NULL)",
 )
 _INDEX = "CREATE INDEX article_of_image ON image (image_id)"
-_MOST_BYTES = 256 * 2**20  # of a text
+_MOST_FACTS = 100_000  # characters of the line of facts, which has a few hundred
 _STEPS = 1_000_000  # of SQLite's machine, between two looks at whether a query has an end
 
 
@@ -206,11 +206,10 @@ def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
         ValueError: they are none, or there is anything but our own tables, such as a view in a table's place, which may
             go on for ever.
     """
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchmany(len(_TABLES) + 2)
     if sorted(found) != sorted((statement,) for statement in (*_TABLES, _INDEX)):
         raise ValueError("its tables are not those of a store")
-    facts = json_value(connection.execute("SELECT json FROM facts").fetchone()[0])
+    facts = json_value(connection.execute(f"SELECT substr(json, 1, {_MOST_FACTS}) FROM facts").fetchone()[0])
     numbers = [facts["num_articles"], facts["num_images"], *facts["gaps"].values()]
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         raise ValueError("its counts are no numbers")
