@@ -168,7 +168,7 @@ def _members(stream: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
             file = tar.extractfile(member)
             assert file is not None  # it is a plain file
             yield {"fname": member.name, "data": file.read(), "__url__": str(path)}
-            tar.members = []  # type: ignore[attr-defined]  # which tarfile collects
+            tar.members = []  # type: ignore[attr-defined]  # which tarfile collects, out of its stub's sight
 
 
 def _offset_of(stream: BinaryIO, triplet: int) -> int:
