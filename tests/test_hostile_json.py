@@ -38,6 +38,7 @@ from diptych.report.data_card import write_data_card
 from diptych.stages.running import times
 from diptych.stages.running.manifest import open_folder
 from diptych.storage.record_log import RecordLog, claim
+from diptych.storage.regular_file import open_regular
 from diptych.storage.run_status import read_status
 from diptych.submission.circo import check_circo
 from diptych.sweeping.comparison import compare_runs
@@ -152,7 +153,7 @@ def tabled(folder: Path) -> None:
 
 def articles(folder: Path) -> None:
     path = folder / "database.json"
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         list(stream_articles(file, path, Counter()))
 
 
