@@ -89,9 +89,9 @@ def _settings(plain: Any, name: str) -> dict[str, Any]:
     if not isinstance(plain, dict):
         kind = "list" if isinstance(plain, list) else type(plain).__name__
         raise ValueError(f"{name} holds a {kind}, not the settings of a run; nothing was built")
-    missing = next((key for key in ("system", "data", "trainer") if not isinstance(plain.get(key), dict)), None)
-    if missing:
-        raise ValueError(f"{name} is not the settings of a run (it has no section {missing!r}); nothing was built")
+    for key in ("system", "data", "trainer"):
+        if not isinstance(plain.get(key, None if key == "system" else {}), dict):
+            raise ValueError(f"{name} is not the settings of a run (it has no section {key!r}); nothing was built")
     return plain
 
 
