@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def config_of_run(path: Path, trusted: bool) -> DictConfig:
     Raises:
         ValueError: it is no config, or is not trusted and says more; names the key, and how to trust it.
     """
-    plain = _settings(read_yaml(path), str(path))
+    plain = _settings(read_yaml(path), str(path), ("system", "data", "trainer"))
     if trusted:
         return upgraded(OmegaConf.create(plain))
     _check_links(path.parent)
@@ -86,13 +86,13 @@ def one_sentence(name: str) -> Iterator[None]:
         raise ValueError(f"{name} is not the settings of a run ({reason}); nothing was built") from error
 
 
-def _settings(plain: Any, name: str) -> dict[str, Any]:
+def _settings(plain: Any, name: str, required: Sequence[str] = ("system",)) -> dict[str, Any]:
     if not isinstance(plain, dict):
         kind = "list" if isinstance(plain, list) else type(plain).__name__
         raise ValueError(f"{name} holds a {kind}, not the settings of a run; nothing was built")
-    missing = next((key for key in ("system", "data", "trainer") if not isinstance(plain.get(key), dict)), None)
-    if missing:
-        raise ValueError(f"{name} is not the settings of a run (it has no section {missing!r}); nothing was built")
+    for key in ("system", "data", "trainer"):
+        if not isinstance(plain.get(key, None if key in required else {}), dict):
+            raise ValueError(f"{name} is not the settings of a run (it has no section {key!r}); nothing was built")
     return plain
 
 
