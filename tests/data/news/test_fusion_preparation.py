@@ -55,7 +55,5 @@ def test_what_is_not_read_of_an_article_is_a_gap(monkeypatch):
 
 @pytest.mark.hostile("limits")
 def test_evidence_that_finds_no_room_is_a_gap():
-    gaps, evidence, _ = gaps_of(
-        "It rained. " * 9, max_prompt_tokens=len("Write.Photo: A photo.Article:Title: TitleIn 60")
-    )
+    gaps, evidence, _ = gaps_of("It rained. " * 9, max_prompt_tokens=72)
     assert gaps == ("no_base_caption", "no_evidence") and evidence.chunks == ()
