@@ -295,10 +295,11 @@ def test_without_weights(honest, place):
 )
 def test_a_training_goes_on_from_whole_checkpoints_only(honest, place, key, value):
     whole = {"loops": {}, "callbacks": {}, "optimizer_states": [], "lr_schedulers": [], "epoch": 0}
-    load = checkpoints.AtomicCheckpointIO().load_checkpoint
-    assert load(written(place / "theirs/whole.ckpt", honest, **whole))["global_step"] == 2
+    path = written(place / "theirs/whole.ckpt", honest, **whole)
+    assert checkpoints.step_of(checkpoints.load(path), path) == 2
+    path = written(place / "theirs/a.ckpt", honest, **{**whole, key: value})
     with pytest.raises(ValueError, match=rf"a\.ckpt: no training can go on from it: its {key} is a"):
-        load(written(place / "theirs/a.ckpt", honest, **{**whole, key: value}))
+        checkpoints.step_of(checkpoints.load(path), path)
 
 
 def test_an_archive_that_unpacks_to_anything(honest, place):

@@ -26,14 +26,15 @@ log = logging.getLogger(__name__)
 FORMAT = 3
 _READABLE = (1, 2, 3)
 KEY = "diptych"  # where a checkpoint keeps what is ours
-_OF_A_TRAINING = {
+_OF_A_TRAINING: dict[str, Any] = {
+    "global_step": int,
     "state_dict": Mapping,
     "loops": Mapping,
     "callbacks": Mapping,
     "optimizer_states": list,
     "lr_schedulers": list,
     "epoch": int,
-}  # what Lightning goes on with, beside the step
+}  # what Lightning goes on with
 _PACKAGES = (
     "torch",
     "torchvision",
@@ -72,18 +73,8 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """The checkpoint's dictionary, on the CPU unless `map_location` says otherwise; with all that a training goes
-        on with, ValueError where something is missing.
-        """
-        checkpoint = load(path, map_location or "cpu")
-        step_of(checkpoint, path)
-        for key, kind in _OF_A_TRAINING.items():
-            if not isinstance(checkpoint.get(key), kind):
-                raise ValueError(
-                    f"{path}: no training can go on from it: {_found(checkpoint, key)}. Its weights may start a new"
-                    " run: init_from=FILE"
-                )
-        return checkpoint
+        """The checkpoint's dictionary, on the CPU unless `map_location` says otherwise."""
+        return load(path, map_location or "cpu")
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Deletes the checkpoint, if it is there."""
@@ -182,10 +173,17 @@ def _found(content: Mapping[str, Any], key: str) -> str:
 
 
 def step_of(checkpoint: Mapping[str, Any], path: str | Path) -> int:
-    """The step of the optimizer after which it was written; ValueError where the checkpoint at `path` has none."""
-    step = checkpoint.get("global_step")
-    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
-        raise ValueError(f"{path}: no training can go on from it: {_found(checkpoint, 'global_step')}")
+    """The step of the optimizer after which it was written; ValueError where the checkpoint at `path` lacks anything
+    that a training goes on with.
+    """
+    for key, kind in _OF_A_TRAINING.items():
+        value = checkpoint.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and value < 0):
+            raise ValueError(
+                f"{path}: no training can go on from it: {_found(checkpoint, key)}. Its weights may start a new run:"
+                " init_from=FILE"
+            )
+    step: int = checkpoint["global_step"]
     return step
 
 
