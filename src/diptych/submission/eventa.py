@@ -28,7 +28,7 @@ MAX_CAPTION = 8_000  # characters
 _MOST_BYTES = 256 * 2**20  # of the table, unpacked
 _BLOCK = 4096
 _NAMED = 5  # files of a ZIP without a table
-_CONTROLS = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*")  # line breaks of every kind among them
+_CONTROLS = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]+\s*")  # line breaks, and what reading replaced
 _ARTICLE_ID = re.compile(r"[^\s,\"]+")
 
 
