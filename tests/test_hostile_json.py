@@ -153,8 +153,11 @@ def tabled(folder: Path) -> None:
 
 def articles(folder: Path) -> None:
     path = folder / "database.json"
-    with open_regular(path) as file:
-        list(stream_articles(file, path, Counter()))
+    try:
+        with open_regular(path) as file:
+            list(stream_articles(file, path, Counter()))
+    except OSError as error:  # as the store of articles has it
+        raise ValueError(f"{path}: {error.strerror}") from None
 
 
 def verdicts(folder: Path) -> None:
