@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,9 +22,9 @@ from diptych.annotation.cost import Prices
 from diptych.annotation.descriptions import read_descriptions
 from diptych.annotation.reviews import read_reviews
 from diptych.commands.evaluation import _read_predictions
+from diptych.data.news.article_store import ArticleStore
 from diptych.data.news.caption_lengths import LengthsFromFile
 from diptych.data.news.captions_file import read_captions
-from diptych.data.news.news_database import stream_articles
 from diptych.data.news.retrieval_file import read_retrieval
 from diptych.data.pairs.image_folder import ImageFolder
 from diptych.data.pairs.image_pairs import read_pairs
@@ -151,9 +150,8 @@ def tabled(folder: Path) -> None:
 
 
 def articles(folder: Path) -> None:
-    path = folder / "database.json"
-    with path.open("rb") as file:
-        list(stream_articles(file, path, Counter()))
+    store = ArticleStore.open(folder / "database.json", show_progress=False)
+    assert all(store[article_id].article_id == article_id for article_id in store)
 
 
 def verdicts(folder: Path) -> None:

@@ -47,6 +47,8 @@ class KeptVerdicts:
 
     def __enter__(self) -> KeptVerdicts:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists() and not self.path.is_file():
+            raise ValueError(f"{self.path} is no file; remove it, and the pictures are decoded again")
         self._file = self.path.open("a+b")
         self._file.seek(0)
         line = b"\n"

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from diptych.storage.json_values import DEEPEST, encodable, encodable_value
+from diptych.storage.regular_file import open_regular
 
 LARGEST = 2**20  # bytes; what a run writes of its settings has some 10,000
 MOST_VALUES = 50_000  # with those that aliases repeat
@@ -27,11 +28,11 @@ def read_yaml(path: Path, advice: str = "", missing_ok: bool = False) -> Any:
     `advice` says in errors what to do. With `missing_ok` the result is None where there is no file.
 
     Raises:
-        ValueError: the file is not there, cannot be read, or as `yaml_value`; names file and line.
+        ValueError: the file is not there, cannot be read, is a pipe, or as `yaml_value`; names file and line.
     """
     then = f"; {advice}" if advice else ""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(LARGEST + 1)
     except FileNotFoundError:
         if missing_ok:

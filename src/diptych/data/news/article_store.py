@@ -21,6 +21,7 @@ from diptych.contracts.news import Article
 from diptych.data.news.news_database import NO_ARTICLE, stream_articles
 from diptych.storage.file_lock import locked
 from diptych.storage.json_values import json_value
+from diptych.storage.regular_file import open_regular
 from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
@@ -222,7 +223,11 @@ def _make(source: Path, file: Path, stamp: dict[str, int], show_progress: bool) 
             closing(sqlite3.connect(temporary, isolation_level=None)) as connection,
             bar,
         ):
-            with bar.open(source, "rb", description=f"reading {source.name}") as database:
+            title = f"reading {source.name}"
+            with (
+                open_regular(source) as file,
+                bar.wrap_file(file, source.stat().st_size, description=title) as database,
+            ):
                 _fill(connection, stream_articles(database, source, gaps))
             if _stamp(source) != stamp:
                 raise ValueError(f"{source} changed while it was read; run this again")
