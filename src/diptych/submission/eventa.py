@@ -24,7 +24,7 @@ ZIP_NAME, CSV_NAME = "submission.zip", "submission.csv"
 NUM_ARTICLES = 10
 COLUMNS = ("query_id", *(f"article_id_{rank}" for rank in range(1, NUM_ARTICLES + 1)), "generated_caption")
 MAX_CAPTION = 8_000  # characters
-_CONTROLS = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*")  # line breaks of every kind among them
+_CONTROLS = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]+\s*")  # line breaks, and what reading replaced
 _ARTICLE_ID = re.compile(r"[^\s,\"]+")
 
 
