@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,9 +22,9 @@ from diptych.annotation.cost import Prices
 from diptych.annotation.descriptions import read_descriptions
 from diptych.annotation.reviews import read_reviews
 from diptych.commands.evaluation import _read_predictions
+from diptych.data.news.article_store import ArticleStore
 from diptych.data.news.caption_lengths import LengthsFromFile
 from diptych.data.news.captions_file import read_captions
-from diptych.data.news.news_database import stream_articles
 from diptych.data.news.retrieval_file import read_retrieval
 from diptych.data.pairs.image_folder import ImageFolder
 from diptych.data.pairs.image_pairs import read_pairs
@@ -38,7 +37,6 @@ from diptych.report.data_card import write_data_card
 from diptych.stages.running import times
 from diptych.stages.running.manifest import open_folder
 from diptych.storage.record_log import RecordLog, claim
-from diptych.storage.regular_file import open_regular
 from diptych.storage.run_status import read_status
 from diptych.submission.circo import check_circo
 from diptych.sweeping.comparison import compare_runs
@@ -152,12 +150,8 @@ def tabled(folder: Path) -> None:
 
 
 def articles(folder: Path) -> None:
-    path = folder / "database.json"
-    try:
-        with open_regular(path) as file:
-            list(stream_articles(file, path, Counter()))
-    except OSError as error:  # as the store of articles has it
-        raise ValueError(f"{path}: {error.strerror}") from None
+    store = ArticleStore.open(folder / "database.json", show_progress=False)
+    assert all(store[article_id].article_id == article_id for article_id in store)
 
 
 def verdicts(folder: Path) -> None:
