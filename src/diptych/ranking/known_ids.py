@@ -45,8 +45,12 @@ class KnownIds:
         shown = ", ".join(self._shown(name) for name in names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
         return f"{shown}. There is {next(iter(self.ids), None)!r}, for example"
 
+    def meant(self, given: str) -> str | None:
+        """The one id that differs from an unknown one in its folder, ending or capitals alone, if there is one."""
+        return self._by_stem.get(_stem(given))
+
     def _shown(self, name: str) -> str:
-        meant = self._by_stem.get(_stem(name))
+        meant = self.meant(name)
         return f"{name!r:.80} (did you mean {meant!r}?)" if meant else f"{name!r:.80}"
 
     @cached_property

@@ -128,8 +128,8 @@ def rank_ids(
 
     Raises:
         ValueError: queries without a list, lists without a query; an id twice in a list; or an id that is no image of
-            the gallery. Where `gallery_ids` are not known: no id of any list is one that the queries name. Names ids,
-            and what they should look like.
+            the gallery. Where `gallery_ids` are not known: no id of any list is one that the queries name, and some are
+            such but for folder or ending; a warning if none is. Names ids, and what they should look like.
     """
     lists = _with_known_queries(predictions, queries)
     known = _known_images(queries, gallery_ids)
@@ -181,10 +181,11 @@ def _refuse_unknown(
         )
     meant = [image_id for of_query in found for _, image_id in of_query]
     if meant and not known.whole and known.ids.keys().isdisjoint(meant):
-        raise ValueError(
-            "no list holds any accepted answer, nor another image that the queries name; these are other ids: "
-            f"{known.say(written for of_query in found for written, _ in of_query)}"
-        )
+        said = "no list holds any accepted answer, nor another image that the queries name: "
+        said += known.say(written for of_query in found for written, _ in of_query)
+        if any(known.meant(image_id) for image_id in meant):
+            raise ValueError(said)
+        log.warning("%s. Are these the gallery's ids?", said)
     respelt = [written for of_query in found for written, image_id in of_query if written != image_id]
     if respelt:
         log.warning("%d ids are written in another way, and were found all the same: %s", len(respelt), respelt[:3])
