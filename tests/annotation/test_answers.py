@@ -61,7 +61,7 @@ def test_the_word_of_the_end_makes_no_difference(word):
 def test_what_cannot_be_written_is_taken_out_of_texts():
     text = '{"objects": [{"name": "lamp \\ud83d", "descriptors": ["a\\u0000b \\u001b[31m", "\\ud83d\\ude00"]}]}'
     (lamp,) = parse(ImageDescription, answer(text)).objects
-    assert (lamp.name, lamp.descriptors) == ("lamp \ufffd", ["ab [31m", "\U0001f600"])
+    assert (lamp.name, lamp.descriptors) == ("lamp \ufffd", ["a\ufffdb \ufffd[31m", "\U0001f600"])
 
 
 def test_blanks_are_tidied():

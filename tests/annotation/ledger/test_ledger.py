@@ -305,7 +305,7 @@ def test_no_text_is_too_odd_to_be_kept(ledger):
     ledger.plan([question], "m")
     ledger.claim("odd")
     ledger.answered("odd", Answer(half, half, {"prompt_tokens": 1}, 0.1))
-    assert ledger.settled(["odd"]) == {"odd": Answer("a\ufffd\0", "a\ufffd\0", {"prompt_tokens": 1}, 0.1)}
+    assert ledger.settled(["odd"]) == {"odd": Answer("a\ufffd\ufffd", "a\ufffd\ufffd", {"prompt_tokens": 1}, 0.1)}
     ledger.invalid("odd", half)
     ledger.failed("a", Failure(half, half, half))
-    assert ledger.settled("a")["a"].message == "a\ufffd\0"
+    assert ledger.settled("a")["a"].message == "a\ufffd\ufffd"

@@ -22,6 +22,7 @@ def test_all_forms_of_file_say_the_same(tmp_path):
         ("a.json", '{"a": "x",\n oops}', r"a\.json:2: not JSON"),
         ("a.json", '["a"]', "expected one JSON object"),
         ("a.json", '{"a": 3}', "expected one JSON object"),
+        ("a.json", '{"a": "x", "b": null}', "query 'b': its caption must be a text, found null"),
         ("a.json", '{"a": "x", "a": "y"}', r"a\.json: query 'a' occurs twice"),
         ("a.jsonl", '{"query_id": "a", "caption": "x"}\n{"query_id": "b"}\n', r"a\.jsonl:2: .*'caption' is missing"),
         ("a.jsonl", '{"query_id": "a", "caption": 3}\n', r"a\.jsonl:1.*'caption' must be a string"),

@@ -315,8 +315,8 @@ def _make(source: Path, file: Path, stamp: dict[str, int], show_progress: bool) 
         ):
             title = f"reading {source.name}"
             with (
-                open_regular(source) as file_of_source,
-                bar.wrap_file(file_of_source, source.stat().st_size, description=title) as database,
+                open_regular(source) as unread,
+                bar.wrap_file(unread, source.stat().st_size, description=title) as database,
             ):
                 _fill(connection, stream_articles(database, source, gaps))
             if _stamp(source) != stamp:

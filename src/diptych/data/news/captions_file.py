@@ -39,5 +39,8 @@ def _read_object(path: Path) -> dict[str, str]:
     for query_id, caption in captions.items():
         if not isinstance(caption, str):
             found = "null" if caption is None else f"{caption!r:.80}"
-            raise ValueError(f"{path}: query {query_id!r}: its caption must be a text, found {found}")
+            raise ValueError(
+                f"{path}: query {query_id!r}: its caption must be a text, found {found}; expected one JSON object"
+                ' {"query id": "caption", ...}'
+            )
     return captions
