@@ -55,8 +55,9 @@ def test_other_ids_are_refused_and_named(circo, predictions, message):
 
 
 def test_where_no_list_holds_an_answer_it_is_said(circo):
-    assert scored(circo, {"0": [0, 1, 2], "1": [0, 1, 2]})["counts"]["lists_with_an_answer"] == 0
-    record = scored(circo, {"0": [11], "1": [11]}, "again")
+    if not (circo / "COCO2017_unlabeled").exists():
+        assert scored(circo, {"0": [0, 1, 2], "1": [0, 1, 2]}, "others")["counts"]["lists_with_an_answer"] == 0
+    record = scored(circo, {"0": [11], "1": [11]})
     assert record["counts"]["lists_with_an_answer"] == 0
     assert "No list holds any accepted answer: are its ids those of this data?" in record["signatures"]
 

@@ -1,6 +1,7 @@
 """A release of another library that changes what it keeps private fails here, before a run computes other numbers."""
 
 import ast
+import http.client
 import os
 import re
 import signal
@@ -207,6 +208,20 @@ def test_a_renamed_part_is_named_with_its_library_and_where_to_look():
     message = f"torchmetrics .* renamed Metric._gone, see {re.escape(private_parts.__file__)}"
     with pytest.raises(RuntimeError, match=message):
         private_parts.check_overrides("_gone")
+
+
+def test_a_connection_opens_its_socket_as_it_is_told():
+    asked = []
+    connection = http.client.HTTPConnection("example.org", timeout=1)
+
+    def connect(place, *_):
+        asked.append(place)
+        raise OSError("far away")
+
+    private_parts.set_connector(connection, connect)
+    with pytest.raises(OSError, match="far away"):
+        connection.request("GET", "/")
+    assert asked == [("example.org", 80)]
 
 
 def test_nothing_else_touches_private_parts():

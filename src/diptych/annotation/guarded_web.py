@@ -30,6 +30,8 @@ from urllib.request import (
     UnknownHandler,
 )
 
+from diptych.parallel.private_parts import set_connector
+
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -120,7 +122,7 @@ def _connections(
 
     def open_connection(host: str, timeout: float, **more: Any) -> http.client.HTTPConnection:
         connection: Any = kind(host, timeout=_left(ends_at), **more)
-        connection._create_connection = partial(_connected, ends_at, private or proxied)
+        set_connector(connection, partial(_connected, ends_at, private or proxied))
         connection.response_class = partial(_Response, ends_at)
         return connection
 

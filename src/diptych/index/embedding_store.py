@@ -77,7 +77,8 @@ def open_embeddings(folder: str | Path) -> StoredEmbeddings:
     if not (folder / FACTS).is_file():
         raise ValueError(f"{folder} holds no finished embeddings: {FACTS} is not there; run the stage that makes them")
     try:
-        facts = read_json(folder / FACTS, shape={"count": Count, "width": Count, "dtype": str, "ids_sha256": str})
+        shape = {"count": Count, "width": Count, "dtype": str, "ids_sha256": str, "vectors_sha256": str}
+        facts = read_json(folder / FACTS, shape=shape)
         encoded = (folder / IDS).read_bytes()
         ids = parse_id_lines(encoded)
         if facts["dtype"] not in DTYPES or facts["count"] != len(ids) or not all(isinstance(one, str) for one in ids):

@@ -8,12 +8,15 @@ which `check_overrides` looks for. Importing this file imports none of the libra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import socket
+    from http.client import HTTPConnection
+
     import lightning as L
     from open_clip.transformer import VisionTransformer
     from torch import Tensor, nn
@@ -30,6 +33,16 @@ def _part(owner: Any, name: str, library: str) -> Any:
             f"{library} {version(library)} renamed {kind}.{name}, see {__file__}; install an earlier release of "
             f"{library}, or change the function there"
         ) from None
+
+
+# ---------------------------------------------------------------------------------------------------- python
+
+
+def set_connector(connection: HTTPConnection, connect: Callable[..., socket.socket]) -> None:
+    """Makes a connection open its socket with `connect`, which takes the arguments of `socket.create_connection`."""
+    if not hasattr(connection, "_create_connection"):
+        raise RuntimeError(f"this Python renamed HTTPConnection._create_connection: change {__file__}")
+    connection._create_connection = connect
 
 
 # ---------------------------------------------------------------------------------------------------- lightning

@@ -179,7 +179,7 @@ def _refuse_unknown(
             f"{len(unknown)} ids, in {number} of {len(queries)} lists, are no images of the gallery: "
             f"{known.say(unknown)}"
         )
-    meant = [image_id for of_query in found for _, image_id in of_query]
+    meant = [image_id for of_query in found for _, image_id in of_query if image_id is not None]
     if meant and not known.whole and known.ids.keys().isdisjoint(meant):
         said = "no list holds any accepted answer, nor another image that the queries name: "
         said += known.say(written for of_query in found for written, _ in of_query)

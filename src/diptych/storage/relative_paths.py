@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from diptych.storage.json_values import encodable
+
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -16,11 +18,13 @@ def safe_relative(relative: str) -> str:
     exchange `é` for `e` and an accent without being asked, and on macOS both name one file. Case stays.
 
     Raises:
-        ValueError: the path is empty or names no file, is absolute, or has a drive letter, a backslash, a `..` or a NUL
-            byte.
+        ValueError: the path is empty or names no file, is absolute, or has a drive letter, a backslash, a `..`, a NUL
+            byte or anything else that no text can hold (see `encodable`).
     """
     if "\\" in relative or "\0" in relative:
         raise ValueError(f"image path {relative!r} is refused: folders are separated by '/', and NUL is no character")
+    if encodable(relative) != relative:
+        raise ValueError(f"image path {relative!r} is refused: it holds characters that no file of texts can; rename it")
     segments = relative.split("/")
     path = "/".join(segment for segment in segments if segment not in ("", "."))
     path = path if path.isascii() else unicodedata.normalize("NFC", path)

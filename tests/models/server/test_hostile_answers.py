@@ -106,7 +106,7 @@ def completion_of(content=..., usage=None, reason="stop"):
         ([{"type": "text", "text": None}, {"type": "text", "text": "a"}], "a"),
         ([{"text": {"value": "a"}}, {"text": 3}, "b", None], ""),
         ({"text": "a"}, ""), (3, ""), (True, ""), (None, ""), (..., ""), (["a"], ""),
-        ("a\0b\x1b[2J\x9bc\x7f\td\ne", "ab[2Jc\td\ne"),
+        ("a\0b\x1b[2J\x9bc\x7f\td\ne", "a\ufffdb\ufffd[2J\ufffdc\ufffd\td\ne"),
         ("a \ud83d b", "a \ufffd b"),
     ],
 )  # fmt: skip

@@ -84,7 +84,7 @@ def test_groups_keep_pairs_within(images, embeddings, tmp_path):
     lines, pairs, _ = propose(images, embeddings, groups=str(labels))
     assert pairs == {"ac", "bf", "df"}
     labels.write_text(json.dumps({"x/a.png": "one"}))
-    with pytest.raises(ValueError, match="no label for 5 images"):
+    with pytest.raises(ValueError, match="no label for 5 of 6 images"):
         propose(images, embeddings, groups=str(labels))
 
 

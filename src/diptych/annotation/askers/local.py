@@ -17,6 +17,7 @@ from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.models.fuser.generation import DTYPES, ending_tokens
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.photos.photo_file import decode_photo
+from diptych.storage.json_values import encodable
 from diptych.storage.model_files import load_model
 
 _FETCH_S, _MOST_BYTES = 30.0, 64 * 2**20  # for a remote picture
@@ -80,7 +81,7 @@ class LocalAsker:
         )
         start = inputs["input_ids"].shape[1]
         written = output[start:].tolist()
-        text = processor.tokenizer.decode(written, skip_special_tokens=True)
+        text = encodable(processor.tokenizer.decode(written, skip_special_tokens=True))
         usage = {"prompt_tokens": start, "completion_tokens": len(written), "total_tokens": start + len(written)}
         return Answer(text, "stop" if ends.intersection(written) else "length", usage, time.monotonic() - started)
 

@@ -172,10 +172,10 @@ class ArticleStore:
         return tuple(article_id for article_id, _ in rows)
 
     def _article(self, row: tuple) -> Article:
-        position, article_id, url, title, text, date, *checksum = row
+        position, article_id, url, title, text, date, checksum = row
         images = self._rows("SELECT image_id FROM image WHERE position = ? ORDER BY place", (position,))
         article = Article(article_id, url, title, text, date, tuple(image_id for (image_id,) in images))
-        if checksum and checksum[0] != _crc_of_article(position, article):
+        if checksum != _crc_of_article(position, article):
             raise self._damaged(f"the article {article_id!r} is not as it was written")
         return article
 
@@ -184,7 +184,7 @@ class ArticleStore:
         for (name,) in self._stream(query):
             checksum = _crc_of_texts([name], checksum)
             yield name
-        if checksum != self._facts.get("checksums", {}).get(kind, checksum):
+        if checksum != self._facts["checksums"].get(kind):
             raise self._damaged(f"the ids of its {kind} are not those that were written")
 
     def _damaged(self, reason: object) -> ValueError:
@@ -261,7 +261,7 @@ def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
     numbers = [*(facts[name] for name in _INTEGERS), *facts["gaps"].values()]
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("its counts are no numbers")
-    if "crc" in facts and facts["crc"] != key_of({**facts, "crc": None}):
+    if not isinstance(facts.get("checksums"), dict) or facts.get("crc") != key_of({**facts, "crc": None}):
         raise ValueError("what it says of itself is not what was written")
     return facts
 
