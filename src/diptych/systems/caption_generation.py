@@ -18,6 +18,7 @@ from torch import nn
 
 from diptych.contracts.news import ClaimChecker, FusionExample, SentenceEncoder, TextTokenizer
 from diptych.parallel.distributed import any_rank, rank, world_size
+from diptych.storage.json_values import encodable
 from diptych.storage.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
 from diptych.systems import consensus, decoding
 from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
@@ -287,7 +288,7 @@ def count_outcomes(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 def _text(answer: Decoded, tokenizer: TextTokenizer) -> str:
     """What the model wrote; where the prompt has begun its thoughts, with their beginning."""
-    written = tokenizer.decode(answer.token_ids, skip_special_tokens=True)
+    written = encodable(tokenizer.decode(answer.token_ids, skip_special_tokens=True))
     thinking = leaves_thinking_open(tokenizer.decode(list(answer.example.prompt_ids[-_PROMPT_END:])))
     return f"<think>{written}" if thinking else written
 

@@ -14,6 +14,7 @@ from diptych.extras import require
 from diptych.models.captioners.caption import Caption, DecodingSettings
 from diptych.models.fuser.generation import DTYPES, ending_tokens
 from diptych.photos.photo_file import read_photo
+from diptych.storage.json_values import encodable
 from diptych.storage.model_files import load_model
 
 if TYPE_CHECKING:  # transformers is imported by `load`: every worker that reads photos would pay its seconds
@@ -142,7 +143,7 @@ class ImageTextCaptioner(nn.Module):
         return [self._caption(row, ends) for row in outputs[:, start:]]
 
     def _caption(self, tokens: Tensor, ends: set[int]) -> Caption:
-        text = self._processor.tokenizer.decode(tokens, skip_special_tokens=True)
+        text = encodable(self._processor.tokenizer.decode(tokens, skip_special_tokens=True))
         return Caption(" ".join(text.split()), "stop" if ends.intersection(tokens.tolist()) else "length")
 
     def _writer(self) -> Any:
