@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from canary import CODE, watched
@@ -44,6 +47,22 @@ def run(place, config):
     return place / "theirs"
 
 
+@functools.cache
+def command_line(*words):
+    """What Hydra makes of these words, its own section included."""
+    resolvers.register_resolvers()
+    with initialize_config_dir(str(folder.CONFIG_FOLDER), version_base="1.3"):
+        return compose("train", overrides=["experiment=cir_rooms", *words], return_hydra_config=True)
+
+
+def resumed(folder_of_run, words, trusted):
+    """The config of the run, resumed with these words."""
+    config = command_line(*(word for word in words if word.startswith("trainer.")))
+    HydraConfig.instance().set_config(config)
+    now = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    return _config_of_run(folder_of_run, now, words, trusted)
+
+
 def with_part(config, way, value):
     config = OmegaConf.create(config)
     OmegaConf.update(config, way, value, force_add=True)
@@ -54,7 +73,7 @@ def with_part(config, way, value):
 def test_every_experiment_of_ours_is_resumed_without_a_word(place, experiment, monkeypatch):
     monkeypatch.setattr("diptych.config.model_names._is_here", lambda name: True)  # as where the run was begun
     config = composed(f"experiment={experiment}")
-    found = _config_of_run(run(place, OmegaConf.to_container(config)), ["resume=x", "trainer.max_steps=7"], False)
+    found = resumed(run(place, OmegaConf.to_container(config)), ["resume=x", "trainer.max_steps=7"], False)
     assert found.trainer.max_steps == 7 and found.data == config.data
 
 
@@ -73,14 +92,14 @@ def test_a_class_of_strangers_is_not_built(place, honest, way, target):
         pytest.skip("this is where it belongs")
     folder_of_run = run(place, with_part(honest, way, {"_target_": target, "repo_or_dir": "x"}))
     with watched(place / "theirs"), pytest.raises(ValueError, match=r"(?s).*trust_run=true"):
-        _config_of_run(folder_of_run, [], False)
+        resumed(folder_of_run, [], False)
 
 
 def test_the_owner_may_trust_it(place, honest, monkeypatch):
     folder_of_run = run(place, with_part(honest, "callbacks.x", {"_target_": "evil_part.Part"}))
-    assert _config_of_run(folder_of_run, ["trust_run=true"], True).callbacks.x._target_ == "evil_part.Part"
+    assert resumed(folder_of_run, ["trust_run=true"], True).callbacks.x._target_ == "evil_part.Part"
     monkeypatch.setenv("DIPTYCH_TRUST", "evil_part")
-    assert _config_of_run(folder_of_run, [], False).callbacks.x._target_ == "evil_part.Part"
+    assert resumed(folder_of_run, [], False).callbacks.x._target_ == "evil_part.Part"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +111,7 @@ def test_the_owner_may_trust_it(place, honest, monkeypatch):
 def test_a_config_that_is_none(place, text, trusted):
     folder_of_run = run(place, text)
     with watched(place / "theirs"), pytest.raises(ValueError, match=r"config\.yaml"):
-        _config_of_run(folder_of_run, [], trusted)
+        resumed(folder_of_run, [], trusted)
 
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", "${now:%Y}", "${oc.decode:x}", "${", "${eval:1}"])
@@ -101,7 +120,7 @@ def test_nothing_is_taken_from_the_environment(place, honest, value):
     assert value in text
     folder_of_run = run(place, text)
     with watched(place / "theirs"), pytest.raises(ValueError, match=r"(?s)config\.yaml.*trust_run=true"):
-        _config_of_run(folder_of_run, [], False)
+        resumed(folder_of_run, [], False)
 
 
 @pytest.mark.parametrize("way", ["data.images.cache", "data.sources.rooms.root", "logger.wandb.folder"])
@@ -110,17 +129,17 @@ def test_what_is_written_lies_in_the_run_or_the_users_folders(place, honest, way
         target = "diptych.loggers.wandb_logger.ForgivingWandbLogger"
         honest = with_part(honest, "logger.wandb", {"_target_": target, "name": "x"})
     folder_of_run = run(place, with_part(honest, way, str(place / "elsewhere")))
-    found = _config_of_run(folder_of_run, [], False)
+    found = resumed(folder_of_run, [], False)
     assert OmegaConf.select(found, way) == str(folder_of_run / "elsewhere") and f"{way}={place}" in caplog.text
     (place / "elsewhere/fast-1px-0").mkdir(parents=True)
     for name in ("fast-1px-0/aa", "wandb_id"):
         (place / "elsewhere" / name).write_text("")
-    assert OmegaConf.select(_config_of_run(folder_of_run, [], False), way) == str(place / "elsewhere")
+    assert OmegaConf.select(resumed(folder_of_run, [], False), way) == str(place / "elsewhere")
 
 
 def test_a_link_out_of_the_folder(place, honest):
     folder_of_run = run(place, honest)
     (folder_of_run / "checkpoints").symlink_to(place / "mine", target_is_directory=True)
     with pytest.raises(ValueError, match=r"(?s)checkpoints is a link out of the run's folder.*trust_run=true"):
-        _config_of_run(folder_of_run, [], False)
-    assert _config_of_run(folder_of_run, [], True).name == "cir_rooms"
+        resumed(folder_of_run, [], False)
+    assert resumed(folder_of_run, [], True).name == "cir_rooms"

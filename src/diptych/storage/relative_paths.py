@@ -24,7 +24,7 @@ def safe_relative(relative: str) -> str:
     if "\\" in relative or "\0" in relative:
         raise ValueError(f"image path {relative!r} is refused: folders are separated by '/', and NUL is no character")
     if encodable(relative) != relative:
-        raise ValueError(f"image path {relative!r} is refused: it holds characters that no file of texts can; rename it")
+        raise ValueError(f"image path {relative!r} is refused: it has signs that no file of texts can hold; rename it")
     segments = relative.split("/")
     path = "/".join(segment for segment in segments if segment not in ("", "."))
     path = path if path.isascii() else unicodedata.normalize("NFC", path)
