@@ -89,6 +89,7 @@ def content(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file() and ".hydra" not in path.parts and path.suffix not in (".lock", ".log")
         if path.name not in (".lockstep.json", "times.json")
+        and path.suffix != ".crc"
         and path.relative_to(folder).parts[:2] != ("work", "report")
     }
 
