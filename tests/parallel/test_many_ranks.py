@@ -421,6 +421,7 @@ FIRST, OWN = "first: only rank 0 comes there", "own: each process has a file of 
 LOCK, UNIQUE = "lock: one process at a time", "unique: written beside its place and renamed; the content is the same"
 SHARED = "shared: SQLite's own locks"
 NO_RANKS = "alone: a command or launcher that is one process"
+NOTHING = "nothing: it reads records, or connects to a server"
 WRITERS = {
     "parallel/checkpoints.py": FIRST,
     "loggers/metrics_csv.py": FIRST,
@@ -458,6 +459,8 @@ WRITERS = {
     "synthetic/server/": NO_RANKS,
     "annotation/layouts/": FIRST,  # what the export stage writes at its end
     "commands/export.py": NO_RANKS,
+    "commands/pipeline.py": NOTHING,
+    "annotation/guarded_web.py": NOTHING,
     "commands/importing.py": NO_RANKS,
     "commands/pairs.py": NO_RANKS,
     "commands/texts.py": NO_RANKS,
