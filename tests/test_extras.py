@@ -47,6 +47,7 @@ BY_TARGET_ONLY = {
         "synthetic.server.responses",
         "synthetic.server.server",
     },
+    "openai": {"annotation.askers.batch_client"},
     "peft": {"models.fuser.qlora_fuser"},
     "optuna": {"sweeping.optuna_search", "sweeping.search_space"},
 }

@@ -474,7 +474,7 @@ WRITERS = {
 }
 
 
-ROOM = ("write_file", "write_json", "write_json_lines", "whole_file", "whole_folder", "write_link")
+ROOM = ("write_file", "write_text", "write_json", "write_json_lines", "whole_file", "whole_folder", "write_link")
 
 
 def writes(file: Path) -> bool:
