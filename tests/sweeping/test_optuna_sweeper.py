@@ -425,7 +425,8 @@ def composed(*words):
         return compose("train", overrides=["experiment=cir_rooms", *words], return_hydra_config=True)
 
 
-def test_the_search_config_builds_the_sweeper(monkeypatch):
+def test_the_search_config_builds_the_sweeper(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the folder is made as it is named
     monkeypatch.setenv("DIPTYCH_RUNS", "somewhere")
     config = composed("sweep=optuna", "hydra.sweeper.trials=7")
     assert config.hydra.mode.name == "MULTIRUN"
