@@ -354,6 +354,7 @@ def test_another_content(name, payload, tmp_path):
     check(tmp_path, reader)
 
 
+@pytest.mark.slow  # each in milliseconds, but more than a thousand
 @pytest.mark.hostile("hostile files")
 @pytest.mark.parametrize("value", [*VALUES, "removed"])
 @pytest.mark.parametrize("name", [name for name in READERS if not name.startswith("table")])

@@ -19,9 +19,9 @@ _SECOND = "%Y-%m-%d_%H-%M-%S"
 
 
 def register_resolvers() -> None:
-    """`${dataset_root:cirr}` is `data.root`, or
-    the dataset's own folder under `data_dir`; `${run_dir:train}` is a new folder for a run, made here so that no other
-    process has it, or that of the resumed one; `${sweep_dir:}` is one for a sweep.
+    """`${dataset_root:cirr}` is `data.root`, or the dataset's own folder under `data_dir`; `${run_dir:train}` is a new
+    folder for a run, made here so that no other process has it, or that of the resumed one; `${sweep_dir:}` is one for
+    a sweep.
 
     In pipelines `${files_of:FILE,STAGE,...}` is a list of the files of that name in the folders of the stages, one for
     each where a stage has `for_each`; `${named_files_of:FILE,STAGE,...}` has them by the stage's name;
