@@ -72,7 +72,7 @@ def test_each_url_is_fetched_once(server, tmp_path):
         ("closed", "refused_by_server", 1, "403"),
         ("broken", "unreachable", 3, "500"),
         ("torn", "unreachable", 3, "broke off after"),
-        ("page", "no_image", 1, "cannot identify"),
+        ("page", "no_image", 1, "not a readable image"),
         ("half", "no_image", 1, "readable image"),
         ("large", "too_large", 1, "more than"),
     ],

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from diptych.models.backbones.clip import CLIPPreprocessing
 from diptych.models.fuser.chat_tokenizer import ChatTokenizer
-from diptych.models.plain_text import PlainTexts, broken_up, control_signs
+from diptych.models.plain_text import PlainTexts, broken_up, control_signs, renamed
 from diptych.storage.json_values import encodable
 
 pytestmark = pytest.mark.models
@@ -214,3 +214,9 @@ def test_added_token_flags_are_kept():
     cut = fast.convert_tokens_to_ids("<cut>")
     (ids,) = texts.encode_framed([f"a <cut> {texts.hide('b <cut> c')}"])
     assert ids.count(cut) == 1 and fast.decode(ids) == "a<cut>b <cut> c"
+
+
+def test_a_vocabulary_with_control_characters_keeps_its_ids():
+    words = {"\x01": 0, "\x85": 1, "a": 2, "</s>": 3}
+    tokenizer = Tokenizer(models.BPE(vocab=words, merges=[]))
+    assert renamed(tokenizer, {"</s>": "\ufdd2"}).get_vocab() == {"\x01": 0, "\x85": 1, "a": 2, "\ufdd2": 3}

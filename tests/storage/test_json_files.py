@@ -68,7 +68,7 @@ def test_what_is_absent_or_a_folder(tmp_path):
     for read in (read_json, read_json_lines):
         with pytest.raises(ValueError, match="a is not there$"):
             read(tmp_path / "a")
-        with pytest.raises(ValueError, match=f"{tmp_path} cannot be read: Is a directory$"):
+        with pytest.raises(ValueError, match=f"{tmp_path} cannot be read: it is a folder; name a file$"):
             read(tmp_path, missing_ok=True)
 
 

@@ -62,7 +62,8 @@ def test_what_is_not_plain_and_small_is_refused_with_its_line(name, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(HOSTILE[name])
     start = time.process_time()
-    with pytest.raises(ValueError, match=r"config\.yaml:(\d+: not YAML \(| not read: )") as raised:
+    said = r"config\.yaml(:\d+: not YAML \(|: not read: | cannot be read: it has more than )"
+    with pytest.raises(ValueError, match=said) as raised:
         read_yaml(path, "make it again")
     assert str(raised.value).endswith("; make it again")
     assert len(str(raised.value).splitlines()) == 1

@@ -166,19 +166,21 @@ def test_a_status_of_another_form_is_named_in_the_table(tmp_path, status):
             read_status(tmp_path)
 
 
+RESULT = {
+    "data": "d",
+    "split": "s",
+    "queries": {"scored": 1, "expected": 1},
+    "lines": {},
+    "metrics": {"cider": 1.0},
+}
+
+
 @pytest.mark.parametrize(
     "text",
     ["!!python/object/apply:os.system [x]", "{{{", "3", "a: 1", "[" * 5000],
 )
 def test_overrides_that_are_none(tmp_path, text):
-    result = {
-        "data": "d",
-        "split": "s",
-        "queries": {"scored": 1, "expected": 1},
-        "lines": {},
-        "metrics": {"cider": 1.0},
-    }
-    (tmp_path / "metrics.json").write_text(json.dumps(result))
+    (tmp_path / "metrics.json").write_text(json.dumps(RESULT))
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra/overrides.yaml").write_text(text)
     (record,) = find_runs(tmp_path)
@@ -187,14 +189,7 @@ def test_overrides_that_are_none(tmp_path, text):
 
 @pytest.mark.parametrize("bounds", [["a", "b"], ["a"], [1], "ab", 3, {"a": 1}, [[1], [2]]])
 def test_intervals_that_are_none(tmp_path, bounds, caplog):
-    result = {
-        "data": "d",
-        "split": "s",
-        "queries": {"scored": 1, "expected": 1},
-        "lines": {},
-        "metrics": {"cider": 1.0},
-    }
     (tmp_path / "status.json").write_text('{"state": "done"}')
-    (tmp_path / "metrics.json").write_text(json.dumps({**result, "intervals": {"cider": bounds}}))
+    (tmp_path / "metrics.json").write_text(json.dumps({**RESULT, "intervals": {"cider": bounds}}))
     (record,) = find_runs(tmp_path)
     assert "not the result of an evaluation" in record.state

@@ -14,7 +14,6 @@ from pydantic_core import PydanticCustomError
 
 from diptych.annotation.image_mentions import image_mention
 from diptych.contracts.pipelines import Answer
-from diptych.models.server.completion import without_controls
 from diptych.models.server.finish_reasons import is_cut, is_filtered
 from diptych.storage.json_values import json_objects
 from diptych.text.sentences import split_sentences
@@ -180,7 +179,7 @@ def _sentence(text: str, number: int) -> str:
 
 
 def _tidy(text: str, name: str = "") -> str:
-    tidy = " ".join(without_controls(text).split())  # the JSON of an answer may write them as escapes
+    tidy = " ".join(text.split())
     if not tidy:
         raise _wrong(f"{name}is blank")
     return tidy

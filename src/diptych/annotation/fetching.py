@@ -16,8 +16,8 @@ from urllib.request import Request
 from diptych.annotation.guarded_web import PrivateAddress, open_guarded
 from diptych.models.server.bodies import TooLargeBody, UnreadableBody, unpacked
 from diptych.models.server.server_failures import shortened
-from diptych.photos.photo_file import read_photo
-from diptych.storage.whole import whole_file
+from diptych.photos.photo_file import decode_photo
+from diptych.storage.whole import write_file
 
 _AT_A_TIME = 8
 _MOST_BYTES = 64 * 2**20
@@ -114,12 +114,11 @@ class ImageFetcher:
             ) from None
 
     def _keep(self, path: Path, data: bytes, url: str) -> None:
-        with whole_file(path) as temporary:
-            temporary.write_bytes(data)
-            try:
-                read_photo(temporary)
-            except ValueError as error:
-                raise FetchFailure("no_image", f"{url} is no readable image: {error.__cause__ or error}") from None
+        try:
+            decode_photo(data, url)
+        except ValueError as error:
+            raise FetchFailure("no_image", str(error)) from None
+        write_file(path, data)
 
 
 def _content(answer: Any) -> bytes:

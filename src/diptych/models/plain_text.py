@@ -16,7 +16,7 @@ from typing import Any
 
 import regex  # open_clip's own
 
-from diptych.storage.json_values import encodable, json_value
+from diptych.storage.json_values import encodable
 
 _BRACKETED = re.compile(r"[<\[{(|｜＜].*[>\]})|｜＞]", re.DOTALL)
 
@@ -95,7 +95,7 @@ class PlainTexts:
 
 def renamed(backend: Any, names: dict[str, str]) -> Any:
     """A copy of a `tokenizers.Tokenizer` in which tokens have other names, with the same ids: the old ones are text."""
-    content = json_value(backend.to_str())
+    content = json.loads(backend.to_str())  # tokens may be control characters
     for token in content["added_tokens"]:
         token["content"] = names.get(token["content"], token["content"])
     model = content["model"]

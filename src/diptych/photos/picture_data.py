@@ -6,15 +6,15 @@ looked up in the blocks that are taken out, and where these are damaged the pict
 
 from __future__ import annotations
 
-import os
+import errno
 import re
-import stat
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from diptych.photos.spellings import spelt_otherwise
+from diptych.storage.regular_file import read_regular
 
 MOST_BYTES = 256 * 2**20  # of a file; the pixels that decoders may make of it are bounded by Pillow
 
@@ -51,32 +51,12 @@ def read_bytes(path: str | Path) -> bytes:
         UnreadablePicture: it cannot be read, is a folder, pipe, socket or device, or has more than `MOST_BYTES`.
     """
     try:
-        kind = _kind(os.stat(path).st_mode)  # noqa: PTH116  before opening, which some devices take for an order
-        if kind is not None:
-            raise UnreadablePicture(f"image {path} cannot be read: it is {kind}; name a file")
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
-            data = file.read(MOST_BYTES + 1) if os.fstat(file.fileno()).st_size <= MOST_BYTES else None
-    except UnreadablePicture:
-        raise
-    except FileNotFoundError as error:
-        raise UnreadablePicture(f"image {path} cannot be read: {error.strerror}{spelt_otherwise(path)}") from error
-    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadablePicture(f"image {path} cannot be read: {reason}") from error
-    if data is None or len(data) > MOST_BYTES:
-        raise UnreadablePicture(f"image {path} has more than {MOST_BYTES >> 20} MiB; make it smaller")
-    return data
-
-
-def _kind(mode: int) -> str | None:
-    """What stands in a file's place, or None if it is a file."""
-    if stat.S_ISREG(mode):
-        return None
-    if stat.S_ISDIR(mode):
-        return "a folder"
-    if stat.S_ISFIFO(mode):
-        return "a pipe"
-    return "a socket" if stat.S_ISSOCK(mode) else "a device"
+        return read_regular(path, MOST_BYTES)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise UnreadablePicture(f"image {path} has more than {MOST_BYTES >> 20} MiB; make it smaller") from error
+        spelt = spelt_otherwise(path) if isinstance(error, FileNotFoundError) else ""
+        raise UnreadablePicture(f"image {path} cannot be read: {error.strerror or error}{spelt}") from error
 
 
 def split(data: bytes) -> PictureData:

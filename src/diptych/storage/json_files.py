@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, overload
 from diptych.storage.json_shapes import Shape, fault_of
 from diptych.storage.json_values import NoJSON, json_text, json_value
 from diptych.storage.line_checksums import LineChecksums
-from diptych.storage.regular_file import open_regular
+from diptych.storage.regular_file import content_of, open_regular
 from diptych.storage.whole import write_file
 
 LARGEST = 2 * 2**30  # bytes of a file that is read whole; of our own, predictions of the largest sets have a tenth
@@ -51,18 +50,8 @@ def read_json(
             `json_value` has it), an object has a key twice, or the content is of another shape; names file, line and
             column, or the key.
     """
-    try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            data = file.read() if size <= LARGEST else None
-    except FileNotFoundError:
-        if missing_ok:
-            return None
-        raise ValueError(f"{path} is not there{_then(advice)}") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}{_then(advice)}") from None
-    if data is None:
-        raise ValueError(f"{path} is not read: {size:,} bytes, and {LARGEST:,} are the most{_then(advice)}")
+    if (data := content_of(path, LARGEST, advice, missing_ok)) is None:
+        return None
     content = parse_json(data, path, advice, pairs=pairs)
     if (fault := fault_of(content, shape)) is not None:
         raise ValueError(f"{path}: {fault}{_then(advice)}")

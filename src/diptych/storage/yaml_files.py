@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from diptych.storage.json_values import DEEPEST, encodable, encodable_value
-from diptych.storage.regular_file import open_regular
+from diptych.storage.regular_file import content_of
 
 LARGEST = 2**20  # bytes; what a run writes of its settings has some 10,000
 MOST_VALUES = 50_000  # with those that aliases repeat
@@ -30,23 +30,14 @@ def read_yaml(path: Path, advice: str = "", missing_ok: bool = False) -> Any:
     Raises:
         ValueError: the file is not there, cannot be read, is a pipe, or as `yaml_value`; names file and line.
     """
-    then = f"; {advice}" if advice else ""
-    try:
-        with open_regular(path) as file:
-            data = file.read(LARGEST + 1)
-    except FileNotFoundError:
-        if missing_ok:
-            return None
-        raise ValueError(f"{path} is not there{then}") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}{then}") from None
+    if (data := content_of(path, LARGEST, advice, missing_ok)) is None:
+        return None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if len(data) <= LARGEST:
-            number = data.count(b"\n", 0, error.start) + 1
-            raise ValueError(f"{path}:{number}: not UTF-8 text (byte {data[error.start]:#04x}){then}") from None
-        text = data.decode("utf-8-sig", "replace")  # cut off within a character: it is too large, which is said below
+        then = f"; {advice}" if advice else ""
+        number = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}:{number}: not UTF-8 text (byte {data[error.start]:#04x}){then}") from None
     return yaml_value(text, str(path), advice)
 
 

@@ -22,7 +22,7 @@ from diptych.models.server.finish_reasons import is_cut, is_filtered
 from diptych.models.server.secret_keys import redacted
 from diptych.models.server.server_failures import ServerFailure, asked_wait, no_completion, refused_answer
 from diptych.models.server.taken_parameters import put_otherwise, refused_parameters
-from diptych.storage.json_values import json_value
+from diptych.storage.json_values import encodable, json_value
 
 KEY = "sk-proj-8Zq4_wX2-vB7tLmN0pRs5yUe/+=1"
 BEARER = base64.b64encode(f"Bearer {KEY}".encode()).decode()
@@ -89,6 +89,13 @@ def test_placeholders_are_no_keys():
         assert redacted("any lamp, none of them EMPTY", key) == "any lamp, none of them EMPTY"
     assert redacted("a lamp of brass", KEY) == "a lamp of brass"
     assert redacted("x" * 10**6 + KEY, KEY) == "***"
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize("between", ["\0", "\ufffd", " \u2022 ", "................", "\u3000"])
+def test_signs_between_the_keys_characters_do_not_hide_it(between):
+    hidden = redacted(encodable(f"Bearer {between.join(KEY)}!"), KEY)
+    assert KEY[:12] not in "".join(filter(str.isalnum, hidden))
 
 
 # ---------------------------------------------------------------------------------------------------- odd answers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -17,15 +16,14 @@ Completion = tuple[str, str, dict[str, int]]  # text, finish reason, token count
 
 _MOST_TOKENS = 2**31  # in one answer; what is beyond is no count
 _MOST_COUNTS, _LONGEST_WORD = 32, 64
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def read_completion(body: Any, key: str = "") -> Completion | None:
     """Text, finish reason and token counts of a completion, which some servers leave parts of out; None where it holds
     no message. A refusal that stands apart from the text is given as text, with the finish reason `refusal`.
 
-    Whatever stands in `body`, the texts can be written anywhere (no control characters, no halves of surrogate pairs)
-    and do not hold `key`. Counts are at least 0 and below 2^31; others are left out, so that the estimate counts.
+    Whatever stands in `body`, the texts are as `encodable` has them, and do not hold `key`. Counts are at least 0 and
+    below 2^31; others are left out, so that the estimate counts.
     """
     choices = body.get("choices") if isinstance(body, Mapping) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -39,15 +37,8 @@ def read_completion(body: Any, key: str = "") -> Completion | None:
     return _clean(_text(content), key), _word(reason, key) if isinstance(reason, str) else "", counts
 
 
-def without_controls(text: str) -> str:
-    """The text without control characters, line ends and tabs excepted: no terminal, page or reader of JSON lines
-    wants them, and models write them by mistake.
-    """
-    return _CONTROLS.sub("", text)
-
-
 def _clean(text: str, key: str) -> str:
-    return redacted(without_controls(encodable(text)), key)
+    return redacted(encodable(text), key)
 
 
 def _word(text: str, key: str) -> str:

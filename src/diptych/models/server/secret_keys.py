@@ -11,7 +11,7 @@ _SHORTEST = 8  # characters; "any" or "none" are no secrets, and stand in many a
 _SHORTEST_PIECE = 12
 _LONGEST_SEARCHED = 2**16  # characters; a longer text that holds the key is not kept at all
 # What may stand between the characters of a key without hiding it: blanks, joiners, quotes and marks of line ends.
-_BETWEEN = r"(?:[\s\u200b-\u200d\u2060\ufeff\u00ad\"'`+|*_]|\\[nrt]|%0[ad]|%20){0,4}?"
+_BETWEEN = r"(?:[\s\u200b-\u200d\u2060\ufeff\u00ad\ufffd\"'`+|*_]|\\[nrt]|%0[ad]|%20){0,4}?"
 _ESCAPE = re.compile(
     r"%(?:25)*([0-9a-f]{2})|\\+u00([0-9a-f]{2})|\\+x([0-9a-f]{2})|&#x0*([0-9a-f]{2});|&#0*([0-9]{2,3});", re.IGNORECASE
 )
@@ -28,7 +28,8 @@ def redacted(text: str, key: str) -> str:
     plain = _letters(_ESCAPE.sub(_unescaped, text))
     if not any(_letters(form) in plain for form in _forms(key)):
         return text
-    return _pattern(key).sub(_MASK, text) if len(text) <= _LONGEST_SEARCHED else _MASK
+    masked, number = _pattern(key).subn(_MASK, text) if len(text) <= _LONGEST_SEARCHED else ("", 0)
+    return masked if number else _MASK  # too long to be searched, or written in a way that is not known
 
 
 @lru_cache(maxsize=8)

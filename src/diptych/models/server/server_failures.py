@@ -10,7 +10,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from diptych.models.server.bodies import TooLargeBody
-from diptych.models.server.completion import without_controls
 from diptych.models.server.secret_keys import redacted
 from diptych.models.server.taken_parameters import refused_parameters
 from diptych.storage.json_values import encodable, json_value
@@ -140,7 +139,7 @@ def reason_of(status: int, code: Any) -> str:
 def shortened(said: str | BaseException, key: str = "") -> str:
     """What a server says, on one line, without its end (some send the whole request back) and without the key."""
     text = " ".join(str(said).split()) or ("nothing" if isinstance(said, str) else type(said).__name__)
-    return redacted(without_controls(encodable(text[:_MOST_READ])), key)[:_LONGEST_MESSAGE]
+    return redacted(encodable(text[:_MOST_READ]), key)[:_LONGEST_MESSAGE]
 
 
 def moved(location: str, key: str) -> ServerFailure:
