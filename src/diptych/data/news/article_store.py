@@ -202,7 +202,7 @@ class ArticleStore:
                 if number > most or not all(isinstance(value, str | int) for value in row):
                     raise sqlite3.DatabaseError("rows without an end" if number > most else "bytes where texts belong")
                 yield row
-        except (sqlite3.Error, OSError) as error:  # OSError: it has gone
+        except (sqlite3.Error, UnicodeDecodeError, OSError) as error:  # the latter: it has gone
             raise self._damaged(error) from None
 
     def _connection(self) -> sqlite3.Connection:
