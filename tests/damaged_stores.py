@@ -209,7 +209,9 @@ def _articles(folder: Path) -> Any:
         raise AssertionError(f"{store.file.name} is not {wanted}")
     articles = [asdict(article) for article in store.articles()]
     looked_up = [asdict(store[name]) for name in ARTICLES]
-    return articles, looked_up, list(store), list(store.image_ids()), store.gaps, len(store), store.num_images
+    printed = [store.article_ids_of_image(f"i{number}") for number in range(NUM_RECORDS)], "none" in store
+    ids = list(store), list(store.image_ids())
+    return articles, looked_up, printed, ids, store.gaps, len(store), store.num_images
 
 
 class _Lengths:
