@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from PIL import Image
 
+import patience
 from diptych.annotation import fetching, guarded_web
 from diptych.annotation.fetching import FetchFailure, ImageFetcher
 from diptych.annotation.guarded_web import is_public
@@ -241,6 +242,20 @@ def test_a_fetch_ends_in_time(quick, tmp_path, said, pause_s):
     with Raw(said, pause_s) as server:
         assert fetched(server.url, tmp_path, timeout_s=0.5) in ("unreachable", "refused_by_server")
     assert time.monotonic() - started < 10  # half a second; without an end, 20 and more
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.parametrize("private", [False, True])
+def test_a_name_that_is_looked_up_without_end(tmp_path, monkeypatch, private, proxied):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(patience.SECONDS))
+    monkeypatch.setenv("NO_PROXY", "" if proxied else "*")
+    monkeypatch.setenv("http_proxy", "http://proxy.example:1")
+    started = time.monotonic()
+    assert fetched("http://picture.example/a", tmp_path, timeout_s=0.2, private=private) == "unreachable"
+    assert time.monotonic() - started < patience.SECONDS / 2
+    over.set()
 
 
 BOMB = gzip.compress(bytes(200 * 2**20), 1)

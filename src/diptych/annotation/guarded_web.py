@@ -30,6 +30,7 @@ from urllib.request import (
     UnknownHandler,
 )
 
+from diptych.parallel.deadline import within
 from diptych.parallel.private_parts import set_connector
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -118,7 +119,7 @@ def _connections(
     proxied = request.host != place.netloc
     if proxied and not private:
         with suppress(socket.gaierror):
-            _public_addresses(place.hostname or "", place.port or 80)
+            _public_addresses(ends_at, place.hostname or "", place.port or 80)
 
     def open_connection(host: str, timeout: float, **more: Any) -> http.client.HTTPConnection:
         connection: Any = kind(host, timeout=_left(ends_at), **more)
@@ -132,7 +133,7 @@ def _connections(
 def _connected(ends_at: float, private: bool, place: tuple[str, int], *_: object) -> socket.socket:
     failure: OSError = OSError(f"{place[0]} has no address")
     look_up = _addresses if private else _public_addresses
-    for family, address in look_up(*place):
+    for family, address in look_up(ends_at, *place):
         connection = socket.socket(family, socket.SOCK_STREAM)
         try:
             connection.settimeout(_left(ends_at))
@@ -145,12 +146,14 @@ def _connected(ends_at: float, private: bool, place: tuple[str, int], *_: object
     raise failure
 
 
-def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
-    return [(family, address) for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+def _addresses(ends_at: float, host: str, port: int) -> list[tuple[int, Any]]:
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = within(_left(ends_at), look_up, f"looking up {host}")
+    return [(family, address) for family, *_, address in found]
 
 
-def _public_addresses(host: str, port: int) -> list[tuple[int, Any]]:
-    found = _addresses(host, port)
+def _public_addresses(ends_at: float, host: str, port: int) -> list[tuple[int, Any]]:
+    found = _addresses(ends_at, host, port)
     public = [(family, address) for family, address in found if is_public(address[0])]
     if found and not public:
         raise PrivateAddress(f"{host} is {found[0][1][0]}, an address of this machine or of a private network")

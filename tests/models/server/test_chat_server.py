@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import threading
+import time
 import traceback
 import tracemalloc
 import warnings
@@ -14,7 +17,7 @@ from typing import Any
 import pytest
 
 import patience
-from diptych.models.server.chat_server import ChatServer, _proxy
+from diptych.models.server.chat_server import ChatServer, _Names, _proxy
 from diptych.models.server.completion import read_completion
 from diptych.models.server.server_failures import ServerFailure
 
@@ -218,6 +221,47 @@ def test_time_limit_includes_reading():
     with pytest.raises(ServerFailure, match="raise timeout_s") as caught:
         asked(Server(http(b'{"cho', length=500)), timeout_s=0.2)
     assert caught.value.reason == "timeout"
+
+
+@pytest.mark.hostile("network")
+def test_a_name_that_is_looked_up_without_end(monkeypatch):
+    """Neither the request waits for it, nor what else the loop's threads have to do, nor the end of the loop."""
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(patience.SECONDS))
+
+    async def scene() -> None:
+        chat = ChatServer("http://model.example/v1", KEY, 0.1)
+        try:
+            with pytest.raises(ServerFailure, match="raise timeout_s"):
+                await chat.complete(BODY)
+        finally:
+            await chat.close()
+
+    started = time.monotonic()
+    play(scene)
+    assert time.monotonic() - started < patience.SECONDS / 2
+    over.set()
+
+
+def test_a_name_and_its_addresses(monkeypatch):
+    server = Server(OK)
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 80, 0, 3)), (socket.AF_INET, 1, 6, "", ("", 0))]
+
+    async def scene() -> Any:
+        async with server:
+            port = int(server.url.split(":")[2].removesuffix("/v1"))
+            found[1] = (*found[1][:4], ("127.0.0.1", port))
+            with monkeypatch.context() as patched:
+                patched.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+                addresses = await _Names().resolve("model.example", port)
+                assert [address["host"] for address in addresses] == ["fe80::1%3", "127.0.0.1"]
+                del found[0]
+                chat = ChatServer(f"http://model.example:{port}/v1", KEY, patience.SECONDS)
+                answer = await chat.complete(BODY)
+                await chat.close()
+            return answer
+
+    assert play(scene)[0] == "a tower" and "host: model.example:" in server.heads[0].lower()
 
 
 def test_a_kept_connection_that_the_server_closes():

@@ -15,6 +15,7 @@ from diptych.annotation.askers.batch_server import BatchServer
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.extras import require
+from diptych.models.server.secret_keys import check_server
 from diptych.models.server.taken_parameters import TakenParameters, put_otherwise, taken_parameters
 
 
@@ -53,6 +54,7 @@ class BatchAsker:
                 f"max_requests={max_requests}, max_bytes={max_bytes}, poll_s={poll_s}, max_tries={max_tries}:"
                 " want at least 1, 1, 0 and 1"
             )
+        check_server(base_url, api_key_env)
         self.model, self.base_url, self.api_key_env = model, base_url, api_key_env
         self.max_requests, self.max_bytes = max_requests, max_bytes
         self.poll_s, self.max_tries, self.temperature = poll_s, max_tries, temperature

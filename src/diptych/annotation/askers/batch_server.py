@@ -124,7 +124,7 @@ class BatchServer:
                     )
                 )
             except ServerFailure as failure:
-                if not failure.worth_retrying or attempt + 1 == _CREATE_TRIES:
+                if not failure.worth_waiting or attempt + 1 == _CREATE_TRIES:
                     raise
                 log.warning("a batch could not be created, and is tried again: %s", failure)
                 time.sleep(max(failure.wait_s, min(self._wait_s, 2.0**attempt)))
@@ -161,7 +161,7 @@ class BatchServer:
                     found = self._reached(lambda: _unless_missing(lambda: self._download(file_id, file)))
                     break
                 except ServerFailure as failure:
-                    if not failure.worth_retrying or attempt + 1 == _FILE_TRIES:
+                    if not failure.worth_waiting or attempt + 1 == _FILE_TRIES:
                         raise
                     log.warning("the file %s broke off, and is fetched again: %s", file_id, failure)
                     time.sleep(max(failure.wait_s, min(self._wait_s, 2.0**attempt)))

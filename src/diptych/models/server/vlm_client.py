@@ -15,6 +15,7 @@ from typing import Any
 from diptych.contracts.pipelines import Answer, Failure
 from diptych.models.server.chat_server import ChatServer
 from diptych.models.server.request_pace import RequestPace
+from diptych.models.server.secret_keys import check_server
 from diptych.models.server.server_failures import ServerFailure
 from diptych.models.server.taken_parameters import put_otherwise, taken_parameters
 
@@ -24,7 +25,6 @@ Messages = Sequence[Mapping[str, Any]]
 
 STRUCTURED = ("auto", "on", "off")
 _FIRST_WAIT_S, _LONGEST_BACKOFF_S = 0.5, 30.0
-_LONGEST_ASKED_WAIT_S = 600.0  # what a server may ask for (Retry-After) before it counts as a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class VLMClient:
                 f"concurrency={concurrency}, timeout_s={timeout_s}, max_retries={max_retries}: want at least 1,"
                 " above 0, and at least 0"
             )
+        check_server(base_url, api_key_env)
         if structured not in STRUCTURED:
             raise ValueError(f"structured={structured!r} is not one of {', '.join(STRUCTURED)}")
         self.model, self.base_url, self.api_key_env = model, base_url, api_key_env
@@ -148,7 +149,7 @@ class VLMClient:
                 else:
                     pace.answered()
                     return Answer(*completion, time.monotonic() - started)
-            if not failure.worth_retrying or retry == self.max_retries or failure.wait_s > _LONGEST_ASKED_WAIT_S:
+            if not failure.worth_waiting or retry == self.max_retries:
                 raise failure
             longest = min(_LONGEST_BACKOFF_S, _FIRST_WAIT_S * 2**retry)
             wait = max(failure.wait_s, longest * self._rng.uniform(0.5, 1.0))
