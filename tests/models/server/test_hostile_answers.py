@@ -120,6 +120,7 @@ def completion_of(content=..., usage=None, reason="stop"):
     ("content", "text"),
     [
         ([{"type": "text", "text": None}, {"type": "text", "text": "a"}], "a"),
+        ([{"type": "thinking", "text": "draft"}, {"type": "reasoning_text", "text": "?"}, {"text": "a"}], "a"),
         ([{"text": {"value": "a"}}, {"text": 3}, "b", None], ""),
         ({"text": "a"}, ""), (3, ""), (True, ""), (None, ""), (..., ""), (["a"], ""),
         ("a\0b\x1b[2J\x9bc\x7f\td\ne", "a\ufffdb\ufffd[2J\ufffdc\ufffd\td\ne"),

@@ -15,7 +15,7 @@ from diptych.parallel.deadline import within
 
 _RETRIES = 5  # of the client itself, with growing waits
 _LARGEST_FILE = 4 * 2**30  # bytes of results, which are read line by line
-_LONGEST_S, _LONGEST_OF_FILE_S = 600.0, 3600.0  # until an answer has been read
+_LONGEST_S, _LONGEST_OF_FILE_S = 120.0, 3600.0  # until an answer has been read; until a file has come, or is sent
 
 # httpx, or what has taken its place in the package openai
 _http: Any = importlib.import_module(str(DefaultHttpxClient.__base__.__module__).partition(".")[0])
