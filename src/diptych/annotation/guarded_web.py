@@ -34,6 +34,11 @@ from diptych.parallel.deadline import within
 from diptych.parallel.private_parts import set_connector
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# What not every Python counts as private: protocol assignments, where a cloud has its metadata; the address at which
+# another has them; site-local addresses; those of translators within a network; those of documentation.
+_FURTHER = tuple(
+    map(ipaddress.ip_network, ("192.0.0.0/24", "168.63.129.16/32", "fec0::/10", "64:ff9b:1::/48", "3fff::/20"))
+)
 
 
 class PrivateAddress(OSError):
@@ -71,7 +76,7 @@ def is_public(address: str) -> bool:
         meant = ip.ipv4_mapped or ip.sixtofour or teredo or translated
         if meant is not None:
             return is_public(str(meant))
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not any(ip in one for one in _FURTHER)
 
 
 class _Redirections(HTTPRedirectHandler):
@@ -115,8 +120,8 @@ def _connections(
     """What opens a connection of this kind for a request. Where a proxy does that, the name is looked up all the same;
     one that only the proxy knows is left to it.
     """
-    place = urlsplit(request.full_url)
-    proxied = request.host != place.netloc
+    asked = Request(request.full_url).host or ""  # as it is connected to without a proxy: `%31` in it is a 1
+    place, proxied = urlsplit(f"//{asked}"), request.host != asked
     if proxied and not private:
         with suppress(socket.gaierror):
             _public_addresses(ends_at, place.hostname or "", place.port or 80)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from diptych.config.override_words import unquoted
-from diptych.models.server.secret_keys import check_server
+from diptych.models.server.server_settings import check_no_secret
 
 _NAMES = re.compile(
     r"(?:^|_)(?:api_?key|secret(?:_key)?|password|passwd|credentials?|authorization|(?:access|auth|api|hf|bearer)_token)$",
@@ -32,7 +32,7 @@ def refuse_secrets(words: Sequence[str]) -> None:
         if _NAMES.search(name) and value.lower() not in ("", "null"):
             raise ValueError(f"{key} is to hold a key or a password, {_ADVICE}")
         try:
-            check_server(
+            check_no_secret(
                 value if name == "base_url" else None,
                 value if name == "api_key_env" and value.lower() != "null" else None,
             )
@@ -41,6 +41,6 @@ def refuse_secrets(words: Sequence[str]) -> None:
 
 
 _ADVICE = (
-    "and settings are written into files: put it into an environment variable, such as OPENAI_API_KEY, and its name into"
-    " api_key_env. (Your shell has kept what you typed in its history)"
+    "and settings are written into files: put it into an environment variable, such as OPENAI_API_KEY, and its name"
+    " into api_key_env. (Your shell has kept what you typed in its history)"
 )

@@ -409,9 +409,9 @@ def test_the_client_under_openai_ends_in_time(hanging, monkeypatch):
         host = "model.example"
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(patience.SECONDS))
     try:
-        with batch_client.open_client(f"http://{host}/v1", "sk-secret-of-this") as client:
-            with pytest.raises(ServerFailure, match="gave no answer in time") as caught:
-                BatchServer(client, 0).batch("b")
+        client = batch_client.open_client(f"http://{host}/v1", "sk-secret-of-this")
+        with client, pytest.raises(ServerFailure, match="gave no answer in time") as caught:
+            BatchServer(client, 0).batch("b")
         assert caught.value.worth_retrying
     finally:
         over.set()
@@ -442,7 +442,9 @@ def test_a_server_that_asks_to_wait_for_ever_is_not_waited_for(wait_s):
 
 
 @pytest.mark.hostile("network")
-@pytest.mark.parametrize("name", ["", "..", ".", "a/b", "a?b", "a b", "é", "a\n", "x" * 300, "sk-secret-of-this", None, ["a"]])
+@pytest.mark.parametrize(
+    "name", ["", "..", ".", "a/b", "a?b", "a b", "é", "a\n", "x" * 300, "sk-secret-of-this", None, ["a"]]
+)
 def test_ids_that_are_none(name):
     files = SimpleNamespace(create=lambda **_: SimpleNamespace(id=name))
     server = BatchServer(SimpleNamespace(api_key="sk-secret-of-this", files=files), 0)

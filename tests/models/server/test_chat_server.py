@@ -20,6 +20,7 @@ import patience
 from diptych.models.server.chat_server import ChatServer, _Names, _proxy
 from diptych.models.server.completion import read_completion
 from diptych.models.server.server_failures import ServerFailure
+from diptych.models.server.server_settings import read_key, server_url
 
 KEY = "sk-the-secret-of-this-test"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "What is there? Ein Türmchen 塔"}], "max_tokens": 5}
@@ -215,6 +216,56 @@ def test_no_failure_holds_the_key(server):
     assert "***" in str(failure)
     assert failure.__cause__ is None and failure.__context__ is None
     assert KEY not in "".join(traceback.format_exception(failure)) + repr(failure.__dict__)
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize(
+    "proxy", ["http://u:hunter2@127.0.0.1:1", "http://u:hunter2@[", "http://u:hunter2@127.0.0.1:port"]
+)
+def test_no_failure_holds_the_password_of_a_proxy(proxy, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    async def scene(url: str) -> None:
+        chat = ChatServer(url, KEY, patience.SECONDS)
+        try:
+            await chat.complete(BODY)
+        finally:
+            await chat.close()
+
+    with pytest.raises(ServerFailure) as caught:
+        play(lambda: scene("https://model.example/v1"))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[",
+        "ftp://host/v1",
+        "host:1/v1",
+        "file:///a",
+        "http:///v1",
+        "http://a b/v1",
+        "http://a:x/v1",
+        "http://a\n",
+    ],
+)
+def test_addresses_of_no_server(url, monkeypatch):
+    with pytest.raises(ValueError, match="^base_url=.*is no address of a server"):
+        server_url(url)
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(ValueError, match="^OPENAI_BASE_URL=.*is no address of a server"):
+        server_url(None)
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize("key", ["sk a", "sk\r\nX: y", "ské", "sk\0"[:2] + "\x7f"])
+def test_what_can_be_no_key(key, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", key)
+    with pytest.raises(ValueError, match="SOME_KEY holds no key") as caught:
+        read_key("SOME_KEY")
+    assert key not in str(caught.value)
 
 
 def test_time_limit_includes_reading():

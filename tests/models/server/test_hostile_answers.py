@@ -95,7 +95,13 @@ def test_placeholders_are_no_keys():
 @pytest.mark.hostile("network")
 @pytest.mark.parametrize("key", ["a1b2", "pass", "Qw-9z!x", "s3cr3t_"])
 def test_short_keys_are_hidden_as_words(key):
-    for echo in (key, f"key={key}, x", f"({key})", quote(f" {key} ", safe=""), "".join(f"\\u{ord(sign):04x}" for sign in key)):
+    for echo in (
+        key,
+        f"key={key}, x",
+        f"({key})",
+        quote(f" {key} ", safe=""),
+        "".join(f"\\u{ord(sign):04x}" for sign in key),
+    ):
         assert key not in redacted(echo, key) and "***" in redacted(echo, key), echo
     assert redacted(f"x{key}y {key[:-1]}", key) == f"x{key}y {key[:-1]}"  # a part of another word
 

@@ -11,6 +11,7 @@ from typing import Any
 from openai import DefaultHttpxClient, OpenAI
 
 from diptych.models.server.bodies import LARGEST_ANSWER, TooLargeBody, unpacked
+from diptych.models.server.server_settings import server_url
 from diptych.parallel.deadline import within
 
 _RETRIES = 5  # of the client itself, with growing waits
@@ -27,7 +28,7 @@ def open_client(base_url: str | None, key: str) -> OpenAI:
     16 MiB, files of results of 4 GiB, and are unpacked as they are read.
     """
     http = _Client(follow_redirects=False, event_hooks={"response": [_bound]})
-    return OpenAI(api_key=key, base_url=base_url, max_retries=_RETRIES, http_client=http)
+    return OpenAI(api_key=key, base_url=server_url(base_url), max_retries=_RETRIES, http_client=http)
 
 
 class _Client(DefaultHttpxClient):

@@ -80,7 +80,7 @@ def _file_id(name: Any, key: str) -> str | None:
 def _usable_id(name: str, key: str) -> bool:
     """An id goes into addresses and the ledger: printable, not long, and without the key."""
     plain = name.isascii() and name.isprintable() and not {*"/?#% "} & {*name}
-    return 0 < len(name.strip(".")) and len(name) <= _LONGEST_ID and plain and redacted(name, key) == name
+    return bool(name.strip(".")) and len(name) <= _LONGEST_ID and plain and redacted(name, key) == name
 
 
 class BatchServer:

@@ -25,10 +25,10 @@ from diptych.models.server.server_failures import (
     timed_out,
     too_large,
 )
+from diptych.models.server.server_settings import server_url
 from diptych.parallel.deadline import in_background
 from diptych.storage.json_values import json_value
 
-_OPENAI_URL = "https://api.openai.com/v1"
 _LARGEST_ERROR = 2**16  # bytes; the rest of what a server says of an error is left unread
 _MOST_REDIRECTIONS = 3
 _SAME_REQUEST = (307, 308)  # what is asked there is the same; others turn it into a GET
@@ -48,14 +48,15 @@ class ChatServer:
     """
 
     def __init__(self, base_url: str | None, key: str | None, timeout_s: float) -> None:
-        base_url = base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI_URL
         headers = {name: value for name, variable in _ACCOUNT.items() if (value := os.environ.get(variable))}
         headers["Content-Type"] = "application/json"
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        self._url, self._key = f"{base_url.rstrip('/')}/chat/completions", key or ""
+        self._url, self._key = f"{server_url(base_url)}/chat/completions", key or ""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, resolver=_Names()),  # the caller limits how many requests are in flight
+            connector=aiohttp.TCPConnector(
+                limit=0, resolver=_Names()
+            ),  # the caller limits how many requests are in flight
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             proxy=_proxy(self._url),

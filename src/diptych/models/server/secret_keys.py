@@ -1,25 +1,21 @@
-"""Keeps the key out of everything that a server says, whatever form it gives it, and out of settings."""
+"""Keeps the key out of everything that a server says, whatever form it gives it."""
 
 from __future__ import annotations
 
 import base64
-import os
 import re
 from functools import lru_cache
 
 _MASK = "***"
 _SHORTEST, _SHORTEST_WORD = 8, 4  # characters: of a key that is looked for in all forms; of one that is hidden at all
 # What is set where a server wants no key: no secrets, and words of many an answer.
-_PLACEHOLDERS = frozenset(
-    """
+_PLACEHOLDERS = """
     api-key api_key apikey change-me changeme default dummy empty fake free key-not-needed lm-studio llama llama.cpp
     lmstudio local localhost mock needed no-key no-key-required no-key-needed nokey none not-needed not-required
     not-used notneeded null ollama open openai placeholder public secret sglang test test-key testing token unused vllm
     your-api-key your-key
-    """.split()
-)
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
-_LOGIN = re.compile(r"://[^/?#]*@|[?#]")
+"""
+_LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
 _SHORTEST_PIECE = 12
 _LONGEST_SEARCHED = 2**16  # characters; a longer text that holds the key is not kept at all
 # What may stand between the characters of a key without hiding it: blanks, joiners, quotes and marks of line ends.
@@ -36,7 +32,7 @@ def redacted(text: str, key: str) -> str:
     hidden where it is a word of its own, as it is or in escapes. Shorter ones, and words such as "none" or "ollama",
     are taken for placeholders.
     """
-    if len(key) < _SHORTEST_WORD or key.casefold() in _PLACEHOLDERS:
+    if len(key) < _SHORTEST_WORD or key.casefold() in _PLACEHOLDERS.split():
         return text
     if len(key) < _SHORTEST:
         return _word(key).sub(_MASK, text)
@@ -47,20 +43,9 @@ def redacted(text: str, key: str) -> str:
     return masked if number else _MASK  # too long to be searched, or written in a way that is not known
 
 
-def check_server(base_url: str | None, api_key_env: str | None) -> None:
-    """ValueError where what stands in the settings of a server is itself a secret; settings are written into files. The
-    message does not hold it.
-    """
-    if base_url is not None and _LOGIN.search(base_url):
-        raise ValueError(
-            "base_url holds a name and a password, or what follows a ? or a #: settings are written into files. Name"
-            " the address alone, and leave one with a password to the environment variable OPENAI_BASE_URL"
-        )
-    if api_key_env is not None and not _VARIABLE.fullmatch(api_key_env) and api_key_env not in os.environ:
-        raise ValueError(
-            "api_key_env is the name of an environment variable, in capitals unless it is set, and not the key itself:"
-            " settings are written into files. Say export OPENAI_API_KEY=..., and leave api_key_env=OPENAI_API_KEY"
-        )
+def without_logins(text: str) -> str:
+    """The text with `***` for names and passwords in addresses, such as that of a proxy."""
+    return _LOGIN.sub(f"{_MASK}@", text)
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from diptych.models.server.bodies import TooLargeBody
-from diptych.models.server.secret_keys import redacted
+from diptych.models.server.secret_keys import redacted, without_logins
 from diptych.models.server.taken_parameters import refused_parameters
 from diptych.storage.json_values import encodable, json_value
 
@@ -144,9 +144,11 @@ def reason_of(status: int, code: Any) -> str:
 
 
 def shortened(said: str | BaseException, key: str = "") -> str:
-    """What a server says, on one line, without its end (some send the whole request back) and without the key."""
+    """What a server says, on one line, without its end (some send the whole request back), the key, and logins in
+    addresses.
+    """
     text = " ".join(str(said).split()) or ("nothing" if isinstance(said, str) else type(said).__name__)
-    return redacted(encodable(text[:_MOST_READ]), key)[:_LONGEST_MESSAGE]
+    return without_logins(redacted(encodable(text[:_MOST_READ]), key))[:_LONGEST_MESSAGE]
 
 
 def moved(location: str, key: str) -> ServerFailure:

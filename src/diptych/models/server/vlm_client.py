@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
@@ -15,8 +14,8 @@ from typing import Any
 from diptych.contracts.pipelines import Answer, Failure
 from diptych.models.server.chat_server import ChatServer
 from diptych.models.server.request_pace import RequestPace
-from diptych.models.server.secret_keys import check_server
 from diptych.models.server.server_failures import ServerFailure
+from diptych.models.server.server_settings import check_server, read_key
 from diptych.models.server.taken_parameters import put_otherwise, taken_parameters
 
 log = logging.getLogger(__name__)
@@ -171,13 +170,7 @@ class VLMClient:
         return self._connection[1:]
 
     def _connect(self) -> ChatServer:
-        key = None if self.api_key_env is None else os.environ.get(self.api_key_env, "").strip()
-        if key == "":
-            raise ValueError(
-                f"the environment variable {self.api_key_env} is not set: put the server's key there, or set"
-                " api_key_env to null for a server that wants none"
-            )
-        return ChatServer(self.base_url, key, self.timeout_s)
+        return ChatServer(self.base_url, read_key(self.api_key_env), self.timeout_s)
 
     # ------------------------------------------------------------------------------------------------ many requests
 

@@ -90,7 +90,9 @@ def annotate_and_train(
         finally:
             process.terminate()
     work = {"three_stage": "write_modifications", "one_stage": "one_stage"}
-    ways = ", ".join(f"{way}: {quoted(str(out / way / 'work' / stage / 'records.jsonl'))}" for way, stage in work.items())
+    ways = ", ".join(
+        f"{way}: {quoted(str(out / way / 'work' / stage / 'records.jsonl'))}" for way, stage in work.items()
+    )
     run(
         "-m",
         "diptych.pipeline",
