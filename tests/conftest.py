@@ -73,7 +73,7 @@ def same_environment() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def same_logging() -> Iterator[None]:
-    """So are the level and the handlers that Hydra gives the root logger, the class of records that a command sets, and
+    """So are the level, and the handlers, that Hydra gives the root logger, the class of records that a command sets, and
     what quiet loggers were told: `caplog` would hold more, or less, in the tests that follow.
     """
     root, factory = logging.getLogger(), logging.getLogRecordFactory()
@@ -82,7 +82,8 @@ def same_logging() -> Iterator[None]:
     yield
     logging.setLogRecordFactory(factory)
     root.setLevel(level)
-    root.handlers[:] = [*handlers, *(one for one in root.handlers if type(one).__module__ == "_pytest.logging")]
+    for one in [one for one in root.handlers if one not in handlers and type(one).__module__ != "_pytest.logging"]:
+        root.removeHandler(one)
     for name, one in root.manager.loggerDict.items():
         if isinstance(one, logging.Logger):
             one.disabled = name in disabled

@@ -74,7 +74,15 @@ def _new_folder(place: Path, process: int) -> Path:
     """
     shared = _launch()
     _check_path(place)
-    return claim_folder(place / datetime.now().strftime(_SECOND)) if shared is None else place / shared
+    if shared is not None:
+        return place / shared
+    try:
+        return claim_folder(place / datetime.now().strftime(_SECOND))
+    except OSError as error:
+        raise ValueError(
+            f"{place} cannot hold the folder of a run ({error.strerror or error}): set DIPTYCH_RUNS to a folder that can"
+            " be written to"
+        ) from error
 
 
 def _launch() -> str | None:
