@@ -73,8 +73,8 @@ def same_environment() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def same_logging() -> Iterator[None]:
-    """So are the level, and the handlers, that Hydra gives the root logger, the class of records that a command sets, and
-    what quiet loggers were told: `caplog` would hold more, or less, in the tests that follow.
+    """So are what Hydra makes of the root logger, the class of records that a command sets, and who is disabled:
+    `caplog` would hold more, or less, in the tests that follow.
     """
     root, factory = logging.getLogger(), logging.getLogRecordFactory()
     level, handlers = root.level, list(root.handlers)

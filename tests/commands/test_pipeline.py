@@ -83,12 +83,10 @@ def test_a_stage_alone_needs_no_source(name, tmp_path):
 @pytest.mark.hostile("limits")
 def test_two_pipelines_do_not_work_in_one_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("diptych.commands.pipeline.RUN_PATIENCE", 0)
-    words = ["pipeline=ensemble", *ALONE["ensemble"], "trainer=cpu"]
+    words = ["pipeline=ensemble", *ALONE["ensemble"], "trainer=cpu", f"work_dir={tmp_path / 'work'}"]
     with (
-        locked(tmp_path / "runs/ensemble/.pipeline.lock"),
-        pytest.raises(
-            ValueError, match="runs/ensemble: another pipeline is at work here; wait for it, or name another"
-        ),
+        locked(tmp_path / "work/.pipeline.lock"),
+        pytest.raises(ValueError, match="work: another pipeline is at work here; wait for it, or name another"),
     ):
         run_pipeline_with(*words)
     with pytest.raises(ValueError, match="a.json"):  # then it begins

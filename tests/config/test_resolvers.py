@@ -109,9 +109,7 @@ def test_without_proc_they_share_one_too(monkeypatch):
 def test_a_file_where_runs_would_lie_is_named(there):
     Path(there).parent.mkdir(exist_ok=True)
     Path(there).write_text("mine")
-    with pytest.raises(
-        OmegaConfBaseException, match=r"runs/one cannot hold the folder of a run \(.*\): set DIPTYCH_RUNS"
-    ):
+    with pytest.raises(OmegaConfBaseException, match=r"runs/one cannot hold the folder of a run .*DIPTYCH_RUNS"):
         run_dir()
     assert Path(there).read_text() == "mine"
 

@@ -80,8 +80,8 @@ def _new_folder(place: Path, process: int) -> Path:
         return claim_folder(place / datetime.now().strftime(_SECOND))
     except OSError as error:
         raise ValueError(
-            f"{place} cannot hold the folder of a run ({error.strerror or error}): set DIPTYCH_RUNS to a folder that can"
-            " be written to"
+            f"{place} cannot hold the folder of a run ({error.strerror or error}): set DIPTYCH_RUNS to one that can be"
+            " written to"
         ) from error
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from diptych.contracts.pipelines import Failure, Predictor, RecordReader, Result
-from diptych.parallel.loader_workers import QuietLoader
 
 
 class Prediction:
@@ -36,7 +35,7 @@ def predict(
 ) -> None:
     """Calls `keep` with the results of each batch as soon as they are there, one for every id."""
     reader = predictor.reader()
-    loader = QuietLoader(
+    loader = DataLoader(
         _Readings(reader, ids),
         batch_size=predictor.batch_size,
         num_workers=min(predictor.num_workers, len(ids)),
