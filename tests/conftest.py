@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -68,6 +69,24 @@ def same_environment() -> Iterator[None]:
     if os.environ != before:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def same_logging() -> Iterator[None]:
+    """So are what Hydra makes of the root logger, the class of records that a command sets, and who is disabled:
+    `caplog` would hold more, or less, in the tests that follow.
+    """
+    root, factory = logging.getLogger(), logging.getLogRecordFactory()
+    level, handlers = root.level, list(root.handlers)
+    disabled = {name for name, one in root.manager.loggerDict.items() if getattr(one, "disabled", False)}
+    yield
+    logging.setLogRecordFactory(factory)
+    root.setLevel(level)
+    for one in [one for one in root.handlers if one not in handlers and type(one).__module__ != "_pytest.logging"]:
+        root.removeHandler(one)
+    for name, one in root.manager.loggerDict.items():
+        if isinstance(one, logging.Logger):
+            one.disabled = name in disabled
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,10 @@ from diptych.index.faiss_index import FaissIndex
 from diptych.index.rank_fusion import ReciprocalRank, TopTwoPooling, WeightedScores
 from diptych.models.backbones.clip_encoder import CLIPEncoder
 from diptych.stages.news.describe import Describe
+from diptych.storage.file_lock import locked
 from diptych.verification.published_policy import PublishedPolicy
 from diptych.verification.verified_policy import VerifiedPolicy
-from tiny_runs import compose_pipeline
+from tiny_runs import compose_pipeline, run_pipeline_with
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +78,19 @@ def test_a_stage_alone_needs_no_source(name, tmp_path):
     assert [str(path) for path in run.stage.output_files()] == ["out.json"]
     with_folders = stages(f"pipeline={name}", *ALONE[name], "data=newsroom")  # data is of no importance
     assert with_folders[name].settings == run.settings
+
+
+@pytest.mark.hostile("limits")
+def test_two_pipelines_do_not_work_in_one_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("diptych.commands.pipeline.RUN_PATIENCE", 0)
+    words = ["pipeline=ensemble", *ALONE["ensemble"], "trainer=cpu", f"work_dir={tmp_path / 'work'}"]
+    with (
+        locked(tmp_path / "work/.pipeline.lock"),
+        pytest.raises(ValueError, match="work: another pipeline is at work here; wait for it, or name another"),
+    ):
+        run_pipeline_with(*words)
+    with pytest.raises(ValueError, match="a.json"):  # then it begins
+        run_pipeline_with(*words)
 
 
 @pytest.mark.parametrize("data", NEWS)

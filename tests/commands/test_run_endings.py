@@ -53,3 +53,9 @@ def test_the_result_names_the_step_of_the_checkpoint_and_a_link_to_nothing_is_no
     with pytest.raises(ValueError, match="last.ckpt is a checkpoint in pieces, and they are gone: put last.shards-0"):
         run_train(run, f"resume={run}")
     assert read_status(run).state == "failed"
+
+
+def test_overfitting_a_few_batches_is_refused_before_anything_is_trained(words, tmp_path):
+    with pytest.raises(ValueError, match="trainer.overfit_batches is not supported: it would put another order"):
+        run_train(tmp_path / "run", *words, "+trainer.overfit_batches=2")
+    assert read_status(tmp_path / "run").state == "failed" and not (tmp_path / "run/checkpoints").exists()

@@ -55,6 +55,11 @@ def test_a_killed_process_is_one_sentence_that_names_memory_and_the_setting(work
         ),
         (OSError(24, "Too many open files"), "ulimit -n"),
         (RuntimeError("received 0 items of ancdata"), "ulimit -n"),
+        (OSError("[Errno 24] Too many open files: 'x'"), "ulimit -n"),  # out of a process that loads data
+        (BlockingIOError(11, "Resource temporarily unavailable"), "ulimit -u"),
+        (OSError(12, "Cannot allocate memory"), "memory has run out"),
+        (MemoryError(), "memory has run out"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), "memory has run out"),
     ],
 )
 def test_limits_are_named(error, expected):

@@ -93,6 +93,33 @@ def test_the_processes_of_torchrun_share_a_folder(monkeypatch):
     assert run_dir().name == "torchrun_night_7"
 
 
+def test_without_proc_they_share_one_too(monkeypatch):
+    def absent(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("MASTER_PORT", "29501")
+    monkeypatch.setattr(Path, "read_text", absent)
+    assert run_dir().name == f"torchrun_29501_{os.getppid()}"
+
+
+@pytest.mark.hostile("limits")
+@pytest.mark.parametrize("there", ["runs", "runs/one"])
+def test_a_file_where_runs_would_lie_is_named(there):
+    Path(there).parent.mkdir(exist_ok=True)
+    Path(there).write_text("mine")
+    with pytest.raises(OmegaConfBaseException, match=r"runs/one cannot hold the folder of a run .*DIPTYCH_RUNS"):
+        run_dir()
+    assert Path(there).read_text() == "mine"
+
+
+@pytest.mark.hostile("limits")
+def test_a_name_that_is_too_long_for_a_folder_is_said():
+    with pytest.raises(OmegaConfBaseException, match="File name too long"):
+        run_dir(name="x" * 300)
+
+
 @pytest.mark.parametrize("name", [2024, 1e5, True, "a (1)"])
 def test_a_name_is_a_text(name):
     assert run_dir(name=name).parent == Path("runs") / str(name)

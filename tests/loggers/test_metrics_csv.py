@@ -90,6 +90,17 @@ def test_no_name_of_a_metric_makes_it_fail(tmp_path):
     ]
 
 
+@pytest.mark.hostile("further doors")
+def test_no_cell_is_a_formula_and_numbers_stay(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,=A1,train/loss\n0,@SUM(1),-1.5\n9,-2,+3e-4\n")
+    logger = MetricsCSV(str(tmp_path))
+    logger.resume_from(9)
+    logger.log_metrics({"=A1": -0.5, "-new": 1.0}, step=9)
+    logger.resume_from(20)
+    written = "step,'=A1,train/loss,'-new\n0,'@SUM(1),-1.5,\n9,-0.5,,1.0\n"
+    assert (tmp_path / "metrics.csv").read_text() == written
+
+
 @pytest.mark.hostile("hostile run folders")
 @pytest.mark.parametrize(
     "content",

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from diptych.contracts.retrieval import GalleryImage
-from diptych.data.triplets.loader_workers import QuietLoader
+from diptych.parallel.loader_workers import QuietLoader
 
 _MOST_WORKERS = 8
 PictureReader = Callable[[Path], Tensor]

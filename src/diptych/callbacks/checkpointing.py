@@ -138,16 +138,20 @@ class Checkpointing(L.Callback):
     def _save(self, trainer: L.Trainer, name: str) -> None:
         path = Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
         self._unsaved.pop(name, None)
+        reason = ""
         try:
             trainer.save_checkpoint(path, weights_only=False)
         except OSError as error:
             trainer.strategy.barrier("Trainer.save_checkpoint")  # at which the processes that write nothing wait
             room = size_in_words(free_bytes(path.parent))
-            self._unsaved[name] = f"{error}. The disk is full, or writing to it limited: {room} are free"
+            reason = f"{error}. The disk is full, or writing to it limited: {room} are free"
+            if rank() == 0:
+                log.error("%s", reason)
+        # All of them know: they try again together, or would wait for one another for ever.
+        if any_rank(bool(reason), trainer.strategy.root_device):
+            self._unsaved[name] = reason or "another process could not write it, and says why"
             if name == "best":
                 self._unsaved_best_step = trainer.global_step
-            if rank() == 0:
-                log.error("%s", self._unsaved[name])
 
 
 def _batches(trainer: L.Trainer) -> int:

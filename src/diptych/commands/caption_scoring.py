@@ -28,12 +28,14 @@ from diptych.metrics.captions.entity_matching import Claim
 from diptych.metrics.captions.overall import overall
 from diptych.parallel import checkpoints
 from diptych.parallel.distributed import rank, world_size
+from diptych.ranking.fitted_protocol import beyond
 from diptych.report.caption_cards import CaptionCard, EntitySpan
 from diptych.report.caption_page import write_caption_report
 from diptych.results.caption_evaluation import captions_record, reference_scores, score_captions
 from diptych.results.caption_signatures import caption_signatures
 from diptych.results.evidence_evaluation import checked_claims, evidence_scores, reference_claims
 from diptych.results.record import EvaluationRecord
+from diptych.results.signatures import said_of_few_articles
 from diptych.storage.json_files import read_json_lines
 from diptych.storage.json_shapes import Count
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
@@ -188,7 +190,7 @@ def _score(
             values = captions_record(of_other, other.items).metrics
             record.metrics |= {f"{other.prefix}/{name}": value for name, value in values.items()}
         record.metrics |= reference_scores(main.items, metrics)
-        record.signatures = caption_signatures(record.metrics)
+        record.signatures = [*(record.signatures or ()), *caption_signatures(record.metrics)]
     record.write(run_dir)
     claims = checked_claims(metrics, main.items) or [()] * len(main.items)
     cards = _cards(main, prepared, articles, record, claims)
@@ -252,16 +254,22 @@ def _lead(evidence: Evidence, articles: ArticleLookup) -> str:
 
 
 def _add_retrieval(record: EvaluationRecord, datamodule: CaptionData, split: str) -> None:
-    """How well the articles were found, where the split says which are right; EVENTA's overall with a CLIPScore."""
+    """How well the articles were found, where the split says which are right; EVENTA's overall with a CLIPScore. With
+    fewer than ten articles there is no recall at 10, and no overall.
+    """
     queries = datamodule.source.queries(split)
     annotated = {query.query_id: query.article_id for query in queries if query.article_id is not None}
     if datamodule.evaluation_source != "retrieved" or not annotated:
         return
     candidates = datamodule.candidates(split)
     found, _ = article_retrieval([candidates[query_id] for query_id in annotated], list(annotated.values()))
-    record.meanings |= {name: MetricMeaning(*about) for name, about in ABOUT.items()}
+    for name in (left_out := beyond(found, len(datamodule.source.articles()))):
+        del found[name]
+    if left_out:
+        record.signatures = [said_of_few_articles(left_out)]
+    record.meanings |= {name: MetricMeaning(*ABOUT[name]) for name in found}
     written = {name: record.metrics.get(name, math.nan) for name in ("clip_score", "cider")}
-    if not any(map(math.isnan, written.values())):
+    if not left_out and not any(map(math.isnan, written.values())):
         parts = {name: found[name] for name in ("average_precision", "recall_at_1", "recall_at_10")} | written
         found["overall"] = overall(**parts, valid=record.num_scored, expected=record.num_scored)
         record.meanings["overall"] = MetricMeaning("score")

@@ -44,7 +44,7 @@ def run(function: Callable[..., int | None], name: str, arguments: Sequence[str]
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {printable(str(lost_process(error) or error))}\n")
         return 2
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if (said := lost_process(error)) is None:
             raise
         sys.stderr.write(f"error: {said}\n")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 
 _WORKER = "DataLoader worker"
+_NO_MEMORY = re.compile("DefaultCPUAllocator: (can't allocate memory|not enough memory)|Cannot allocate memory")
+_MANY_FILES = re.compile("received 0 items of ancdata|Too many open files")
 _LOWER = "lower the number of processes (data.num_workers, num_workers or workers) or the batch size"
 
 
@@ -21,7 +24,11 @@ def lost_process(error: BaseException) -> str | None:
                 "a process that helped this one was killed from outside, which is mostly the system when memory has"
                 f" run out: {_LOWER}"
             )
-        if (isinstance(one, OSError) and one.errno == errno.EMFILE) or "received 0 items of ancdata" in text:
+        if isinstance(one, MemoryError) or (isinstance(one, OSError | RuntimeError) and _NO_MEMORY.search(text)):
+            return f"memory has run out ({text.splitlines()[0][:200] if text else 'no more is given'}): {_LOWER}"
+        if isinstance(one, BlockingIOError) and one.errno == errno.EAGAIN and one.filename is None:
+            return f"the system starts no further process: raise the limit (ulimit -u), or {_LOWER}"
+        if isinstance(one, OSError | RuntimeError) and _MANY_FILES.search(text):
             return f"too many files are open at once: raise the limit (ulimit -n 65536), or {_LOWER}"
     return None
 

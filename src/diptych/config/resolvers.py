@@ -74,7 +74,15 @@ def _new_folder(place: Path, process: int) -> Path:
     """
     shared = _launch()
     _check_path(place)
-    return claim_folder(place / datetime.now().strftime(_SECOND)) if shared is None else place / shared
+    if shared is not None:
+        return place / shared
+    try:
+        return claim_folder(place / datetime.now().strftime(_SECOND))
+    except OSError as error:
+        raise ValueError(
+            f"{place} cannot hold the folder of a run ({error.strerror or error}): set DIPTYCH_RUNS to one that can be"
+            " written to"
+        ) from error
 
 
 def _launch() -> str | None:
@@ -90,9 +98,14 @@ def _launch() -> str | None:
 
 
 def _parent() -> str:
-    """When the parent process has begun, and its number: no two have both."""
-    ticks = int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19])
-    lines = Path("/proc/stat").read_text().splitlines()
+    """When the parent process has begun, and its number: no two have both. Where the system has no /proc, the port at
+    which its children meet, and its number.
+    """
+    try:
+        ticks = int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19])
+        lines = Path("/proc/stat").read_text().splitlines()
+    except OSError:
+        return f"{os.environ.get('MASTER_PORT', 0)}_{os.getppid()}"
     boot = next(int(line.split()[1]) for line in lines if line.startswith("btime"))
     began = datetime.fromtimestamp(boot + ticks / os.sysconf("SC_CLK_TCK"))
     return f"{began.strftime(_SECOND)}_{os.getppid()}"

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from diptych.storage.json_values import encodable
+from diptych.storage.spreadsheet_cells import harmless_cell
 from diptych.storage.whole import remove_unfinished, whole_file
 
 
@@ -18,7 +19,8 @@ class MetricsCSV(Logger):
     """Writes `folder/metrics.csv`: a row per logged step, `step` first, a column per metric.
 
     Rows reach the file at once. A new metric adds a column; a resumed run drops the rows after the step it continues
-    from, so that the file is that of a run that was never stopped.
+    from, so that the file is that of a run that was never stopped. What a spreadsheet would take for a formula begins
+    with an apostrophe.
     """
 
     def __init__(self, folder: str) -> None:
@@ -46,12 +48,12 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Appends one row; other values of the same step give another row, the same ones again give none."""
-        row = {"step": step, **{encodable(name): value for name, value in metrics.items()}}
+        row = {"step": step, **{harmless_cell(encodable(name)): value for name, value in metrics.items()}}
         if repr(row) == self._last_row:  # the text: NaN is not equal to itself
             return
         self._last_row = repr(row)
         if self._columns is None:
-            self._columns = list(self._read()[0]) if self.path.exists() else []
+            self._columns = self._read()[0] if self.path.exists() else []
         if set(row) - set(self._columns):
             self._rewrite([*self._columns, *(name for name in row if name not in self._columns)])
         with self.path.open("a", newline="", encoding="utf-8") as file:
@@ -82,7 +84,8 @@ class MetricsCSV(Logger):
         for number, row in enumerate(rows, start=2):
             if None in row or None in row.values() or not row.get("step", "").isdecimal():
                 raise ValueError(f"{self.path}: row {number} is none of the metrics of a run; move the file away")
-        return columns, rows
+        harmless = [{harmless_cell(name): harmless_cell(value) for name, value in row.items()} for row in rows]
+        return [harmless_cell(name) for name in columns], harmless
 
     def _write(self, columns: list[str], rows: list[dict[str, str]]) -> None:
         remove_unfinished(self.path.parent, self.path.name, self.path.stem)

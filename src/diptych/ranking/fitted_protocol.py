@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from diptych.contracts.retrieval import EvaluationProtocol, Query
+
+_AT_K = re.compile(r"_at_(\d+)$")
 
 
 def fitted(protocol: EvaluationProtocol, queries: Sequence[Query], num_gallery: int) -> EvaluationProtocol:
@@ -35,6 +38,11 @@ def fitted(protocol: EvaluationProtocol, queries: Sequence[Query], num_gallery: 
 def _metrics(protocol: EvaluationProtocol) -> list[str]:
     ks = {"recall_at": protocol.recall_ks, "map_at": protocol.map_ks, "recall_subset_at": protocol.subset_ks}
     return [f"{name}_{k}" for name, of_name in ks.items() for k in of_name]
+
+
+def beyond(metrics: Iterable[str], num_ranked: int) -> list[str]:
+    """Those of the metrics, such as `recall_at_10`, whose K is larger than the number of things that are ranked."""
+    return [name for name in metrics if (found := _AT_K.search(name)) and int(found[1]) > num_ranked]
 
 
 def said_of_left_out(protocol: EvaluationProtocol, num_gallery: int) -> str:

@@ -70,10 +70,16 @@ def retrieval_signatures(record: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def said_of_few_articles(left_out: Sequence[str]) -> str:
+    """Which metrics of articles are not there, and why."""
+    return f"Left out, as there are too few articles for its K: {', '.join(left_out)}."
+
+
 def article_signatures(record: Mapping[str, Any]) -> list[str]:
     """Of the retrieval of articles by photo: what metrics.json of the stage `compare_rankings` gives away, likewise."""
     metrics, num_answered = record["metrics"], record["answered"]
-    found = list(_of_verification(record["verification"], num_answered)) if record["verification"] else []
+    found = [said_of_few_articles(record["left_out"])] if record.get("left_out") else []
+    found += _of_verification(record["verification"], num_answered) if record["verification"] else []
     last = metrics.get("verified") or {}
     if "recall_at_1" in last and "recall_at_10" in last:
         found += _ordered_wrongly("the right article", last["recall_at_1"], last["recall_at_10"])

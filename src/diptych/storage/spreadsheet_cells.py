@@ -1,4 +1,8 @@
-"""Cells of tables that people open in spreadsheet programs, which take texts of some beginnings for formulas."""
+"""Cells of tables that people open in spreadsheet programs, which take texts of some beginnings for formulas.
+
+So are `sweep.csv` and `metrics.csv` written. Files of captions, submissions and generated sets are not: programs read
+them, and a caption that begins with a dash is another one with an apostrophe in front.
+"""
 
 from __future__ import annotations
 

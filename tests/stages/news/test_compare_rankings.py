@@ -24,8 +24,11 @@ RANKED = {  # by encoder, the articles of each query; `three` has no embedding o
 
 
 class Source:
-    def __init__(self, answers):
-        self.answers = answers
+    def __init__(self, answers, num_articles=10):
+        self.answers, self.num_articles = answers, num_articles
+
+    def articles(self):
+        return range(self.num_articles)
 
     def queries(self, split):
         assert split == "test"
@@ -59,9 +62,9 @@ def run(tmp_path, stage):
     return json.loads((run.folder / "metrics.json").read_text())
 
 
-def stage(paths, answers=ANSWERS, fusion=FUSION):
+def stage(paths, answers=ANSWERS, fusion=FUSION, num_articles=10):
     signatures = partial(article_signatures)
-    return CompareRankings(*paths, fusion, Source(answers), "test", Complementarity(), signatures)
+    return CompareRankings(*paths, fusion, Source(answers, num_articles), "test", Complementarity(), signatures)
 
 
 def test_what_each_encoder_adds(tmp_path):
@@ -85,6 +88,13 @@ def test_what_each_encoder_adds(tmp_path):
     assert found["signatures"][0].startswith("Verification moved 1 right answers down, 1 of them from the first place")
     lines = (tmp_path / "compare_rankings/records.jsonl").read_text().splitlines()
     assert [json.loads(line)["query_id"] for line in lines] == list(ANSWERS)
+
+
+def test_metrics_of_more_articles_than_there_are_are_left_out_and_said(tmp_path):
+    found = run(tmp_path, stage(files(tmp_path), num_articles=9))
+    assert found["left_out"] == ["recall_at_10"]
+    assert "Left out, as there are too few articles for its K: recall_at_10." in found["signatures"]
+    assert all("recall_at_5" in of and "recall_at_10" not in of for of in found["metrics"].values())
 
 
 def test_the_ensemble_without_one_is_that_of_the_others(tmp_path):

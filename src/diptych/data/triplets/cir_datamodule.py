@@ -20,10 +20,10 @@ from diptych.data.triplets.evaluation_data import (
     evaluation_set,
 )
 from diptych.data.triplets.image_settings import ImageSettings
-from diptych.data.triplets.loader_workers import QuietLoader
 from diptych.data.triplets.training_data import TrainingData, TrainingInputs, TrainingPart
 from diptych.data.triplets.triplet_dataset import TripletCollator
 from diptych.parallel.distributed import rank, world_size
+from diptych.parallel.loader_workers import QuietLoader
 from diptych.storage.folder_names import check_folder_name
 
 
@@ -138,6 +138,7 @@ class CIRDataModule(L.LightningDataModule):
             collate_fn=TripletCollator(self.preprocessing, self._concepts),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            batch_bytes=batches.batch_bytes,
             pin_memory=torch.cuda.is_available(),
         )
 

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from diptych.contracts.models import Preprocessing
 from diptych.contracts.retrieval import EvaluationSet, GalleryBatch, Query, QueryBatch, TripletSource
-from diptych.data.triplets.loader_workers import QuietLoader
 from diptych.data.triplets.presence import absent_files, complain_about
 from diptych.data.triplets.sampling import ShardedBatches
+from diptych.parallel.loader_workers import QuietLoader
 from diptych.photos.images import ImageReader
 from diptych.ranking.fitted_protocol import check_primary, fitted, said_of_left_out
 

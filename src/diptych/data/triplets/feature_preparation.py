@@ -20,9 +20,9 @@ from torch.utils.data import Dataset
 
 from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
 from diptych.data.triplets.feature_cache import BackboneFeatures, Features, Stamp
-from diptych.data.triplets.loader_workers import QuietLoader
 from diptych.data.triplets.training_data import TrainingInputs
 from diptych.data.triplets.triplet_dataset import TripletDataset
+from diptych.parallel.loader_workers import QuietLoader
 from diptych.photos.images import ImageReader
 
 log = logging.getLogger(__name__)

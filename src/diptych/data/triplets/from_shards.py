@@ -121,4 +121,5 @@ class ShardTraining:
             settings.augmentation,
             self.with_distractors,
         )
-        return TrainingBatches(dataset, BatchNumbers(num_batches, start_batch), None, order.epoch_batches)
+        batch_bytes = settings.batch_size * 2 * 3 * self.inputs.reader.spec.size**2
+        return TrainingBatches(dataset, BatchNumbers(num_batches, start_batch), None, order.epoch_batches, batch_bytes)

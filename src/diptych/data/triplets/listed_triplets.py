@@ -78,4 +78,5 @@ class ListedTriplets:
             groups=groups,
             group_size=self.drawing.group_size,
         )
-        return TrainingBatches(dataset, sampler, self.drawing.batch_size, sampler.epoch_batches)
+        size = self.drawing.batch_size
+        return TrainingBatches(dataset, sampler, size, sampler.epoch_batches, size * 2 * dataset.image_bytes())

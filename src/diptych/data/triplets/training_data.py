@@ -31,13 +31,15 @@ class TrainingInputs:
 @dataclass(frozen=True)
 class TrainingBatches:
     """What a loader is made of: a dataset of `TripletExample`, or of whole batches where `batch_size` is None, and the
-    order in which they come. `epoch_batches` is the number of batches in one pass over the data.
+    order in which they come. `epoch_batches` is the number of batches in one pass over the data, `batch_bytes` what the
+    pictures of one take, or their features, at least.
     """
 
     dataset: Dataset
     sampler: Sampler
     batch_size: int | None
     epoch_batches: float
+    batch_bytes: int
 
 
 class TrainingData(Protocol):

@@ -87,6 +87,14 @@ class TripletDataset(Dataset[TripletExample]):
         """All wordings, each once."""
         return wordings(self.records)
 
+    def image_bytes(self) -> int:
+        """What one image takes in a batch: its pixels, or its features in float32."""
+        if self.features is None:
+            return 3 * self.reader.spec.size**2
+        source, triplet = self.records[0]
+        features = self.features.image(source.image_path(self.split, triplet.reference_image))
+        return sum(4 * getattr(features, item.name).numel() for item in fields(features))
+
     def __len__(self) -> int:
         return len(self.records)
 

@@ -11,6 +11,7 @@ from diptych.contracts.news import Candidate, NewsSource
 from diptych.contracts.pipelines import Failure, Result
 from diptych.data.news.retrieval_file import read_retrieval_of
 from diptych.index.rank_fusion import without
+from diptych.ranking.fitted_protocol import beyond
 from diptych.stages.news.ensemble import RankFusion
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.json_files import read_json, write_json
@@ -40,7 +41,8 @@ class CompareRankings(RecordStage):
     """Holds the encoders' rankings against one another: how much they overlap, what the ensemble is without each of
     them, what all of them hold together, and where verification moved the right article.
 
-    A record holds a query's values; `metrics.json` their means, with what they show in words under `signatures`.
+    A record holds a query's values; `metrics.json` their means, with what they show in words under `signatures`, and
+    under `left_out` the metrics whose K is larger than the number of articles, where everything is found.
     Without known answers only overlap, and how often the order was changed, can be told.
 
     Args:
@@ -115,6 +117,13 @@ class CompareRankings(RecordStage):
             moved = {key: means.pop(key) for key in ("first_won", "first_lost") if key in means}
             verification = {**counts, "orders": means["orders"], **moved}
         means = {key: means[key] for key in ("overlap", "metrics")}
+        every = dict.fromkeys(name for values in means["metrics"].values() for name in values)
+        if left_out := beyond(every, len(self.source.articles())):
+            means["metrics"] = {
+                ranking: {name: value for name, value in values.items() if name not in left_out}
+                for ranking, values in means["metrics"].items()
+            }
+            means["left_out"] = left_out
         answered = sum(bool(record["ranks"]) for record in records)
         about = {"split": self.split, "queries": len(records), "answered": answered, "encoders": list(self.rankings)}
         content = {**about, **means, "verification": verification}
