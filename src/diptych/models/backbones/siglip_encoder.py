@@ -20,6 +20,7 @@ from diptych.contracts.models import ImageSpec
 from diptych.models.fuser.generation import DTYPES
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.photos.photo_transform import PhotoTransform, normalise
+from diptych.storage.json_values import encodable
 from diptych.storage.model_files import load_model
 
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, by which processor files name them
@@ -160,7 +161,7 @@ def _encode(tokenizer: Any, texts: Sequence[str], length: int) -> Tensor:
     """Token ids (B, L), every text padded or cut to `length`."""
     signs = control_signs(tokenizer)
     # Gemma's tokenizer class, which SigLIP 2 comes with, keeps case.
-    lower = [broken_up(text.lower(), signs) for text in texts]
+    lower = [broken_up(encodable(text).lower(), signs) for text in texts]
     return tokenizer(lower, padding="max_length", max_length=length, truncation=True, return_tensors="pt")["input_ids"]
 
 
@@ -168,10 +169,11 @@ def _fixed_transform(processor: Any, name: str) -> PhotoTransform:
     size, resample = processor.size, int(processor.resample)
     sides = {size["height"], size["width"]} if "height" in size and "width" in size else set()
     plain = processor.do_resize and processor.do_rescale and processor.do_normalize and not processor.do_center_crop
-    if len(sides) != 1 or resample not in _INTERPOLATIONS or not plain:
+    factor = float(processor.rescale_factor)
+    if len(sides) != 1 or resample not in _INTERPOLATIONS or not plain or abs(factor * 255 - 1) > 0.01:
         raise ValueError(
             f"{name}: its image processor does not squash pictures to a square and normalise them (size {dict(size)}, "
-            f"resample {resample}), as SigLIP's does"
+            f"resample {resample}, rescale_factor {factor:.4g}), as SigLIP's does"
         )
     mean, std = tuple(processor.image_mean), tuple(processor.image_std)
     return PhotoTransform(ImageSpec(sides.pop(), mean, std, _INTERPOLATIONS[resample], resize="squash"))
