@@ -187,7 +187,7 @@ def _transformers_resize(pictures: Mapping[str, Any], side: Any, place: Path) ->
     if any(number != side for number in numbers):
         raise ValueError(
             f"{place}: size {size!r:.80}, crop_size {pictures.get('crop_size')!r:.80}, but the model that is to be"
-            f" built reads {side!r:.80} pixels a side: choose a model of the same size, or take the file of these weights"
+            f" built reads {side!r:.80} pixels a side: choose a model of the same size, or take these weights' file"
         )
     if pictures and ("height" in size if isinstance(size, dict) else crop is False):
         return "squash"

@@ -20,7 +20,6 @@ from diptych.contracts.models import ImageSpec
 from diptych.models.fuser.generation import DTYPES
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.photos.photo_transform import PhotoTransform, normalise
-from diptych.storage.json_values import encodable
 from diptych.storage.model_files import load_model
 
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, by which processor files name them
@@ -161,7 +160,7 @@ def _encode(tokenizer: Any, texts: Sequence[str], length: int) -> Tensor:
     """Token ids (B, L), every text padded or cut to `length`."""
     signs = control_signs(tokenizer)
     # Gemma's tokenizer class, which SigLIP 2 comes with, keeps case.
-    lower = [broken_up(encodable(text).lower(), signs) for text in texts]
+    lower = [broken_up(text.lower(), signs) for text in texts]
     return tokenizer(lower, padding="max_length", max_length=length, truncation=True, return_tensors="pt")["input_ids"]
 
 
