@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+import open_clip
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from diptych.models.backbones.clip import CLIPPreprocessing
 from diptych.models.fuser.chat_tokenizer import ChatTokenizer
-from diptych.models.plain_text import PlainTexts, broken_up, control_signs, renamed
+from diptych.models.plain_text import PlainTexts, broken_up, control_signs, plain_open_clip, renamed
 from diptych.storage.json_values import encodable
 
 pytestmark = pytest.mark.models
@@ -220,3 +221,11 @@ def test_a_vocabulary_with_control_characters_keeps_its_ids():
     words = {"\x01": 0, "\x85": 1, "a": 2, "</s>": 3}
     tokenizer = Tokenizer(models.BPE(vocab=words, merges=[]))
     assert renamed(tokenizer, {"</s>": "\ufdd2"}).get_vocab() == {"\x01": 0, "\x85": 1, "a": 2, "\ufdd2": 3}
+
+
+@pytest.mark.hostile("hostile files")
+@pytest.mark.parametrize("text", ["a \ud83d lamp", "a \0 lamp", "\udc00"])
+def test_texts_that_no_file_can_hold_are_read_as_if_one_had_held_them(text):
+    clip = plain_open_clip(open_clip.get_tokenizer("ViT-B-32"))
+    assert clip.encode(text) == clip.encode(encodable(text))
+    assert broken_up(text, ["<s>"]) == encodable(text) and broken_up(f"{text}<s>", ["<s>"]) == f"{encodable(text)}< s>"

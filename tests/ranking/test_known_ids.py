@@ -30,6 +30,13 @@ NAMES = KnownIds(["dev-1-img0", "0007"])
         (NUMBERS, "7.0.jpg", None),
         (NUMBERS, "\u0667", None),
         (NUMBERS, "./7", None),
+        (NUMBERS, "212560.0", "212560"),
+        (NUMBERS, "7.5", None),
+        (NUMBERS, "\ufeff7", "7"),
+        (NUMBERS, " 0007.jpg\n", "7"),
+        (PATHS, "\ufeff images/a.jpg ", "images/a.jpg"),
+        (PATHS, "images%2Fa.jpg", None),
+        (NAMES, "dev-1-img0\t", "dev-1-img0"),
         (NAMES, "0007", "0007"),
         (NAMES, "7", None),
         (NAMES, "dev-1-img0.png", None),
@@ -45,6 +52,9 @@ def test_what_may_have_been_meant_is_offered():
         "'IMAGES\\\\A.JPEG' (did you mean 'images/a.jpg'?), 'b', 'zebra'. There is 'images/a.jpg', for example"
     )
     assert "'dev-1-img0.png' (did you mean 'dev-1-img0'?)" in NAMES.say(["dev-1-img0.png"])
+    for spelt in ("images%2Fa.jpg", "x/../images/a.jpg", "file:///images/a.jpg", "/data/A.PNG", "'a.jpg'"):
+        assert PATHS.meant(spelt) == "images/a.jpg"
+    assert NUMBERS.meant("val2017/000000212560.jpg") == "212560" and NAMES.meant("7") == "0007"
     assert PATHS.say(map(str, range(9))).startswith("'0', '1', '2', '3', '4', .... There is")
     assert len(PATHS.say(["x" * 10_000])) < 200
 

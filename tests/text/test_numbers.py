@@ -33,20 +33,20 @@ SAME = """
 105 | hundred and five | a hundred and five | one hundred five | 105.0
 250 | two hundred and fifty | two hundred fifty | two-hundred-and-fifty
 999 | nine hundred and ninety-nine | nine hundred ninety-nine
-1000 | 1,000 | 1k | 1K | a thousand | one thousand | 1 thousand | 1\xa0000 | 1\u202f000 | 1\u2009000 | ten hundred
+1000 | 1,000 | 1 000 | 1k | 1K | a thousand | one thousand | 1\xa0000 | 1\u202f000 | 1\u2009000 | ten hundred
 1001 | a thousand and one | one thousand and one | 1,001 | thousand and one
 1500 | 1,500 | 1.5k | 1\xa0500 | 1’500 | 1500.0 | fifteen hundred | one thousand five hundred | one and a half thousand
 2019 | two thousand nineteen | two thousand and nineteen
 3200 | 3,200 | 3.2 thousand | 3.2k | three thousand two hundred | three thousand, two hundred
-200000 | two hundred thousand | 200k | 200,000 | 0.2m | two lakh | 2 lakh
+200000 | two hundred thousand | 200k | 200,000 | 0.2m | two lakh | 2 lakh | 2 lakhs
 250000 | a quarter of a million | quarter of a million | 250,000 | 250k | 0.25 million | ¼ million
 500000 | half a million | half-a-million | a half million | half million | 500,000 | 0.5m | ½ million | 1/2 million
 750000 | three quarters of a million | three-quarters of a million | 750k | 3/4 of a million | 0.75m
-1000000 | a million | one million | 1 million | 1m | 1M | 1mn | 1 mn | 1,000,000 | 1.000.000 | 1\xa0000\xa0000
+1000000 | a million | 1 million | 1 000 000 | 1m | 1M | 1mn | 1 mn | 1,000,000 | 1.000.000 | 1\xa0000\xa0000
 1500000 | 1.5m | 1½ million | 1 1/2 million | a million and a half | one and a half million | 1.5 million | 1.5mln
 2500000 | 2½ million | 2.5 million | two and a half million | 2½m | 2 1/2 million | 2.5-million | 2 ½ million
 2300000 | two million three hundred thousand | two million, three hundred thousand | 2.3m | 2.3 million
-10000000 | ten million | one crore | 1 crore | 10m | 1,00,00,000 | 10.000.000
+10000000 | ten million | one crore | 10 000 000 | 1 crore | 10m | 1,00,00,000 | 10.000.000
 1000000000 | a billion | 1bn | 1 bn | 1 billion | one thousand million | a thousand million | 1BN
 4500000000 | four and a half billion | 4½ billion | 4.5bn | 4,500 million | 4.5 Bn
 1000000000000 | a trillion | 1tn | 1trn | one trillion | 1,000bn
@@ -64,6 +64,8 @@ SAME = """
 50% | 50 % | 50 per cent | 50 percent | 50pct | 50 pct | fifty percent | fifty per cent | 50pc | ５０％ | 50.0%
 50 percentage points | 50pp | 50 pp | 50 %-points | fifty percentage points
 5 percentage points | 5pp | five percentage points | 5-percentage-point
+0.5% | half a percent | half a per cent | half of one per cent
+0.5 percentage points | half a percentage point | half a percentage-point
 2.5% | 2½% | 2.5 per cent | two and a half percent | 2½ per cent | 2.50 %
 $5 | 5 dollars | five dollars | US$5 | US $5 | U.S. $5 | 5 US dollars | 5 U.S. dollars | $5.00 | USD 5 | 5 USD | ＄5
 $5m | US$5m | $5 m | $5 million | 5 million dollars | five million dollars | $5,000,000 | 5m dollars | $5M | USD 5m
@@ -79,7 +81,9 @@ HK$5 | 5 Hong Kong dollars | HKD 5
 £20 | 20 pounds | twenty pounds
 €2.5bn | 2.5 billion euros | €2½bn | EUR 2.5bn | 2.5bn euro
 ¥500 | 500 yen | JPY 500
-₹2 crore | 2 crore rupees | ₹20,000,000 | INR 2 crore
+₹500 | Rs 500 | Rs. 500 | Rs.500 | Rs500 | 500 rupees
+R$5m | 5 million reais
+₹2 crore | Rs 2 crore | Rs 2 cr | 2 crore rupees | ₹20,000,000 | INR 2 crore
 50¢ | 50 cents | fifty cents
 50 pence | fifty pence
 1990s | 1990's | '90s | ’90s | ‘90s | 1990s'
@@ -92,8 +96,13 @@ HK$5 | 5 Hong Kong dollars | HKD 5
 10:30 am | 10.30 am | 10.30am | 10.30 a.m.
 9/11 | 9 11
 24/7 | 24 7
-5 seconds | five seconds
-30-second
+5 seconds | five seconds | 5-second
+30-second | 30 seconds
+20-year-old | 20 years old | twenty years old
+2½-year | two and a half years
+6ft | six feet | 6-foot
+12 °C | 12℃ | 12°C
+4x100 m | 4×100 m
 30-metre | 30 metres | 30 meters | thirty metres | 30 m
 two million and five million | 2m and 5m | 2,000,000 and 5,000,000
 two hundred and three hundred | 200 and 300
@@ -117,6 +126,8 @@ DIFFERENT = [
     ("twenty thirty", "50"), ("twenty thirty", "2030"), ("one, two hundred", "1200"), ("five hundred. Three", "503"),
     ("'20s", "1920s"), ("3-2", "1"), ("9/11", "0.8"), ("4/10", "0.4"), ("24/7", "3.4"),
     ("1/2/2019", "0.5 2019"), ("£5m", "£5"), ("5k", "5"), ("1.5bn", "1.5m"), ("$5", "5"), ("50p", "£50"),
+    ("1 000", "1 000 000"), ("1 000", "1 0"), ("R$5", "$5"), ("R$5", "R 5 dollars"), ("half a percent", "half"),
+    ("Years", "Year"), ("several years", "several year"), ("が", "か"), ("ガス", "カス"), ("हिन्दी", "हन्द"), ("ก็", "ก"),
 ]  # fmt: skip
 
 
@@ -235,7 +246,9 @@ def test_long_texts_of_one_kind_are_read_in_time(text):
      ("Cœur", "Coeur"), ("Þór", "Thor"), ("Sigurður", "Sigurdur"), ("Işık", "Isik"), ("Ħamrun", "Hamrun"),
      ("Paraŀlel", "Parallel"), ("ŁÓDŹ", "lodz"), ("Ｏｂａｍａ", "Obama"), ("O’Brien", "Oʼbrien"),
      ("Ba\xadrack", "Barack"),
-     ("José", "Jose\u0301"), ("U.S.", "US"), ("Hawaiʻi", "Hawai'i")],
+     ("José", "Jose\u0301"), ("U.S.", "US"), ("Hawaiʻi", "Hawai'i"),
+     ("J. K. Rowling", "J.K. Rowling"), ("J. R. R. Tolkien", "JRR Tolkien"), ("Ɓaɗa", "Bada"), ("Ⱥ", "A"), ("Ʉ", "U"),
+     ("が", "か\u3099"), ("1\ufe0f\u20e3", "1"), ("ŉ", "'n"), ("مُحَمَّد", "محمد"), ("שָׁלוֹם", "שלום")],
 )  # fmt: skip
 def test_letters_are_folded(first, second):
     assert read(first) == read(second) != []

@@ -123,3 +123,33 @@ def test_newsroom_articles_fall_into_the_sentences_they_were_written_in():
         written += len(article.sentences)
         found += len(set(article.sentences) & set(texts(article.content)))
     assert found == written
+
+
+LONG = [
+    "It rained on Ms. Lee at 5 p.m. Eastern.",
+    "“Never,” he said.",
+    '"One. Two," she said.',
+    "(It was late.)",
+    "橋が開いた。",
+]
+
+
+@pytest.mark.parametrize("unclosed", ["", "“", '"'])
+def test_a_long_paragraph_has_the_sentences_of_its_parts_and_is_read_in_bounded_pieces(monkeypatch, unclosed):
+    import sentencex
+
+    asked: list[int] = []
+    split = sentencex.get_sentence_boundaries
+    monkeypatch.setattr(sentencex, "get_sentence_boundaries", lambda *of: asked.append(len(of[1])) or split(*of))
+    part = " ".join(LONG)
+    text = " ".join([*[part] * 500, unclosed, "The end."])
+    found = [text[start:end] for start, end in split_sentences(text)]
+    expected = [part[start:end] for start, end in split_sentences(part)]
+    assert found[: len(expected) * 380] == expected * 380
+    assert max(asked) <= 10_000 and sum(asked) < 2 * len(text)
+
+
+@pytest.mark.parametrize("text", ["x" * 30_000, "橋" * 30_000, '"' * 30_001, "a " * 30_000])
+def test_a_long_paragraph_without_ends_is_whole_between_its_cuts(text):
+    spans = split_sentences(text)
+    assert [one for span in spans for one in text[slice(*span)] if one.strip()] == [one for one in text if one.strip()]

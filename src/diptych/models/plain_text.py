@@ -30,8 +30,9 @@ def control_signs(tokenizer: Any) -> list[str]:
 
 def broken_up(text: str, signs: Sequence[str]) -> str:
     """The text with a blank behind the first character of each control token, which makes it none, for tokenizers that
-    cannot be told so; any other text as it is.
+    cannot be told so; any other text as `encodable` has it.
     """
+    text = encodable(text)
     if not any(sign in text for sign in signs):
         return text
     for sign in signs:
@@ -120,5 +121,6 @@ def plain_open_clip(tokenizer: Any) -> Any:
     plain = copy.copy(tokenizer)
     signs = "|".join(tokenizer.decoder[number] for number in tokenizer.all_special_ids)
     plain.pat = regex.compile(tokenizer.pat.pattern.removeprefix(f"{signs}|"), regex.IGNORECASE)
+    plain.clean_fn = lambda text: tokenizer.clean_fn(encodable(text))
     plain.cache = {}
     return plain

@@ -9,7 +9,6 @@ import numpy as np
 
 from diptych.extras import require
 from diptych.models.plain_text import broken_up, control_signs
-from diptych.storage.json_values import encodable
 from diptych.storage.model_files import load_model
 
 
@@ -51,7 +50,7 @@ class SentenceTransformerEncoder:
             return np.zeros((0, self._model.get_embedding_dimension()), np.float32)
         signs = control_signs(self._model.tokenizer)
         embeddings = self._model.encode(
-            [broken_up(encodable(text), signs) for text in texts],
+            [broken_up(text, signs) for text in texts],
             batch_size=self.batch_size,
             normalize_embeddings=True,
             convert_to_numpy=True,

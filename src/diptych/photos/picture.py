@@ -105,10 +105,16 @@ class Picture:
             ) from error
         except Image.DecompressionBombError as error:
             raise UnreadablePicture(f"image {self.name} is too large to be decoded safely: {error}") from error
+        except _NoWhite as error:
+            raise UnreadablePicture(f"image {self.name}: {error}") from None
         except MemoryError as error:
             raise UnreadablePicture(f"image {self.name} takes more memory than there is; make it smaller") from error
         except Exception as error:
             raise UnreadablePicture(f"image {self.name} is truncated or damaged: {error}; fetch it again") from error
+
+
+class _NoWhite(ValueError):
+    """The pixels are whole, but nothing says which value is white."""
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -116,10 +122,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"32-bit gray with values {values.min()} to {values.max()}: convert it to 8 or 16 bits")
+            raise _NoWhite(f"32-bit gray with values {values.min()} to {values.max()}: convert it to 8 or 16 bits")
         return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined white: convert it to 8 or 16 bits")
+        raise _NoWhite("floating-point pixels have no defined white: convert it to 8 or 16 bits")
     if image.mode == "P":
         return image.convert("RGBA").convert("RGB")  # the same colours without a warning per file
     return image.convert("RGB")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TypeVar
+from urllib.parse import unquote
 
 from diptych.storage.relative_paths import safe_relative
 
 Value = TypeVar("Value")
 
 _NUMBER = re.compile(r"[1-9][0-9]*|0")
-_AS_FILE = re.compile(r"0*([0-9]+)(?:\.[A-Za-z]{1,5})?")  # COCO's file names: 000000212560.jpg is image 212560
+# COCO's file names: 000000212560.jpg is image 212560; and 212560.0, as spreadsheets and data frames write it.
+_AS_FILE = re.compile(r"0*([0-9]+)(?:\.0|\.[A-Za-z]{1,5})?")
 _SHOWN = 5
 
 
@@ -20,7 +23,7 @@ class KnownIds:
     """The ids that a file may name. Without `whole` there are others too, which nobody has listed here.
 
     The same id in another spelling is found where there is no doubt: a path in its one spelling (`safe_relative`), and
-    among ids that are all numbers a number with leading zeros or a file's ending.
+    among ids that are all numbers a number with leading zeros, a file's ending or ".0"; and without blanks around.
     """
 
     def __init__(self, ids: Iterable[str], whole: bool = True) -> None:
@@ -30,13 +33,16 @@ class KnownIds:
         """The id that is meant; None where there is none."""
         if given in self.ids:
             return given
-        number = _AS_FILE.fullmatch(given) if self._are_numbers else None
+        bare = _bare(given)
+        if bare in self.ids:
+            return bare
+        number = _AS_FILE.fullmatch(bare) if self._are_numbers else None
         if number:
             spelt = number[1].lstrip("0") or "0"
         elif self._are_numbers:
             return None
         else:
-            spelt = _path(given)
+            spelt = _path(bare) if _path(bare) in self.ids else _path(given)
         return spelt if spelt in self.ids or not self.whole else None
 
     def say(self, unknown: Iterable[str]) -> str:
@@ -99,5 +105,11 @@ def _path(given: str) -> str:
         return given
 
 
+def _bare(given: str) -> str:
+    return given.strip().strip("\ufeff").strip()
+
+
 def _stem(name: str) -> str:
-    return re.split(r"[/\\]", name)[-1].partition(".")[0].casefold()
+    plain = unicodedata.normalize("NFKC", unquote(_bare(name).strip("'\"")))
+    stem = re.split(r"[/\\]", plain)[-1].partition(".")[0].casefold()
+    return stem.lstrip("0") or "0" if stem.isdecimal() else stem

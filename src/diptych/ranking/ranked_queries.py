@@ -164,8 +164,12 @@ def _known_images(queries: Sequence[Query], gallery_ids: Sequence[str] | None) -
 
 def _found_ids(query: Query, given: Sequence[str | int], known: KnownIds) -> list[tuple[str, str | None]]:
     """Each id of a list as it is written, and the image that is meant."""
-    if isinstance(given, str) or not all(type(image_id) in (str, int) for image_id in given):
-        raise ValueError(f"query {query.query_id}: the prediction must be a list of image ids, strings or integers")
+    strange = [given] if isinstance(given, str) else [one for one in given if type(one) not in (str, int)]
+    if strange:
+        raise ValueError(
+            f"query {query.query_id}: the prediction must be a list of image ids, strings or integers; there is"
+            f" {strange[0]!r:.80}"
+        )
     return [(image_id, known.find(image_id)) for image_id in map(str, given)]
 
 

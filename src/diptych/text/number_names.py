@@ -27,6 +27,8 @@ SCALES: Mapping[str, int] = {
     "dozen": 12,
     "lakh": 10**5,
     "crore": 10**7,
+    "lakhs": 10**5,
+    "crores": 10**7,
 }
 HUNDRED = "hundred"
 ROUND_ORDINALS: Mapping[str, int] = {
@@ -37,16 +39,26 @@ SHORT_SCALES: Mapping[str, int] = {
     "bn": 10**9, "mn": 10**6, "mln": 10**6, "tn": 10**12, "trn": 10**12, "bln": 10**9,
 }  # fmt: skip
 LETTER_SCALES: Mapping[str, int] = {"k": 10**3, "K": 10**3, "m": 10**6, "M": 10**6}
-MONEY_LETTERS: Mapping[str, int] = {"b": 10**9, "B": 10**9, "t": 10**12, "T": 10**12}
+MONEY_LETTERS: Mapping[str, int] = {"b": 10**9, "B": 10**9, "t": 10**12, "T": 10**12} | {
+    "cr": 10**7, "Cr": 10**7,
+}  # fmt: skip
 DENOMINATORS: Mapping[str, int] = {
     "half": 2, "halves": 2, "quarter": 4, "quarters": 4, "hundredths": 100, "thousandths": 1000,
     **{word: number for word, number in SMALL_ORDINALS.items() if number > 2},
     **{f"{word}s": number for word, number in SMALL_ORDINALS.items() if number > 2},
 }  # fmt: skip
+# What half of one is said of, besides a scale: per cent, and percentage points.
+PARTED = frozenset([("per", "cent"), ("percentage", "point")])
+UNITS: Mapping[str, str] = {
+    "years": "year", "months": "month", "weeks": "week", "days": "day", "hours": "hour", "minutes": "minute",
+    "seconds": "second", "miles": "mile", "feet": "foot", "ft": "foot", "inches": "inch", "km": "kilometre",
+    "kilometres": "kilometre", "kilometers": "kilometre", "kilometer": "kilometre",
+}  # fmt: skip
 
 CURRENCY_SIGNS: Mapping[str, str] = {
     "$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee", "₽": "rouble", "₩": "won", "₺": "lira",
     "₴": "hryvnia", "₦": "naira", "₪": "shekel", "₱": "peso", "₫": "dong", "₿": "bitcoin", "¢": "cent",
+    "R$": "reais", "Rs": "rupee", "Rs.": "rupee",
 }  # fmt: skip
 # What stands before the sign of a dollar, and the words for it.
 DOLLARS: Mapping[str, tuple[str, ...]] = {

@@ -35,6 +35,7 @@ class NumberWords:
         *names.SMALL, *names.TENS, *names.SMALL_ORDINALS, *names.TENS_ORDINALS, *names.SCALES, *names.ROUND_ORDINALS,
         names.HUNDRED,
     ])  # fmt: skip
+    ENDS = BEGINNINGS | {"half", "quarter", "quarters", *names.SHORT_SCALES, *names.LETTER_SCALES}
 
     def __init__(self, text: str, tokens: Sequence[Token]) -> None:
         self.text, self.tokens = text, tokens
@@ -154,11 +155,13 @@ class NumberWords:
         return self.part_of_scale(value, end + 1) or (value, end + 1)
 
     def part_of_scale(self, part: Fraction, end: int) -> Found | None:
-        """`part` of a scale that stands at a place: "of a million", "a million", "million"."""
+        """`part` of a scale that stands at a place: "of a million", "a million", "million"; or of a percent."""
         if self.word(end) == "of":
             end += 1
         if self.word(end) in _ONE:
             end += 1
+        if self.word(end) == "percent" or (self.word(end), self.word(end + 1)) in names.PARTED:
+            return part, end
         scale = names.SCALES.get(self.word(end))
         return None if scale is None else (part * scale, end + 1)
 

@@ -3,7 +3,9 @@
 - Numbers are exact decimals without needless zeros ("2500000", "0.5"), or fractions in lowest terms ("2/3"); ordinals
   are their numbers. Ranges, scores, times and dates stay as many numbers as they are.
 - "percent" and "percentage point" follow their number, as the currency does: "£5m" is "5000000 pound".
-- What is ambiguous stays: "1.500" is 1.5, "1 500" with a common blank two numbers, "a third" an ordinal.
+- Units of time and length behind a number are its singular: "20 years old" is "20-year-old".
+- What is ambiguous stays: "1.500" is 1.5, "1 500" with a common blank two numbers (but "1 000" none), "a third" an
+  ordinal.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from fractions import Fraction
 from math import gcd
 
 from diptych.text import number_names as names
-from diptych.text.folding import BORDER, FRACTION_SLASH, fold
+from diptych.text.folding import BORDER, FRACTION_SLASH, fold, kept_marks
 from diptych.text.number_words import NumberWords, Token, written
 
 _MONTHS = (
@@ -23,7 +25,8 @@ _MONTHS = (
     "december",
 )  # fmt: skip
 _LONGEST = 40  # digits; what is longer is no quantity, and is compared digit by digit
-_SIGNS = "".join(names.CURRENCY_SIGNS)
+_SIGNS = "".join(sign for sign in names.CURRENCY_SIGNS if len(sign) == 1)
+_LETTER = rf"[^\W\d_][{kept_marks()}]*"
 # Groups are bounded, for a text of nothing but groups would be looked through once from each.
 _TOKEN = re.compile(
     rf"""
@@ -39,24 +42,25 @@ _TOKEN = re.compile(
         | (?<!\d)\d\d?(?:,\d\d){{1,8}},\d{{3}}(?!\d)
         | (?<!\d)\d{{1,3}}(?:\xa0\d{{3}}){{1,8}}(?!\d)
         | (?<!\d)\d{{1,3}}(?:'\d{{3}}){{1,8}}(?!\d)
+        | (?<![\d.,])[1-9]\d{{0,2}}(?:\ \d{{3}}){{0,7}}?\ 0\d\d(?:\ \d{{3}}){{0,7}}(?!\d)
         | \d+
       )(?:\.\d+)?|(?<![\w.])\.\d+)
     | (?P<ordinal>(?<=\d)(?:st|nd|rd|th)\b)
     | (?P<possessive>(?<=\w)'(?:s\b|(?!\w)))
-    | (?P<word>(?:[^\W\d_]\.)+[^\W\d_]\b\.?|[^\W\d_]+)
-    | (?P<sign>[%{_SIGNS}])
+    | (?P<sign>[%{_SIGNS}]|(?-i:\bR\$|\bRs\.?(?=\s?\d)))
+    | (?P<word>(?:[^\W\d_]\.)+[^\W\d_]\b\.?|[^\W\d_]\.(?:\ ?[^\W\d_]\.)+|(?:{_LETTER})+)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_NOT_IN_DIGITS = re.compile("[,\xa0']")
+_NOT_IN_DIGITS = re.compile("[, \xa0']")
 _POINTS = frozenset(["point", "points"])
 _PERCENT = frozenset(["percent", "pct", "pc", "pp", "percentage", "%"])
 _METRES = frozenset(["metre", "metres", "meter", "meters"])
 _AMERICAN = frozenset(["us", "u.s", "u.s.", "american"])
 # What may begin something else than a plain word.
 _MARKED = {
-    "a", "an", "minus", "per", "half", "quarter", "m", *_PERCENT, *_METRES, *_AMERICAN, *names.MONEY_WORDS,
-    *NumberWords.BEGINNINGS, *map(str.lower, names.CURRENCY_CODES), *map(str.lower, names.DOLLARS),
+    "a", "an", "minus", "per", "half", "quarter", "m", *names.UNITS, *_PERCENT, *_METRES, *_AMERICAN,
+    *names.MONEY_WORDS, *NumberWords.BEGINNINGS, *map(str.lower, names.CURRENCY_CODES), *map(str.lower, names.DOLLARS),
 }  # fmt: skip
 
 
@@ -200,9 +204,16 @@ class _Reader(NumberWords):
             said = ()
         elif token.lower in _METRES or (token.text == "m" and place and self.tokens[place - 1].kind == "number"):
             said = ("metre",)
+        elif token.lower in names.UNITS and self._is_counted(place):
+            said = (names.UNITS[token.lower],)
         elif self._is_of_money(place):
             said = ()
         return [Word(word, token.start, token.end, token.kind in ("iso", "clock")) for word in said], end
+
+    def _is_counted(self, place: int) -> bool:
+        """Whether a number stands before the word."""
+        before = self.tokens[place - 1]
+        return place > 0 and self.gap(place) in ("", "-") and (before.kind in _LITERALS or before.lower in self.ENDS)
 
     def _is_of_money(self, place: int) -> bool:
         """Whether a word only says whose money it is: of US dollars, of pounds sterling."""
@@ -281,5 +292,5 @@ def _decade(text: str) -> str:
 
 
 def _plain(token: Token) -> str:
-    text = token.text.replace(".", "").casefold()
+    text = token.text.replace(".", "").replace(" ", "").casefold()
     return names.CURRENCIES.get(text, text)

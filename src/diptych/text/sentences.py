@@ -24,6 +24,9 @@ _OPENING = re.compile(r"\s([\"“‘«(\[]+)\s*\Z")
 _CONTENT = re.compile(r"\w")
 # A quotation counts as one sentence up to this many characters; longer ones fall into their own sentences.
 _LONGEST_QUOTATION = 400
+# sentencex takes time with the square of a paragraph's length. Of a longer one it is shown this much at a time, and
+# what it says of the last part, which what follows may change, does not count.
+_WINDOW, _LAST_PART = 10_000, 1_000
 _WITHOUT_QUOTES = str.maketrans(dict.fromkeys('"“”„«»‘()[]', " "))
 
 
@@ -39,7 +42,8 @@ def split_sentences(text: str) -> list[Span]:
     spans: list[Span] = []
     start = 0
     for end in [*(match.end() for match in _PARAGRAPH_END.finditer(text)), len(text)]:
-        spans += _paragraph_sentences(text, start, end)
+        if not text[start:end].isspace():
+            spans += _paragraph_sentences(text, start, end)
         start = end
     return spans
 
@@ -59,8 +63,19 @@ def _split(paragraph: str, offset: int) -> list[Span]:
     require("sentencex")
     import sentencex
 
-    boundaries = sentencex.get_sentence_boundaries("en", paragraph)
-    return [(offset + boundary["start_index"], offset + boundary["end_index"]) for boundary in boundaries]
+    spans: list[Span] = []
+    start = 0
+    while start < len(paragraph):
+        end = start + _WINDOW
+        part = paragraph[start:end]
+        if end < len(paragraph) and part.count('"') % 2:  # one mark without its other changes all others' meaning
+            part = part[: part.rindex('"')] or part
+        boundaries = sentencex.get_sentence_boundaries("en", part)
+        if end < len(paragraph):
+            boundaries = [one for one in boundaries if one["end_index"] <= _WINDOW - _LAST_PART] or boundaries[:1]
+        spans += [(offset + start + one["start_index"], offset + start + one["end_index"]) for one in boundaries]
+        start = spans[-1][1] - offset if boundaries else end
+    return spans
 
 
 def _split_after_brackets(text: str, span: Span) -> list[Span]:

@@ -101,6 +101,59 @@ def test_transformers_descriptions_give_it_too(registry):
     assert torch.equal(embedded(encoder(NAME, str(registry))), embedded(encoder(NAME, TAG)))
 
 
+SIDE = ARCHITECTURE["vision_cfg"]["image_size"]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "resize"),
+    [
+        (
+            {"size": {"shortest_edge": SIDE}, "do_center_crop": True, "crop_size": {"height": SIDE, "width": SIDE}},
+            "shortest",
+        ),
+        ({"size": SIDE, "do_center_crop": True, "crop_size": SIDE, "rescale_factor": 1 / 255}, "shortest"),
+        ({"size": {"height": SIDE, "width": SIDE}, "do_center_crop": True}, "squash"),
+        ({"size": {"height": SIDE, "width": SIDE}}, "squash"),
+        ({"do_center_crop": False}, "squash"),
+    ],
+)
+def test_how_transformers_makes_squares_is_followed(registry, pictures, resize):
+    named = {"image_mean": PICTURES["mean"], "image_std": PICTURES["std"], "resample": 2}
+    describe(registry, named | pictures, "preprocessor_config.json")
+    assert CLIPPreprocessing(NAME, str(registry)).image.resize == resize
+    describe(registry, named | pictures | {"do_normalize": False}, "preprocessor_config.json")
+    assert CLIPPreprocessing(NAME, str(registry)).image.std == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.hostile("hostile models")
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        ({"size": {"shortest_edge": 2 * SIDE}, "do_center_crop": True}, "choose a model of the same size"),
+        ({"size": SIDE, "do_center_crop": True, "crop_size": SIDE // 2}, "choose a model of the same size"),
+        ({"size": {"height": SIDE, "width": 2 * SIDE}}, "choose a model of the same size"),
+        ({"size": "large", "do_center_crop": True}, "choose a model of the same size"),
+        ({"rescale_factor": 1 / 127.5, "do_center_crop": True}, "rescale_factor"),
+        ({"do_rescale": False, "do_center_crop": True}, "do_rescale"),
+        ({"do_resize": False, "do_center_crop": True}, "do_resize"),
+        ({"size": {"shortest_edge": SIDE}}, "set resize=shortest or squash"),
+        ({"size": {"shortest_edge": SIDE}, "do_center_crop": False}, "set resize=shortest or squash"),
+    ],
+)
+def test_transformers_pictures_that_are_none_of_the_models_are_refused(registry, pictures, message):
+    named = {"image_mean": PICTURES["mean"], "image_std": PICTURES["std"], "resample": 2}
+    describe(registry, named | pictures, "preprocessor_config.json")
+    with pytest.raises(ValueError, match=message):
+        CLIPPreprocessing(NAME, str(registry))
+
+
+@pytest.mark.hostile("hostile models")
+def test_transformers_models_of_another_size_are_refused(registry):
+    describe(registry, {"model_type": "clip", "vision_config": {"image_size": 2 * SIDE}}, "config.json")
+    with pytest.raises(ValueError, match="config.json: its pictures have .* choose a model of the same sizes"):
+        CLIPPreprocessing(NAME, str(registry))
+
+
 def test_a_name_whose_weights_are_all_alike_gives_it_too(registry):
     assert torch.equal(embedded(encoder(f"{NAME}-quickgelu", str(registry))), embedded(encoder(NAME, TAG)))
 

@@ -32,7 +32,7 @@ _AGE = re.compile(r"\byears?[- ]old\b|\baged?\b", re.IGNORECASE)
 _EDGES = ' \t,;:.!?"“”‘«»()[]-–—'
 _LARGE_NUMBER = re.compile(
     r"[1-9][\d,]*\d|\d\s*[-–:/]\s*\d|\d\s?(?:[kKmM]|[mbtMBT]n)\b|[¼½¾⅓⅔]|\b(?:ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
-    r"|(?:dozen|hundred|thousand|million|billion|trillion)s?)\b",
+    r"|(?:dozen|hundred|thousand|lakh|crore|million|billion|trillion)s?)\b",
     re.IGNORECASE,
 )
 

@@ -9,6 +9,7 @@ import torch
 
 from diptych.contracts.models import TextTokens
 from diptych.extras import require
+from diptych.storage.json_values import encodable
 
 START, PAD, END, UNKNOWN = 0, 1, 2, 3
 _MAX_LENGTH = 64  # of the retrieval models, start and end included
@@ -66,4 +67,4 @@ class BEiT3Tokenizer:
 
     def _encode(self, text: str) -> list[int]:
         unknown = self._pieces.unk_id()
-        return [UNKNOWN if piece == unknown else piece + _SHIFT for piece in self._pieces.encode(text)]
+        return [UNKNOWN if piece == unknown else piece + _SHIFT for piece in self._pieces.encode(encodable(text))]

@@ -115,7 +115,7 @@ def _of_file(name: str, path: Path, config: Mapping[str, Any], own_architecture:
         known[fact] = values.pop() if len(values) == 1 and not own_architecture else None
     if config.get("quick_gelu") or own_architecture:  # it has been said, if only by open_clip's default
         known[ACTIVATION] = "quick_gelu" if config.get("quick_gelu") else "gelu"
-    beside = _open_clip_description(path, config) or _transformers_description(path)
+    beside = _open_clip_description(path, config) or _transformers_description(path, config)
     return known | {fact: value for fact, value in beside.items() if value is not None}
 
 
@@ -145,20 +145,53 @@ def _open_clip_description(path: Path, config: Mapping[str, Any]) -> dict[str, A
     return _checked(facts, place)
 
 
-def _transformers_description(path: Path) -> dict[str, Any]:
+def _transformers_description(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     place, pictures = path.parent / _OF_MODEL, _object(path.parent / _OF_PICTURES)
     model = _object(place)
     towers = [_section(model, part, place) for part in ("vision_config", "text_config")]
     is_clip = model.get("model_type") == "clip"
     activations = {tower.get("hidden_act", "quick_gelu") for tower in towers} if is_clip else set()  # as CLIPConfig's
+    side = (config.get("vision_cfg") or {}).get("image_size", _DEFAULTS["image_size"])
+    if is_clip and towers[0].get("image_size", side) != side:
+        raise ValueError(
+            f"{place}: its pictures have {towers[0]['image_size']!r:.80} pixels a side, and {side!r:.80} in the model"
+            " that is to be built: choose a model of the same sizes"
+        )
+    normal = pictures.get("do_normalize", True) is not False
     facts = {
         ACTIVATION: activations.pop() if len(activations) == 1 else None,
-        "mean": pictures.get("image_mean"),
-        "std": pictures.get("image_std"),
+        "mean": pictures.get("image_mean") if normal else (0.0, 0.0, 0.0),
+        "std": pictures.get("image_std") if normal else (1.0, 1.0, 1.0),
         "interpolation": _INTERPOLATIONS.get(pictures.get("resample", -1)),
-        "resize": ("shortest" if pictures.get("do_center_crop") else "squash") if pictures else None,
+        "resize": _transformers_resize(pictures, side, path.parent / _OF_PICTURES),
     }
     return _checked(facts, path.parent)
+
+
+def _transformers_resize(pictures: Mapping[str, Any], side: Any, place: Path) -> str | None:
+    """How pictures become squares; None where it is not said.
+
+    Raises:
+        ValueError: they become none of `side` pixels, or not by the means that there are here.
+    """
+    size, crop = pictures.get("size", side), pictures.get("do_center_crop")
+    cropped = pictures.get("crop_size", side) if crop else side
+    numbers = [number for one in (size, cropped) for number in (one.values() if isinstance(one, dict) else [one])]
+    factor = pictures.get("rescale_factor", 1 / 255)
+    usual = pictures.get("do_resize", True) and pictures.get("do_rescale", True)
+    if not usual or factor is None or not isinstance(factor, int | float) or abs(factor * 255 - 1) > 0.01:
+        raise ValueError(
+            f"{place}: pictures are not resized, or their pixels not divided by 255 (do_resize, do_rescale,"
+            " rescale_factor), which every CLIP here does: take the file of these weights"
+        )
+    if any(number != side for number in numbers):
+        raise ValueError(
+            f"{place}: size {size!r:.80}, crop_size {pictures.get('crop_size')!r:.80}, but the model that is to be"
+            f" built reads {side!r:.80} pixels a side: choose a model of the same size, or take these weights' file"
+        )
+    if pictures and ("height" in size if isinstance(size, dict) else crop is False):
+        return "squash"
+    return "shortest" if crop else None
 
 
 _DEFAULTS = {"image_size": 224, "patch_size": 16, "context_length": 77, "no_causal_mask": False}

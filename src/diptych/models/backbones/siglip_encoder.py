@@ -168,10 +168,11 @@ def _fixed_transform(processor: Any, name: str) -> PhotoTransform:
     size, resample = processor.size, int(processor.resample)
     sides = {size["height"], size["width"]} if "height" in size and "width" in size else set()
     plain = processor.do_resize and processor.do_rescale and processor.do_normalize and not processor.do_center_crop
-    if len(sides) != 1 or resample not in _INTERPOLATIONS or not plain:
+    factor = float(processor.rescale_factor)
+    if len(sides) != 1 or resample not in _INTERPOLATIONS or not plain or abs(factor * 255 - 1) > 0.01:
         raise ValueError(
             f"{name}: its image processor does not squash pictures to a square and normalise them (size {dict(size)}, "
-            f"resample {resample}), as SigLIP's does"
+            f"resample {resample}, rescale_factor {factor:.4g}), as SigLIP's does"
         )
     mean, std = tuple(processor.image_mean), tuple(processor.image_std)
     return PhotoTransform(ImageSpec(sides.pop(), mean, std, _INTERPOLATIONS[resample], resize="squash"))
