@@ -63,7 +63,7 @@ def config_of_run(path: Path, trusted: bool) -> DictConfig:
     plain = _settings(read_yaml(path), str(path), ("system", "data", "trainer"))
     if trusted:
         return upgraded(OmegaConf.create(plain))
-    _check_links(path.parent)
+    check_links(path.parent)
     try:
         check_interpolations(plain, str(path))
         with one_sentence(str(path)):
@@ -96,12 +96,14 @@ def _settings(plain: Any, name: str, required: Sequence[str] = ("system",)) -> d
     return plain
 
 
-def _check_links(folder: Path) -> None:
-    """ValueError for a link in a run's folder that leads out of it: what the run writes would go there."""
+def check_links(folder: Path) -> None:
+    """ValueError for a link in a run's or sweep's folder that leads out of it: what is written there would go there."""
     for place, names, files in os.walk(folder):
         for entry in (Path(place, name) for name in (*names, *files)):
             if entry.is_symlink() and not entry.resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"{entry} is a link out of the run's folder, which would write there\n{TRUST_ADVICE}")
+                raise ValueError(
+                    f"{entry} is a link out of {folder}, and what is written there would leave it\n{TRUST_ADVICE}"
+                )
 
 
 def check_interpolations(plain: dict[str, Any], name: str) -> None:
