@@ -27,8 +27,8 @@ def asking_study(where: str) -> Iterator[None]:
     except Exception as error:  # the database, SQLAlchemy and Optuna each raise their own kinds
         reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"{where} cannot be used as a study of a sweep ({reason[:300]}). Put a copy of it in its place, or, if it is"
-            " one of your own that another Optuna made, name it: hydra.sweeper.storage=sqlite:///FILE"
+            f"{where} cannot be used as a study of a sweep ({reason[:300]}). Put a copy of it in its place, or, if it"
+            " is your own and another Optuna made it, name it: hydra.sweeper.storage=sqlite:///FILE"
         ) from error
 
 
