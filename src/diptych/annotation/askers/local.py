@@ -14,8 +14,8 @@ from PIL import Image
 
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
-from diptych.models.fuser.generation import DTYPES, ending_tokens
 from diptych.models.chat_template import check_template, with_one_picture
+from diptych.models.fuser.generation import DTYPES, ending_tokens
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.photos.photo_file import decode_photo
 from diptych.storage.json_values import encodable

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from diptych.extras import require
 from diptych.models.captioners.caption import Caption, DecodingSettings
+from diptych.models.chat_template import check_template, with_one_picture
 from diptych.models.fuser.generation import DTYPES, ending_tokens
 from diptych.photos.photo_file import read_photo
 from diptych.storage.json_values import encodable
-from diptych.models.chat_template import check_template, with_one_picture
 from diptych.storage.model_files import load_model
 
 if TYPE_CHECKING:  # transformers is imported by `load`: every worker that reads photos would pay its seconds
