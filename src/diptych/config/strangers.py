@@ -58,7 +58,8 @@ def read_config(text: str, name: str) -> DictConfig:
 
 def config_of_run(path: Path, trusted: bool) -> DictConfig:
     """The unresolved config in a run's folder, in this version's names. Unless it is `trusted`, it is one that a
-    stranger's may be: it may build what a checkpoint's may, and the trainer, callbacks and loggers of this package, of which none sends.
+    stranger's may be: it may build what a checkpoint's may, and the trainer, callbacks and loggers of this package,
+    which send nothing.
 
     Raises:
         ValueError: it is no config, or is not trusted and says more; names the key, and how to trust it.
