@@ -167,9 +167,9 @@ def _check_weights(checkpoint: Mapping[str, Any], path: Path) -> None:
     for name, tensor in weights.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
             raise ValueError(f"{path}: state_dict[{str(name)[:80]!r}] is a {type(tensor).__name__}, no plain tensor")
-    plain = [tensor for tensor in weights.values() if type(tensor) is Tensor and not tensor.is_meta]
-    held = {storage.data_ptr(): storage.nbytes() for storage in (tensor.untyped_storage() for tensor in plain)}
-    if sum(tensor.numel() * tensor.element_size() for tensor in plain) > 4 * sum(held.values()):  # some are shared
+    whole = [tensor for tensor in weights.values() if type(tensor) is Tensor and not tensor.is_meta]
+    held = {storage.data_ptr(): storage.nbytes() for storage in (tensor.untyped_storage() for tensor in whole)}
+    if sum(tensor.numel() * tensor.element_size() for tensor in whole) > 4 * sum(held.values()):  # some are shared
         raise ValueError(f"{path}: its weights repeat each other; together they claim far more than the file holds")
 
 
