@@ -11,8 +11,10 @@ _ENCODERS = ("diptych.data.news.embedding_cache.", "diptych.models.sentence_enco
 _CLIP = ("diptych.models.backbones.clip.",)
 _DDP = ("lightning.pytorch.strategies.DDPStrategy", "lightning.pytorch.strategies.ddp.")
 # Not the keeper of a run's status, which writes it into the folder that it is told.
-_CALLBACKS = ("checkpointing", "early_stopping", "end_on_signal", "progress", "retrieval_examples", "stop_on_signal")
-_CALLBACKS += ("training_monitor", "validate_every_pass")
+_CALLBACKS = (
+    *("checkpointing", "early_stopping", "end_on_signal", "progress"),
+    *("retrieval_examples", "stop_on_signal", "training_monitor", "validate_every_pass"),
+)
 
 # Where a class stands in the config of a run, and how the names of those begin that may stand there. The first that
 # fits counts; `*` is one key.

@@ -27,7 +27,7 @@ def open_tables(file: Path, statements: Collection[str], mode: str, **settings: 
         OSError: it is a pipe, a device, or cannot be read.
     """
     _check_files(file)
-    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, **settings)
+    connection: sqlite3.Connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, **settings)
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
