@@ -67,5 +67,5 @@ def watched(folder: Path, *places: Path) -> Iterator[Seen]:
         yield seen
     finally:
         _watching.remove(seen)
-    assert (seen.ran, seen.asked, seen.wrote) == ([], [], [])
+    assert (seen.ran, seen.asked, seen.wrote) == ([], [], []), (seen.ran, seen.asked, seen.wrote)
     assert not list(folder.rglob("*.ran"))

@@ -81,6 +81,7 @@ TARGETS = [
     "torch.load", "torch.hub.load", "sentence_transformers.SentenceTransformer", "evil_part.Part", "os.system",
     "subprocess.Popen", "lightning.pytorch.Trainer", "diptych.storage.whole.write_file", "", "x",
 ]  # fmt: skip
+SHIPPED = ["diptych.callbacks.status_keeper.StatusKeeper", "diptych.loggers.metrics_csv.MetricsCSV"]
 WAYS = [
     "callbacks.x", "logger.x", "trainer", "trainer.strategy", "trainer.plugins", "trainer.profiler", "cluster", "x",
     "system", "system.loss", "data", "data.sources.rooms", "data.noun_phrases", "data.training.augmentation",
@@ -94,6 +95,44 @@ IN_ITS_PLACE = ("trainer", "lightning.pytorch.Trainer")
 def test_a_class_of_strangers_is_not_built(place, honest, way, target):
     folder_of_run = run(place, with_part(honest, way, {"_target_": target, "repo_or_dir": "x"}))
     with watched(place / "theirs"), pytest.raises(ValueError, match=r"(?s).*trust_run=true"):
+        resumed(folder_of_run, [], False)
+
+
+@pytest.mark.parametrize("target", SHIPPED)
+@pytest.mark.parametrize("way", ["callbacks.x", "logger.x"])
+def test_what_writes_where_it_is_told_is_no_part_of_a_config(place, honest, way, target):
+    part = {"_target_": target, "run_dir": str(place / "mine"), "overrides": [], "active": True}
+    part = {"_target_": target, "folder": str(place / "mine")} if "logger" in target else part
+    folder_of_run = run(place, with_part(honest, way, part))
+    with watched(place / "theirs"), pytest.raises(ValueError, match=r"(?s)is not allowed.*trust_run=true"):
+        resumed(folder_of_run, [], False)
+
+
+def test_a_tracker_sends_nothing_unless_one_says_so_oneself(place, honest, caplog):
+    target = "diptych.loggers.wandb_logger.ForgivingWandbLogger"
+    sending = with_part(honest, "logger.wandb", {"_target_": target, "folder": "x", "offline": False})
+    folder_of_run = run(place, sending)
+    assert resumed(folder_of_run, [], False).logger.wandb.offline is True
+    assert "logger.wandb.offline is set to true" in caplog.text
+    assert resumed(folder_of_run, [], True).logger.wandb.offline is False
+    assert resumed(folder_of_run, ["logger.wandb.offline=false"], False).logger.wandb.offline is False
+
+
+@pytest.mark.parametrize(
+    ("way", "value"),
+    [
+        ("data.sources.rooms.settings.num_train_hotels", 10**9),
+        ("data.sources.rooms.settings.num_val_hotels", 10**9),
+        ("data.num_workers", 10**6),
+        ("data.training.batch_size", 10**9),
+        ("trainer.devices", 10**6),
+        ("trainer.devices", "100000"),
+        ("trainer.devices", list(range(1000))),
+    ],
+)
+def test_more_than_a_machine_has_is_asked_for_by_oneself(place, honest, way, value):
+    folder_of_run = run(place, with_part(honest, way, value))
+    with watched(place / "theirs"), pytest.raises(ValueError, match=rf"(?s){way}=.*at most.*trust_run=true"):
         resumed(folder_of_run, [], False)
 
 
@@ -142,6 +181,6 @@ def test_what_is_written_lies_in_the_run_or_the_users_folders(place, honest, way
 def test_a_link_out_of_the_folder(place, honest):
     folder_of_run = run(place, honest)
     (folder_of_run / "checkpoints").symlink_to(place / "mine", target_is_directory=True)
-    with pytest.raises(ValueError, match=r"(?s)checkpoints is a link out of the run's folder.*trust_run=true"):
+    with pytest.raises(ValueError, match=r"(?s)checkpoints is a link out of .*.*trust_run=true"):
         resumed(folder_of_run, [], False)
     assert resumed(folder_of_run, [], True).name == "cir_rooms"

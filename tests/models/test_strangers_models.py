@@ -162,12 +162,35 @@ def test_an_adapter_is_no_model(tiny_chat_model, tmp_path, loader):
         "{% include '/etc/passwd' %}",
         "{{ messages[7].content.x.y }}",
         "{% broken",
+        "{{ 'a' * 10**9 }}",
+        "{% set n = namespace(x='a') %}{% for i in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+        "{{ '%10000000000d' % 1 }}",
+        "{{ 'a'.center(10**9) }}",
+        "{{ 'aaaa' * 10**6 * 2 }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     ],
 )
 def test_a_template_that_reaches_further(tiny_chat_model, tmp_path, template):
     model = shutil.copytree(tiny_chat_model, tmp_path / "model")
     (model / "chat_template.jinja").write_text(template)
     with watched(model), pytest.raises(ValueError, match=r"model: its chat template \(chat_template\.jinja"):
+        ChatTokenizer(str(model)).render("a")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(10**5) %}{% for b in range(10**5) %}{% endfor %}{% endfor %}",
+        "{{ 10 ** (10 ** 10) }}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(40) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
+    ],
+)
+def test_a_template_without_an_end(tiny_chat_model, tmp_path, template, monkeypatch):
+    monkeypatch.setattr("diptych.models.chat_template._CPU_S", 1)
+    model = shutil.copytree(tiny_chat_model, tmp_path / "model")
+    (model / "chat_template.jinja").write_text(template)
+    with watched(model), pytest.raises(ValueError, match=r"chat_template\.jinja .*it takes more than 1 s"):
         ChatTokenizer(str(model)).render("a")
 
 

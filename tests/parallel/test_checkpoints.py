@@ -292,6 +292,26 @@ def test_a_shard_outside_the_folder_is_not_read(saved):
         checkpoints.load(saved)
 
 
+@pytest.mark.hostile("hostile checkpoints")
+def test_pieces_that_claim_more_than_is_there_are_not_made_room_for(saved):
+    skeleton = torch.load(saved / "skeleton.pt", weights_only=True)
+    skeleton["state_dict"]["weight"] = torch.empty(2**40, device="meta")
+    torch.save(skeleton, saved / "skeleton.pt")
+    with pytest.raises(ValueError, match=r"its tensors claim 4,398,046,511,\d+ bytes, and its files have"):
+        checkpoints.load(saved)
+
+
+@pytest.mark.hostile("hostile checkpoints")
+@pytest.mark.parametrize("place", ["state_dict", "optimizer_states", "callbacks"])
+def test_a_tensor_that_is_repeated_to_terabytes(tmp_path, place):
+    repeated = {"state_dict": {"weight": torch.zeros(1).expand(2**40)}}.get(
+        place, [{"x": torch.zeros(1).expand(2**40)}]
+    )
+    path = written(tmp_path / "last.ckpt", checkpoint() | {place: repeated})
+    with pytest.raises(ValueError, match=rf"the tensor '{place}/.* claims 1,099,511,627,776 numbers"):
+        checkpoints.load(path)
+
+
 # ------------------------------------------------------------------------------------------- weights
 
 

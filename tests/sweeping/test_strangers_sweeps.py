@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 
 import optuna
 import pytest
@@ -122,6 +125,74 @@ def test_a_value_that_is_not_searched_never_becomes_a_word(tmp_path, value):
     search = OptunaSearch("s", storage, tmp_path, question, 2, optuna.samplers.RandomSampler(seed=0))
     with pytest.raises(ValueError, match=r"study s of .*, trial 0: x=.* is no value that is searched"):
         search.claim()
+
+
+def searched(folder):
+    """What a worker does with the study of the folder: it takes a trial, and reports."""
+    search = OptunaSearch("s", None, folder, Question("val/loss", "min", SPACE, ()), 3, optuna.samplers.RandomSampler())
+    claim = search.claim()
+    search.report()
+    claim.lock.close()
+    return claim.words
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    searched(folder)
+    return folder / "optuna.db"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TRIGGER t AFTER INSERT ON trials BEGIN DELETE FROM studies; END"],
+        ["ALTER TABLE trial_values RENAME TO v", "CREATE VIEW trial_values AS SELECT * FROM v"],
+        ["ALTER TABLE trials ADD COLUMN g AS (hex(zeroblob(100000000)))"],
+        ["UPDATE trials SET number = '../../../elsewhere'"],
+        ["UPDATE trials SET state = 'EVIL'"],
+        ["UPDATE trials SET state = 'COMPLETE'"],
+        ["UPDATE trials SET datetime_start = 'yesterday'"],
+        ["UPDATE trial_params SET distribution_json = replace(hex(zeroblob(50000)), '00', '[')"],
+        ["UPDATE trial_params SET param_value = 1e30"],
+        ["UPDATE study_user_attributes SET value_json = '{'"],
+        ["UPDATE alembic_version SET version_num = 'x'"],
+    ],
+)
+def test_a_study_that_is_none_of_a_search_is_refused_in_a_sentence(study, tmp_path, statements):
+    (tmp_path / "sweep").mkdir()
+    file = shutil.copy(study, tmp_path / "sweep")
+    with closing(sqlite3.connect(file)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+    with pytest.raises(ValueError, match=r"optuna\.db cannot be used as a study") as error:
+        searched(tmp_path / "sweep")
+    assert "\n" not in str(error.value) and [path.name for path in tmp_path.iterdir()] == ["sweep"]
+
+
+@pytest.mark.parametrize("question", [[], "x", {"space": []}, {"metric": "val/loss", "fixed": 3}])
+def test_a_study_of_another_form_of_question(study, tmp_path, question):
+    file = shutil.copy(study, tmp_path)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("UPDATE study_user_attributes SET value_json = ?", (json.dumps(question),))
+        connection.commit()
+    with pytest.raises(ValueError, match="study s of .* was made for another search"):
+        searched(tmp_path)
+
+
+def test_a_study_goes_on(study, tmp_path):
+    shutil.copy(study, tmp_path)
+    assert searched(tmp_path) in (("x=a",), ("x=b",))
+
+
+def test_a_link_out_of_a_sweep_s_folder(tmp_path):
+    (tmp_path / "sweep").mkdir()
+    named = sweep(tmp_path / "sweep", {"words": OWN})
+    (tmp_path / "sweep/.optuna.lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(ValueError, match=r"(?s)\.optuna\.lock is a link out of.*trust_run=true"):
+        of_resumed_sweep([named, "-m"])
+    assert of_resumed_sweep([named, "-m", "trust_run=true"])
 
 
 @pytest.mark.parametrize(

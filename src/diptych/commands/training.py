@@ -34,6 +34,7 @@ from diptych.parallel.checkpoints import AtomicCheckpointIO
 from diptych.parallel.distributed import rank
 from diptych.parallel.private_parts import set_command_of_ranks
 from diptych.parallel.sharding import check_shardable
+from diptych.parallel.tensor_budget import TensorBudget
 from diptych.storage.file_lock import RUN_PATIENCE, locked
 from diptych.storage.run_status import read_status
 from diptych.storage.whole import write_link, write_text
@@ -55,6 +56,7 @@ def train(config: DictConfig) -> float | None:
     # A job script of the user's own that SLURM has queued again: the same command in the same folder.
     came_back = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0 and (run_dir / "config.yaml").is_file()
     resume = config.resume is not None or came_back
+    trusted = True
     if resume or joins:
         # What a rank joins, and what SLURM has queued again, was looked at, or made, by the process that began it.
         trusted = config.trust_run or came_back
@@ -64,13 +66,17 @@ def train(config: DictConfig) -> float | None:
     with guard if started_here else nullcontext():
         status = StatusKeeper(run_dir, words, active=started_here)
         with status.noting_failures():
-            _run(config, run_dir, status, resume, started_here)
+            _run(config, run_dir, status, resume, started_here, trusted)
     objective = status.status.objective
     return None if objective is None else objective.value
 
 
-def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, started_here: bool) -> None:
-    """Builds everything, trains, and scores the best checkpoint."""
+def _run(
+    config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, started_here: bool, trusted: bool
+) -> None:
+    """Builds everything, trains, and scores the best checkpoint. The system of a run that is not `trusted` is not much
+    larger than the weights in its last checkpoint.
+    """
     checking.check_data_fits_system(config)
     checking.check(config, checking.root_keys("train"))
     checking.check_data_root(config)
@@ -81,7 +87,12 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     building.settle(config, "system")
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision("high" if config.get("tf32") else "highest")  # absent from earlier configs
-    system = building.build(config.system)
+    last = run_dir / "checkpoints" / "last.ckpt"
+    goes_on = resume and _is_there(last)
+    checkpoint = checkpoints.load(last, weights_alone=True) if goes_on else None
+    held = {} if checkpoint is None else checkpoints.weights_of(checkpoint, last)
+    with nullcontext() if trusted else TensorBudget(held, f"{run_dir}/config.yaml (yours? trust_run=true)"):
+        system = building.build(config.system)
     datamodule.prepare_for(system)
     shown = config.trainer.enable_progress_bar
     callbacks = [building.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
@@ -89,12 +100,9 @@ def _run(config: DictConfig, run_dir: Path, status: StatusKeeper, resume: bool, 
     loggers = [csv, *(building.build(node) for node in config.logger.values())]
     trainer = _build_trainer(config, run_dir, [*callbacks, status], loggers)
     check_shardable(trainer, system)  # before any weights
-    last = run_dir / "checkpoints" / "last.ckpt"
-    goes_on = resume and _is_there(last)
     system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(goes_on or config.init_from))
     step = 0
-    if goes_on:
-        checkpoint = checkpoints.load(last, weights_alone=True)
+    if checkpoint is not None:
         step = checkpoints.step_of(checkpoint, last)
         checkpoints.load_weights(system, checkpoint, last)  # the feature cache is looked up by the backbone's weights
         log.info("continuing %s at step %d", run_dir, step)

@@ -10,6 +10,11 @@ _OPTIMIZERS = ("torch.optim.", "bitsandbytes.optim.", "diptych.systems.muon.")
 _ENCODERS = ("diptych.data.news.embedding_cache.", "diptych.models.sentence_encoder.")
 _CLIP = ("diptych.models.backbones.clip.",)
 _DDP = ("lightning.pytorch.strategies.DDPStrategy", "lightning.pytorch.strategies.ddp.")
+# Not the keeper of a run's status, which writes it into the folder that it is told.
+_CALLBACKS = (
+    *("checkpointing", "early_stopping", "end_on_signal", "progress"),
+    *("retrieval_examples", "stop_on_signal", "training_monitor", "validate_every_pass"),
+)
 
 # Where a class stands in the config of a run, and how the names of those begin that may stand there. The first that
 # fits counts; `*` is one key.
@@ -53,8 +58,8 @@ _ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("data.preparation.length", ("diptych.data.news.caption_lengths.",)),
     ("trainer", ("lightning.pytorch.Trainer", "lightning.pytorch.trainer.trainer.")),
     ("trainer.strategy", (*_DDP, "diptych.parallel.sharding.")),
-    ("callbacks.*", ("diptych.callbacks.",)),
-    ("logger.*", ("diptych.loggers.",)),
+    ("callbacks.*", tuple(f"diptych.callbacks.{name}." for name in _CALLBACKS)),
+    ("logger.*", ("diptych.loggers.wandb_logger.",)),
     ("cluster", ("diptych.sweeping.local_cluster.", "diptych.sweeping.slurm_cluster.")),
 )
 _PATTERNS = tuple((re.compile(place.replace(".", r"\.").replace("*", r"[^.]+")), rooms) for place, rooms in _ROOMS)

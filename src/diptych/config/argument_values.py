@@ -14,7 +14,18 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "None": (type(None),),
 }
-_MOST = {"num_workers": 256}  # processes; a number that no run of ours has had
+# What no run of ours has had: processes, what is generated or held at once, what is written for one answer.
+_MOST = {
+    "num_workers": 256,
+    "devices": 64,
+    **dict.fromkeys(("num_train_hotels", "num_val_hotels", "num_test_hotels"), 20_000),
+    **dict.fromkeys(("num_train_families", "num_val_families", "num_test_families"), 1_000),
+    **dict.fromkeys(("batch_size", "evaluation_batch_size", "micro_batch_size"), 65_536),
+    **dict.fromkeys(("max_side", "image_size"), 16_384),
+    "max_new_tokens": 8_192,
+    "num_beams": 64,
+    "num_candidates": 1_000,
+}
 
 
 def check_values(path: str, node: Mapping[str, Any], constructor: Callable[..., Any]) -> None:
@@ -28,8 +39,15 @@ def check_values(path: str, node: Mapping[str, Any], constructor: Callable[..., 
         names = [name.strip() for name in str(parameter.annotation).split("|")]
         if all(name in _TYPES for name in names) and not any(_is(value, name) for name in names):
             raise ValueError(f"{full}={value!r}: expected {parameter.annotation}, found {type(value).__name__}")
-        if key in _MOST and isinstance(value, int) and value > _MOST[key]:
+        if key in _MOST and _size(value) > _MOST[key]:
             raise ValueError(f"{full}={value}: a stranger's config may ask for {_MOST[key]} at most; set it yourself")
+
+
+def _size(value: Any) -> float:
+    """The number; how many a list names (`devices=[0,1]`); Lightning reads digits in a text as their number."""
+    if isinstance(value, list):
+        return len(value)
+    return float(value) if isinstance(value, int | float) or (isinstance(value, str) and value.isdecimal()) else 0
 
 
 def _is(value: Any, name: str) -> bool:

@@ -4,6 +4,7 @@ for nothing outside themselves: no variable of the environment, no resolver that
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from diptych.config.checking import check_untrusted
 from diptych.config.earlier_configs import upgraded
 from diptych.config.plain_config import leaves
 from diptych.storage.yaml_files import MOST_VALUES, read_yaml, yaml_value
+
+log = logging.getLogger(__name__)
 
 _INTERPOLATION = re.compile(r"\$\{([^{}$]*)\}")
 _NO_KEY = re.compile(r"[.\[\]=$\\]")  # what means a way to a key, where settings are named
@@ -55,7 +58,8 @@ def read_config(text: str, name: str) -> DictConfig:
 
 def config_of_run(path: Path, trusted: bool) -> DictConfig:
     """The unresolved config in a run's folder, in this version's names. Unless it is `trusted`, it is one that a
-    stranger's may be: it may build what a checkpoint's may, and the trainer, callbacks and loggers of this package.
+    stranger's may be: it may build what a checkpoint's may, and the trainer, callbacks and loggers of this package,
+    which send nothing.
 
     Raises:
         ValueError: it is no config, or is not trusted and says more; names the key, and how to trust it.
@@ -63,12 +67,13 @@ def config_of_run(path: Path, trusted: bool) -> DictConfig:
     plain = _settings(read_yaml(path), str(path), ("system", "data", "trainer"))
     if trusted:
         return upgraded(OmegaConf.create(plain))
-    _check_links(path.parent)
+    check_links(path.parent)
     try:
         check_interpolations(plain, str(path))
         with one_sentence(str(path)):
             config = upgraded(OmegaConf.create(plain))
             check_untrusted(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+            _keep_offline(config, path)
     except ValueError as error:
         raise ValueError(f"{error}\n{TRUST_ADVICE}") from error
     return config
@@ -96,12 +101,24 @@ def _settings(plain: Any, name: str, required: Sequence[str] = ("system",)) -> d
     return plain
 
 
-def _check_links(folder: Path) -> None:
-    """ValueError for a link in a run's folder that leads out of it: what the run writes would go there."""
+def _keep_offline(config: DictConfig, path: Path) -> None:
+    """A tracker of a stranger's run keeps to this machine: it would send the user's numbers, under the user's account,
+    where the run says.
+    """
+    for name, node in (config.get("logger") or {}).items():
+        if node.get("offline", True) is not True:
+            log.warning("%s: logger.%s.offline is set to true; to send it: logger.%s.offline=false", path, name, name)
+            node.offline = True
+
+
+def check_links(folder: Path) -> None:
+    """ValueError for a link in a run's or sweep's folder that leads out of it: what is written there would go there."""
     for place, names, files in os.walk(folder):
         for entry in (Path(place, name) for name in (*names, *files)):
             if entry.is_symlink() and not entry.resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"{entry} is a link out of the run's folder, which would write there\n{TRUST_ADVICE}")
+                raise ValueError(
+                    f"{entry} is a link out of {folder}, and what is written there would leave it\n{TRUST_ADVICE}"
+                )
 
 
 def check_interpolations(plain: dict[str, Any], name: str) -> None:

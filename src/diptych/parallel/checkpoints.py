@@ -147,9 +147,18 @@ def check(path: Path, quick: bool = False) -> None:
 
 
 def _check_weights(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """ValueError unless the weights, if there are any, are plain tensors by name whose every number is in the file: a
-    tensor of a few bytes may claim to be repeated to terabytes.
+    """ValueError unless the weights, if there are any, are plain tensors by name, and every number of the weights and
+    of all else, such as an optimizer's state, is in the file: a tensor of a few bytes may claim to be repeated to
+    terabytes.
     """
+    for place, tensor in sharded_checkpoints.tensors(checkpoint):
+        if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_meta:  # a part of one that is sharded
+            continue
+        if (
+            tensor.layout is torch.strided
+            and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+        ):
+            raise ValueError(f"{path}: the tensor {place[:80]!r} claims {tensor.numel():,} numbers, and holds fewer")
     if "state_dict" not in checkpoint:
         return
     weights = checkpoint["state_dict"]
@@ -158,13 +167,9 @@ def _check_weights(checkpoint: Mapping[str, Any], path: Path) -> None:
     for name, tensor in weights.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
             raise ValueError(f"{path}: state_dict[{str(name)[:80]!r}] is a {type(tensor).__name__}, no plain tensor")
-        if type(tensor) is not Tensor or tensor.is_meta:  # a part of one that is sharded
-            continue
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ValueError(f"{path}: the weight {name[:80]!r} claims {tensor.numel():,} numbers, and holds fewer")
-    plain = [tensor for tensor in weights.values() if type(tensor) is Tensor and not tensor.is_meta]
-    held = {storage.data_ptr(): storage.nbytes() for storage in (tensor.untyped_storage() for tensor in plain)}
-    if sum(tensor.numel() * tensor.element_size() for tensor in plain) > 4 * sum(held.values()):  # some are shared
+    whole = [tensor for tensor in weights.values() if type(tensor) is Tensor and not tensor.is_meta]
+    held = {storage.data_ptr(): storage.nbytes() for storage in (tensor.untyped_storage() for tensor in whole)}
+    if sum(tensor.numel() * tensor.element_size() for tensor in whole) > 4 * sum(held.values()):  # some are shared
         raise ValueError(f"{path}: its weights repeat each other; together they claim far more than the file holds")
 
 

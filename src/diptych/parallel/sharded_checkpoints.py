@@ -14,7 +14,7 @@ import io
 import pickle
 import shutil
 import warnings
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from diptych.storage.checksums import Damaged, check_seal, check_zip, seal
 from diptych.storage.whole import move, remove_unfinished, sync_folder, whole_file, write_link
 
 SKELETON = "skeleton.pt"
+_FREE_BYTES = 2**20
 _DESCRIPTION = ".metadata"  # so torch calls it
 _METADATA_CLASSES = {  # all that the file of torch.distributed.checkpoint that describes the shards may name
     ("torch", "Size"),
@@ -159,6 +160,10 @@ def load(path: Path, empty_like: Callable[[str, Tensor], Tensor | None]) -> dict
         check_zip(file)
     skeleton = torch.load(path / SKELETON, map_location="cpu", weights_only=True)
     places: dict[str, Tensor] = {}
+    held = sum(file.stat().st_size for file in path.iterdir())
+    claimed = sum(tensor.numel() * tensor.element_size() for _, tensor in tensors(skeleton) if tensor.is_meta)
+    if claimed > _FREE_BYTES + 2 * held:
+        raise OSError(f"its tensors claim {claimed:,} bytes, and its files have {held:,}")
 
     def fill(place: str, tensor: Tensor) -> Tensor:
         empty = empty_like(place, tensor) if tensor.is_meta else None
@@ -252,6 +257,15 @@ def _split(checkpoint: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor
         return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
     return _replace(checkpoint, empty), shards
+
+
+def tensors(node: Any, place: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested dicts, lists and tuples, by its path."""
+    if isinstance(node, Tensor):
+        yield place, node
+    elif isinstance(node, Mapping | list | tuple):
+        for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+            yield from tensors(value, f"{place}/{key}" if place else str(key))
 
 
 def _replace(node: Any, function: Callable[[str, Tensor], Tensor], place: str = "") -> Any:

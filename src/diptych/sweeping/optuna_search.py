@@ -21,13 +21,16 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from diptych.storage.file_lock import locked, try_lock
+from diptych.storage.json_shapes import fault_of
 from diptych.storage.run_status import RunStatus, read_status
 from diptych.sweeping.search_space import SearchSpace
+from diptych.sweeping.study_file import FILE, asking_study, open_study_file
 
 log = logging.getLogger(__name__)
 
 _REPEATS = 10  # proposals of tried parameters in a row, after which an untried point is taken
 _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"max": "maximize", "min": "minimize"}
+_SHAPE = {"metric": str, "mode": str, "fixed": [str], "space": {str: str}}  # of a question as it is kept
 _PLACE = ("cluster", "hydra")  # words that say where runs are executed, not which
 
 
@@ -56,20 +59,21 @@ class Claim:
 
 
 class OptunaSearch:
-    """A worker's view of the study `name` in `storage`, whose runs lie in `<folder>/<trial number>`.
+    """A worker's view of the study `name` in `storage`, by default a file of the folder; its runs lie in
+    `<folder>/<trial number>`.
 
     `trials` is how many the study is to have that ended with a value, those of all workers together. `sampler` is one
     of Optuna's, or a `functools.partial` of its class with a `seed`: then trial n is proposed with seed + n, so that a
     worker that is started again proposes what it would have proposed, and workers do not repeat each other.
 
     Raises:
-        ValueError: the study was made for another question; names the difference.
+        ValueError: the study was made for another question, names the difference; or its file is none of Optuna's.
     """
 
     def __init__(
         self,
         name: str,
-        storage: str | BaseStorage,
+        storage: str | BaseStorage | None,
         folder: Path,
         question: Question,
         trials: int,
@@ -81,27 +85,32 @@ class OptunaSearch:
         self._sampler = sampler
         self._held: set[int] = set()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._where = str(folder / FILE) if storage is None else f"study {name} of {folder}"
         with self._alone():  # two that make the tables of a new database at once disturb each other
-            self._study = optuna.create_study(
-                study_name=name, storage=storage, direction=_DIRECTIONS[question.mode], load_if_exists=True
-            )
-            known = self._study.user_attrs.get("question")
-            empty = not self._study.get_trials(deepcopy=False)
+            with asking_study(self._where):
+                self._study = optuna.create_study(
+                    study_name=name,
+                    storage=open_study_file(folder) if storage is None else storage,
+                    direction=_DIRECTIONS[question.mode],
+                    load_if_exists=True,
+                )
+                known = self._study.user_attrs.get("question")
+            empty = not self._trials()
             if known is None and empty and self._study.direction.name.lower() == _DIRECTIONS[question.mode]:
                 self._study.set_user_attr("question", question.described())
             else:
-                _check_same(f"study {name} of {folder}", known or {}, question.described())
+                known = {} if fault_of(known, _SHAPE) else known
+                _check_same(f"study {name} of {folder}", known, question.described())
 
     def claim(self) -> Claim | None:
         """The next trial to run: one that lost its worker, or a new one. None when the study has enough, counting
         those that run, or its space is exhausted; `waits_for` then says whose results are awaited.
         """
         with self._alone():
-            trials = self._study.get_trials(deepcopy=False)
-            for trial in trials:
+            for trial in self._trials():
                 if trial.state == TrialState.RUNNING and (claim := self._adopt(trial)):
                     return claim
-            trials = self._study.get_trials(deepcopy=False)
+            trials = self._trials()
             running = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
             complete = sum(trial.state == TrialState.COMPLETE for trial in trials)
             claim = self._ask() if complete + len(running) < self.trials else None
@@ -119,12 +128,12 @@ class OptunaSearch:
     def best(self) -> FrozenTrial | None:
         """The best trial of all workers so far; of equal ones the first."""
         sign = 1.0 if self.question.mode == "min" else -1.0
-        complete = self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        complete = [trial for trial in self._trials() if trial.state == TrialState.COMPLETE]
         return min(complete, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
 
     def report(self) -> dict[str, Any]:
         """The study's state, with its best trial: what `optuna.yaml` holds."""
-        trials, best = self._study.get_trials(deepcopy=False), self.best()
+        trials, best = self._trials(), self.best()
         counts = {state.name.lower(): sum(trial.state == state for trial in trials) for state in TrialState}
         return {
             "study": self._study.study_name,
@@ -136,6 +145,18 @@ class OptunaSearch:
 
     def _alone(self) -> Any:
         return locked(self.folder / ".optuna.lock")
+
+    def _trials(self) -> list[FrozenTrial]:
+        """All trials; ValueError where one is of no search: its number names a folder, and its value is compared."""
+        with asking_study(self._where):
+            trials = self._study.get_trials(deepcopy=False)
+            for trial in trials:
+                if type(trial.number) is not int or trial.number < 0:
+                    raise LookupError(f"a trial in it has the number {str(trial.number)[:80]!r}")
+                value = trial.values and trial.values[0]
+                if trial.state == TrialState.COMPLETE and not (isinstance(value, float) and math.isfinite(value)):
+                    raise LookupError(f"its trial {trial.number} is complete, and its value is {str(value)[:80]!r}")
+            return trials
 
     def _words(self, trial: FrozenTrial | optuna.Trial) -> tuple[str, ...]:
         name = f"study {self._study.study_name} of {self.folder}, trial {trial.number}"
@@ -186,10 +207,11 @@ class OptunaSearch:
     def _proposed(self) -> optuna.Trial:
         sampler = self._sampler
         if isinstance(sampler, functools.partial):
-            number = len(self._study.get_trials(deepcopy=False))
+            number = len(self._trials())
             sampler = sampler(seed=(sampler.keywords.get("seed") or 0) + number)
         self._study.sampler = sampler
-        return self._study.ask(self.question.space.distributions)
+        with asking_study(self._where):
+            return self._study.ask(self.question.space.distributions)
 
     def _locked(self, trial: optuna.Trial) -> Claim:
         lock = _lock_run(self.folder / str(trial.number))
@@ -203,7 +225,7 @@ class OptunaSearch:
         complete = self.question.space.distributions.keys()
         return {
             self._words(trial): trial.number
-            for trial in self._study.get_trials(deepcopy=False)
+            for trial in self._trials()
             if (trial.state in states or trial.number in self.failures) and trial.params.keys() == complete
         }
 
@@ -252,7 +274,7 @@ def _check_same(study: str, known: Mapping[str, Any], asked: Mapping[str, Any]) 
     differences += _difference("with", asked["fixed"], known.get("fixed", ()))
     if differences:
         raise ValueError(
-            f"{study} was made for another search: {'; '.join(differences)}. Give the search another name "
+            f"{study} was made for another search: {'; '.join(differences)[:2000]}. Give the search another name "
             "(hydra.sweeper.study=...), or the overrides that it was started with"
         )
 

@@ -96,8 +96,7 @@ class OptunaSweeper(Sweeper):
         folder = Path(str(self.config.hydra.sweep.dir)).resolve()
         question = self._question(arguments)
         folder.mkdir(parents=True, exist_ok=True)
-        storage = self.storage or f"sqlite:///{folder / 'optuna.db'}"
-        search = OptunaSearch(self.study, storage, folder, question, self.trials, self.sampler)
+        search = OptunaSearch(self.study, self.storage, folder, question, self.trials, self.sampler)
         stopped = self._work(search)
         return self._end(search, stopped)
 

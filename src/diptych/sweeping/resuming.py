@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diptych.config.override_words import override, unquoted
+from diptych.config.strangers import check_links
 from diptych.storage.json_files import read_json
 from diptych.sweeping.stranger_words import check_words, texts_of
 
@@ -42,6 +43,8 @@ def of_resumed_sweep(words: Sequence[str]) -> list[str]:
             "may change"
         )
     trusted = TRUST in words
+    if not trusted:
+        check_links(folder)
     began_with = texts_of(started, str(path)) if trusted else check_words(started, str(path))
     elsewhere = any(word.startswith("cluster=") for word in further)
     replaced = {word.split("=")[0] for word in further} | {"hydra.sweep.dir", "trust_run"}

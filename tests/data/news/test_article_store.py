@@ -217,14 +217,6 @@ def test_what_is_no_text_is_refused_with_the_store_s_name(source, column, value)
 
 
 @pytest.mark.hostile("hostile files")
-def test_a_query_without_an_end_is_stopped():
-    connection = sqlite3.connect(":memory:")
-    connection.set_progress_handler(article_store._patience(1000), article_store._STEPS)
-    with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-        connection.execute(f"{ENDLESS} count(*) FROM r").fetchall()
-
-
-@pytest.mark.hostile("hostile files")
 def test_rows_without_an_end_are_stopped(source):
     store = opened(source)
     assert list(store)

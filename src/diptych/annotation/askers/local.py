@@ -13,6 +13,7 @@ from PIL import Image
 from diptych.annotation.fetching import download
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
+from diptych.models.chat_template import check_template, with_one_picture
 from diptych.models.fuser.generation import DTYPES, ending_tokens
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.photos.photo_file import decode_photo
@@ -98,6 +99,7 @@ class LocalAsker:
                 raise ValueError(f"model={self.model} cannot be loaded: {error}") from error
             if not getattr(processor, "chat_template", None):
                 raise ValueError(f"model={self.model} has no chat template; take a chat model")
+            check_template(self.model, with_one_picture(processor))
             self._loaded = processor, model.to(device).eval().requires_grad_(False)
         return self._loaded
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import logging
 import os
@@ -11,7 +10,7 @@ import sqlite3
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from diptych.storage.file_lock import locked
 from diptych.storage.json_values import json_value
 from diptych.storage.key import key_of
 from diptych.storage.regular_file import open_regular
+from diptych.storage.sqlite_files import end_queries, open_tables
 from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,6 @@ _LOST = {  # the first row that its index does not lead to
     " WHERE (found.image_id, found.position, found.place) = (row.image_id, row.position, row.place)) LIMIT 1",
 }
 _MOST_FACTS = 100_000  # characters of the line of facts, which has a few hundred
-_STEPS = 1_000_000  # of SQLite's machine, between two looks at whether a query has an end
 
 
 class ArticleStore:
@@ -228,7 +227,7 @@ class ArticleStore:
         try:
             connection = self._connection()
             most = self._own.num_bytes  # a row takes more than one
-            connection.set_progress_handler(_patience(most), _STEPS)
+            end_queries(connection, most)
             for number, row in enumerate(connection.execute(query, values)):
                 if number > most or not all(isinstance(value, str | int) for value in row):
                     raise sqlite3.DatabaseError("rows without an end" if number > most else "bytes where texts belong")
@@ -274,18 +273,13 @@ def _store_file(source: Path, folder: str | Path | None) -> Path:
 
 def _connect(file: Path) -> sqlite3.Connection:
     # Immutable: the file is replaced, never changed, so it needs no locks and may lie on a read-only disk.
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    return open_tables(file, (*_TABLES, _INDEX), "ro&immutable=1")
 
 
 def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
-    """The facts of a store, which `_finish` has written.
-
-    Raises:
-        ValueError: they are none, or there is anything but our own tables, such as a view in a table's place, which may
-            go on for ever.
-    """
-    found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchmany(len(_TABLES) + 2)
-    if sorted(found) != sorted((statement,) for statement in (*_TABLES, _INDEX)):
+    """The facts of a store, which `_finish` has written; ValueError where they are none, or a table is missing."""
+    (number,) = connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE sql IS NOT NULL").fetchone()
+    if number != len((*_TABLES, _INDEX)):
         raise ValueError("its tables are not those of a store")
     facts = json_value(connection.execute(f"SELECT substr(json, 1, {_MOST_FACTS}) FROM facts").fetchone()[0])
     if not isinstance(facts, dict) or not isinstance(facts.get("gaps"), dict) or not facts.keys() >= _INTEGERS:
@@ -296,12 +290,6 @@ def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
     if not isinstance(facts.get("checksums"), dict) or facts.get("crc") != key_of({**facts, "crc": None}):
         raise ValueError("what it says of itself is not what was written")
     return facts
-
-
-def _patience(num_bytes: int) -> Callable[[], bool]:
-    """Whether a query is to be stopped: it takes many more steps than a table of so many bytes can be worth."""
-    looks = itertools.count()
-    return lambda: next(looks) > 10 + 10 * num_bytes // _STEPS
 
 
 def _crc_of_texts(texts: Iterable[Any], checksum: int = 0) -> int:

@@ -14,12 +14,14 @@ from typing import ClassVar
 import numpy as np
 
 from diptych.contracts.news import SentenceEncoder
+from diptych.storage.sqlite_files import open_tables
 
 log = logging.getLogger(__name__)
 
 _FORMAT = 1  # raise it when the same model and text begin to give another embedding
 FILE = "embeddings.sqlite"
 _TABLE = "CREATE TABLE IF NOT EXISTS embedding (key BLOB PRIMARY KEY, vector BLOB NOT NULL, crc INTEGER)"
+_EARLIER_TABLE = "CREATE TABLE embedding (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
 _ENCODED_AT_ONCE = 16_384  # texts; a killed process loses at most what it had encoded of so many
 _ASKED_AT_ONCE = 500  # keys of one query; old SQLite builds take no more than 999
 _WAIT = 300.0  # seconds for another process to finish writing
@@ -93,7 +95,7 @@ class CachedEncoder:
         """One transaction. A connection of its own for each: it survives forks, threads and pickling."""
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.file, timeout=_WAIT)) as connection, connection:
+            with closing(_connect(self.file, "rwc")) as connection, connection:
                 connection.execute(_TABLE)
                 yield connection
         except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
@@ -111,19 +113,25 @@ def check_sentences(file: Path) -> int:
             they are asked for).
     """
     try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_WAIT)) as connection:
+        with closing(_connect(file, "ro")) as connection:
             checksum = "crc" if _has_checksums(connection) else "NULL"
             rows = connection.execute(f"SELECT key, vector, {checksum} FROM embedding")
             intact = [_is_intact(*row) for row in rows]
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file} cannot be used ({error}); delete it, and it is made again") from None
     if not all(intact):
         raise ValueError(f"{file}: {intact.count(False)} embeddings are damaged; they are encoded again when asked for")
     return len(intact)
 
 
-def _is_intact(key: bytes, vector: object, checksum: int | None) -> bool:
-    return isinstance(vector, bytes) and not len(vector) % 4 and checksum in (None, _crc(key, vector))
+def _connect(file: Path, mode: str) -> sqlite3.Connection:
+    return open_tables(file, (_TABLE, _EARLIER_TABLE), mode, timeout=_WAIT)
+
+
+def _is_intact(key: object, vector: object, checksum: int | None) -> bool:
+    if not isinstance(key, bytes) or not isinstance(vector, bytes) or len(vector) % 4:
+        return False
+    return checksum in (None, _crc(key, vector))
 
 
 def _read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes, int | None]]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from diptych.extras import require
 from diptych.models.captioners.caption import Caption, DecodingSettings
+from diptych.models.chat_template import check_template, with_one_picture
 from diptych.models.fuser.generation import DTYPES, ending_tokens
 from diptych.photos.photo_file import read_photo
 from diptych.storage.json_values import encodable
@@ -100,6 +101,7 @@ class ImageTextCaptioner(nn.Module):
     def _check(self, processor: Any, model: Any) -> None:
         if not getattr(processor, "chat_template", None):
             raise ValueError(f"{self.name} has no chat template, so it is not known how it is asked; take a chat model")
+        check_template(self.name, with_one_picture(processor))
 
     # ------------------------------------------------------------------------------------------------ running
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from transformers import AutoTokenizer
 
+from diptych.models.chat_template import check_template, rendered
 from diptych.models.plain_text import PlainTexts
 from diptych.storage.model_files import load_model
 
@@ -30,6 +31,7 @@ class ChatTokenizer:
         if thinking not in ("off", "on"):
             raise ValueError(f"thinking={thinking!r} is not one of off, on")
         self.name, self.thinking = name, thinking
+        self._is_tried = False  # the chat template
 
     @cached_property
     def hf(self) -> Any:
@@ -66,19 +68,20 @@ class ChatTokenizer:
         return PlainTexts(self.hf)
 
     def _framed(self, message: str) -> str:
-        try:
-            rendered: str = self.hf.apply_chat_template(
-                [{"role": "user", "content": self._texts.hide(message)}],
-                add_generation_prompt=True,
-                tokenize=False,
-                enable_thinking=self.thinking == "on",
-            )
-        except Exception as error:  # templates are small programs: they raise what they like
-            raise ValueError(
-                f"{self.name}: its chat template (chat_template.jinja or tokenizer_config.json) cannot be rendered"
-                f" ({str(error).splitlines()[0] if str(error) else type(error).__name__}); take another model"
-            ) from error
-        return self._without_thoughts(rendered) if self.thinking == "off" else rendered
+        if not self._is_tried:
+            check_template(self.name, self._render)
+            self._is_tried = True
+        text = rendered(self.name, self._render, self._texts.hide(message))
+        return self._without_thoughts(text) if self.thinking == "off" else text
+
+    def _render(self, content: str) -> str:
+        text: str = self.hf.apply_chat_template(
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=False,
+            enable_thinking=self.thinking == "on",
+        )
+        return text
 
     def _without_thoughts(self, rendered: str) -> str:
         """The prompt with its block of thoughts closed, and empty, where the template knows of thoughts."""
