@@ -101,7 +101,7 @@ class Checkpointing(L.Callback):
         """For the end of a training. Raises OSError, on every process, unless the run's last state and its best, as far
         as they were to be saved, are on the disk.
         """
-        if not any_rank(bool(self._unsaved), trainer.strategy.root_device):
+        if not any_rank(bool(self._unsaved)):
             return
         reasons = "; ".join(self._unsaved.values()) or "the process that writes them says why"
         raise OSError(

@@ -132,7 +132,8 @@ def build_trainer(node: DictConfig, **arguments: Any) -> Any:
 
 def chosen_precision(node: DictConfig) -> str | int | None:
     """The `precision` of a Trainer's config. `auto` is decided here, on the machine that computes: bf16-mixed where its
-    hardware has bfloat16, else 32-true.
+    hardware has bfloat16 (torch emulates it on older GPUs, many times slower), on older GPUs with float16 units (Volta,
+    Turing) 16-mixed, else 32-true.
     """
     import torch
 
@@ -140,7 +141,9 @@ def chosen_precision(node: DictConfig) -> str | int | None:
     if precision != "auto":
         return precision
     if torch.cuda.is_available():
-        has_bf16 = torch.cuda.is_bf16_supported()
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        if not has_bf16 and torch.cuda.get_device_capability() >= (7, 0):
+            return "16-mixed"
     else:
         has_bf16 = any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_tile"))
     return "bf16-mixed" if has_bf16 else "32-true"

@@ -22,6 +22,7 @@ from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.parallel.distributed import gather_rows, seed_step
 from diptych.parallel.private_parts import nothing_missing
 from diptych.systems.caption_generation import CaptionGenerator
+from diptych.systems.optimizing import clip_gradients, made_optimizer
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,17 @@ class CaptionFuserSystem(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over the adapter."""
-        optimizer = self.optimizer_of([parameter for parameter in self.model.parameters() if parameter.requires_grad])
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        optimizer = made_optimizer(self.optimizer_of, trained, self)
         if self.scheduler_of is None:
             return {"optimizer": optimizer}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler_of(optimizer), "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips the gradients of all parameters together, whatever the optimizer and the precision."""
+        clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def _loss(self, batch: FusionBatch, normaliser: float | None = None) -> tuple[Tensor, int]:
         terms = self.loss(self.model(batch), self.model.head(), batch.labels, normaliser)
