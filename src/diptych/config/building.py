@@ -119,8 +119,14 @@ def build_trainer(node: DictConfig, **arguments: Any) -> Any:
     command line.
     """
     from diptych.callbacks.end_on_signal import EndOnSignal  # with Lightning, which Hydra's plugins do without
+    from diptych.parallel.devices import check_gpu_usable, prepare_gpu
+    from diptych.parallel.job import watch_processes
 
+    if node.get("accelerator") == "auto":
+        check_gpu_usable()
+    watch_processes()
     trainer = build(node, precision=chosen_precision(node), callbacks=[EndOnSignal()], **arguments)
+    prepare_gpu(trainer.strategy.root_device)
     in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if in_sweep and trainer.world_size > 1 and not trainer.strategy.cluster_environment.creates_processes_externally:
         raise ValueError(

@@ -60,7 +60,8 @@ def gather_rows(positions: Tensor, rows: Mapping[str, Tensor], total: int, what:
     """Puts rows that were computed on any rank, any number each (none too), into tensors (total, ...) on every rank.
 
     `positions` (n,) says where the local rows (n, ...) belong. Raises ValueError naming the missing positions if some
-    row was computed by nobody, and when one was computed twice with different values; `what` names them in messages.
+    row was computed by nobody, and when one was computed twice with values that differ by more than 1 %, which no two
+    kinds of GPU do; of others that of the lowest rank is taken. `what` names them in messages.
     """
     pieces = _gather_pieces(positions.cpu(), rows)
     times = torch.bincount(torch.cat([where for where, _ in pieces]), minlength=total)
@@ -73,13 +74,13 @@ def gather_rows(positions: Tensor, rows: Mapping[str, Tensor], total: int, what:
             f"missing positions: {missing[:10]} ({len(missing)} in all)"
         )
     merged: dict[str, Tensor] = {}
-    for where, piece in pieces:
+    for where, piece in reversed(pieces):
         for name, values in piece.items():
             merged.setdefault(name, torch.zeros(total, *values.shape[1:], dtype=values.dtype))[where] = values
     for where, piece in pieces:
         again = times[where] > 1
         for name, values in piece.items():
-            if not torch.equal(merged[name][where[again]], values[again]):
+            if not torch.allclose(merged[name][where[again]], values[again], rtol=1e-2, atol=1e-2):
                 raise ValueError(f"{what} {where[again].tolist()[:10]} were computed twice with different results")
     return merged
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lightning as L
 import torch
@@ -80,6 +80,10 @@ class CaptionFuserSystem(L.LightningModule):
         adapter's weights may follow, the base model's never do.
         """
         self.model.load(device)
+
+    def cpu(self) -> Self:
+        """Stays where it is: a quantised base model has to, and Lightning moves systems to the host when a fit ends."""
+        return self
 
     # ------------------------------------------------------------------------------------------------ checkpoints
 

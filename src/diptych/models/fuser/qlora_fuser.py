@@ -107,7 +107,8 @@ class QLoRAFuser(nn.Module):
         base.requires_grad_(False)
         if self.gradient_checkpointing:
             # Not re-entrant: the adapters inside a layer get gradients whether or not the layer's input needs one.
-            base.gradient_checkpointing_enable({"use_reentrant": False})
+            enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
