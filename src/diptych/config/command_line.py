@@ -30,6 +30,7 @@ from diptych.config.plain_config import leaves
 from diptych.config.presence import require_inputs
 from diptych.config.resolvers import register_resolvers
 from diptych.extras import missing_extra
+from diptych.parallel.job import leave, part_of_several
 from diptych.parallel.private_parts import set_command_of_ranks
 from diptych.text.printable import PrintableRecord, printable
 
