@@ -15,6 +15,7 @@ import torch
 
 from diptych.callbacks.checkpointing import Checkpointing
 from diptych.parallel.distributed import rank, world_size
+from diptych.parallel.job import lost_companion
 from diptych.storage.run_status import Objective, RunStatus, read_status, write_status
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class StatusKeeper(L.Callback):
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return lost_companion(error) or f"{type(error).__name__}: {error}"
 
 
 def _progress(trainer: L.Trainer) -> dict[str, Any]:

@@ -6,10 +6,8 @@ import errno
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 
-from diptych.parallel.job import part_of_several
+from diptych.parallel.job import lost_companion
 
-# What gloo and NCCL say when the other end of a connection is gone.
-_CLOSED = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
 _WORKER = "DataLoader worker"
 _LOWER = "lower the number of processes (data.num_workers, num_workers or workers) or the batch size"
 
@@ -25,10 +23,8 @@ def lost_process(error: BaseException) -> str | None:
                 "a process that helped this one was killed from outside, which is mostly the system when memory has"
                 f" run out: {_LOWER}"
             )
-        if isinstance(one, RuntimeError) and part_of_several() and any(sign in text for sign in _CLOSED):
-            return (
-                "another process of this job is gone, and this one cannot go on without it; what it said stands above"
-            )
+        if (lost := lost_companion(one)) is not None:
+            return lost
         if (isinstance(one, OSError) and one.errno == errno.EMFILE) or "received 0 items of ancdata" in text:
             return f"too many files are open at once: raise the limit (ulimit -n 65536), or {_LOWER}"
     return None

@@ -19,7 +19,10 @@ from diptych.parallel.private_parts import set_process_observer
 
 log = logging.getLogger(__name__)
 
+# What gloo and NCCL say when the other end of a connection is gone.
+_CLOSED = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_END = 2.0  # for another process, from its connection's end to its own
 _SECONDS_TO_SAY_IT = 5.0  # for what this process itself has to say about the loss of another
 
 _started: list[subprocess.Popen] = []
@@ -59,6 +62,19 @@ def leave(status: int) -> None:
     os._exit(status)
 
 
+def lost_companion(error: BaseException) -> str | None:
+    """What to say where the error is that of a connection to another process of this job, which is gone."""
+    if not (isinstance(error, RuntimeError) and part_of_several() and any(sign in str(error) for sign in _CLOSED)):
+        return None
+    until = time.monotonic() + _SECONDS_TO_END
+    while time.monotonic() < until and not any(_codes()):
+        time.sleep(0.05)
+    lost = next(((number, code) for number, code in enumerate(_codes(), 1) if code), None)
+    if lost is not None:
+        return end_of_process(*lost)
+    return "another process of this job is gone, and this one cannot go on without it; what it said stands above"
+
+
 def end_of_process(number: int, code: int) -> str:
     """What is said of the process of that number when it has ended with this exit code."""
     if code > 0:
@@ -71,7 +87,7 @@ def end_of_process(number: int, code: int) -> str:
 def _wait_for_loss(on_loss: Callable[[str], None] | None) -> None:
     while True:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
-        codes = [process.poll() for process in _started]
+        codes = _codes()
         if all(code == 0 for code in codes):
             return
         lost = next(((number, code) for number, code in enumerate(codes, 1) if code), None)
@@ -84,6 +100,10 @@ def _wait_for_loss(on_loss: Callable[[str], None] | None) -> None:
             finally:
                 sys.stderr.write(f"\nerror: {said}\n")
                 leave(1)
+
+
+def _codes() -> list[int | None]:
+    return [process.poll() for process in _started]
 
 
 def _kill_started() -> None:
