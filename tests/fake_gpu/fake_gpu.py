@@ -1,7 +1,12 @@
-"""A GPU that is not there: code runs on fake CUDA tensors, and every place where the host waits for the device is noted.
+"""A GPU that is not there: code runs on fake CUDA tensors, and every place where the host waits for it is noted.
 
-Values do not exist; devices, types, shapes, the choice of kernels, autocast, autograd and streams are torch's own. Start the
-process with `environment()`. What is not covered: values, speed, memory, bitsandbytes' kernels, NCCL, DDP's C++ reducer.
+Values do not exist; devices, types, shapes, the choice of kernels, autocast, autograd and streams are torch's own.
+Start the process with `environment()`. What is not covered: values, speed, memory, bitsandbytes' kernels, NCCL, DDP's
+C++ reducer.
+
+When torch changes and this fails: a symbol that libcudart lacks is named by the loader (add it to fake_cuda.c); a GPU
+that is not seen, or has no memory, means another layout of cudaDeviceProp (`cudaGetDeviceProperties` there); an
+operator that FakeTensorMode refuses because its result depends on values belongs into `watch`.
 """
 
 from __future__ import annotations
@@ -17,14 +22,15 @@ from typing import Any
 HERE = Path(__file__).parent
 
 
-def environment(folder: Path, devices: int = 1, capability: str = "9.0") -> dict[str, str]:
-    """Builds the fake libraries into `folder` (needs a C compiler) and gives the environment of the process to start."""
+def environment(folder: Path, *capabilities: str) -> dict[str, str]:
+    """Builds the fake libraries into `folder` (needs a C compiler); returns the environment of the process to start,
+    which has a GPU of each capability.
+    """
+    build = ["cc", "-shared", "-fPIC", "-O1", "-w", HERE / "fake_cuda.c", "-o"]
     for name, extra in (("libfakecudart.so", ()), ("libcuda.so.1", ("-DDRIVER", "-Wl,-soname,libcuda.so.1"))):
-        subprocess.run(
-            ["cc", "-shared", "-fPIC", "-O1", "-w", "-o", folder / name, HERE / "fake_cuda.c", *extra], check=True
-        )
+        subprocess.run([*build, folder / name, *extra], check=True)
     paths = f"{folder}:{os.environ.get('LD_LIBRARY_PATH', '')}"
-    fake = {"FAKE_CUDA_DEVICES": str(devices), "FAKE_CUDA_CAPABILITY": capability}
+    fake = {"FAKE_CUDA_DEVICES": str(len(capabilities)), "FAKE_CUDA_CAPABILITY": ",".join(capabilities)}
     return {**os.environ, "LD_LIBRARY_PATH": paths, "LD_PRELOAD": str(folder / "libfakecudart.so"), **fake}
 
 
@@ -49,6 +55,13 @@ def prepare() -> None:
         return self
 
     fake.init_gpu_context = lambda device: None  # it would allocate
+    of_real = torch.Tensor.__deepcopy__
+
+    def deepcopy(self: torch.Tensor, memo: dict) -> torch.Tensor:
+        with fake.unset_fake_temporarily():
+            return of_real(self, memo)
+
+    torch.Tensor.__deepcopy__ = deepcopy
     fake.FakeTensor.__deepcopy__ = lambda self, memo: self.clone()
     nn.Module._apply = apply
 
@@ -59,6 +72,7 @@ def watch(answers: Mapping[str, Any] | None = None) -> Any:
     `nonzero` and `unique_consecutive` row counts, `mask` (mask) -> rows.
     """
     import torch
+    from torch._subclasses.fake_tensor import unset_fake_temporarily
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
@@ -91,6 +105,9 @@ def watch(answers: Mapping[str, Any] | None = None) -> Any:
             kwargs, name = kwargs or {}, function.__name__.split(".")[0]
             tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
             on_device = any(tensor.is_cuda for tensor in tensors)
+            if _on_host(name, tensors, kwargs):
+                with unset_fake_temporarily():
+                    return function(*args, **kwargs)
             if name == "_local_scalar_dense":
                 if on_device:
                     self.waits[name, _place()] += 1
@@ -126,6 +143,16 @@ def watch(answers: Mapping[str, Any] | None = None) -> Any:
             return result
 
     return Watch()
+
+
+def _on_host(name: str, tensors: list[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether this is arithmetic of real tensors on the host, by which the host decides: it has values."""
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    if not tensors:
+        return name in ("arange", "scalar_tensor") and str(kwargs.get("device") or "cpu") == "cpu"
+    stays = str(kwargs.get("device") or "cpu") == "cpu"
+    return stays and all(not tensor.is_cuda and not isinstance(tensor, FakeTensor) for tensor in tensors)
 
 
 def _place() -> str:

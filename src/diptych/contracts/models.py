@@ -58,7 +58,12 @@ class Movable:
     """Moves every tensor (or movable) field; what Lightning and pinned-memory loaders look for."""
 
     def to(self: Moved, *args: Any, **kwargs: Any) -> Moved:
-        """A copy with every tensor moved as `Tensor.to` moves it, but for fields marked `ON_HOST`."""
+        """A copy with every tensor moved as `Tensor.to` moves it, but for fields marked `ON_HOST`. The host does not
+        wait for what goes to a GPU; Lightning asks for that of plain tensors alone.
+        """
+        target = args[0] if args else kwargs.get("device")
+        if str(target).startswith("cuda"):
+            kwargs.setdefault("non_blocking", True)
         return self._map("to", *args, **kwargs)
 
     def pin_memory(self: Moved) -> Moved:

@@ -104,10 +104,6 @@ class CIRSystem(L.LightningModule):
 
     # ------------------------------------------------------------------------------------------------ training
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Without waiting for a GPU, as Lightning itself moves plain tensors."""
-        return batch.to(device, non_blocking=device.type == "cuda")
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the count of truncated texts, for the log. Nothing is saved after a loss that was not finite."""
         self.latest_loss.check_together()
