@@ -209,7 +209,9 @@ def _articles(folder: Path) -> Any:
         raise AssertionError(f"{store.file.name} is not {wanted}")
     articles = [asdict(article) for article in store.articles()]
     looked_up = [asdict(store[name]) for name in ARTICLES]
-    return articles, looked_up, list(store), list(store.image_ids()), store.gaps, len(store), store.num_images
+    printed = [store.article_ids_of_image(f"i{number}") for number in range(NUM_RECORDS)], "none" in store
+    ids = list(store), list(store.image_ids())
+    return articles, looked_up, printed, ids, store.gaps, len(store), store.num_images
 
 
 class _Lengths:
@@ -298,6 +300,30 @@ def _cache_pixels(folder: Path) -> Any:
     return cache.load_or_prepare(source, lambda _: torch.arange(192, dtype=torch.uint8).view(3, 8, 8)).tolist()
 
 
+def _fill_ledger(folder: Path) -> None:
+    from diptych.annotation.ledger.ledger import Ledger
+    from diptych.contracts.pipelines import Answer, Failure, Question
+
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        ledger.plan((Question(f"k{number}", "describe", f"pair {number}", list, 50, 100) for number in range(5)), "m")
+        for number in range(NUM_RECORDS):
+            ledger.claim(f"k{number}")
+        token = ledger.batches.open(["k1", "k2"], "file-1")
+        ledger.batches.name(token, "batch-7")
+        usage = {"prompt_tokens": 90, "completion_tokens": 4}
+        ledger.settle([(f"k{number}", Answer(f"Ein Bäcker, {number}", "stop", usage, 0.5)) for number in (0, 1)])
+        ledger.failed("k3", Failure("pair 3", "timeout", "no answer"))
+
+
+def _ledger(folder: Path) -> Any:
+    from diptych.annotation.ledger.ledger import Ledger
+
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        keys = [f"k{number}" for number in range(5)]
+        charged = ledger.spent(), ledger.in_flight(), ledger.usage("describe")
+        return ledger.counts(), charged, ledger.settled(keys), ledger.batches.unfinished(), ledger.batches.of("k2")
+
+
 STORES = {
     "record log": Store(_append_records, _records, grows=True),
     "written records": Store(_write_records, _records, grows=True),
@@ -310,5 +336,6 @@ STORES = {
     "gallery": Store(_gallery, _read_gallery),
     "checkpoint": Store(_save, _load),
     "checkpoint in pieces": Store(save_in_pieces, _load),
+    "ledger": Store(_fill_ledger, _ledger),
     "prepared pixels": Store(lambda folder: [_cache_pixels(folder), None][1], _cache_pixels),
 }

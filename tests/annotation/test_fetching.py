@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from PIL import Image
 
+import patience
 from diptych.annotation import fetching, guarded_web
 from diptych.annotation.fetching import FetchFailure, ImageFetcher
 from diptych.annotation.guarded_web import is_public
@@ -164,7 +165,9 @@ RAW_DEFLATE = HEADLESS.compress(PICTURE) + HEADLESS.flush()
         "127.0.0.1", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0.0.0.0", "[::1]",
         "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::127.0.0.1]",
         "169.254.169.254", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "[fe80::1]", "[fd00:ec2::254]",
-        "224.0.0.1", "198.18.0.1", "255.255.255.255", "[::]",
+        "224.0.0.1", "198.18.0.1", "255.255.255.255", "[::]", "192.0.0.192", "168.63.129.16", "[fec0::1]",
+        "[64:ff9b:1::7f00:1]", "[::ffff:0:127.0.0.1]", "[2001:0:7f00:1::]", "100.100.100.200", "0", "LOCALHOST",
+        "%31%32%37.0.0.1", "127%2e0%2E0%2e1", "[fe80::1%25lo]", "%6cocalhost", "[::%31]",
     ],
 )  # fmt: skip
 def test_places_that_are_not_public_are_not_connected_to(quick, tmp_path, monkeypatch, host):
@@ -189,6 +192,15 @@ def test_public_addresses(address):
 
 
 @pytest.mark.hostile("network")
+@pytest.mark.parametrize("url", ["http://a\nb/", "http://\ud83d/", "http://[", "http:///a", "http://a/" + "x" * 10**5])
+def test_odd_addresses_are_named_in_one_line(quick, tmp_path, monkeypatch, url):
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it connects"))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    ((_, found),) = ImageFetcher(tmp_path).fetch_all([url])
+    assert isinstance(found, FetchFailure) and "\n" not in str(found) and len(str(found)) < 1000
+
+
+@pytest.mark.hostile("network")
 def test_a_redirection_to_a_private_place(quick, tmp_path, monkeypatch):
     with Raw(answer(PICTURE)) as hidden:
         moved = answer(b"", f"Location: http://localhost:{hidden.port}/a", "Content-Length: 0", status="302 Found")
@@ -204,7 +216,7 @@ def test_a_proxy_is_not_asked_for_private_places(tmp_path, monkeypatch):
         monkeypatch.delenv("NO_PROXY", raising=False)
         for name in ("http_proxy", "https_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
-        for url in ("http://169.254.169.254/a", "https://10.0.0.1/a", "http://2130706433/a"):
+        for url in ("http://169.254.169.254/a", "https://10.0.0.1/a", "http://2130706433/a", "http://%31%30.0.0.1/a"):
             assert fetched(url, tmp_path, private=False) == "private_address", url
         assert proxy.num_connections == 0
         assert fetched("http://only-the-proxy-knows.invalid/a", tmp_path, private=False) == PICTURE
@@ -241,6 +253,20 @@ def test_a_fetch_ends_in_time(quick, tmp_path, said, pause_s):
     with Raw(said, pause_s) as server:
         assert fetched(server.url, tmp_path, timeout_s=0.5) in ("unreachable", "refused_by_server")
     assert time.monotonic() - started < 10  # half a second; without an end, 20 and more
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.parametrize("private", [False, True])
+def test_a_name_that_is_looked_up_without_end(tmp_path, monkeypatch, private, proxied):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(patience.SECONDS))
+    monkeypatch.setenv("NO_PROXY", "" if proxied else "*")
+    monkeypatch.setenv("http_proxy", "http://proxy.example:1")
+    started = time.monotonic()
+    assert fetched("http://picture.example/a", tmp_path, timeout_s=0.2, private=private) == "unreachable"
+    assert time.monotonic() - started < patience.SECONDS / 2
+    over.set()
 
 
 BOMB = gzip.compress(bytes(200 * 2**20), 1)

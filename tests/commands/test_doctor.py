@@ -39,6 +39,17 @@ def test_a_whole_set_is_healthy(source, capsys):
     assert "everything is there and readable. docs/hotel_cir.md" in capsys.readouterr().out
 
 
+def test_files_of_other_capitals_are_to_be_renamed(source):
+    folder = source.root / "images/val_test/2/1"
+    (folder / "a.jpg").rename(folder / "A.JPG")
+    (report,) = examine(source, ["val"], workers=1)
+    assert report.next_step.startswith("Rename the 1 files that are there, but spelt otherwise (in other capitals")
+    assert str(report.listing) in report.next_step and report.next_step.endswith("has them, then run this again.")
+    (folder / "b.jpg").unlink()
+    (report,) = examine(source, ["val"], workers=1)
+    assert "fetch the other 1 that it lists again (docs/hotel_cir.md)" in report.next_step
+
+
 def test_missing_empty_and_damaged_files_are_told_apart_and_listed(source, capsys):
     folder = source.root / "images/val_test/2/1"
     (folder / "a.jpg").unlink()

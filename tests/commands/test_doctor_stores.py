@@ -21,6 +21,8 @@ KNOWN = [
     "sentence embeddings",
     "checkpoint",
     "checkpoint in pieces",
+    "gallery",
+    "ledger",
 ]
 
 
@@ -62,6 +64,8 @@ def test_whole_stores_are_healthy(folder, capsys, words):
         ("sentence embeddings", "*.sqlite", np.array([9, 65, 1, 2], np.float32).tobytes()),
         ("checkpoint", "last.ckpt", b"name: a"),
         ("checkpoint in pieces", "last.shards-0/*.distcp", checkpoint()["state_dict"]["weight"].numpy().tobytes()[:8]),
+        ("gallery", "rooms.index", b"/images/2.jp"),
+        ("ledger", "ledger.sqlite", b"timeou"),
         ("features", "*/images/*/tokens.npy", b"\n"),
     ],
 )
@@ -71,7 +75,7 @@ def test_a_damaged_store_is_named(folder, capsys, kind, file, content):
     inflict(folder, path.relative_to(folder), whole.index(content) + len(content), 3)
     assert run("doctor", [f"run={folder}", "checksums=true"]) == 1
     printed = capsys.readouterr().out
-    assert "1 of 9 stores are damaged" in printed
+    assert f"1 of {len(KNOWN) + 1} stores are damaged" in printed
     assert f"Damaged: {folder / kind}" in printed
 
 
@@ -80,6 +84,13 @@ def test_a_cut_checkpoint_is_seen_at_a_quick_look(folder, capsys):
     inflict(folder, Path("checkpoint/last.ckpt"), size - 9, None)
     assert run("doctor", [f"run={folder}"]) == 1
     assert "last.ckpt is damaged, or no checkpoint" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["gallery/rooms.index", "ledger/ledger.sqlite"])
+def test_a_file_cut_in_half_is_seen_at_a_quick_look(folder, capsys, name):
+    inflict(folder, Path(name), (folder / name).stat().st_size // 2, None)
+    assert run("doctor", [f"run={folder}"]) == 1
+    assert f"Damaged: {folder / name} is" in capsys.readouterr().out
 
 
 def test_one_of_two_looks_is_named(tmp_path, capsys):

@@ -467,6 +467,7 @@ WRITERS = {
     "api/": NO_RANKS,
     "data/news/embedding_cache.py": SHARED,
     "annotation/ledger/ledger_file.py": SHARED,
+    "annotation/ledger/ledger_tables.py": NOTHING,
     "report/": FIRST,
     "submission/": NO_RANKS,
     "sweeping/": NO_RANKS,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 import pytest
 
+from diptych.config.override_words import override
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.sweeping.comparison import better_run, compare_runs, print_comparison
 from run_folders import captions_result, result, status, write_run
@@ -151,6 +153,13 @@ def test_other_queries_and_missing_or_damaged_values_are_refused(pair):
     (second / "scores.jsonl").unlink()
     with pytest.raises(ValueError, match="scores.jsonl is not there.*evaluate.py ckpt=best.ckpt split=val"):
         compare_runs(first, second)
+    write("1", [1, 1, 1, 0], checkpoint="a b'; $(x).ckpt")
+    (second / "scores.jsonl").unlink()
+    with pytest.raises(ValueError, match="is not there") as caught:
+        compare_runs(first, second)
+    _, _, command = str(caught.value).partition("new folder: ")
+    words = ["python", "evaluate.py", override("ckpt", "a b'; $(x).ckpt"), "split=val"]
+    assert shlex.split(command) == words
     (second / "metrics.json").unlink()
     with pytest.raises(ValueError, match="no metrics.json yet, the run is: done"):
         compare_runs(first, second)

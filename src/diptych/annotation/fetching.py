@@ -17,6 +17,7 @@ from diptych.annotation.guarded_web import PrivateAddress, open_guarded
 from diptych.models.server.bodies import TooLargeBody, UnreadableBody, unpacked
 from diptych.models.server.server_failures import shortened
 from diptych.photos.photo_file import decode_photo
+from diptych.storage.json_values import encodable
 from diptych.storage.whole import write_file
 
 _AT_A_TIME = 8
@@ -51,7 +52,7 @@ class ImageFetcher:
 
     def path(self, url: str) -> Path:
         """The file of a URL, whether it is there or not."""
-        return self.folder / hashlib.sha256(url.encode()).hexdigest()[:20]
+        return self.folder / hashlib.sha256(encodable(url).encode()).hexdigest()[:20]
 
     def fetch(self, url: str) -> Path:
         """The file of the image, fetched if need be.
@@ -66,7 +67,7 @@ class ImageFetcher:
         ends_at = time.monotonic() + self.timeout_s
         for wait_s in (*_WAITS_S, None):
             try:
-                data = self._download(url, ends_at)
+                data = download(url, ends_at, self.private)
                 break
             except FetchFailure as failure:
                 if failure.reason != "unreachable" or wait_s is None or time.monotonic() + wait_s > ends_at:
@@ -90,35 +91,44 @@ class ImageFetcher:
         except FetchFailure as failure:
             return failure
 
-    def _download(self, url: str, ends_at: float) -> bytes:
-        try:
-            request = Request(quote(url, safe=_SAFE), headers={"User-Agent": "diptych"})
-            with open_guarded(request, ends_at, self.private) as answer:
-                return _content(answer)
-        except HTTPError as error:
-            raise _of_status(url, error) from None
-        except TooLargeBody as error:
-            raise FetchFailure("too_large", f"{url}: {error}; make it smaller") from None
-        except UnreadableBody as error:
-            raise FetchFailure("no_image", f"{url} cannot be unpacked: {error}; fetch it yourself") from None
-        except (OSError, http.client.HTTPException) as error:
-            cause = error.reason if isinstance(error, URLError) else error
-            if isinstance(cause, PrivateAddress):
-                message = f"{url}: {cause}; if the pairs may name such places: fetch.private=true retry_failures=true"
-                raise FetchFailure("private_address", message) from None
-            message = f"{url} cannot be reached ({shortened(error)}); run the command again"
-            raise FetchFailure("unreachable", message) from None
-        except ValueError as error:
-            raise FetchFailure(
-                "not_found", f"{url} is no address ({shortened(error)}); correct it in the pairs"
-            ) from None
-
     def _keep(self, path: Path, data: bytes, url: str) -> None:
         try:
-            decode_photo(data, url)
+            decode_photo(data, shortened(url))
         except ValueError as error:
             raise FetchFailure("no_image", str(error)) from None
         write_file(path, data)
+
+
+def download(url: str, ends_at: float, private: bool = False) -> bytes:
+    """The bytes at an http(s) URL, unpacked, of at most 64 MiB; asks once, until `ends_at` on the monotonic clock, and
+    not this machine or private networks unless `private` says so.
+
+    Raises:
+        FetchFailure: they cannot be had.
+    """
+    shown = shortened(url)
+    try:
+        request = Request(quote(encodable(url), safe=_SAFE), headers={"User-Agent": "diptych"})
+        with open_guarded(request, ends_at, private) as answer:
+            return _content(answer)
+    except HTTPError as error:
+        raise _of_status(shown, error) from None
+    except TooLargeBody as error:
+        raise FetchFailure("too_large", f"{shown}: {error}; make it smaller") from None
+    except UnreadableBody as error:
+        raise FetchFailure("no_image", f"{shown} cannot be unpacked: {error}; fetch it yourself") from None
+    except (OSError, http.client.HTTPException) as error:
+        cause = error.reason if isinstance(error, URLError) else error
+        if isinstance(cause, PrivateAddress):
+            advice = "fetch.private=true retry_failures=true, and with a local model fetch=on"
+            message = f"{shown}: {cause}; if the pairs may name such places: {advice}"
+            raise FetchFailure("private_address", message) from None
+        message = f"{shown} cannot be reached ({shortened(error)}); run the command again"
+        raise FetchFailure("unreachable", message) from None
+    except ValueError as error:
+        raise FetchFailure(
+            "not_found", f"{shown} is no address ({shortened(error)}); correct it in the pairs"
+        ) from None
 
 
 def _content(answer: Any) -> bytes:

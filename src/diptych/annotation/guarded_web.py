@@ -30,9 +30,15 @@ from urllib.request import (
     UnknownHandler,
 )
 
+from diptych.parallel.deadline import within
 from diptych.parallel.private_parts import set_connector
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# What not every Python counts as private: protocol assignments, where a cloud has its metadata; the address at which
+# another has them; site-local addresses; those of translators within a network; those of documentation.
+_FURTHER = tuple(
+    map(ipaddress.ip_network, ("192.0.0.0/24", "168.63.129.16/32", "fec0::/10", "64:ff9b:1::/48", "3fff::/20"))
+)
 
 
 class PrivateAddress(OSError):
@@ -70,7 +76,7 @@ def is_public(address: str) -> bool:
         meant = ip.ipv4_mapped or ip.sixtofour or teredo or translated
         if meant is not None:
             return is_public(str(meant))
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not any(ip in one for one in _FURTHER)
 
 
 class _Redirections(HTTPRedirectHandler):
@@ -114,11 +120,11 @@ def _connections(
     """What opens a connection of this kind for a request. Where a proxy does that, the name is looked up all the same;
     one that only the proxy knows is left to it.
     """
-    place = urlsplit(request.full_url)
-    proxied = request.host != place.netloc
+    asked = Request(request.full_url).host or ""  # as it is connected to without a proxy: `%31` in it is a 1
+    place, proxied = urlsplit(f"//{asked}"), request.host != asked
     if proxied and not private:
         with suppress(socket.gaierror):
-            _public_addresses(place.hostname or "", place.port or 80)
+            _public_addresses(ends_at, place.hostname or "", place.port or 80)
 
     def open_connection(host: str, timeout: float, **more: Any) -> http.client.HTTPConnection:
         connection: Any = kind(host, timeout=_left(ends_at), **more)
@@ -132,7 +138,7 @@ def _connections(
 def _connected(ends_at: float, private: bool, place: tuple[str, int], *_: object) -> socket.socket:
     failure: OSError = OSError(f"{place[0]} has no address")
     look_up = _addresses if private else _public_addresses
-    for family, address in look_up(*place):
+    for family, address in look_up(ends_at, *place):
         connection = socket.socket(family, socket.SOCK_STREAM)
         try:
             connection.settimeout(_left(ends_at))
@@ -145,12 +151,14 @@ def _connected(ends_at: float, private: bool, place: tuple[str, int], *_: object
     raise failure
 
 
-def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
-    return [(family, address) for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+def _addresses(ends_at: float, host: str, port: int) -> list[tuple[int, Any]]:
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = within(_left(ends_at), look_up, f"looking up {host}")
+    return [(family, address) for family, *_, address in found]
 
 
-def _public_addresses(host: str, port: int) -> list[tuple[int, Any]]:
-    found = _addresses(host, port)
+def _public_addresses(ends_at: float, host: str, port: int) -> list[tuple[int, Any]]:
+    found = _addresses(ends_at, host, port)
     public = [(family, address) for family, address in found if is_public(address[0])]
     if found and not public:
         raise PrivateAddress(f"{host} is {found[0][1][0]}, an address of this machine or of a private network")

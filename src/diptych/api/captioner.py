@@ -83,7 +83,7 @@ class FusedCaption:
       chunks; `chunks` are their texts, in the article's order.
     - `base_caption` is the description of the photo that the prompt held.
     - `gaps` names what was missing: `no_article`, `empty_article`, `no_base_caption`, `long_article` (of which the end
-      was not read), `no_evidence` (nothing of it found room).
+      was not read), `long_base_caption` (of which it is cut off here too), `no_evidence` (nothing of it found room).
     - `prompt_tokens` and `completion_tokens` count the model's tokens.
     """
 
@@ -174,7 +174,7 @@ class Captioner:
             stop_reason=record["stop_reason"],
             evidence=prepared.evidence,
             chunks=_texts(known, prepared.evidence),
-            base_caption=base_caption,
+            base_caption=prepared.base_caption,
             gaps=prepared.gaps,
             prompt_tokens=record["prompt_tokens"],
             completion_tokens=record["completion_tokens"],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -83,27 +85,60 @@ def read_gallery(path: Path, weights: str, checkpoint: str) -> Gallery:
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such index file")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = file.metadata() or {}
-            if about.get("format") != _FORMAT:
-                raise ValueError(f"{path} is no index of this version ({_FORMAT}): index the images again")
-            if about["weights"] != weights:
-                raise ValueError(
-                    f"{path} was made by {about['checkpoint']} (weights {about['weights'][:12]}), this retriever is"
-                    f" {checkpoint} (weights {weights[:12]}): index the images again, or load that checkpoint"
-                )
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        if about.pop(_CRC, None) not in (None, str(_checksum(about, arrays))):  # earlier versions wrote none
+    about = check_gallery(path)
+    if about["weights"] != weights:
+        raise ValueError(
+            f"{path} was made by {about['checkpoint']} (weights {about['weights'][:12]}), this retriever is"
+            f" {checkpoint} (weights {weights[:12]}): index the images again, or load that checkpoint"
+        )
+    return _read(path)
+
+
+def check_gallery(path: Path, everything: bool = False) -> Mapping[str, str]:
+    """What the file says of itself, `weights` and `checkpoint`; with `everything` all of it is read and compared with
+    its checksum.
+
+    Raises:
+        ValueError: it is damaged, or another program's.
+    """
+    if everything:
+        _read(path)
+    with _opened(path) as file:
+        return _about(file)
+
+
+def _read(path: Path) -> Gallery:
+    with _opened(path) as file:
+        about = _about(file)
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if about.get(_CRC) not in (None, str(_checksum(about, arrays))):  # earlier versions wrote none
             raise ValueError("its checksum differs")
         images = [GalleryImage(image_id, Path(name)) for image_id, name in json_value(arrays.pop("images").tobytes())]
         vectors = {"model": arrays["model"], "baseline": arrays.get("baseline", arrays["model"])}
         if any(array.dtype != np.float32 or array.shape[:-1] != (len(images),) for array in vectors.values()):
             raise KeyError("a row for each image")
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is a damaged index ({error}): index the images again") from None
     return Gallery(images, vectors, about["weights"], about["checkpoint"])
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file, as safetensors has it; whatever goes wrong with it in the block is a damaged index."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is a damaged index ({error}): index the images again") from None
+
+
+def _about(file: Any) -> dict[str, str]:
+    about = file.metadata() or {}
+    if about.get("format") != _FORMAT:
+        raise ValueError(f"it is none of this version, {_FORMAT}")
+    if missing := {"weights", "checkpoint"} - about.keys():
+        raise KeyError(*missing)
+    return about
+
+
 def _checksum(about: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> int:
+    about = {name: said for name, said in about.items() if name != _CRC}
     return crc_of_arrays(json.dumps([about, sorted(arrays)], sort_keys=True), (arrays[name] for name in sorted(arrays)))

@@ -12,6 +12,7 @@ from rich.table import Table
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import TripletSource
 from diptych.photos.image_faults import EMPTY, MISSING, UNREADABLE, Fault, KeptVerdicts, find_faults
+from diptych.photos.spellings import spelt_otherwise
 from diptych.storage.whole import write_text
 from diptych.text.terminal import PlainConsole
 
@@ -53,6 +54,15 @@ class SplitReport:
             return self.problem
         if self.healthy:
             return "Nothing to do: every image is there and can be decoded."
+        respelt = [fault for fault in self.faults if fault.kind == MISSING and spelt_otherwise(fault.path)]
+        if respelt:
+            rename = (
+                f"Rename the {len(respelt):,} files that are there, but spelt otherwise (in other capitals, or another"
+                f" form of Unicode), as {self.listing} has them"
+            )
+            left = len(self.faults) - len(respelt)
+            fetch = f", fetch the other {left:,} that it lists again ({self.docs_page})" if left else ""
+            return f"{rename}{fetch}, then run this again."
         if self.count(MISSING) == self.num_expected:
             return f"No image is there: {self.docs_page} says how to get them and where they belong."
         files = f"the {len(self.faults):,} files listed in {self.listing}"

@@ -1,4 +1,6 @@
-"""The doctor for what Diptych has written: checkpoints, record logs, embeddings, features, prompts, articles."""
+"""The doctor for what Diptych has written: checkpoints, record logs, embeddings, features, prompts, articles, galleries
+and ledgers.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from diptych.annotation.ledger.ledger_tables import check_ledger
+from diptych.annotation.spending import LEDGER
+from diptych.api.gallery import check_gallery
 from diptych.contracts.models import ImageFeatures, TextFeatures
 from diptych.data.news.article_store import ArticleStore
 from diptych.data.news.embedding_cache import FILE as SENTENCES
@@ -71,6 +76,10 @@ def _stores(folder: Path) -> Iterator[Store]:
                 yield path, check_sentences, check_sentences
             elif name.endswith(".articles.sqlite"):
                 yield path, ArticleStore.of_file, lambda at: ArticleStore.of_file(at).check()
+            elif name.endswith(LEDGER):
+                yield path, partial(check_ledger, everything=False), check_ledger
+            elif name.endswith(".index"):
+                yield path, check_gallery, partial(check_gallery, everything=True)
             elif name.endswith(".faiss"):
                 yield path, Path.stat, check_seal
         for name, kind in (("images", ImageFeatures), ("texts", TextFeatures)):

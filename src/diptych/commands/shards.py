@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from diptych.config.building import build, build_data
 from diptych.config.checking import check_data_root, check_section, kind_of
+from diptych.config.override_words import in_shell, override
 from diptych.config.plain_config import plain_section
 from diptych.contracts.retrieval import TripletSource
 from diptych.data.triplets.captions import expand
@@ -80,5 +81,6 @@ def convert_data(config: DictConfig, output: Path, per_shard: int = 1000, worker
     size = sum(shard.bytes for shard in shards.shards)
     return (
         f"{shards.folder}: {shards.settings['triplets']:,} triplets in {len(shards.shards):,} shards, "
-        f"{size / 1e6:,.1f} MB; train on them with data/training=shards data.training.shards={shards.folder}"
+        f"{size / 1e6:,.1f} MB; train on them with data/training=shards "
+        f"{in_shell(override('data.training.shards', shards.folder))}"
     )

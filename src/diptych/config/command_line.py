@@ -29,6 +29,7 @@ from diptych.config.override_words import as_meant, in_shell, override, quoted, 
 from diptych.config.plain_config import leaves
 from diptych.config.presence import require_inputs
 from diptych.config.resolvers import register_resolvers
+from diptych.config.secret_words import refuse_secrets
 from diptych.extras import missing_extra
 from diptych.parallel.job import leave, part_of_several
 from diptych.parallel.private_parts import set_command_of_ranks
@@ -67,6 +68,7 @@ def entry_point(
 
     main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
     try:
+        refuse_secrets(words)
         words = with_open_sections([as_meant(word) for word in rewrite(words)], open_sections)
         set_command_line([sys.argv[0], *words])
         main()
@@ -141,6 +143,7 @@ def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
         ValueError: there is no such config or key; offers the nearest.
     """
     register_resolvers()
+    refuse_secrets(overrides)
     words = [as_meant(word) for word in overrides if not word.startswith("config_dir=")]
     named = [with_home(word.removeprefix("config_dir=")) for word in overrides if word.startswith("config_dir=")]
     own = [f"--config-dir={folder}" for folder in named]

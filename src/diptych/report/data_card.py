@@ -16,6 +16,7 @@ from diptych.annotation.descriptor_consistency import descriptor_rows
 from diptych.annotation.diversity import diversity_rows, text_diversity
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.annotation.ways_table import ways_rows
+from diptych.config.override_words import in_shell, override
 from diptych.contracts.models import Preprocessing
 from diptych.report.rendering import write_page
 from diptych.storage.json_files import as_written, read_json
@@ -48,7 +49,8 @@ def write_data_card(out: Path, prices: Prices, preprocessing: Preprocessing | No
     """
     summary = read_json(out / "summary.json", _ADVICE, missing_ok=True, shape=_SUMMARY)
     if summary is None:
-        raise ValueError(f"{out / 'summary.json'} is not there: run pipeline=annotate_triplets out={out} to its end")
+        words = in_shell("pipeline=annotate_triplets", override("out", out))
+        raise ValueError(f"{out / 'summary.json'} is not there: run {words} to its end")
     stages = [path for path in sorted((out / "work").glob("*/manifest.json")) if "." not in path.parent.name]
     manifests = {path.parent.name: read_json(path, _ADVICE, shape=_MANIFEST) for path in stages}  # none set aside
     path = out / CARD

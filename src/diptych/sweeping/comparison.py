@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from diptych.config.override_words import in_shell, override
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.retrieval.median_rank import median_rank
 from diptych.results.results_table import format_value, screen
@@ -149,9 +150,10 @@ _Scores = dict[tuple[str | None, str], dict[str, float | None]]
 def _read_scores(run: RunRecord) -> _Scores:
     """Values by metric, of every query by (set, id)."""
     path = run.folder / SCORES
+    words = override("ckpt", _result(run).get("checkpoint")), override("split", _result(run)["split"])
     advice = (
         "values per query come from evaluating: score the run again and compare the new folder: "
-        f"python evaluate.py ckpt={_result(run).get('checkpoint')} split={_result(run)['split']}"
+        f"{in_shell('python', 'evaluate.py', *words)}"
     )
     scores: _Scores = {}
     for where, record in each_json_line(path, advice):

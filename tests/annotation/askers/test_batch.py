@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 pytest.importorskip("openai")
 
+import patience
 from diptych.annotation.askers.batch import BatchAsker
 from diptych.annotation.askers.batch_results import Unanswered, read_line
 from diptych.annotation.askers.batch_server import BatchServer, seen_batch
@@ -378,6 +380,77 @@ def test_the_client_under_openai_is_bounded_and_stays_where_it_is(packed, monkey
         server.shutdown()
         server.server_close()
     assert "/elsewhere" not in asked
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize("hanging", ["its name", "its fields", "fields before the fields"])
+def test_the_client_under_openai_ends_in_time(hanging, monkeypatch):
+    """Until a test is over, the server sends a byte of its answer's fields now and then, or no name is found."""
+    import socket
+    import threading
+
+    from diptych.annotation.askers import batch_client
+
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(batch_client, "_RETRIES", 0)
+    monkeypatch.setattr(batch_client, "_LONGEST_S", 0.2)
+    over, listening = threading.Event(), socket.create_server(("127.0.0.1", 0))
+    head, piece = (b"HTTP/1.1 200 OK\r\nX: ", b"x") if hanging == "its fields" else (b"", b"HTTP/1.1 100 On\r\n\r\n")
+
+    def drip() -> None:
+        with contextlib.suppress(OSError), listening.accept()[0] as connection:
+            connection.sendall(head)
+            while not over.wait(0.01):
+                connection.sendall(piece)
+
+    threading.Thread(target=drip, daemon=True).start()
+    host = f"127.0.0.1:{listening.getsockname()[1]}"
+    if hanging == "its name":
+        host = "model.example"
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(patience.SECONDS))
+    try:
+        client = batch_client.open_client(f"http://{host}/v1", "sk-secret-of-this")
+        with client, pytest.raises(ServerFailure, match="gave no answer in time") as caught:
+            BatchServer(client, 0).batch("b")
+        assert caught.value.worth_retrying
+    finally:
+        over.set()
+        listening.close()
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize("wait_s", ["99999", "1e308", "Wed, 21 Oct 2099 07:28:00 GMT"])
+def test_a_server_that_asks_to_wait_for_ever_is_not_waited_for(wait_s):
+    import openai
+
+    from diptych.annotation.askers.batch_client import _http
+
+    class Batches:
+        tries = 0
+
+        def create(self, **_: object) -> None:
+            Batches.tries += 1
+            request = _http.Request("POST", "http://model.example")
+            response = _http.Response(503, headers={"Retry-After": wait_s}, request=request)
+            raise openai.InternalServerError("busy", response=response, body=None)
+
+    client = SimpleNamespace(api_key="k", batches=Batches())
+    client.with_options = lambda **_: client
+    with pytest.raises(ServerFailure, match="503") as caught:
+        BatchServer(client, 0).create("file", "token")
+    assert Batches.tries == 1 and caught.value.worth_retrying  # there may be a batch: the next run looks
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize(
+    "name", ["", "..", ".", "a/b", "a?b", "a b", "é", "a\n", "x" * 300, "sk-secret-of-this", None, ["a"]]
+)
+def test_ids_that_are_none(name):
+    files = SimpleNamespace(create=lambda **_: SimpleNamespace(id=name))
+    server = BatchServer(SimpleNamespace(api_key="sk-secret-of-this", files=files), 0)
+    with contextlib.closing(io.BytesIO()) as file, pytest.raises(ServerFailure, match="an id that is none") as caught:
+        server.upload(file)
+    assert "sk-secret" not in str(caught.value)
 
 
 def test_an_account_with_too_much_in_work_waits_for_its_other_batches(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,7 @@ import transformers
 from PIL import Image
 
 import patience
-from diptych.annotation.askers.local import LocalAsker
+from diptych.annotation.askers.local import LocalAsker, _with_pictures
 from diptych.annotation.askers.online import OnlineAsker
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
@@ -331,6 +332,18 @@ def test_a_model_in_this_process(model_folder, ledger, tmp_path):
     ledger.plan([question("z", "text alone")], "m", asker.price_factor)
     ((_, again),) = LocalAsker(str(model_folder), "float32", "cpu").ask([question("z", "text alone")], ledger)
     assert again.text == found["b"].text
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/a", "http://[::1]:1/a", "http://169.254.169.254/a", "ftp://127.0.0.1/a"]
+)
+def test_pictures_of_a_model_in_this_process_are_fetched_from_public_places(url, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it connects"))
+    message = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
+    with pytest.raises(ValueError, match="address of this machine|unknown url type"):
+        _with_pictures(message, ())
 
 
 def test_a_model_that_is_not_there(ledger, tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import patience
+from damaged_stores import inflict
 from diptych.contracts.news import Article
 from diptych.data.news import article_store
 from diptych.data.news.article_store import ArticleStore
@@ -73,6 +74,33 @@ def test_articles_of_a_photo(source):
     assert list(store.image_ids()) == ["00000000000000a1", "00000000000000a2", "12e4567890123456", "0000000000000000"]
     with pytest.raises(ValueError, match=r"database\.json holds no article with the image '12e4'"):
         store.article_ids_of_image("12e4")
+
+
+@pytest.mark.hostile("damage")
+@pytest.mark.parametrize(
+    ("ask", "stored"),
+    [("image", "00000000000000a2"), ("image", "12e4567890123456"), ("article", IDS[1]), ("in", IDS[1])],
+)
+def test_a_damaged_id_is_not_taken_for_none(source, stored, ask):
+    def answer() -> object:
+        store = opened(source)
+        if ask == "image":
+            return store.article_ids_of_image(stored)
+        return stored in store if ask == "in" else store[stored]
+
+    whole = answer()
+    file = opened(source).file
+    content = file.read_bytes()
+    damaged = 0
+    for place in (at for at in range(len(content)) if content.startswith(stored.encode(), at)):
+        inflict(file.parent, Path(file.name), place + 3, 1)
+        try:
+            assert answer() == whole  # it was another row
+        except ValueError as error:
+            assert "cannot be read" in str(error) and "it is made again" in str(error)
+            damaged += 1
+        inflict(file.parent, Path(file.name), place + 3, 1)
+    assert damaged
 
 
 def test_unknown_ids(source):

@@ -304,6 +304,7 @@ def test_a_position_in_other_shards_or_of_other_ranks_is_refused(make, source, t
         ({"group_size": 1}, r"written with group_size=2, but data\.training\.group_size is 1"),
         ({"caption_policy": "explode"}, r"all wordings of a triplet in one record, but training has .*=explode"),
         ({"shards": "nowhere"}, r"nowhere has no shards\.json; write shards with python -m diptych\.shards"),
+        ({"shards": "a b; $(x)"}, r"python -m diptych\.shards \.\.\. 'output=a b; \$\(x\)'$"),
     ],
 )
 def test_settings_that_shards_cannot_serve_are_refused(make, settings, message):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import threading
+import time
 import traceback
 import tracemalloc
 import warnings
@@ -14,9 +17,10 @@ from typing import Any
 import pytest
 
 import patience
-from diptych.models.server.chat_server import ChatServer, _proxy
+from diptych.models.server.chat_server import ChatServer, _Names, _proxy
 from diptych.models.server.completion import read_completion
 from diptych.models.server.server_failures import ServerFailure
+from diptych.models.server.server_settings import read_key, server_url
 
 KEY = "sk-the-secret-of-this-test"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "What is there? Ein Türmchen 塔"}], "max_tokens": 5}
@@ -214,10 +218,101 @@ def test_no_failure_holds_the_key(server):
     assert KEY not in "".join(traceback.format_exception(failure)) + repr(failure.__dict__)
 
 
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize(
+    "proxy", ["http://u:hunter2@127.0.0.1:1", "http://u:hunter2@[", "http://u:hunter2@127.0.0.1:port"]
+)
+def test_no_failure_holds_the_password_of_a_proxy(proxy, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    async def scene(url: str) -> None:
+        chat = ChatServer(url, KEY, patience.SECONDS)
+        try:
+            await chat.complete(BODY)
+        finally:
+            await chat.close()
+
+    with pytest.raises(ServerFailure) as caught:
+        play(lambda: scene("https://model.example/v1"))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[",
+        "ftp://host/v1",
+        "host:1/v1",
+        "file:///a",
+        "http:///v1",
+        "http://a b/v1",
+        "http://a:x/v1",
+        "http://a\n",
+    ],
+)
+def test_addresses_of_no_server(url, monkeypatch):
+    with pytest.raises(ValueError, match="^base_url=.*is no address of a server"):
+        server_url(url)
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(ValueError, match="^OPENAI_BASE_URL=.*is no address of a server"):
+        server_url(None)
+
+
+@pytest.mark.hostile("network")
+@pytest.mark.parametrize("key", ["sk a", "sk\r\nX: y", "ské", "sk\0"[:2] + "\x7f"])
+def test_what_can_be_no_key(key, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", key)
+    with pytest.raises(ValueError, match="SOME_KEY holds no key") as caught:
+        read_key("SOME_KEY")
+    assert key not in str(caught.value)
+
+
 def test_time_limit_includes_reading():
     with pytest.raises(ServerFailure, match="raise timeout_s") as caught:
         asked(Server(http(b'{"cho', length=500)), timeout_s=0.2)
     assert caught.value.reason == "timeout"
+
+
+@pytest.mark.hostile("network")
+def test_a_name_that_is_looked_up_without_end(monkeypatch):
+    """Neither the request waits for it, nor what else the loop's threads have to do, nor the end of the loop."""
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(patience.SECONDS))
+
+    async def scene() -> None:
+        chat = ChatServer("http://model.example/v1", KEY, 0.1)
+        try:
+            with pytest.raises(ServerFailure, match="raise timeout_s"):
+                await chat.complete(BODY)
+        finally:
+            await chat.close()
+
+    started = time.monotonic()
+    play(scene)
+    assert time.monotonic() - started < patience.SECONDS / 2
+    over.set()
+
+
+def test_a_name_and_its_addresses(monkeypatch):
+    server = Server(OK)
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 80, 0, 3)), (socket.AF_INET, 1, 6, "", ("", 0))]
+
+    async def scene() -> Any:
+        async with server:
+            port = int(server.url.split(":")[2].removesuffix("/v1"))
+            found[1] = (*found[1][:4], ("127.0.0.1", port))
+            with monkeypatch.context() as patched:
+                patched.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+                addresses = await _Names().resolve("model.example", port)
+                assert [address["host"] for address in addresses] == ["fe80::1%3", "127.0.0.1"]
+                del found[0]
+                chat = ChatServer(f"http://model.example:{port}/v1", KEY, patience.SECONDS)
+                answer = await chat.complete(BODY)
+                await chat.close()
+            return answer
+
+    assert play(scene)[0] == "a tower" and "host: model.example:" in server.heads[0].lower()
 
 
 def test_a_kept_connection_that_the_server_closes():

@@ -6,7 +6,6 @@ creation was cut off by a kill is found again at the server. Whoever runs next c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from diptych.annotation.askers.batch_server import BatchServer
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.extras import require
+from diptych.models.server.server_settings import check_server, read_key
 from diptych.models.server.taken_parameters import TakenParameters, put_otherwise, taken_parameters
 
 
@@ -53,6 +53,7 @@ class BatchAsker:
                 f"max_requests={max_requests}, max_bytes={max_bytes}, poll_s={poll_s}, max_tries={max_tries}:"
                 " want at least 1, 1, 0 and 1"
             )
+        check_server(base_url, api_key_env)
         self.model, self.base_url, self.api_key_env = model, base_url, api_key_env
         self.max_requests, self.max_bytes = max_requests, max_bytes
         self.poll_s, self.max_tries, self.temperature = poll_s, max_tries, temperature
@@ -91,10 +92,4 @@ class BatchAsker:
         require("openai")
         from diptych.annotation.askers.batch_client import open_client
 
-        key = "none" if self.api_key_env is None else os.environ.get(self.api_key_env, "").strip()
-        if not key:
-            raise ValueError(
-                f"the environment variable {self.api_key_env} is not set: put the server's key there, or set"
-                " api_key_env to null for a server that wants none"
-            )
-        return open_client(self.base_url, key)
+        return open_client(self.base_url, read_key(self.api_key_env) or "none")

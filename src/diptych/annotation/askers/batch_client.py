@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from openai import DefaultHttpxClient, OpenAI
 
 from diptych.models.server.bodies import LARGEST_ANSWER, TooLargeBody, unpacked
+from diptych.models.server.server_settings import server_url
+from diptych.parallel.deadline import within
 
 _RETRIES = 5  # of the client itself, with growing waits
 _LARGEST_FILE = 4 * 2**30  # bytes of results, which are read line by line
-_LONGEST_S, _LONGEST_OF_FILE_S = 600.0, 3600.0  # until an answer has been read
+_LONGEST_S, _LONGEST_OF_FILE_S = 120.0, 3600.0  # until an answer has been read; until a file has come, or is sent
 
 # httpx, or what has taken its place in the package openai
 _http: Any = importlib.import_module(str(DefaultHttpxClient.__base__.__module__).partition(".")[0])
@@ -24,8 +27,23 @@ def open_client(base_url: str | None, key: str) -> OpenAI:
     failures of their own status: key, organisation, project and questions go nowhere else. Answers are of at most
     16 MiB, files of results of 4 GiB, and are unpacked as they are read.
     """
-    http = DefaultHttpxClient(follow_redirects=False, event_hooks={"response": [_bound]})
-    return OpenAI(api_key=key, base_url=base_url, max_retries=_RETRIES, http_client=http)
+    http = _Client(follow_redirects=False, event_hooks={"response": [_bound]})
+    return OpenAI(api_key=key, base_url=server_url(base_url), max_retries=_RETRIES, http_client=http)
+
+
+class _Client(DefaultHttpxClient):
+    """A client that waits for an answer until a time at most, whatever it is that hangs: a name that is looked up, or
+    fields of the answer that come byte by byte. What hangs is left behind.
+    """
+
+    def send(self, request: Any, **more: Any) -> Any:
+        """As the client's own. What takes too long is a failure of time."""
+        path = request.url.path.rstrip("/")
+        longest_s = _LONGEST_OF_FILE_S if path.endswith(("/content", "/files")) else _LONGEST_S
+        try:
+            return within(longest_s, partial(super().send, request, **more), f"asking {request.url.host}")
+        except TimeoutError as error:
+            raise _http.ReadTimeout(str(error), request=request) from None
 
 
 def _bound(response: Any) -> None:

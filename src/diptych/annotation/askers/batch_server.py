@@ -80,7 +80,7 @@ def _file_id(name: Any, key: str) -> str | None:
 def _usable_id(name: str, key: str) -> bool:
     """An id goes into addresses and the ledger: printable, not long, and without the key."""
     plain = name.isascii() and name.isprintable() and not {*"/?#% "} & {*name}
-    return 0 < len(name) <= _LONGEST_ID and plain and redacted(name, key) == name
+    return bool(name.strip(".")) and len(name) <= _LONGEST_ID and plain and redacted(name, key) == name
 
 
 class BatchServer:
@@ -124,7 +124,7 @@ class BatchServer:
                     )
                 )
             except ServerFailure as failure:
-                if not failure.worth_retrying or attempt + 1 == _CREATE_TRIES:
+                if not failure.worth_waiting or attempt + 1 == _CREATE_TRIES:
                     raise
                 log.warning("a batch could not be created, and is tried again: %s", failure)
                 time.sleep(max(failure.wait_s, min(self._wait_s, 2.0**attempt)))
@@ -161,7 +161,7 @@ class BatchServer:
                     found = self._reached(lambda: _unless_missing(lambda: self._download(file_id, file)))
                     break
                 except ServerFailure as failure:
-                    if not failure.worth_retrying or attempt + 1 == _FILE_TRIES:
+                    if not failure.worth_waiting or attempt + 1 == _FILE_TRIES:
                         raise
                     log.warning("the file %s broke off, and is fetched again: %s", file_id, failure)
                     time.sleep(max(failure.wait_s, min(self._wait_s, 2.0**attempt)))
@@ -192,9 +192,12 @@ class BatchServer:
         return [self._id_of(batch) for batch in sorted(found, key=lambda batch: float(batch.created_at or 0))]
 
     def _id_of(self, thing: Any) -> str:
-        name = str(thing.id)
-        if not _usable_id(name, self.key):
-            raise server_error(f"it gives an id that is none: {shortened(name, self.key)}")
+        name = getattr(thing, "id", None)
+        if isinstance(name, int):
+            name = str(name)
+        if not isinstance(name, str) or not _usable_id(name, self.key):
+            said = str(thing if name is None else name)
+            raise server_error(f"it gives an id that is none: {shortened(said, self.key)}")
         return name
 
     def _reached(self, call: Callable[[], _T]) -> _T:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from http.client import HTTPException
 from typing import Any
-from urllib.request import urlopen
 
 import torch
 from PIL import Image
 
+from diptych.annotation.fetching import download
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.models.fuser.generation import DTYPES, ending_tokens
@@ -20,7 +19,7 @@ from diptych.photos.photo_file import decode_photo
 from diptych.storage.json_values import encodable
 from diptych.storage.model_files import load_model
 
-_FETCH_S, _MOST_BYTES = 30.0, 64 * 2**20  # for a remote picture
+_FETCH_S = 30.0  # for a remote picture
 
 
 class LocalAsker:
@@ -121,13 +120,9 @@ def _with_pictures(message: Mapping[str, Any], signs: Sequence[str]) -> dict[str
 
 
 def _picture(url: str) -> Image.Image:
-    """The picture of a data URL, or one that is fetched, upright. Raises ValueError where there is none."""
-    try:
-        if url.startswith("data:"):
-            data = base64.b64decode(url.partition(",")[2])
-        else:
-            with urlopen(url, timeout=_FETCH_S) as answer:
-                data = answer.read(_MOST_BYTES)
-    except (OSError, ValueError, HTTPException) as error:
-        raise ValueError(f"picture {url[:80]} cannot be fetched: {error}; download it, and name the file") from error
-    return decode_photo(data, url[:80])
+    """The picture of a data URL, or one that is fetched as `download` does, upright. Raises ValueError where there is
+    none.
+    """
+    if url.startswith("data:"):
+        return decode_photo(base64.b64decode(url.partition(",")[2]), url[:80])
+    return decode_photo(download(url, time.monotonic() + _FETCH_S), url)

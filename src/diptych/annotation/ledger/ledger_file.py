@@ -9,30 +9,19 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+
+from diptych.annotation.ledger.ledger_tables import UNREADABLE, check_rows, make_tables, seal_rows
+from diptych.storage.checksums import Damaged
+from diptych.storage.file_lock import lock_file, locked
+from diptych.storage.whole import remove_unfinished, whole_file
 
 # A live process says so this often; one of which no more can be known is given up after this long a silence.
 _BEAT_S, _DEAD_AFTER_S = 5.0, 60.0
 _FULL = ("database or disk is full", "disk I/O error", "unable to open database file")
 _UNKNOWN = "unknown"
 _BUSY_S = 60.0  # how long a write waits for other processes
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS questions(
-    key TEXT PRIMARY KEY, stage TEXT NOT NULL, record_id TEXT NOT NULL, model TEXT NOT NULL,
-    num_input_tokens INTEGER NOT NULL, max_tokens INTEGER NOT NULL, price_factor REAL NOT NULL,
-    state TEXT NOT NULL DEFAULT 'pending', text TEXT, finish_reason TEXT, usage TEXT, latency_s REAL,
-    reason TEXT, message TEXT, owner TEXT, batch TEXT);
-CREATE INDEX IF NOT EXISTS in_flight ON questions(owner) WHERE state = 'sent';
-CREATE INDEX IF NOT EXISTS of_batch ON questions(batch) WHERE batch IS NOT NULL;
-CREATE TABLE IF NOT EXISTS charges(
-    id INTEGER PRIMARY KEY, stage TEXT NOT NULL, model TEXT NOT NULL, price_factor REAL NOT NULL,
-    num_input_tokens INTEGER NOT NULL, num_output_tokens INTEGER NOT NULL, lost INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS owners(owner TEXT PRIMARY KEY, host TEXT, pid INTEGER, started TEXT, beat REAL);
-CREATE TABLE IF NOT EXISTS batches(
-    token TEXT PRIMARY KEY, input_file_id TEXT NOT NULL, batch_id TEXT, state TEXT, owner TEXT NOT NULL);
-"""
 
 
 class LedgerFile:
@@ -48,6 +37,7 @@ class LedgerFile:
         self.lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._beating: threading.Event | None = None
+        self._watched: dict[str, tuple[float, float]] = {}  # by owner: its last beat, and when it was first seen here
 
     def close(self) -> None:
         """Closes the file; later calls open it again. What this process has sent alone is then abandoned."""
@@ -64,28 +54,52 @@ class LedgerFile:
     # ------------------------------------------------------------------------------------------------ the tables
 
     def open(self) -> sqlite3.Connection:
-        """The connection, the tables made. ValueError where the file is none of ours."""
+        """The connection, the tables made and every row looked at (20 microseconds each).
+
+        Raises:
+            ValueError: the file is none of ours, or damaged: says which row.
+        """
         if self._connection is None:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                if not self.path.exists():
+                    self._make()
+                if not self.path.stat().st_size:
+                    raise Damaged("it is empty; if it never held anything, delete it")
                 connection = sqlite3.connect(
                     self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=256
                 )
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(_SCHEMA)
-            except (sqlite3.Error, OSError) as error:
+                try:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    make_tables(connection)
+                    check_rows(connection, self.path)
+                    seal_rows(connection)
+                except BaseException:
+                    connection.close()
+                    raise
+            except (*UNREADABLE, OSError, Damaged) as error:
                 if str(error) in _FULL[:2]:
                     raise self._failure(error) from None
+                if str(self.path) in str(error):
+                    raise
                 raise ValueError(f"{self.path} cannot be used as a ledger ({error}); name another file") from None
             self._connection = connection
         return self._connection
+
+    def _make(self) -> None:
+        """Makes the file, which is never seen without its tables: an empty one is damaged."""
+        with locked(lock_file(self.path)):
+            remove_unfinished(self.path.parent, self.path.name)
+            if not self.path.exists():  # another process may have made it meanwhile
+                with whole_file(self.path) as temporary, closing(sqlite3.connect(temporary)) as connection:
+                    connection.isolation_level = None
+                    make_tables(connection)
 
     def read(self, statement: str, values: Sequence[object] = ()) -> list[tuple]:
         """The rows of a query."""
         with self.lock:
             try:
                 return self.open().execute(statement, values).fetchall()
-            except sqlite3.Error as error:
+            except UNREADABLE as error:
                 raise self._failure(error) from None
 
     @contextmanager
@@ -121,25 +135,28 @@ class LedgerFile:
         elif "locked" in said:
             what = f"is held by another process for more than {_BUSY_S:.0f} s; see what it does"
         else:
-            what = "is damaged, or none; put a copy of it in its place, or name another file"
+            return Damaged(f"{self.path} is damaged ({said}); put a copy of it in its place, or name another file")
         return ValueError(f"{self.path} {what} ({said}). All answers in it are kept, and the same command goes on")
 
     # ------------------------------------------------------------------------------------------------ who lives
 
     def lives(self, owner: str | None) -> bool:
         """Whether the process that was this owner still runs, as far as can be known. One of this machine is known by
-        its number and its beginning: a clock that is set, or a machine that slept, takes nothing from it. Of one in
-        another container counts when it last said so.
+        its number and its beginning. Another one lives while its beats go on, or have been watched for less than a
+        minute by this process's own clock, which nobody sets: clocks of two machines are never compared.
         """
         if owner == self.owner:
             return self._beating is not None
         rows = self.read("SELECT host, pid, started, beat FROM owners WHERE owner = ?", (owner,))
-        if not rows:
+        if owner is None or not rows:
             return False
         host, pid, started, beat = rows[0]
-        if host == socket.gethostname() and started != _UNKNOWN:
+        if host == _place() and (started != _UNKNOWN or _started(pid) is None):
             return _started(pid) == started
-        return time.time() - beat <= _DEAD_AFTER_S and (host != socket.gethostname() or _started(pid) == started)
+        seen, since = self._watched.get(owner, (None, 0.0))
+        if beat != seen:
+            seen, since = self._watched[owner] = beat, time.monotonic()
+        return time.monotonic() - since <= _DEAD_AFTER_S
 
     def beat_from_now_on(self) -> None:
         """This owner has sent something: from here on it says that it lives."""
@@ -149,8 +166,8 @@ class LedgerFile:
             self._beating = threading.Event()
             with self.writing() as connection:
                 connection.execute(
-                    "INSERT OR REPLACE INTO owners VALUES (?, ?, ?, ?, ?)",
-                    (self.owner, socket.gethostname(), os.getpid(), _started(os.getpid()), time.time()),
+                    "INSERT OR REPLACE INTO owners(owner, host, pid, started, beat) VALUES (?, ?, ?, ?, 0)",
+                    (self.owner, _place(), os.getpid(), _started(os.getpid())),
                 )
             threading.Thread(target=self._beat, args=(self._beating,), daemon=True, name="ledger").start()
 
@@ -160,7 +177,16 @@ class LedgerFile:
                 if stopped.is_set():
                     return
                 with suppress(ValueError), self.writing() as connection:  # a full disk may have room again
-                    connection.execute("UPDATE owners SET beat = ? WHERE owner = ?", (time.time(), self.owner))
+                    connection.execute("UPDATE owners SET beat = beat + 1 WHERE owner = ?", (self.owner,))
+
+
+def _place() -> str:
+    """Where a process's number means the same: host, boot and, of a container, its own count of processes."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):  # no such files on this system
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)
 
 
 def _started(pid: int) -> str | None:

@@ -43,6 +43,14 @@ _TABLES = (
     "CREATE TABLE facts (json TEXT NOT NULL)",
 )
 _INDEX = "CREATE INDEX article_of_image ON image (image_id)"
+_LOST = {  # the first row that its index does not lead to
+    "article": "SELECT article_id FROM article AS row NOT INDEXED WHERE NOT EXISTS (SELECT 1 FROM article AS found"
+    " INDEXED BY sqlite_autoindex_article_1"
+    " WHERE found.article_id = row.article_id AND found.position = row.position) LIMIT 1",
+    "image": "SELECT image_id FROM image AS row NOT INDEXED WHERE NOT EXISTS (SELECT 1 FROM image AS found"
+    " INDEXED BY article_of_image"
+    " WHERE (found.image_id, found.position, found.place) = (row.image_id, row.position, row.place)) LIMIT 1",
+}
 _MOST_FACTS = 100_000  # characters of the line of facts, which has a few hundred
 _STEPS = 1_000_000  # of SQLite's machine, between two looks at whether a query has an end
 
@@ -103,9 +111,10 @@ class ArticleStore:
 
     def check(self) -> int:
         """Reads everything; returns the number of articles. ValueError if anything is damaged."""
-        for kind in (self.articles(), self, self.image_ids()):
-            for _ in kind:
-                pass
+        for _ in self.articles():
+            pass
+        for table in ("article", "image"):
+            self._check_index(table)
         return len(self)
 
     def __reduce__(self) -> tuple:
@@ -125,9 +134,7 @@ class ArticleStore:
         return dict(self._facts["gaps"])
 
     def __contains__(self, article_id: object) -> bool:
-        return isinstance(article_id, str) and bool(
-            self._rows("SELECT 1 FROM article WHERE article_id = ?", (article_id,))
-        )
+        return isinstance(article_id, str) and self._row(article_id) is not None
 
     def __iter__(self) -> Iterator[str]:
         """Article ids in file order."""
@@ -135,11 +142,11 @@ class ArticleStore:
 
     def __getitem__(self, article_id: str) -> Article:
         """The article; ValueError naming the store if there is none of this id."""
-        rows = self._rows("SELECT * FROM article WHERE article_id = ?", (article_id,))
-        if not rows:
+        row = self._row(article_id)
+        if row is None:
             hint = f" ({NO_ARTICLE!r} stands for a missing article)" if article_id == NO_ARTICLE else ""
             raise ValueError(f"{self.source} holds no article {article_id!r}{hint}; looked in its store {self.file}")
-        return self._article(rows[0])
+        return self._article(row)
 
     def articles(self) -> Iterator[Article]:
         """Every article, in file order, one in memory at a time."""
@@ -162,6 +169,7 @@ class ArticleStore:
         Raises:
             ValueError: none; names the store.
         """
+        self._check_index("image")
         rows = self._rows(
             "SELECT DISTINCT article_id, position FROM image JOIN article USING (position) WHERE image_id = ?"
             " ORDER BY position",
@@ -170,6 +178,29 @@ class ArticleStore:
         if not rows:
             raise ValueError(f"{self.source} holds no article with the image {image_id!r}; looked in {self.file}")
         return tuple(article_id for article_id, _ in rows)
+
+    def _row(self, article_id: str) -> tuple | None:
+        """The row of the article; None where there is surely none: a damaged id looks just so."""
+        rows = self._rows("SELECT * FROM article WHERE article_id = ?", (article_id,))
+        if not rows:
+            self._check_index("article")
+            return None
+        if rows[0][1] != article_id:
+            raise self._damaged(f"the index of its articles leads from {article_id!r} to another one")
+        return rows[0]
+
+    def _check_index(self, table: str) -> None:
+        """Compares a table's ids with their checksum, and looks every row up in its index, once in each thread: an id
+        that is not found is then not there.
+        """
+        self._connection()
+        if table in self._own.checked:
+            return
+        for _ in self.image_ids() if table == "image" else self:
+            pass
+        if lost := self._rows(_LOST[table], ()):
+            raise self._damaged(f"the index does not lead to the {table} {lost[0][0]!r}")
+        self._own.checked.add(table)
 
     def _article(self, row: tuple) -> Article:
         position, article_id, url, title, text, date, checksum = row
@@ -202,7 +233,7 @@ class ArticleStore:
                 if number > most or not all(isinstance(value, str | int) for value in row):
                     raise sqlite3.DatabaseError("rows without an end" if number > most else "bytes where texts belong")
                 yield row
-        except (sqlite3.Error, OSError) as error:  # OSError: it has gone
+        except (sqlite3.Error, UnicodeDecodeError, OSError) as error:  # the latter: it has gone
             raise self._damaged(error) from None
 
     def _connection(self) -> sqlite3.Connection:
@@ -217,6 +248,7 @@ class ArticleStore:
                 connection.close()
                 raise ValueError(f"{self.file} was made anew since this store was opened; open it again")
             self._own.connection, self._own.process = connection, os.getpid()
+            self._own.checked = set()
             self._own.num_bytes = self.file.stat().st_size
         return self._own.connection
 

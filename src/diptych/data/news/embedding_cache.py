@@ -96,7 +96,7 @@ class CachedEncoder:
             with closing(sqlite3.connect(self.file, timeout=_WAIT)) as connection, connection:
                 connection.execute(_TABLE)
                 yield connection
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{self.file} cannot be used ({error}); name a folder with room that can be written, or delete a"
                 " damaged file, and it is made again"
@@ -115,7 +115,7 @@ def check_sentences(file: Path) -> int:
             checksum = "crc" if _has_checksums(connection) else "NULL"
             rows = connection.execute(f"SELECT key, vector, {checksum} FROM embedding")
             intact = [_is_intact(*row) for row in rows]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file} cannot be used ({error}); delete it, and it is made again") from None
     if not all(intact):
         raise ValueError(f"{file}: {intact.count(False)} embeddings are damaged; they are encoded again when asked for")

@@ -38,8 +38,8 @@ _READ_WHOLE = (EXAMPLES, "query_ids.json", "gaps.json", "queries.jsonl", "settin
 class PreparedQuery:
     """One photo with everything its prompt was made of. `prompt_ids` is the prompt, `completion_ids` one list for each
     reference caption. `gaps` names what was missing: `no_article`, `article_not_in_database`, `empty_article`,
-    `no_base_caption`; or was not read, or found no room: `long_article`, `long_title`, `no_evidence`. `target_words` is
-    the length of the caption where each photo has its own.
+    `no_base_caption`; or was not read, or found no room: `long_article`, `long_title`, `long_base_caption`,
+    `no_evidence`. `target_words` is the length of the caption where each photo has its own.
     """
 
     query_id: str

@@ -11,13 +11,14 @@ from diptych.contracts.news import Article, Evidence, FactExtractor, KeyFacts, N
 from diptych.data.news.caption_lengths import CaptionLengths
 from diptych.data.news.evidence import EvidenceRequest, EvidenceSelector
 from diptych.data.news.fusion_cache import PreparedQuery
+from diptych.data.news.largest_that_fit import largest_that_fit
 from diptych.data.news.prompt import PromptTemplate
 from diptych.storage.settings_key import settings_of
 
 _JOINING = 8  # tokens kept free: texts that are joined can have a few more than they have one by one
 _SHOWN = 5
 # Characters that are read, several times those of the longest news article: a damaged record must not end a run.
-_LONGEST_ARTICLE, _LONGEST_TITLE = 1_000_000, 1_000
+_LONGEST_ARTICLE, _LONGEST_TITLE, _LONGEST_BASE_CAPTION = 1_000_000, 1_000, 10_000
 
 
 class PromptTokenizer(Protocol):
@@ -89,7 +90,9 @@ class FusionPreparation:
         """Every photo's prompt and completions, in the order of `inputs`; one call of each model for all of them.
 
         Of an article of more than a million characters the rest is not read (the gap `long_article`), nor of a title of
-        more than a thousand (`long_title`); where nothing of an article finds room, that is the gap `no_evidence`.
+        more than a thousand, nor of a base caption of more than ten thousand (`long_title`, `long_base_caption`). A
+        base caption that leaves the prompt no room is cut to half of it, which is a `long_base_caption` too; where
+        nothing of an article finds room, that is the gap `no_evidence`.
 
         Raises:
             ValueError: the prompt of some photos leaves no room for evidence even so; they are counted and named.
@@ -99,7 +102,9 @@ class FusionPreparation:
         messages = [
             self.prompt.message(item.base_caption, evidence) for item, evidence in zip(inputs, bare, strict=True)
         ]
-        fixed = [len(ids) for ids in self.tokenizer.encode_prompts(messages)]
+        fixed = self._count_prompts(messages)
+        if any(tokens > self.max_prompt_tokens for tokens in fixed):
+            inputs, fixed = self._with_shorter_captions(inputs, bare, fixed)
         self._check_room(inputs, fixed)
         budgets = [self.max_prompt_tokens - tokens - _JOINING for tokens in fixed]
         evidence = self._with_text(inputs, bare, budgets)
@@ -123,6 +128,34 @@ class FusionPreparation:
             )
             for item, chosen, ids in zip(inputs, evidence, prompts, strict=True)
         ]
+
+    def _count_prompts(self, messages: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self.tokenizer.encode_prompts(messages)]
+
+    def _with_shorter_captions(
+        self, inputs: Sequence[FusionInput], bare: Sequence[Evidence], fixed: Sequence[int]
+    ) -> tuple[list[FusionInput], list[int]]:
+        """The inputs and the tokens of their prompts; where these were too many, the base caption's beginning has half
+        of the room that the rest leaves, and the evidence the other half.
+        """
+        items, counts = list(inputs), list(fixed)
+        long = [place for place, tokens in enumerate(fixed) if tokens > self.max_prompt_tokens]
+        captions = [" ".join(items[place].base_caption.split()) for place in long]
+        without = self._count_prompts([self.prompt.message("", bare[place]) for place in long])
+        texts = [
+            lambda size, caption=caption, evidence=bare[place]: self.prompt.message(caption[:size], evidence)
+            for place, caption in zip(long, captions, strict=True)
+        ]
+        budgets = [(self.max_prompt_tokens + tokens) // 2 for tokens in without]
+        fitting = largest_that_fit([len(caption) for caption in captions], texts, budgets, self._count_prompts)
+        for place, caption, size in zip(long, captions, fitting, strict=True):
+            item = items[place]
+            gaps = tuple(dict.fromkeys((*item.gaps, "long_base_caption")))
+            items[place] = replace(item, base_caption=caption[:size].rstrip(), gaps=gaps)
+        messages = [self.prompt.message(items[place].base_caption, bare[place]) for place in long]
+        for place, tokens in zip(long, self._count_prompts(messages), strict=True):
+            counts[place] = tokens
+        return items, counts
 
     def _message(self, item: FusionInput, evidence: Evidence) -> str:
         return self.prompt.message(item.base_caption, evidence, self._words(item, evidence))
@@ -195,15 +228,15 @@ def _bare(article: Article | None, facts: Mapping[str, KeyFacts], topics: Mappin
 
 
 def _readable(item: FusionInput) -> FusionInput:
-    """The item with no more of its article than is read."""
-    article, gaps = item.article, item.gaps
-    if article is None:
-        return item
-    if len(article.text) > _LONGEST_ARTICLE:
+    """The item with no more of its article and base caption than is read."""
+    article, gaps, base_caption = item.article, item.gaps, item.base_caption
+    if len(base_caption) > _LONGEST_BASE_CAPTION:
+        base_caption, gaps = base_caption[:_LONGEST_BASE_CAPTION], (*gaps, "long_base_caption")
+    if article is not None and len(article.text) > _LONGEST_ARTICLE:
         article, gaps = replace(article, text=article.text[:_LONGEST_ARTICLE]), (*gaps, "long_article")
-    if len(article.title) > _LONGEST_TITLE:
+    if article is not None and len(article.title) > _LONGEST_TITLE:
         article, gaps = replace(article, title=article.title[:_LONGEST_TITLE]), (*gaps, "long_title")
-    return replace(item, article=article, gaps=gaps)
+    return replace(item, base_caption=base_caption, article=article, gaps=gaps)
 
 
 def _gaps_of_evidence(item: FusionInput, evidence: Evidence) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 from webdataset.tariterators import base_plus_ext, group_by_keys
 
+from diptych.config.override_words import in_shell
 from diptych.contracts.retrieval import Triplet
 from diptych.data.annotations import Record
 from diptych.photos.picture_data import MOST_BYTES
@@ -114,7 +115,8 @@ def _read_manifest(folder: Path) -> Record:
     path = folder / MANIFEST
     if not path.is_file():
         state = "its conversion is not finished: run" if (folder / CONVERSION).is_file() else "write shards with"
-        raise ValueError(f"{folder} has no {MANIFEST}; {state} python -m diptych.shards ... output={folder}")
+        command = f"python -m diptych.shards ... {in_shell(f'output={folder}')}"
+        raise ValueError(f"{folder} has no {MANIFEST}; {state} {command}")
     manifest = read_json(path, WRITE_AGAIN, shape=dict)
     if manifest.get("format") != FORMAT:
         raise ValueError(

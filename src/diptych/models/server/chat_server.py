@@ -6,12 +6,15 @@ import asyncio
 import io
 import json
 import os
+import socket
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from diptych.models.server.bodies import LARGEST_ANSWER, TooLargeBody
 from diptych.models.server.completion import Completion, read_completion
@@ -22,9 +25,10 @@ from diptych.models.server.server_failures import (
     timed_out,
     too_large,
 )
+from diptych.models.server.server_settings import server_url
+from diptych.parallel.deadline import in_background
 from diptych.storage.json_values import json_value
 
-_OPENAI_URL = "https://api.openai.com/v1"
 _LARGEST_ERROR = 2**16  # bytes; the rest of what a server says of an error is left unread
 _MOST_REDIRECTIONS = 3
 _SAME_REQUEST = (307, 308)  # what is asked there is the same; others turn it into a GET
@@ -44,14 +48,15 @@ class ChatServer:
     """
 
     def __init__(self, base_url: str | None, key: str | None, timeout_s: float) -> None:
-        base_url = base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI_URL
         headers = {name: value for name, variable in _ACCOUNT.items() if (value := os.environ.get(variable))}
         headers["Content-Type"] = "application/json"
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        self._url, self._key = f"{base_url.rstrip('/')}/chat/completions", key or ""
+        self._url, self._key = f"{server_url(base_url)}/chat/completions", key or ""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # the caller limits how many requests are in flight
+            connector=aiohttp.TCPConnector(
+                limit=0, resolver=_Names()
+            ),  # the caller limits how many requests are in flight
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             proxy=_proxy(self._url),
@@ -106,6 +111,30 @@ class ChatServer:
     async def close(self) -> None:
         """Closes the connections."""
         await self._session.close()
+
+
+class _Names(AbstractResolver):
+    """Looks names up where nothing waits for one that hangs: not the next request, and not the end of the run."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a name. Raises OSError where it has none."""
+        kinds: dict[str, Any] = {"type": socket.SOCK_STREAM, "family": family, "flags": socket.AI_ADDRCONFIG}
+        look_up = partial(socket.getaddrinfo, host, port, **kinds)
+        found = await asyncio.wrap_future(in_background(look_up, f"looking up {host}"))
+        return [_address(host, kind, protocol, place) for kind, _, protocol, _, place in found]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def _address(host: str, family: int, protocol: int, place: tuple[Any, ...]) -> ResolveResult:
+    scope = f"%{place[3]}" if len(place) > 3 and place[3] else ""  # of an address that holds on one network only
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return ResolveResult(
+        hostname=host, host=f"{place[0]}{scope}", port=place[1], family=family, proto=protocol, flags=flags
+    )
 
 
 async def _content(response: aiohttp.ClientResponse, most: int, whole: bool) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 Completion = tuple[str, str, dict[str, int]]  # text, finish reason, token counts
 
 _MOST_TOKENS = 2**31  # in one answer; what is beyond is no count
+_THOUGHT = re.compile(r"reason|think|thought", re.IGNORECASE)
 _MOST_COUNTS, _LONGEST_WORD = 32, 64
 
 
@@ -46,9 +48,10 @@ def _word(text: str, key: str) -> str:
 
 
 def _text(content: Any) -> str:
-    """The text of a message; some servers answer in parts."""
+    """The text of a message; some servers answer in parts, of which some are what the model thought before."""
     if isinstance(content, list):
-        texts = (part.get("text") for part in content if isinstance(part, Mapping))
+        said = (part for part in content if isinstance(part, Mapping) and not _THOUGHT.search(str(part.get("type"))))
+        texts = (part.get("text") for part in said)
         return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
 

@@ -7,7 +7,15 @@ import re
 from functools import lru_cache
 
 _MASK = "***"
-_SHORTEST = 8  # characters; "any" or "none" are no secrets, and stand in many an answer
+_SHORTEST, _SHORTEST_WORD = 8, 4  # characters: of a key that is looked for in all forms; of one that is hidden at all
+# What is set where a server wants no key: no secrets, and words of many an answer.
+_PLACEHOLDERS = """
+    api-key api_key apikey change-me changeme default dummy empty fake free key-not-needed lm-studio llama llama.cpp
+    lmstudio local localhost mock needed no-key no-key-required no-key-needed nokey none not-needed not-required
+    not-used notneeded null ollama open openai placeholder public secret sglang test test-key testing token unused vllm
+    your-api-key your-key
+"""
+_LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
 _SHORTEST_PIECE = 12
 _LONGEST_SEARCHED = 2**16  # characters; a longer text that holds the key is not kept at all
 # What may stand between the characters of a key without hiding it: blanks, joiners, quotes and marks of line ends.
@@ -20,16 +28,30 @@ _NO_WORD = re.compile(r"[^0-9a-z]+")
 
 def redacted(text: str, key: str) -> str:
     """The text with `***` for the key: as it is, in escapes (percent, JSON, HTML), as base64 or hexadecimal digits,
-    backwards, with blanks or quotes between its characters, and half of it alone. Keys of less than 8 characters are
-    taken for placeholders.
+    backwards, with blanks or quotes between its characters, and half of it alone. A key of 4 to 7 characters is
+    hidden where it is a word of its own, as it is or in escapes. Shorter ones, and words such as "none" or "ollama",
+    are taken for placeholders.
     """
-    if len(key) < _SHORTEST:
+    if len(key) < _SHORTEST_WORD or key.casefold() in _PLACEHOLDERS.split():
         return text
+    if len(key) < _SHORTEST:
+        return _word(key).sub(_MASK, text)
     plain = _letters(_ESCAPE.sub(_unescaped, text))
     if not any(_letters(form) in plain for form in _forms(key)):
         return text
     masked, number = _pattern(key).subn(_MASK, text) if len(text) <= _LONGEST_SEARCHED else ("", 0)
     return masked if number else _MASK  # too long to be searched, or written in a way that is not known
+
+
+def without_logins(text: str) -> str:
+    """The text with `***` for names and passwords in addresses, such as that of a proxy."""
+    return _LOGIN.sub(f"{_MASK}@", text)
+
+
+@lru_cache(maxsize=8)
+def _word(key: str) -> re.Pattern[str]:
+    begins = r"(?:(?<![^\W_])|(?<=%[0-9a-fA-F]{2})|(?<=\\[nrt])|(?<=\\u[0-9a-fA-F]{4}))"  # escapes are no letters
+    return re.compile(rf"{begins}{''.join(map(_character, key))}(?![^\W_])")
 
 
 @lru_cache(maxsize=8)

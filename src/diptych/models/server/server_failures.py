@@ -10,12 +10,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from diptych.models.server.bodies import TooLargeBody
-from diptych.models.server.secret_keys import redacted
+from diptych.models.server.secret_keys import redacted, without_logins
 from diptych.models.server.taken_parameters import refused_parameters
 from diptych.storage.json_values import encodable, json_value
 
 _LONGEST_MESSAGE = 400  # characters of what a server says; some send the whole request back
 _MOST_READ = 2**16
+_LONGEST_WAITED_S = 600.0  # what a server may ask for (Retry-After) before it counts as a refusal
+_LONGEST_ASKED_S = 86_400.0  # a day; who asks for more is not waited for, and a number of any length is no message
 _REFUSALS = {401: "the key", 402: "the account", 404: "the address or the model"}
 _REFUSED_CODES = ("content_policy_violation", "content_filter")
 _OUT_OF_QUOTA = "insufficient_quota"
@@ -38,6 +40,11 @@ class ServerFailure(ValueError):
         super().__init__(message)
         self.reason, self.worth_retrying, self.concerns_all, self.wait_s = reason, worth_retrying, concerns_all, wait_s
         self.parameters: tuple[str, ...] = ()
+
+    @property
+    def worth_waiting(self) -> bool:
+        """Whether it may help to ask again after `wait_s`, and that is not too long."""
+        return self.worth_retrying and self.wait_s <= _LONGEST_WAITED_S
 
 
 # What a library raises, and code that reads what it gives, where the JSON has another shape than it ought to have.
@@ -137,9 +144,11 @@ def reason_of(status: int, code: Any) -> str:
 
 
 def shortened(said: str | BaseException, key: str = "") -> str:
-    """What a server says, on one line, without its end (some send the whole request back) and without the key."""
+    """What a server says, on one line, without its end (some send the whole request back), the key, and logins in
+    addresses.
+    """
     text = " ".join(str(said).split()) or ("nothing" if isinstance(said, str) else type(said).__name__)
-    return redacted(encodable(text[:_MOST_READ]), key)[:_LONGEST_MESSAGE]
+    return without_logins(redacted(encodable(text[:_MOST_READ]), key))[:_LONGEST_MESSAGE]
 
 
 def moved(location: str, key: str) -> ServerFailure:
@@ -171,7 +180,9 @@ def _of_status(status: int, headers: Mapping[str, str], said: str, code: Any, ke
 
 
 def asked_wait(headers: Mapping[str, str]) -> float:
-    """Seconds that a server asks to wait (`Retry-After`, as a number or a date); 0 where it does not say."""
+    """Seconds that a server asks to wait (`Retry-After`, as a number or a date), a day at most; 0 where it does not
+    say.
+    """
     value = headers.get("retry-after", "").strip()
     try:
         seconds = float(value)
@@ -180,4 +191,4 @@ def asked_wait(headers: Mapping[str, str]) -> float:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except (TypeError, ValueError, LookupError, OverflowError):
             return 0.0
-    return max(seconds, 0.0) if math.isfinite(seconds) else 0.0
+    return min(max(seconds, 0.0), _LONGEST_ASKED_S) if math.isfinite(seconds) else 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from diptych.contracts.pipelines import Answer, Failure
 from diptych.models.server.chat_server import ChatServer
 from diptych.models.server.request_pace import RequestPace
 from diptych.models.server.server_failures import ServerFailure
+from diptych.models.server.server_settings import check_server, read_key
 from diptych.models.server.taken_parameters import put_otherwise, taken_parameters
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,6 @@ Messages = Sequence[Mapping[str, Any]]
 
 STRUCTURED = ("auto", "on", "off")
 _FIRST_WAIT_S, _LONGEST_BACKOFF_S = 0.5, 30.0
-_LONGEST_ASKED_WAIT_S = 600.0  # what a server may ask for (Retry-After) before it counts as a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,7 @@ class VLMClient:
                 f"concurrency={concurrency}, timeout_s={timeout_s}, max_retries={max_retries}: want at least 1,"
                 " above 0, and at least 0"
             )
+        check_server(base_url, api_key_env)
         if structured not in STRUCTURED:
             raise ValueError(f"structured={structured!r} is not one of {', '.join(STRUCTURED)}")
         self.model, self.base_url, self.api_key_env = model, base_url, api_key_env
@@ -148,7 +148,7 @@ class VLMClient:
                 else:
                     pace.answered()
                     return Answer(*completion, time.monotonic() - started)
-            if not failure.worth_retrying or retry == self.max_retries or failure.wait_s > _LONGEST_ASKED_WAIT_S:
+            if not failure.worth_waiting or retry == self.max_retries:
                 raise failure
             longest = min(_LONGEST_BACKOFF_S, _FIRST_WAIT_S * 2**retry)
             wait = max(failure.wait_s, longest * self._rng.uniform(0.5, 1.0))
@@ -170,13 +170,7 @@ class VLMClient:
         return self._connection[1:]
 
     def _connect(self) -> ChatServer:
-        key = None if self.api_key_env is None else os.environ.get(self.api_key_env, "").strip()
-        if key == "":
-            raise ValueError(
-                f"the environment variable {self.api_key_env} is not set: put the server's key there, or set"
-                " api_key_env to null for a server that wants none"
-            )
-        return ChatServer(self.base_url, key, self.timeout_s)
+        return ChatServer(self.base_url, read_key(self.api_key_env), self.timeout_s)
 
     # ------------------------------------------------------------------------------------------------ many requests
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated
 
 from diptych.config.arguments import run as run_command
+from diptych.config.override_words import in_shell, override, quoted
 from diptych.storage.json_files import write_json_lines
 from diptych.synthetic.rooms.generate import RoomsSettings
 from diptych.synthetic.rooms.source import Rooms
@@ -47,7 +48,7 @@ def write_pairs(path: Path, number: int) -> None:
 
 def run(*words: str, **environment: str) -> None:
     """Runs a command of the package, shown as a user would type it."""
-    print("\n$ python " + " ".join(words), flush=True)  # noqa: T201
+    print(f"\n$ {in_shell('python', *words)}", flush=True)  # noqa: T201
     subprocess.run([sys.executable, *words], check=True, env={**os.environ, **environment})
 
 
@@ -70,7 +71,12 @@ def annotate_and_train(
         address = process.stdout.readline().strip()
         try:
             for pipeline, folder in (("annotate_triplets", "three_stage"), ("annotate_one_stage", "one_stage")):
-                common = [f"pairs={pairs_file}", f"out={out / folder}", f"model={MODEL}", f"base_url={address}"]
+                common = [
+                    override("pairs", pairs_file),
+                    override("out", out / folder),
+                    f"model={MODEL}",
+                    f"base_url={address}",
+                ]
                 run(
                     "-m",
                     "diptych.pipeline",
@@ -84,13 +90,15 @@ def annotate_and_train(
         finally:
             process.terminate()
     work = {"three_stage": "write_modifications", "one_stage": "one_stage"}
-    ways = ", ".join(f"{way}: {out / way / 'work' / stage / 'records.jsonl'}" for way, stage in work.items())
+    ways = ", ".join(
+        f"{way}: {quoted(str(out / way / 'work' / stage / 'records.jsonl'))}" for way, stage in work.items()
+    )
     run(
         "-m",
         "diptych.pipeline",
         "pipeline=audit_triplets",
-        f"pairs={pairs_file}",
-        f"out={out / 'three_stage' / 'work'}",
+        override("pairs", pairs_file),
+        override("out", out / "three_stage" / "work"),
         f"ways={{{ways}}}",
         f"planted={{{planted}}}",
     )
@@ -100,7 +108,7 @@ def annotate_and_train(
         "train.py",
         "experiment=cir_rooms",
         "data=triplets",
-        f"data.root={out / 'three_stage'}",
+        override("data.root", out / "three_stage"),
         "name=annotation_demo_training",
         f"trainer.max_steps={steps}",
     )
