@@ -127,13 +127,17 @@ def build_trainer(node: DictConfig, **arguments: Any) -> Any:
     watch_processes()
     trainer = build(node, precision=chosen_precision(node), callbacks=[EndOnSignal()], **arguments)
     prepare_gpu(trainer.strategy.root_device)
-    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if in_sweep and trainer.world_size > 1 and not trainer.strategy.cluster_environment.creates_processes_externally:
+    if in_sweep() and trainer.world_size > 1 and not trainer.strategy.cluster_environment.creates_processes_externally:
         raise ValueError(
             f"-m with a trainer of {trainer.world_size} processes: call the command once for each, without -m, or set "
             "trainer.devices=1"
         )
     return trainer
+
+
+def in_sweep() -> bool:
+    """Whether this process does several jobs of a sweep, one after the other."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def chosen_precision(node: DictConfig) -> str | int | None:

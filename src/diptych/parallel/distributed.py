@@ -20,6 +20,16 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def part_ways() -> None:
+    """Ends the work of several processes together, when all have come here; each is then alone, number 0 of 1. What
+    the first one does alone after the last collective may take hours, and no other has to keep a GPU and a connection
+    for it: the end of one that waits would end the first one's work.
+    """
+    if world_size() > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def seed_step(seed: int, step: int) -> None:
     """Makes the randomness that follows (dropout) a function of seed, step and rank: a resumed run repeats it."""
     torch.manual_seed(hash((seed, step, rank())) % (1 << 63))
