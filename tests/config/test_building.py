@@ -142,8 +142,11 @@ def test_typed_key_follows_interpolations():
 @pytest.mark.parametrize(
     ("gpu", "cpu", "precision"),
     [
-        (True, {}, "bf16-mixed"),
-        (False, {"avx512_bf16": True}, "32-true"),
+        ((9, 0), {}, "bf16-mixed"),
+        ((8, 0), {}, "bf16-mixed"),
+        ((7, 5), {"avx512_bf16": True}, "16-mixed"),
+        ((7, 0), {}, "16-mixed"),
+        ((6, 1), {"avx512_bf16": True}, "32-true"),
         (None, {"avx512_bf16": True}, "bf16-mixed"),
         (None, {"amx_tile": True}, "bf16-mixed"),
         (None, {"amx_tile": False}, "32-true"),
@@ -151,7 +154,10 @@ def test_typed_key_follows_interpolations():
 )
 def test_auto_is_bf16_where_the_hardware_computes_in_it(gpu, cpu, precision, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
+    # As torch answers: with emulation every GPU has it.
+    supported = lambda including_emulation=True: including_emulation or gpu >= (8, 0)  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: gpu)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
     assert chosen_precision(OmegaConf.create({"precision": "auto"})) == precision
     assert chosen_precision(OmegaConf.create({"precision": "16-mixed"})) == "16-mixed"

@@ -101,8 +101,7 @@ def work(number: int, folder: str) -> None:
     seen["missing"] = message_of([0, 1], [0.0, 1.0], 5) if number == 0 else message_of([4], [4.0], 5)
     seen["contradiction"] = message_of([0, 1], [0.0, 1.0], 2) if number == 0 else message_of([1], [1.5], 2)
 
-    device = torch.device("cpu")
-    seen["any"] = [any_rank(flag, device) for flag in (False, number == 0, number == 1, True)]
+    seen["any"] = [any_rank(flag) for flag in (False, number == 0, number == 1, True)]
     torch.save(seen, Path(folder) / f"{number}.pt")
     dist.destroy_process_group()
 
@@ -175,7 +174,7 @@ def test_without_a_process_group_there_is_one_rank():
     rows = torch.ones(2, 3)
     assert (rank(), world_size()) == (0, 1)
     assert gather(rows) is rows and gather_with_gradient(rows) is rows
-    assert any_rank(True, torch.device("cpu")) and not any_rank(False, torch.device("cpu"))
+    assert any_rank(True) and not any_rank(False)
 
 
 def test_rows_of_one_process_are_put_in_order():

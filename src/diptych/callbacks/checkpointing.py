@@ -101,7 +101,7 @@ class Checkpointing(L.Callback):
         """For the end of a training. Raises OSError, on every process, unless the run's last state and its best, as far
         as they were to be saved, are on the disk.
         """
-        if not any_rank(bool(self._unsaved), trainer.strategy.root_device):
+        if not any_rank(bool(self._unsaved)):
             return
         reasons = "; ".join(self._unsaved.values()) or "the process that writes them says why"
         raise OSError(
@@ -148,7 +148,7 @@ class Checkpointing(L.Callback):
             if rank() == 0:
                 log.error("%s", reason)
         # All of them know: they try again together, or would wait for one another for ever.
-        if any_rank(bool(reason), trainer.strategy.root_device):
+        if any_rank(bool(reason)):
             self._unsaved[name] = reason or "another process could not write it, and says why"
             if name == "best":
                 self._unsaved_best_step = trainer.global_step

@@ -15,7 +15,9 @@ class RunProgressBar(TQDMProgressBar):
         self.train_progress_bar.set_description("Training")
 
     def get_metrics(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, int | str | float | dict]:
-        """The metrics on the bar, without Lightning's version number."""
+        """The metrics on the bar, without Lightning's version number, and the latest loss that has come to the host."""
         items = super().get_metrics(trainer, module)
         items.pop("v_num", None)
-        return items
+        # Not by `log(prog_bar=True)`, for which Lightning waits for the GPU in every step.
+        latest = getattr(module, "latest_loss", None)
+        return items if latest is None or not trainer.training else {**items, "loss": f"{latest.look():.3f}"}

@@ -14,6 +14,8 @@ import lightning as L
 import torch
 
 from diptych.callbacks.checkpointing import Checkpointing
+from diptych.parallel.distributed import rank, world_size
+from diptych.parallel.job import lost_companion
 from diptych.storage.run_status import Objective, RunStatus, read_status, write_status
 
 log = logging.getLogger(__name__)
@@ -51,10 +53,27 @@ class StatusKeeper(L.Callback):
         except BaseException as error:
             stopped = isinstance(error, SystemExit | KeyboardInterrupt)
             try:
-                self.note(state="stopped" if stopped else "failed", error=None if stopped else _reason(error))
+                if stopped:
+                    self.note(state="stopped", error=None)
+                else:
+                    self._note_failure(_reason(error))
             except OSError as unwritten:
                 log.error("%s: how the run ended cannot be written: %s", self._run_dir, unwritten)
             raise
+
+    def note_loss(self, said: str) -> None:
+        """Notes that another process is lost, which perhaps has noted why itself."""
+        self._note_failure(said)
+
+    def _note_failure(self, reason: str) -> None:
+        """Notes the reason, from any process; the first that failed is right, since the others fail for its loss."""
+        written = read_status(self._run_dir)
+        if written is None or written.state == "failed":
+            return
+        if self._active:
+            self.note(state="failed", error=reason)
+        elif world_size() > 1:
+            write_status(self._run_dir, replace(written, state="failed", error=f"process {rank()}: {reason}"))
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Notes what the run has to work with."""
@@ -77,7 +96,7 @@ class StatusKeeper(L.Callback):
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return lost_companion(error) or f"{type(error).__name__}: {error}"
 
 
 def _progress(trainer: L.Trainer) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class StopOnSignal(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
         """Acts on a signal after each optimizer step: all ranks together, so that none waits for another."""
-        if (trainer.fit_loop.total_batch_idx + 1) % trainer.accumulate_grad_batches == 0 and self._any(module):
+        if (trainer.fit_loop.total_batch_idx + 1) % trainer.accumulate_grad_batches == 0 and self._any():
             self._end(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -72,19 +72,19 @@ class StopOnSignal(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Acts on a signal by leaving the validation; raises `StoppedBySignal`."""
-        if batch_idx < self._shared_batches[dataloader_idx] and self._any(module):
+        if batch_idx < self._shared_batches[dataloader_idx] and self._any():
             self.stopped = True
             trainer.training = True  # so that Lightning ends the training's workers too, not the validation's alone
             raise StoppedBySignal
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Acts on a signal that came too late to leave the validation."""
-        if self._any(module):
+        if self._any():
             self._end(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Acts on a signal that came after the last step: `last.ckpt` is complete, the evaluation is left out."""
-        self.stopped = self.stopped or self._any(module)
+        self.stopped = self.stopped or self._any()
 
     def on_test_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Gives SIGTERM, which Lightning takes again for an evaluation, back to its former holder."""
@@ -105,11 +105,11 @@ class StopOnSignal(L.Callback):
         trainer.should_stop = True
         trainer.limit_val_batches = 0  # Lightning would validate before it stops: longer than a cluster waits
 
-    def _any(self, module: L.LightningModule) -> bool:
+    def _any(self) -> bool:
         """Whether any rank got a signal, by one collective; if so, every rank then knows of all that came."""
-        if not any_rank(bool(self._received), module.device):
+        if not any_rank(bool(self._received)):
             return False
-        self._received |= {number for number in SIGNALS if any_rank(number in self._received, module.device)}
+        self._received |= {number for number in SIGNALS if any_rank(number in self._received)}
         log.info("stopping: %s", ", ".join(signal.Signals(number).name for number in sorted(self._received)))
         return True
 

@@ -16,6 +16,7 @@ from typing import Any
 import lightning as L
 
 from diptych.commands.caption_variants import MODEL, STEPS, Variant, ablation_variants
+from diptych.config.building import in_sweep
 from diptych.config.override_words import in_shell, override
 from diptych.contracts.news import ArticleLookup, CaptionData, CaptionItem, Evidence, TextTokenizer
 from diptych.contracts.retrieval import MetricMeaning
@@ -27,7 +28,7 @@ from diptych.metrics.captions.caption_scores import CaptionScores
 from diptych.metrics.captions.entity_matching import Claim
 from diptych.metrics.captions.overall import overall
 from diptych.parallel import checkpoints
-from diptych.parallel.distributed import rank, world_size
+from diptych.parallel.distributed import part_ways, rank, world_size
 from diptych.ranking.fitted_protocol import beyond
 from diptych.report.caption_cards import CaptionCard, EntitySpan
 from diptych.report.caption_page import write_caption_report
@@ -81,7 +82,11 @@ def caption_and_score(
         resumed = in_shell(override("resume", run_dir))
         log.info("captions go to %s; if this is stopped, the same command with %s goes on", run_dir, resumed)
     write_captions(trainer, system, datamodule, split, run_dir, variants)
-    if rank() == 0:
+    first, processes = rank() == 0, world_size()
+    if not in_sweep():
+        part_ways()
+    if first:
+        about |= {"world_size": processes}
         score_written(system, datamodule, split, run_dir, variants, post_processing, **about)
 
 
@@ -125,7 +130,7 @@ def score_written(
     sets = [_written(captions_file(run_dir, name), name, data[name], datamodule, split) for name in data]
     if not datamodule.source.answers_hidden(split):
         sets = _with_evidence_scores(sets, data, datamodule, split, system.metrics)
-    about |= {"data": [datamodule.name], "split": split, "world_size": world_size()}
+    about = {"world_size": world_size(), **about, "data": [datamodule.name], "split": split}
     _score(system, datamodule, data[""], sets, run_dir, post_processing, about)
 
 

@@ -25,7 +25,7 @@ from diptych.contracts.retrieval import EvaluationSet, RetrievalData, TripletSou
 from diptych.data.news.captions_file import read_captions
 from diptych.metrics.retrieval.measuring import SetResult, measure
 from diptych.parallel import checkpoints
-from diptych.parallel.distributed import rank, world_size
+from diptych.parallel.distributed import part_ways, rank, world_size
 from diptych.ranking.fitted_protocol import fitted, said_of_left_out
 from diptych.ranking.known_ids import with_known_keys
 from diptych.ranking.ranked_queries import rank_ids
@@ -145,10 +145,13 @@ def score(
     """Embeds, ranks, measures and writes everything; every rank computes, the first one writes."""
     loaders = cast(L.LightningDataModule, datamodule.to_test(split))  # which a Protocol cannot say
     trainer.test(system, datamodule=loaders, verbose=False)
-    if rank() == 0:
+    first, processes = rank() == 0, world_size()
+    if not building.in_sweep():
+        part_ways()
+    if first:
         sets = datamodule.evaluation_sets(split)
         about |= {"data": [evaluation.name for evaluation in sets], "split": split}
-        about |= {"world_size": world_size()}
+        about |= {"world_size": processes}
         record = retrieval_record(system.results, **about)
         record.write(run_dir)
         _write_reports(run_dir / "report", system.results, sets, about)

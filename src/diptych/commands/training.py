@@ -31,7 +31,9 @@ from diptych.config.written_places import keep_within
 from diptych.loggers.metrics_csv import MetricsCSV
 from diptych.parallel import checkpoints
 from diptych.parallel.checkpoints import AtomicCheckpointIO
+from diptych.parallel.devices import check_gpu_usable, prepare_gpu
 from diptych.parallel.distributed import rank
+from diptych.parallel.job import watch_processes
 from diptych.parallel.private_parts import set_command_of_ranks
 from diptych.parallel.sharding import check_shardable
 from diptych.parallel.tensor_budget import TensorBudget
@@ -80,6 +82,9 @@ def _run(
     checking.check_data_fits_system(config)
     checking.check(config, checking.root_keys("train"))
     checking.check_data_root(config)
+    watch_processes(status.note_loss)
+    trainer, callbacks, csv = _build_trainer(config, run_dir, status)
+    prepare_gpu(trainer.strategy.root_device)
     datamodule = building.build_data(config.data)
     datamodule.prepare_training()  # before any model: missing data must not cost a download
     if datamodule.kind == "retrieval":
@@ -94,11 +99,6 @@ def _run(
     with nullcontext() if trusted else TensorBudget(held, f"{run_dir}/config.yaml (yours? trust_run=true)"):
         system = building.build(config.system)
     datamodule.prepare_for(system)
-    shown = config.trainer.enable_progress_bar
-    callbacks = [building.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
-    csv = MetricsCSV(str(run_dir))
-    loggers = [csv, *(building.build(node) for node in config.logger.values())]
-    trainer = _build_trainer(config, run_dir, [*callbacks, status], loggers)
     check_shardable(trainer, system)  # before any weights
     system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(goes_on or config.init_from))
     step = 0
@@ -187,7 +187,10 @@ def _config_of_run(run_dir: Path, composed: DictConfig, words: list[str], truste
     return changed
 
 
-def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: list) -> L.Trainer:
+def _build_trainer(
+    config: DictConfig, run_dir: Path, status: StatusKeeper
+) -> tuple[L.Trainer, list[L.Callback], MetricsCSV]:
+    """The trainer, the callbacks of the config, and the log of every run."""
     quiet_lightning()
     settings = config.trainer
     if settings.max_steps < 1:
@@ -206,15 +209,21 @@ def _build_trainer(config: DictConfig, run_dir: Path, callbacks: list, loggers: 
     # A run that is shorter than the interval is validated once, at its end.
     batches = settings.max_steps * settings.accumulate_grad_batches
     interval = settings.val_check_interval
-    return building.build(
+    shown = settings.enable_progress_bar
+    callbacks = [building.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
+    csv = MetricsCSV(str(run_dir))
+    if settings.accelerator == "auto":
+        check_gpu_usable()
+    trainer = building.build(
         settings,
         precision=building.chosen_precision(settings),
         val_check_interval=min(interval, batches) if isinstance(interval, int) else interval,
-        callbacks=callbacks,
-        logger=loggers,
+        callbacks=[*callbacks, status],
+        logger=[csv, *(building.build(node) for node in config.logger.values())],
         plugins=[AtomicCheckpointIO(), *_slurm()],
         default_root_dir=str(run_dir),
     )
+    return trainer, callbacks, csv
 
 
 def _slurm() -> list[SLURMEnvironment]:

@@ -119,10 +119,15 @@ def build_trainer(node: DictConfig, **arguments: Any) -> Any:
     command line.
     """
     from diptych.callbacks.end_on_signal import EndOnSignal  # with Lightning, which Hydra's plugins do without
+    from diptych.parallel.devices import check_gpu_usable, prepare_gpu
+    from diptych.parallel.job import watch_processes
 
+    if node.get("accelerator") == "auto":
+        check_gpu_usable()
+    watch_processes()
     trainer = build(node, precision=chosen_precision(node), callbacks=[EndOnSignal()], **arguments)
-    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if in_sweep and trainer.world_size > 1 and not trainer.strategy.cluster_environment.creates_processes_externally:
+    prepare_gpu(trainer.strategy.root_device)
+    if in_sweep() and trainer.world_size > 1 and not trainer.strategy.cluster_environment.creates_processes_externally:
         raise ValueError(
             f"-m with a trainer of {trainer.world_size} processes: call the command once for each, without -m, or set "
             "trainer.devices=1"
@@ -130,9 +135,15 @@ def build_trainer(node: DictConfig, **arguments: Any) -> Any:
     return trainer
 
 
+def in_sweep() -> bool:
+    """Whether this process does several jobs of a sweep, one after the other."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
 def chosen_precision(node: DictConfig) -> str | int | None:
     """The `precision` of a Trainer's config. `auto` is decided here, on the machine that computes: bf16-mixed where its
-    hardware has bfloat16, else 32-true.
+    hardware has bfloat16 (torch emulates it on older GPUs, many times slower), on older GPUs with float16 units (Volta,
+    Turing) 16-mixed, else 32-true.
     """
     import torch
 
@@ -140,7 +151,9 @@ def chosen_precision(node: DictConfig) -> str | int | None:
     if precision != "auto":
         return precision
     if torch.cuda.is_available():
-        has_bf16 = torch.cuda.is_bf16_supported()
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        if not has_bf16 and torch.cuda.get_device_capability() >= (7, 0):
+            return "16-mixed"
     else:
         has_bf16 = any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_tile"))
     return "bf16-mixed" if has_bf16 else "32-true"

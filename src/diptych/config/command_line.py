@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from diptych.config.presence import require_inputs
 from diptych.config.resolvers import register_resolvers
 from diptych.config.secret_words import refuse_secrets
 from diptych.extras import missing_extra
+from diptych.parallel.job import leave, part_of_several
 from diptych.parallel.private_parts import set_command_of_ranks
 from diptych.text.printable import PrintableRecord, printable
 
@@ -74,8 +76,12 @@ def entry_point(
         mistake = isinstance(error, (HydraException, OmegaConfBaseException, ValueError, OSError))
         said = lost_process(error) or (explain(error, config_name) if mistake or missing_extra(error) else None)
         if said is None or os.environ.get("DIPTYCH_TRACEBACK"):
-            raise
-        sys.stderr.write(f"\nerror: {printable(said)}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
+            if not part_of_several():
+                raise
+            traceback.print_exc()
+        else:
+            sys.stderr.write(f"\nerror: {printable(said)}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
+        leave(1)
         return 1
     return 0
 

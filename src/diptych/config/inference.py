@@ -8,6 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from diptych.config.building import chosen_precision
+from diptych.parallel.devices import check_gpu_usable, prepare_gpu
 
 _AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -33,10 +34,12 @@ def chosen_device(device: str | torch.device | None) -> torch.device:
         ValueError: the device is not known, or not there.
     """
     if device is None:
+        check_gpu_usable()
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise ValueError(f"device={str(device)!r} cannot be used: {str(error).splitlines()[0]}") from None
+    prepare_gpu(torch.device("cuda", torch.cuda.current_device()) if found == torch.device("cuda") else found)
     return found

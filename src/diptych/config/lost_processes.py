@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 
+from diptych.parallel.job import lost_companion
+
 _WORKER = "DataLoader worker"
 _NO_MEMORY = re.compile("DefaultCPUAllocator: (can't allocate memory|not enough memory)|Cannot allocate memory")
 _MANY_FILES = re.compile("received 0 items of ancdata|Too many open files")
@@ -24,6 +26,8 @@ def lost_process(error: BaseException) -> str | None:
                 "a process that helped this one was killed from outside, which is mostly the system when memory has"
                 f" run out: {_LOWER}"
             )
+        if (lost := lost_companion(one)) is not None:
+            return lost
         if isinstance(one, MemoryError) or (isinstance(one, OSError | RuntimeError) and _NO_MEMORY.search(text)):
             return f"memory has run out ({text.splitlines()[0][:200] if text else 'no more is given'}): {_LOWER}"
         if isinstance(one, BlockingIOError) and one.errno == errno.EAGAIN and one.filename is None:

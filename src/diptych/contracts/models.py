@@ -49,12 +49,21 @@ class Preprocessing(Protocol):
         """Token ids padded to the longest text of the batch, with the mask of real tokens."""
 
 
+# `field(metadata=ON_HOST)`: what the host decides by, so that it need not wait for a GPU to know it.
+ON_HOST = {"on_host": True}
+
+
 @dataclass(frozen=True)
 class Movable:
     """Moves every tensor (or movable) field; what Lightning and pinned-memory loaders look for."""
 
     def to(self: Moved, *args: Any, **kwargs: Any) -> Moved:
-        """A copy with every tensor moved as `Tensor.to` moves it."""
+        """A copy with every tensor moved as `Tensor.to` moves it, but for fields marked `ON_HOST`. The host does not
+        wait for what goes to a GPU; Lightning asks for that of plain tensors alone.
+        """
+        target = args[0] if args else kwargs.get("device")
+        if str(target).startswith("cuda"):
+            kwargs.setdefault("non_blocking", True)
         return self._map("to", *args, **kwargs)
 
     def pin_memory(self: Moved) -> Moved:
@@ -67,7 +76,8 @@ class Movable:
         moved = {}
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, (Tensor, Movable)):
+            stays = method == "to" and item.metadata.get("on_host")
+            if isinstance(value, (Tensor, Movable)) and not stays:
                 moved[item.name] = getattr(value, method)(*args, **kwargs)
         return replace(self, **moved)
 

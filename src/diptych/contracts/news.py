@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from diptych.contracts.models import Movable, TrainableSystem
+from diptych.contracts.models import ON_HOST, Movable, TrainableSystem
 
 if TYPE_CHECKING:  # records are read by programs that need no tensors, and torch takes seconds to import
     import numpy as np
@@ -215,14 +215,15 @@ class FusionBatch(Movable):
 
     `input_ids`, `position_ids`, `labels` and `segments` are int64 (B, L). Positions restart at 0 with each example;
     `labels` hold the token itself where it is to be predicted from the tokens before it in its example, else -100;
-    `segments` number a row's examples from 1, and are 0 on padding. Padded batches have one example a row.
+    `segments` number a row's examples from 1, and are 0 on padding. Padded batches have one example a row. Labels and
+    segments stay on the host, where the number of tokens is known from them.
     """
 
     query_ids: tuple[str, ...]
     input_ids: Tensor
     position_ids: Tensor
-    labels: Tensor
-    segments: Tensor
+    labels: Tensor = field(metadata=ON_HOST)
+    segments: Tensor = field(metadata=ON_HOST)
 
     @property
     def num_tokens(self) -> int:

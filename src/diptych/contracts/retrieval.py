@@ -8,7 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
-from diptych.contracts.models import ImageFeatures, Movable, TextFeatures, TextTokens, TrainableSystem
+from diptych.contracts.models import (
+    ON_HOST,
+    ImageFeatures,
+    Movable,
+    TextFeatures,
+    TextTokens,
+    TrainableSystem,
+)
 
 if TYPE_CHECKING:  # records are read by programs that need no tensors, and torch takes seconds to import
     import torch
@@ -198,19 +205,20 @@ class ConceptTokens(Movable):
 class TripletBatch(Movable):
     """A training batch. `reference`, `target` and `distractors` are uint8 pixels (N, 3, H, W), or cached features.
 
-    `*_keys` identify images: equal keys mean the same file and, within a batch, the same pixels. An image that occurs
-    twice is encoded once, and the loss masks equal targets, so that an image is never its own negative. `distractors`
-    may be None or hold any number of images for the whole batch. `concepts` is None unless a loss wants them.
+    `*_keys` identify images, and stay on the host: equal keys mean the same file and, within a batch, the same pixels.
+    An image that occurs twice is encoded once, and the loss masks equal targets, so that an image is never its own
+    negative. `distractors` may be None or hold any number of images for the whole batch. `concepts` is None unless a
+    loss wants them.
     """
 
     query_ids: tuple[str, ...]
     reference: Tensor | ImageFeatures
     target: Tensor | ImageFeatures
     text: TextTokens | TextFeatures
-    reference_keys: Tensor
-    target_keys: Tensor
+    reference_keys: Tensor = field(metadata=ON_HOST)
+    target_keys: Tensor = field(metadata=ON_HOST)
     distractors: Tensor | ImageFeatures | None = None
-    distractor_keys: Tensor | None = None
+    distractor_keys: Tensor | None = field(default=None, metadata=ON_HOST)
     concepts: ConceptTokens | None = None
 
     @property

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from diptych.parallel.devices import sent
+
 _IGNORED = -100  # a token without label, see `FusionBatch`
 On = Literal["completion", "all"]
 
@@ -55,14 +57,18 @@ class ChunkedCausalLMLoss(nn.Module):
         total = chunked_cross_entropy(predicting, predicted, head, self.chunk_size)
         return {
             "loss": total / (max(len(predicted), 1) if num_tokens is None else num_tokens),
-            "tokens": torch.tensor(float(len(predicted)), device=hidden.device),
+            "tokens": torch.tensor(float(len(predicted))),  # on the host, where it is known
         }
 
 
 def select_labelled(hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Hidden states (N, D) from which a labelled token is predicted, and those tokens (N,)."""
+    """Hidden states (N, D) from which a labelled token is predicted, and those tokens (N,), on one device. With labels
+    on the host nothing is waited for.
+    """
     rows, columns = (labels[:, 1:] != _IGNORED).nonzero(as_tuple=True)
-    return hidden[rows, columns], labels[rows, columns + 1]
+    predicted = labels[rows, columns + 1]
+    rows, columns, predicted = (sent(tensor, hidden.device) for tensor in (rows, columns, predicted))
+    return hidden[rows, columns], predicted
 
 
 def chunked_cross_entropy(hidden: Tensor, labels: Tensor, head: nn.Module, chunk_size: int) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
+from diptych.parallel.devices import sent
 from diptych.parallel.distributed import gather, gather_with_gradient, rank
 
 MAX_LOGIT_SCALE = 100.0  # CLIP's bound: beyond it training becomes unstable (Radford et al. 2021, section 2.5)
@@ -71,23 +72,25 @@ class InfoNCE(nn.Module):
             self.log_logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
         with_gradient = gather_with_gradient if self.gather_negatives else _identity
         keys_of_all = gather if self.gather_negatives else _identity
+        device = embeddings.query.device
+        own_keys = sent(batch.target_keys, device)
         first = rank() * len(embeddings.query) if self.gather_negatives else 0
-        own = torch.arange(first, first + len(embeddings.query), device=embeddings.query.device)
+        own = torch.arange(first, first + len(embeddings.query), device=device)
 
-        candidates, candidate_keys = [with_gradient(embeddings.target)], [keys_of_all(batch.target_keys)]
+        candidates, candidate_keys = [with_gradient(embeddings.target)], [keys_of_all(own_keys)]
         all_queries, all_target_keys = with_gradient(embeddings.query), candidate_keys[0]
         if self.reference_negatives:
             candidates.append(with_gradient(_required(embeddings.reference, "reference")))
-            candidate_keys.append(keys_of_all(batch.reference_keys))
+            candidate_keys.append(keys_of_all(sent(batch.reference_keys, device)))
         if self.distractor_negatives and batch.distractor_keys is not None:
             # Their number differs between ranks, so they stay on the rank that has them; a batch may have none.
             candidates.append(_required(embeddings.distractors, "distractor"))
-            candidate_keys.append(batch.distractor_keys)
+            candidate_keys.append(sent(batch.distractor_keys, device))
 
         to_target, negatives = self._cross_entropy(
-            embeddings.query, torch.cat(candidates), own, batch.target_keys, torch.cat(candidate_keys)
+            embeddings.query, torch.cat(candidates), own, own_keys, torch.cat(candidate_keys)
         )
-        to_query, _ = self._cross_entropy(embeddings.target, all_queries, own, batch.target_keys, all_target_keys)
+        to_query, _ = self._cross_entropy(embeddings.target, all_queries, own, own_keys, all_target_keys)
         return {
             "loss": (to_target + to_query) / 2,
             "query_to_target": to_target.detach(),

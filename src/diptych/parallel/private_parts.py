@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
+    import subprocess
     from http.client import HTTPConnection
 
     import lightning as L
@@ -80,6 +81,14 @@ def set_command_of_ranks(command: Sequence[str]) -> None:
 
     _part(subprocess_script, "_hydra_subprocess_cmd", "lightning")
     subprocess_script._hydra_subprocess_cmd = of_rank
+
+
+def set_process_observer(observe: Callable[[list[subprocess.Popen]], None]) -> None:
+    """Makes Lightning call `observe` with the other processes of a job when it has started them."""
+    from lightning.pytorch.strategies.launchers import subprocess_script
+
+    _part(subprocess_script, "_launch_process_observer", "lightning")
+    subprocess_script._launch_process_observer = observe
 
 
 # ---------------------------------------------------------------------------------------------------- torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lightning as L
 import torch
@@ -22,6 +22,8 @@ from diptych.metrics.captions.caption_metric import CaptionMetric
 from diptych.parallel.distributed import gather_rows, seed_step
 from diptych.parallel.private_parts import nothing_missing
 from diptych.systems.caption_generation import CaptionGenerator
+from diptych.systems.latest_loss import LatestLoss
+from diptych.systems.optimizing import clip_gradients, made_optimizer
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class CaptionFuserSystem(L.LightningModule):
         self.model, self.loss, self.generator = model, loss, generator
         self.metrics = dict(metrics)
         self.optimizer_of, self.scheduler_of, self.seed = optimizer, scheduler, seed
+        self.latest_loss = LatestLoss()
         self._checked_gradients = False
         self._losses: list[tuple[int, Tensor]] = []
 
@@ -79,6 +82,10 @@ class CaptionFuserSystem(L.LightningModule):
         adapter's weights may follow, the base model's never do.
         """
         self.model.load(device)
+
+    def cpu(self) -> Self:
+        """Stays where it is: a quantised base model has to, and Lightning moves systems to the host when a fit ends."""
+        return self
 
     # ------------------------------------------------------------------------------------------------ checkpoints
 
@@ -99,6 +106,10 @@ class CaptionFuserSystem(L.LightningModule):
 
     # ------------------------------------------------------------------------------------------------ training
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Sees to it that nothing is saved after a loss that was not finite."""
+        self.latest_loss.check_together()
+
     def on_train_batch_start(self, batch: FusionBatch, batch_idx: int) -> None:
         """Makes the step's randomness (dropout) a function of seed, step and rank, so that a resumed run repeats it."""
         seed_step(self.seed, batch_idx)
@@ -107,15 +118,10 @@ class CaptionFuserSystem(L.LightningModule):
         """The loss of a batch; one that is not finite stops the run and names the batch's photos."""
         normaliser = self._data.labelled_tokens_per_batch(batch_idx)
         loss, tokens = self._loss(batch, normaliser)
-        if not torch.isfinite(loss):
-            raise ValueError(
-                f"the loss is {loss.item()} at step {self.global_step}; photos of the batch: "
-                f"{', '.join(batch.query_ids)}. Try trainer.precision=32-true or a lower system.optimizer.lr"
-            )
-        share = float((batch.segments == 0).float().mean())
+        self.latest_loss.note(loss, self.global_step, f"photos of the batch: {', '.join(batch.query_ids)}")
+        share = (batch.segments == 0).float().mean()  # both are on the host
         mean = loss.detach() * normaliser / max(1, tokens)
         self.log_dict({"train/loss": mean, "train/padding_share": share}, batch_size=len(batch.query_ids))
-        self.log("loss", mean, prog_bar=True, logger=False, batch_size=len(batch.query_ids))
         return loss
 
     def on_after_backward(self) -> None:
@@ -126,10 +132,17 @@ class CaptionFuserSystem(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over the adapter."""
-        optimizer = self.optimizer_of([parameter for parameter in self.model.parameters() if parameter.requires_grad])
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        optimizer = made_optimizer(self.optimizer_of, trained, self)
         if self.scheduler_of is None:
             return {"optimizer": optimizer}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler_of(optimizer), "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips the gradients of all parameters together, whatever the optimizer and the precision."""
+        clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def _loss(self, batch: FusionBatch, normaliser: float | None = None) -> tuple[Tensor, int]:
         terms = self.loss(self.model(batch), self.model.head(), batch.labels, normaliser)

@@ -139,10 +139,10 @@ class CaptionGenerator:
             ValueError: prompts that no model could answer, files of other settings, or out of memory (says what to
                 lower). `RuntimeError` where another process failed.
         """
-        output, device = Path(output), next(model.parameters()).device
+        output = Path(output)
         ends = sorted({tokenizer.eos_token_id, *end_of_turn})
         made_with = self._made_with(prompts, model_fingerprint, ends)
-        done = _on_every_rank(lambda: self._completed(model, prompts, output, made_with), device)
+        done = _on_every_rank(lambda: self._completed(model, prompts, output, made_with))
 
         def work() -> None:
             log = RecordLog(output if world_size() == 1 else rank_file(output, rank()))
@@ -159,10 +159,10 @@ class CaptionGenerator:
         was_training = model.training
         model.eval()
         try:
-            _on_every_rank(work, device)
+            _on_every_rank(work)
         finally:
             model.train(was_training)
-        _on_every_rank(merge, device)
+        _on_every_rank(merge)
         return list(RecordLog(output).read().values())
 
     def answer(
@@ -329,13 +329,13 @@ def _check_prompts(prompts: Sequence[FusionExample], model: nn.Module, settings:
         seen.add(name)
 
 
-def _on_every_rank(work: Callable[[], Done], device: torch.device) -> Done:
+def _on_every_rank(work: Callable[[], Done]) -> Done:
     """Does this process's work and waits for the others; fails on all where it fails on one, so that none waits on."""
     error: Exception | None = None
     try:
         done = work()
     except Exception as caught:
         error = caught
-    if any_rank(error is not None, device):
+    if any_rank(error is not None):
         raise error or RuntimeError("another process has failed; its own message says why")
     return done

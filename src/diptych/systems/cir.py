@@ -27,6 +27,8 @@ from diptych.contracts.training import RetrievalModel
 from diptych.metrics.retrieval.measuring import SetResult, logged_meaning, summary
 from diptych.parallel.distributed import gather_rows, seed_step
 from diptych.parallel.sharding import average_gradients, shard_model
+from diptych.systems.latest_loss import LatestLoss
+from diptych.systems.optimizing import clip_gradients, made_optimizer
 from diptych.systems.retrieval_evaluation import evaluate_set
 from diptych.systems.validation_loss import validation_loss
 
@@ -72,6 +74,7 @@ class CIRSystem(L.LightningModule):
             self.model.compile(dynamic=True)
         self.results: list[SetResult] = []
         self.truncated_texts = 0
+        self.latest_loss = LatestLoss()
         self._collected: dict[int, dict[str, list[Tensor]]] = {}
 
     @property
@@ -102,7 +105,8 @@ class CIRSystem(L.LightningModule):
     # ------------------------------------------------------------------------------------------------ training
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the count of truncated texts, which the log shows."""
+        """Keeps the count of truncated texts, for the log. Nothing is saved after a loss that was not finite."""
+        self.latest_loss.check_together()
         checkpoint["truncated_texts"] = self.truncated_texts
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -128,15 +132,11 @@ class CIRSystem(L.LightningModule):
             added = loss(embeddings, batch)
             terms["loss"] = terms["loss"] + added["loss"]
             terms |= {name if term == "loss" else f"{name}_{term}": value.detach() for term, value in added.items()}
-        if not torch.isfinite(terms["loss"]):
-            raise ValueError(
-                f"the loss is {terms['loss'].item()} at step {self.global_step}; queries of the batch: "
-                f"{', '.join(batch.query_ids)}. Try trainer.precision=32-true or a lower system.optimizer.lr"
-            )
+        self.latest_loss.note(terms["loss"], self.global_step, f"queries of the batch: {', '.join(batch.query_ids)}")
         self.truncated_texts += getattr(batch.text, "num_truncated", 0)
         self.log_dict({f"train/{name}": value for name, value in terms.items()}, batch_size=len(batch.query_ids))
-        self.log("train/truncated_texts", float(self.truncated_texts), batch_size=len(batch.query_ids))
-        self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.query_ids))
+        # On the host: a number of its own would be sent to the GPU, and waited for.
+        self.log("train/truncated_texts", torch.tensor(float(self.truncated_texts)), batch_size=len(batch.query_ids))
         return terms["loss"]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -158,10 +158,16 @@ class CIRSystem(L.LightningModule):
         groups = [group for group in groups if group["params"]]
         if not groups:
             raise ValueError("system.model.backbone.freeze=all leaves this model no trainable parameter")
-        optimizer = self.optimizer_of(groups)
+        optimizer = made_optimizer(self.optimizer_of, groups, self)
         if self.scheduler_of is None:
             return {"optimizer": optimizer}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler_of(optimizer), "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips the gradients of all parameters together, whatever the optimizer and the precision."""
+        clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     # ------------------------------------------------------------------------------------------------ evaluation
 

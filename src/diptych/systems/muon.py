@@ -17,6 +17,7 @@ class MuonWithAdamW(Optimizer):
     name does not say `embedding` (an embedding's rows are looked up, not multiplied). `lr` is Muon's and `adamw_lr`
     AdamW's; a scheduler moves both in proportion. A group's own `weight_decay` is kept. Trains small models from
     scratch in far fewer steps than AdamW alone; to fine-tune pretrained ones, keep to the recipe they came with.
+    `fused` is AdamW's.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class MuonWithAdamW(Optimizer):
         weight_decay: float = 0.1,
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.98),
+        fused: bool = True,
     ) -> None:
         matrices: list[dict[str, Any]] = []
         others: list[dict[str, Any]] = []
@@ -43,7 +45,7 @@ class MuonWithAdamW(Optimizer):
                 "here; use optimizer adamw"
             )
         self._muon: Optimizer = torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, momentum=momentum)
-        self._adamw: Optimizer = AdamW(others, lr=adamw_lr, weight_decay=weight_decay, betas=betas, fused=True)
+        self._adamw: Optimizer = AdamW(others, lr=adamw_lr, weight_decay=weight_decay, betas=betas, fused=fused)
         super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
         self._share()
 

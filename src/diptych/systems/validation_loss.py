@@ -78,6 +78,6 @@ def _batch(pairs: Sequence[Pair], keys: Mapping[str, int], device: torch.device)
         reference=nothing,
         target=nothing,
         text=TextTokens(nothing.long(), nothing.bool()),
-        reference_keys=torch.tensor([keys[pair.reference_name] for pair in pairs], device=device),
-        target_keys=torch.tensor([keys[pair.target_name] for pair in pairs], device=device),
+        reference_keys=torch.tensor([keys[pair.reference_name] for pair in pairs]),
+        target_keys=torch.tensor([keys[pair.target_name] for pair in pairs]),
     )

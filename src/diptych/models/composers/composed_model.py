@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from diptych.contracts.models import Backbone, ImageFeatures, Moved, TextFeatures, TextTokens
 from diptych.contracts.retrieval import ConceptAttention, ConceptTokens, ContrastiveEmbeddings, TripletBatch
+from diptych.parallel.devices import sent
 
 # Queries, targets, references, distractors, attention to noun phrases in their texts and alone.
 Piece = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
@@ -80,13 +81,18 @@ class ComposedModel(nn.Module):
         if len(pieces) == 1 or not torch.is_grad_enabled():
             embedded = [self._embed_piece(piece, with_reference) for piece in pieces]
         else:
-            embedded = [checkpoint(self._embed_piece, piece, with_reference, use_reentrant=False) for piece in pieces]
+            # torch keeps the random states of those GPUs on which it finds tensors among the arguments, and does not
+            # look into a batch: without its pixels the recomputation would draw other dropout masks than the first.
+            embedded = [
+                checkpoint(self._embed_piece, piece, with_reference, _tensor_of(piece.reference), use_reentrant=False)
+                for piece in pieces
+            ]
         query, target, reference, extra, in_text, alone = zip(*embedded, strict=True)
         attention = None if batch.concepts is None else ConceptAttention(torch.cat(in_text), torch.cat(alone))
         return ContrastiveEmbeddings(torch.cat(query), torch.cat(target), _join(reference), _join(extra), attention)
 
-    def _embed_piece(self, batch: TripletBatch, with_reference: bool) -> Piece:
-        with _attention_kernel(batch.reference_keys.device, self.backbone.activation_checkpointing):
+    def _embed_piece(self, batch: TripletBatch, with_reference: bool, on_device: Tensor | None = None) -> Piece:
+        with _attention_kernel(batch.text.mask.device, self.backbone.activation_checkpointing):
             reference, target, distractors = self._encode_pictures(batch)
             words = self.backbone.encode_text(batch.text) if isinstance(batch.text, TextTokens) else batch.text
             if batch.concepts is None:
@@ -126,6 +132,7 @@ class ComposedModel(nn.Module):
         pixels, key = torch.cat(parts), torch.cat(keys)
         first, place = _first_occurrences(key)
         if len(first) < len(key):
+            first, place = sent(first, pixels.device), sent(place, pixels.device)
             features = self.backbone.encode_image(pixels[first])
             features = ImageFeatures(*(rows[place] for rows in vars(features).values()))
         else:
@@ -190,6 +197,10 @@ def _attention_kernel(device: torch.device, recomputed: bool) -> AbstractContext
     Not if the backward pass computes layers again: it does so outside this context, and must find the same kernel.
     """
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" and not recomputed else nullcontext()
+
+
+def _tensor_of(pictures: Tensor | ImageFeatures) -> Tensor:
+    return pictures if isinstance(pictures, Tensor) else pictures.tokens
 
 
 def _first_occurrences(keys: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,10 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from diptych.parallel.devices import sent
 from diptych.parallel.private_parts import softmax_backward
 
 EXAMPLE_ATTENTION = "example_attention"
@@ -33,6 +36,14 @@ def lengths_as_mask(lengths: Sequence[int]) -> Tensor:
     return torch.tensor(lengths).view(1, 1, 1, -1)
 
 
+def ends_of_examples(lengths: Sequence[int], device: torch.device) -> dict[str, Any]:
+    """What to pass to such a model beside the mask, once for all of its layers: on a GPU where the examples end."""
+    if device.type != "cuda":
+        return {}
+    ends = torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32)
+    return {"cu_seq_lens_q": sent(ends, device), "max_length_q": max(lengths)}
+
+
 def example_attention(
     module: nn.Module,
     query: Tensor,
@@ -42,6 +53,8 @@ def example_attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
+    cu_seq_lens_q: Tensor | None = None,
+    max_length_q: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention of queries (1, H, T, E) to keys and values (1, K, T, E): (1, T, H, E), and no weights.
@@ -64,6 +77,12 @@ def example_attention(
         with torch.autocast("cpu", enabled=False):
             output = _PlainAttention.apply(query.to(dtype), key.to(dtype), value.to(dtype), scaling, lengths)
         return output, None
+    if cu_seq_lens_q is not None and max_length_q is not None and not dropout and _has_flash(query.device, value.dtype):
+        parts = (part[0].transpose(0, 1).to(value.dtype) for part in (query, key, value))  # (T, heads, E)
+        output = _flash_attention(
+            *parts, cu_seq_lens_q, max_length_q, scaling, sliding_window if short_window else None
+        )
+        return output[None], None
     outputs = []
     for q, k, v in zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True):
         mask = _window_mask(q.shape[2], sliding_window, q.device) if short_window else None
@@ -77,6 +96,24 @@ def example_attention(
 
 AttentionInterface.register(EXAMPLE_ATTENTION, example_attention)
 AttentionMaskInterface.register(EXAMPLE_ATTENTION, sdpa_mask)
+
+
+def _has_flash(device: torch.device, dtype: torch.dtype) -> bool:
+    return dtype != torch.float32 and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _flash_attention(
+    query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int, scaling: float, window: int | None
+) -> Tensor:
+    """Causal attention of (T, H, E) to (T, K, E) within examples, in one kernel: (T, H, E). torch would prefer cuDNN's,
+    which builds a plan for every new shape.
+    """
+    before = -1 if window is None else window - 1
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        output: Tensor = varlen_attn(
+            query, key, value, ends, ends, longest, longest, scale=scaling, window_size=(before, 0), enable_gqa=True
+        )
+    return output
 
 
 def _window_mask(length: int, window: int | None, device: torch.device) -> Tensor:

@@ -17,8 +17,9 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GgufConfig, P
 
 from diptych.contracts.news import FusionBatch
 from diptych.extras import require
-from diptych.models.fuser.example_attention import EXAMPLE_ATTENTION, lengths_as_mask
+from diptych.models.fuser.example_attention import EXAMPLE_ATTENTION, ends_of_examples, lengths_as_mask
 from diptych.models.fuser.generation import DTYPES
+from diptych.parallel.devices import sent
 from diptych.storage.model_files import is_gguf, load_model
 
 QUANTIZATIONS = ("int8", "nf4", "none")
@@ -107,7 +108,8 @@ class QLoRAFuser(nn.Module):
         base.requires_grad_(False)
         if self.gradient_checkpointing:
             # Not re-entrant: the adapters inside a layer get gradients whether or not the layer's input needs one.
-            base.gradient_checkpointing_enable({"use_reentrant": False})
+            enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
@@ -184,18 +186,21 @@ class QLoRAFuser(nn.Module):
 
         No example sees another, and none sees pads.
         """
-        real = batch.segments != 0
+        shape, device = batch.segments.shape, batch.input_ids.device
+        real = sent(batch.segments.flatten().nonzero()[:, 0], device)  # (T,), counted on the host
         lengths = _example_lengths(batch.segments)
         mask = lengths_as_mask(lengths) if self.attention == "sdpa" else None  # flash attention goes by the positions
+        ends = ends_of_examples(lengths, device) if self.attention == "sdpa" else {}
         decoder = self._base.get_decoder()
         packed = decoder(
-            input_ids=batch.input_ids[real][None],
-            position_ids=batch.position_ids[real][None],
+            input_ids=batch.input_ids.flatten()[real][None],
+            position_ids=batch.position_ids.flatten()[real][None],
             attention_mask=mask,
             use_cache=False,
+            **ends,
         ).last_hidden_state[0]
-        hidden = packed.new_zeros(*real.shape, packed.shape[-1])
-        return hidden.masked_scatter(real[..., None], packed)
+        hidden = packed.new_zeros(shape.numel(), packed.shape[-1])
+        return hidden.index_copy(0, real, packed).view(*shape, -1)
 
     def disable_adapter(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the base model answers alone: the untuned baseline."""

@@ -16,7 +16,7 @@ from diptych.contracts.pipelines import Failure, Result, SharedWork
 from diptych.data.pairs.image_pairs import ImagePair, read_pairs
 from diptych.photos.image_urls import is_remote
 from diptych.photos.images import read_image
-from diptych.stages.news.embed_photos import device_type, filled_up
+from diptych.stages.news.embed_photos import filled_up
 from diptych.stages.running.prediction import Prediction
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.record_log import RecordLog
@@ -78,10 +78,9 @@ class FilterByAgreement(RecordStage):
 
     def predict(self, model: PhotoEncoder, ids: Sequence[str], batch: Any) -> Sequence[Result]:
         """The record of each pair with the texts that are left, or why there is none."""
-        with torch.autocast(device_type(batch), enabled=False):  # precision is the encoder's own affair
-            references, targets = model.embed_images(batch).float().unflatten(0, (2, -1))
-            pairs = zip(ids, references, targets, strict=False)  # the batch is filled up
-            return [self._filtered(model, self._records[name], *embeddings) for name, *embeddings in pairs]
+        references, targets = model.embed_images(batch).float().unflatten(0, (2, -1))
+        pairs = zip(ids, references, targets, strict=False)  # the batch is filled up
+        return [self._filtered(model, self._records[name], *embeddings) for name, *embeddings in pairs]
 
     def _filtered(
         self, model: PhotoEncoder, record: Mapping[str, Any], reference: torch.Tensor, target: torch.Tensor

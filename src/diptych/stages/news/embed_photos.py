@@ -68,8 +68,7 @@ class EmbedPhotos(RecordStage):
 
     def predict(self, model: PhotoEncoder, ids: Sequence[str], batch: Any) -> Sequence[Mapping[str, Any]]:
         """A record with its embedding for each photo."""
-        with torch.autocast(device_type(batch), enabled=False):  # precision is the encoder's own affair
-            embeddings = model.embed_images(batch)[: len(ids)].float().cpu().numpy()
+        embeddings = model.embed_images(batch)[: len(ids)].float().cpu().numpy()
         return [{self.record_key: name, "embedding": row} for name, row in zip(ids, embeddings, strict=True)]
 
     def _paths(self) -> dict[str, Path]:
@@ -101,9 +100,3 @@ def filled_up(items: Sequence[Any], batch_size: int) -> list[Any]:
     what else was missing.
     """
     return [*items, *[items[-1]] * (batch_size - len(items))]
-
-
-def device_type(batch: Any) -> str:
-    """The kind of device (`cpu`, `cuda`) of a batch, a tensor or a dict of tensors."""
-    tensor = next(iter(batch.values())) if isinstance(batch, Mapping) else batch
-    return tensor.device.type

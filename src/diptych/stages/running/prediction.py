@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from diptych.contracts.pipelines import Failure, Predictor, RecordReader, Result
@@ -60,7 +61,8 @@ class _LentModel(L.LightningModule):
 
     def predict_step(self, batch: tuple[list[str], Any, list[tuple[str, str, str]]], batch_idx: int) -> None:
         ids, content, failures = batch
-        results = list(self.predictor.predict(self.model, ids, content)) if ids else []
+        with torch.autocast(self.device.type, enabled=False):  # precision is the model's own affair
+            results = list(self.predictor.predict(self.model, ids, content)) if ids else []
         self.keep([*results, *(Failure(*failure) for failure in failures)])
 
 

@@ -1,0 +1,35 @@
+"""How both systems make their optimizer and clip gradients."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from torch.optim import Optimizer
+
+
+def made_optimizer(constructor: Callable[..., Optimizer], parameters: Any, module: L.LightningModule) -> Optimizer:
+    """The optimizer over `parameters`. Not fused where losses are scaled (16-mixed): a fused one divides the gradients
+    itself, within its step, so that before it they could not be measured nor clipped.
+    """
+    attached: L.Trainer | None = getattr(module, "_trainer", None)
+    scaled = attached is not None and getattr(attached.precision_plugin, "scaler", None) is not None
+    if scaled and "fused" in inspect.signature(constructor).parameters:
+        return constructor(parameters, fused=False)
+    return constructor(parameters)
+
+
+def clip_gradients(optimizer: Optimizer, bound: float | None, algorithm: str | None) -> None:
+    """Clips as the trainer's settings say. Lightning's own refuses every fused optimizer under mixed precision, also
+    in bfloat16, where nothing is scaled.
+    """
+    if not bound:
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if algorithm == "value":
+        torch.nn.utils.clip_grad_value_(parameters, bound)
+    else:
+        torch.nn.utils.clip_grad_norm_(parameters, bound)
