@@ -1,17 +1,14 @@
 """An error of one process of two ends the job: its message, exit status 1, a status that says failed, nobody left."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from diptych.storage.run_status import read_status
-from tiny_runs import ROOT, TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN
+from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN
 from tiny_sets import tiny_set
+from working_folder import WorkingFolder
 
 pytestmark = pytest.mark.processes
 
@@ -26,8 +23,12 @@ import torch
 class Faulty(L.Callback):
     """Fails on one rank at a place of the run."""
 
-    def __init__(self, where, rank):
-        self.where, self.rank = where, rank
+    def __init__(self, where, rank, numbers):
+        self.where, self.rank, self.numbers = where, rank, numbers
+
+    def on_train_start(self, trainer, module):
+        with open(self.numbers, "a") as file:
+            file.write(f"{os.getpid()}\\n")
 
     def _reached(self, where, trainer):
         if where == self.where and trainer.global_rank == self.rank:
@@ -60,7 +61,6 @@ RUN = [
     *TINY_RUN,
     *TINY_ROOMS_SIZES,
     "trainer=ddp_cpu",
-    "trainer.devices=2",
     "trainer.max_steps=4",
     "trainer.val_check_interval=2",
     "trainer.precision=32-true",
@@ -73,54 +73,49 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
     tiny_set("rooms", folder / "data/rooms")
     (folder / "faulty_parts.py").write_text(FAULTY)
-    return folder
+    return WorkingFolder(folder)
 
 
-def train(place: Path, name: str, *words: str) -> tuple[subprocess.CompletedProcess, float, Path]:
-    run_dir = place / "runs" / name
-    command = [sys.executable, str(ROOT / "train.py"), *RUN, *words, f"hydra.run.dir={run_dir}", f"name={name}"]
-    start = time.monotonic()
-    with subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+def still_alive(rank_file: Path) -> list[str]:
+    """The processes, of those that have written their numbers, which have not ended."""
+    alive = []
+    for line in rank_file.read_text().split():
+        stat = Path(f"/proc/{line}/stat")
         try:
-            _, said = process.communicate(timeout=300)
-        finally:
-            seconds = time.monotonic() - start
-            left = processes_of(process.pid)
-            for number in left:
-                os.kill(number, signal.SIGKILL)
-    done = subprocess.CompletedProcess(command, process.returncode, left, said)
-    return done, seconds, run_dir
+            state = stat.read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue
+        if state != "Z":
+            alive.append(line)
+    return alive
 
 
-def processes_of(session: int) -> list[int]:
-    """What runs in the session, loaders' workers left out, which look for their parent every few seconds."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            if int(fields[3]) == session and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("where", ["step", "loss", "saving", "validation", "evaluation", "killed"])
+@pytest.mark.parametrize(
+    ("where", "rank"),
+    [
+        ("step", 0),
+        ("step", 1),
+        ("loss", 1),
+        ("saving", 0),
+        ("saving", 1),
+        ("validation", 1),
+        ("evaluation", 1),
+        ("killed", 1),
+    ],
+)
 def test_an_error_of_one_process_ends_the_job(place, where, rank):
-    fault = f"+callbacks.fault={{_target_: faulty_parts.Faulty, where: {where}, rank: {rank}}}"
-    done, seconds, run_dir = train(place, f"{where}_{rank}", fault)
+    run_dir = place.folder / "runs" / f"{where}_{rank}"
+    numbers = place.folder / f"{where}_{rank}.processes"
+    fault = f"+callbacks.fault={{_target_: faulty_parts.Faulty, where: {where}, rank: {rank}, numbers: {numbers}}}"
+    start = time.monotonic()
+    said = place.run("train.py", *RUN, fault, f"hydra.run.dir={run_dir}", f"name={where}_{rank}", status=1)
+    assert time.monotonic() - start < 60
+    reason = {"loss": "the loss is nan at step 1", "killed": "was killed from outside (SIGKILL)"}.get(
+        where, f"something is wrong in the {where} of process {rank}"
+    )
     status = read_status(run_dir)
-    if (where, rank) == ("killed", 0):
-        assert done.returncode == -signal.SIGKILL  # nobody is left to say it
-    else:
-        assert done.returncode == 1
-        assert status.state == "failed"
-        said = {"loss": "the loss is nan at step 1", "killed": "was killed from outside (SIGKILL)"}.get(
-            where, f"something is wrong in the {where} of process {rank}"
-        )
-        assert said in done.stderr
-        assert said in status.error or "process 1 of this job has failed" in status.error
-    assert not done.stdout, "processes are left"
-    assert seconds < 120
+    assert status.state == "failed"
+    assert reason in said
+    assert reason in status.error or "process 1 of this job has failed" in status.error
+    assert len(numbers.read_text().split()) == 2
+    assert not still_alive(numbers)
