@@ -49,7 +49,7 @@ BY_TARGET_ONLY = {
     },
     "openai": {"annotation.askers.batch_client"},
     "peft": {"models.fuser.qlora_fuser"},
-    "optuna": {"sweeping.optuna_search", "sweeping.search_space"},
+    "optuna": {"sweeping.optuna_search", "sweeping.search_space", "sweeping.study_file"},
 }
 
 

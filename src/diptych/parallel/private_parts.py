@@ -88,7 +88,7 @@ def set_process_observer(observe: Callable[[list[subprocess.Popen]], None]) -> N
     from lightning.pytorch.strategies.launchers import subprocess_script
 
     _part(subprocess_script, "_launch_process_observer", "lightning")
-    subprocess_script._launch_process_observer = observe
+    subprocess_script._launch_process_observer = observe  # type: ignore[assignment]  # a function for a function
 
 
 # ---------------------------------------------------------------------------------------------------- torch

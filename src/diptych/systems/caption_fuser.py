@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import lightning as L
 import torch
@@ -83,7 +83,7 @@ class CaptionFuserSystem(L.LightningModule):
         """
         self.model.load(device)
 
-    def cpu(self) -> Self:
+    def cpu(self) -> CaptionFuserSystem:
         """Stays where it is: a quantised base model has to, and Lightning moves systems to the host when a fit ends."""
         return self
 

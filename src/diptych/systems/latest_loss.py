@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ class LatestLoss:
     def __init__(self) -> None:
         self.shown = math.nan
         self._value: Tensor | None = None
-        self._came: torch.cuda.Event | None = None
+        self._came: Any = None  # an event of the GPU; torch has no types for it
         self._what = ""
 
     def note(self, loss: Tensor, step: int, of_batch: str) -> None:
@@ -35,7 +36,7 @@ class LatestLoss:
         if loss.is_cuda:
             self._value = torch.empty_like(self._value, device="cpu", pin_memory=True)
             self._value.copy_(loss.detach(), non_blocking=True)
-            self._came = torch.cuda.Event()
+            self._came = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._came.record()
         else:
             self.check()

@@ -11,7 +11,7 @@ E head width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,10 +78,9 @@ def example_attention(
             output = _PlainAttention.apply(query.to(dtype), key.to(dtype), value.to(dtype), scaling, lengths)
         return output, None
     if cu_seq_lens_q is not None and max_length_q is not None and not dropout and _has_flash(query.device, value.dtype):
-        parts = (part[0].transpose(0, 1).to(value.dtype) for part in (query, key, value))  # (T, heads, E)
-        output = _flash_attention(
-            *parts, cu_seq_lens_q, max_length_q, scaling, sliding_window if short_window else None
-        )
+        q, k, v = (part[0].transpose(0, 1).to(value.dtype) for part in (query, key, value))  # (T, heads, E)
+        window = sliding_window if short_window else None
+        output = _flash_attention(q, k, v, cu_seq_lens_q, max_length_q, scaling, window)
         return output[None], None
     outputs = []
     for q, k, v in zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True):
@@ -110,10 +109,10 @@ def _flash_attention(
     """
     before = -1 if window is None else window - 1
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-        output: Tensor = varlen_attn(
+        output = varlen_attn(
             query, key, value, ends, ends, longest, longest, scale=scaling, window_size=(before, 0), enable_gqa=True
         )
-    return output
+    return cast(Tensor, output)  # a tuple only when more is asked for
 
 
 def _window_mask(length: int, window: int | None, device: torch.device) -> Tensor:
