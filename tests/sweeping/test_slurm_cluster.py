@@ -60,7 +60,8 @@ def test_one_job_per_run_one_task_per_gpu(slurm, run):
     ):
         assert f"#SBATCH {line}\n" in script
     assert "#SBATCH --job-name=diptych-sweep-4-" in script
-    assert "--cpus-per-task=8" in next(line for line in script.splitlines() if line.startswith("srun"))
+    srun = next(line for line in script.splitlines() if line.startswith("srun"))
+    assert "--cpus-per-task=8" in srun and "--kill-on-bad-exit=1" in srun
     assert script.index("export SUBMITIT_PREEMPT_SIGNAL=USR1") < script.index("module load cuda") < script.index("srun")
     assert json.loads((run.folder / "job.json").read_text()) == {"job_id": "7"}
     assert len((slurm / "asked").read_text().split()) == 3
