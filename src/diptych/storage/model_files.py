@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from diptych.storage.model_claims import check_claims
+
 log = logging.getLogger(__name__)
 
 _ADAPTER = "adapter_config.json"
@@ -87,7 +89,10 @@ def _reason(error: Exception) -> str:
 
 
 def _check_folder(folder: Path, name: str) -> None:
-    """ValueError where a folder holds an adapter instead of a model; a warning where it brings code."""
+    """ValueError where a folder holds an adapter instead of a model, or claims to be far larger than it is; a warning
+    where it brings code.
+    """
+    check_claims(folder, name)
     if (folder / _ADAPTER).is_file():
         raise ValueError(
             f"{name}: {folder / _ADAPTER} says that it is an adapter of another model, not a model; merge it into its"

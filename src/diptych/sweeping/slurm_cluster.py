@@ -67,7 +67,7 @@ class SlurmCluster:
             "slurm_signal_delay_s": signal_seconds,
             "slurm_additional_parameters": dict(sbatch or {}),
             "slurm_setup": [f"export SUBMITIT_PREEMPT_SIGNAL={_SIGNAL}", *setup],
-            # Since 22.05 srun does not take the cores from sbatch; and one task that fails would leave the others waiting.
+            # Since 22.05 srun does not take the cores from sbatch; one task that fails would leave the others waiting.
             "slurm_srun_args": [f"--cpus-per-task={cpus_per_task}", "--kill-on-bad-exit=1"],
             "stderr_to_stdout": True,
         }
