@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from diptych.callbacks import checkpointing
 from diptych.callbacks.checkpointing import Checkpointing
+from diptych.storage.whole import write_same, write_text
 
 
 class Trainer(SimpleNamespace):
@@ -17,6 +19,7 @@ class Trainer(SimpleNamespace):
     def save_checkpoint(self, path, weights_only):
         if self.full:
             raise OSError(f"{path}: no space left")
+        write_text(path, str(self.global_step))
         self.saved.append((self.global_step, path.stem))
 
     def log_step(self):
@@ -24,7 +27,12 @@ class Trainer(SimpleNamespace):
 
 
 @pytest.fixture
-def trainer(tmp_path):
+def trainer(tmp_path, monkeypatch):
+    def noted(path, source):
+        write_same(path, source)
+        trainer.saved.append((trainer.global_step, path.stem))
+
+    monkeypatch.setattr(checkpointing, "write_same", noted)
     trainer = Trainer(
         global_step=0,
         max_steps=100,
@@ -67,6 +75,17 @@ def test_best_is_saved_when_the_metric_improves_and_last_always(trainer, mode, v
     assert [step for step, name in trainer.saved if name == "best"] == [0, 1]
     assert [step for step, name in trainer.saved if name == "last"] == [0, 1, 2]
     assert callback.state_dict() == {"best_value": values[1]}
+
+
+def test_what_is_best_and_last_is_written_once_and_each_has_its_own_content(trainer, tmp_path):
+    callback = Checkpointing("val/metric", "max")
+    best, last = (tmp_path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    validate(callback, trainer, 3, metric=0.1)
+    assert best.samefile(last) and last.read_text() == "3"
+    validate(callback, trainer, 6, metric=0.0)
+    assert (best.read_text(), last.read_text()) == ("3", "6")
+    validate(callback, trainer, 9, metric=0.5)
+    assert best.samefile(last) and best.read_text() == "9"
 
 
 def test_without_a_mode_the_metric_is_asked(trainer):

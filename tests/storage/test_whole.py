@@ -22,6 +22,8 @@ from diptych.storage.whole import (
     whole_folder,
     write_file,
     write_link,
+    write_same,
+    write_text,
 )
 
 FORK = multiprocessing.get_context("fork")
@@ -343,3 +345,17 @@ def test_of_several_processes_each_has_a_folder_of_its_own(tmp_path):
         claimed = pool.map(claim_folder, [tmp_path / "runs/now"] * 12)
     assert sorted(map(str, claimed)) == sorted(str(path) for path in (tmp_path / "runs").iterdir())
     assert {path.name for path in claimed} == {"now", *(f"now-{number}" for number in range(2, 13))}
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_second_name_has_the_content_and_outlives_the_first(tmp_path, monkeypatch, refused):
+    if refused:  # as on disks without hard links
+        monkeypatch.setattr(Path, "hardlink_to", lambda *_: (_ for _ in ()).throw(OSError("not here")))
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_text(second, "old")
+    write_text(first, "content")
+    write_same(second, first)
+    assert second.read_text() == "content" and second.samefile(first) is not refused
+    write_text(first, "new")
+    assert second.read_text() == "content"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]

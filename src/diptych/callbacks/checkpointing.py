@@ -12,7 +12,9 @@ from diptych.contracts.models import TrainableSystem
 from diptych.parallel import checkpoints
 from diptych.parallel.distributed import any_rank, rank
 from diptych.parallel.private_parts import log_training_step, set_logged_step
+from diptych.parallel.sharding import ShardedStrategy
 from diptych.storage.room import free_bytes, size_in_words
+from diptych.storage.whole import write_same
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +84,14 @@ class Checkpointing(L.Callback):
             raise ValueError(f"callbacks.checkpointing.monitor={self.monitor!r} is not logged; there are: {known}")
         if self.mode is None:
             self.mode = cast(TrainableSystem, module).mode_of(self.monitor)
-        value = float(trainer.callback_metrics[self.monitor])
+        value, saved = float(trainer.callback_metrics[self.monitor]), False
         if self.best_value is None or (value > self.best_value if self.mode == "max" else value < self.best_value):
             self.best_value = value
             self._save(trainer, "best")
+            saved = "best" not in self._unsaved
         self._validated_batch = _batches(trainer)
         if trainer.global_step < trainer.max_steps:
-            self._save_last(trainer)
+            self._save_last(trainer, as_best=saved)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Saves `last` if anything was learned since; and what could not be saved before and still is as it was."""
@@ -125,24 +128,32 @@ class Checkpointing(L.Callback):
         if "lost_best" in state_dict:
             self._unsaved["best"] = state_dict["lost_best"]
 
-    def _save_last(self, trainer: L.Trainer) -> None:
-        """Saves `last.ckpt` now, if the run can resume from here exactly; else the previous one stays."""
+    def _save_last(self, trainer: L.Trainer, as_best: bool = False) -> None:
+        """Saves `last.ckpt` now, if the run can resume from here exactly; else the previous one stays. With `as_best`,
+        `best.ckpt` was just saved and is the same: in one file it is not written twice.
+        """
         batches = _batches(trainer)
         in_a_step = batches % trainer.accumulate_grad_batches != 0
         interval = trainer.val_check_batch if self._validates else None
         before_validation = interval is not None and batches % interval == 0 and batches != self._validated_batch
         if not in_a_step and not before_validation:
             self._last_saved_step = trainer.global_step
-            self._save(trainer, "last")
+            linked = as_best and not isinstance(trainer.strategy, ShardedStrategy)
+            self._save(trainer, "last", same_as="best" if linked else None)
 
-    def _save(self, trainer: L.Trainer, name: str) -> None:
-        path = Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
+    def _save(self, trainer: L.Trainer, name: str, same_as: str | None = None) -> None:
+        folder = Path(trainer.default_root_dir) / "checkpoints"
+        path = folder / f"{name}.ckpt"
         self._unsaved.pop(name, None)
         reason = ""
         try:
-            trainer.save_checkpoint(path, weights_only=False)
+            if same_as is None:
+                trainer.save_checkpoint(path, weights_only=False)
+            elif rank() == 0:
+                write_same(path, folder / f"{same_as}.ckpt")
         except OSError as error:
-            trainer.strategy.barrier("Trainer.save_checkpoint")  # at which the processes that write nothing wait
+            if same_as is None:
+                trainer.strategy.barrier("Trainer.save_checkpoint")  # at which the processes that write nothing wait
             room = size_in_words(free_bytes(path.parent))
             reason = f"{error}. The disk is full, or writing to it limited: {room} are free"
             if rank() == 0:

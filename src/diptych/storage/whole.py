@@ -126,6 +126,25 @@ def write_link(path: Path, target: str) -> None:
     sync_folder(path.parent)
 
 
+def write_same(path: Path, source: Path) -> None:
+    """Gives the content of a file that is written whole a second name, `path`, in one step and without room or time:
+    whoever writes either of the names again leaves the other one as it is. A copy where the disk has no such names.
+    """
+    temporary = _beside(path)
+    try:
+        try:
+            temporary.hardlink_to(source)
+        except OSError:
+            with disk_named(path), whole_file(path) as copied:
+                shutil.copyfile(source, copied)
+            return
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    sync_folder(path.parent)
+
+
 def move(path: Path, destination: Path) -> None:
     """Renames a file or folder, and waits until that is on the disk. A file that is at `destination` is replaced."""
     path.replace(destination)
