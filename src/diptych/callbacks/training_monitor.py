@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from diptych.contracts.news import CaptionData
 from diptych.contracts.retrieval import RetrievalData
+from diptych.parallel.devices import on_gpu
 from diptych.parallel.distributed import world_size
 
 
@@ -75,8 +76,8 @@ def _log_interval(trainer: L.Trainer) -> int:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory in use so far: of the GPU if there is one, else of this process."""
-    if torch.cuda.is_available():
+    """The most memory in use so far: of the GPU that is computed on, else of this process."""
+    if on_gpu():
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -23,6 +24,7 @@ from diptych.config import building, checking
 from diptych.config.plain_config import plain_section
 from diptych.config.replacements import PLACES
 from diptych.config.stage_configs import stage_configs, stage_settings
+from diptych.parallel.devices import on_gpu
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
 from diptych.storage.file_lock import RUN_PATIENCE, locked
 from diptych.storage.record_log import RecordFile
@@ -58,6 +60,8 @@ def _run(config: DictConfig) -> None:
 def _run_stages(config: DictConfig, runs: Sequence[StageRun], work_dir: Path) -> None:
     own = {"logger": False, "enable_progress_bar": False, "default_root_dir": str(work_dir)}  # the runner has a bar
     trainer = building.build_trainer(config.trainer, **own)
+    if on_gpu():  # TF32, for encoders that compute in float32; rankings keep full float32 (`ranking`)
+        torch.set_float32_matmul_precision("high")
     runner = PipelineRunner(trainer, work_dir, config.retry_failures, config.trainer.enable_progress_bar)
     with runner.lockstep.main_first():
         prepare_source(config)

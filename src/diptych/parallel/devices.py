@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+_on_gpu = False
+
 
 def prepare_gpu(device: torch.device) -> None:
     """Makes a GPU this process's own, before anything is put on one, and chooses kernels; nothing on a CPU.
@@ -16,9 +18,16 @@ def prepare_gpu(device: torch.device) -> None:
     cuDNN's attention, which torch prefers on Hopper and Blackwell, builds a plan for every new shape and stride, in 23
     ms to 0.5 s, and keeps it for ever: texts, packed examples and answers that grow have a new one nearly every time.
     """
-    if device.type == "cuda":
+    global _on_gpu
+    _on_gpu = device.type == "cuda"
+    if _on_gpu:
         torch.cuda.set_device(device)
         torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def on_gpu() -> bool:
+    """Whether this process computes on a GPU, as `prepare_gpu` was told: a machine may have one that is not meant."""
+    return _on_gpu
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

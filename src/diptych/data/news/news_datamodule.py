@@ -17,6 +17,7 @@ from diptych.data.news.fusion_cache import FusionData, PreparedQuery, open_or_pr
 from diptych.data.news.fusion_inputs import FusionInputs
 from diptych.data.news.fusion_preparation import FusionPreparation
 from diptych.data.news.packing import PackedBatches, PackedCollator, pack
+from diptych.parallel.devices import on_gpu
 from diptych.parallel.distributed import rank, world_size
 from diptych.storage.folder_names import check_folder_name
 
@@ -216,7 +217,7 @@ class NewsDataModule(L.LightningDataModule):
         pad = self.tokenizer.pad_token_id
         pad = self.tokenizer.eos_token_id if pad is None else pad
         collator = PackedCollator(self.row_length, pad, self._prompt_labels)
-        return DataLoader(_Rows(data), batch_sampler=batches, collate_fn=collator, pin_memory=torch.cuda.is_available())
+        return DataLoader(_Rows(data), batch_sampler=batches, collate_fn=collator, pin_memory=on_gpu())
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches are done."""

@@ -22,6 +22,7 @@ from diptych.data.triplets.evaluation_data import (
 from diptych.data.triplets.image_settings import ImageSettings
 from diptych.data.triplets.training_data import TrainingData, TrainingInputs, TrainingPart
 from diptych.data.triplets.triplet_dataset import TripletCollator
+from diptych.parallel.devices import on_gpu
 from diptych.parallel.distributed import rank, world_size
 from diptych.parallel.loader_workers import QuietLoader
 from diptych.storage.folder_names import check_folder_name
@@ -139,7 +140,7 @@ class CIRDataModule(L.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             batch_bytes=batches.batch_bytes,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=on_gpu(),
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from diptych.contracts.models import Preprocessing
 from diptych.contracts.retrieval import EvaluationSet, GalleryBatch, Query, QueryBatch, TripletSource
 from diptych.data.triplets.presence import absent_files, complain_about
 from diptych.data.triplets.sampling import ShardedBatches
+from diptych.parallel.devices import on_gpu
 from diptych.parallel.loader_workers import QuietLoader
 from diptych.photos.images import ImageReader
 from diptych.ranking.fitted_protocol import check_primary, fitted, said_of_left_out
@@ -142,7 +143,7 @@ def evaluation_loaders(
             collate_fn=collate,
             num_workers=num_workers,
             batch_bytes=batch_size * 3 * preprocessing.image.size**2,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=on_gpu(),
         )
         for dataset, collate in zip(datasets, collators, strict=True)
     ]

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from diptych.contracts.pipelines import Failure, Predictor, RecordReader, Result
+from diptych.parallel.devices import on_gpu
 
 
 class Prediction:
@@ -42,6 +43,7 @@ def predict(
         num_workers=min(predictor.num_workers, len(ids)),
         collate_fn=_Collator(reader),
         multiprocessing_context="spawn" if predictor.num_workers else None,  # a fork of running threads can hang
+        pin_memory=on_gpu(),
     )
     trainer.predict(_LentModel(predictor, keep), loader, return_predictions=False)
 
