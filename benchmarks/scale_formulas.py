@@ -77,18 +77,23 @@ def ring_all_reduce_bytes(total: float, ranks: int) -> float:
     """Bytes that each rank sends to sum a tensor of `total` bytes: a reduce-scatter and an all-gather of its `ranks`
     pieces (Patarasuk & Yuan 2009, section 3; the lower bound).
     """
-    return 2 * (ranks - 1) / ranks * total
+    return 2 * ring_reduce_scatter_bytes(total, ranks)
+
+
+def ring_reduce_scatter_bytes(total: float, ranks: int) -> float:
+    """Bytes that each rank sends to sum a tensor of `total` bytes of which each then has its piece: half of that."""
+    return (ranks - 1) / ranks * total
 
 
 def gather_bytes(batch: int, width: int, ranks: int, gathered: int = 2) -> tuple[float, float]:
     """Bytes that each rank sends for the contrastive loss in a step, (forward, backward). `InfoNCE` gathers `gathered`
     float32 embeddings of every triplet (query and target; the reference too with `reference_negatives`) and a key for
-    each but the query; `gather_with_gradient` sums the gradient of all ranks' rows over the ranks.
+    each but the query; backwards `gather_with_gradient` sums each rank's rows over the ranks, on that rank.
     """
     rows = batch * width * FLOAT
     forward = gathered * ring_all_gather_bytes(rows, ranks)
     forward += (gathered - 1) * ring_all_gather_bytes(batch * KEY, ranks)
-    return forward, gathered * ring_all_reduce_bytes(ranks * rows, ranks)
+    return forward, gathered * ring_reduce_scatter_bytes(ranks * rows, ranks)
 
 
 def logits_bytes(anchors: int, candidates: int) -> int:

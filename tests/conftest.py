@@ -40,6 +40,27 @@ TEXTS = (
 )
 
 
+ROOT = Path(__file__).resolve().parents[1]
+_there_before: set[str] = set()
+
+
+def of_users() -> set[str]:
+    """What lies where a user of this checkout has data and runs."""
+    return {f"{name}/{path.name}" for name in ("data", "runs") for path in (ROOT / name).glob("*")}
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    _there_before.update(of_users())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """No test writes among a user's own: a tiny set there would be in the way of the demo's."""
+    if not hasattr(session.config, "workerinput") and (left := of_users() - _there_before):
+        raise pytest.UsageError(
+            f"tests, or others meanwhile, have left {sorted(left)} in the checkout: give them data_dir="
+        )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
     if not hasattr(config, "workerinput"):  # not an xdist worker

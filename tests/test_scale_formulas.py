@@ -76,13 +76,12 @@ class Collectives:
     def __init__(self) -> None:
         self.gathered, self.reduced = 0, 0
 
-    def all_gather(self, parts: list[torch.Tensor], local: torch.Tensor) -> None:
-        assert len(parts) == RANKS
-        for part in parts:
-            part.copy_(local)
+    def all_gather_into_tensor(self, gathered: torch.Tensor, local: torch.Tensor) -> None:
+        gathered.copy_(local.repeat(RANKS, *[1] * (local.ndim - 1)))
         self.gathered += local.numel() * local.element_size()
 
-    def all_reduce(self, tensor: torch.Tensor) -> None:
+    def reduce_scatter_tensor(self, own: torch.Tensor, tensor: torch.Tensor) -> None:
+        own.copy_(tensor[: len(own)])
         self.reduced += tensor.numel() * tensor.element_size()
 
 
@@ -101,7 +100,7 @@ def test_the_loss_sends_what_the_formula_says(monkeypatch, with_reference):
     loss(ContrastiveEmbeddings(*rows), batch)["loss"].backward()
     forward, backward = formulas.gather_bytes(BATCH, WIDTH, RANKS, gathered=2 + with_reference)
     assert formulas.ring_all_gather_bytes(collectives.gathered, RANKS) == forward
-    assert formulas.ring_all_reduce_bytes(collectives.reduced, RANKS) == pytest.approx(backward)
+    assert formulas.ring_reduce_scatter_bytes(collectives.reduced, RANKS) == pytest.approx(backward)
     local = info_nce.InfoNCE(gather_negatives=False)
     before = collectives.gathered + collectives.reduced
     local(ContrastiveEmbeddings(*rows), batch)["loss"].backward()

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from canary import CODE, watched
 from diptych.commands.training import _config_of_run
 from diptych.config import folder, resolvers
+from each_once import each_once
 from tiny_runs import TINY_ROOMS_SIZES
 
 pytestmark = [pytest.mark.models, pytest.mark.hostile("hostile run folders")]
@@ -89,9 +90,7 @@ WAYS = [
 IN_ITS_PLACE = ("trainer", "lightning.pytorch.Trainer")
 
 
-@pytest.mark.parametrize(
-    ("way", "target"), [(way, target) for way in WAYS for target in TARGETS if (way, target) != IN_ITS_PLACE]
-)
+@pytest.mark.parametrize(("way", "target"), [pair for pair in each_once(WAYS, TARGETS) if pair != IN_ITS_PLACE])
 def test_a_class_of_strangers_is_not_built(place, honest, way, target):
     folder_of_run = run(place, with_part(honest, way, {"_target_": target, "repo_or_dir": "x"}))
     with watched(place / "theirs"), pytest.raises(ValueError, match=r"(?s).*trust_run=true"):

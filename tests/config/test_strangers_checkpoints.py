@@ -16,6 +16,7 @@ from diptych.config import building, folder, resolvers
 from diptych.config.trained import build_trained, config_of
 from diptych.config.trained_encoder import TrainedEncoder
 from diptych.parallel import checkpoints
+from each_once import each_once
 from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN
 from tiny_sets import tiny_set
 
@@ -124,8 +125,10 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("target", FOREIGN)
-@pytest.mark.parametrize("where", ["system.loss", "system.model.backbone", "data.sources.rooms", "system.extra"])
+@pytest.mark.parametrize(
+    ("where", "target"),
+    each_once(["system.loss", "system.model.backbone", "data.sources.rooms", "system.extra"], FOREIGN),
+)
 def test_each_place_takes_classes_of_its_kind(honest, place, where, target):
     path = written(place / "theirs/a.ckpt", honest, part(where, target, folder=str(place / "theirs/w")))
     with (
@@ -180,8 +183,10 @@ INTERPOLATIONS = [
 ]
 
 
-@pytest.mark.parametrize("value", INTERPOLATIONS)
-@pytest.mark.parametrize("where", ["name", "data.sources.rooms.root", "system.model.backbone.name", "hydra.x", "seed"])
+@pytest.mark.parametrize(
+    ("where", "value"),
+    each_once(["name", "data.sources.rooms.root", "system.model.backbone.name", "hydra.x", "seed"], INTERPOLATIONS),
+)
 def test_nothing_is_taken_from_the_environment(honest, place, where, value):
     path = written(place / "theirs/a.ckpt", honest, setting(where, value))
     with (

@@ -142,14 +142,15 @@ def killed(request, place):
     return request.param, run_dir
 
 
-def test_killed_while_saving_it_is_evaluated_and_resumed_exactly(killed, runs, tmp_path):
+def test_killed_while_saving_it_is_evaluated_and_resumed_exactly(killed, runs, place, tmp_path):
     """The third saving is the second of `last`, after the validation at step 3."""
     death, run_dir = killed
     assert sharded_checkpoints.is_sharded(run_dir / "checkpoints/last.ckpt")
     assert last(run_dir)["global_step"] == {"shards_written": 2, "link_moved": 3}[death]
     if death == "link_moved":
         words = [f"ckpt={run_dir}/checkpoints/last.ckpt", "split=val", "trainer=cpu", "trainer.precision=32-true"]
-        record = run_evaluate(tmp_path / "evaluated", *words, "trainer.enable_progress_bar=false")
+        words += [f"data_dir={place / 'data'}", "trainer.enable_progress_bar=false"]
+        record = run_evaluate(tmp_path / "evaluated", *words)
         ((_, recall),) = logged(run_dir, "val/recall_at_5")["val/recall_at_5"]
         assert record["metrics"]["recall_at_5"] == pytest.approx(recall)
     train_on_two(run_dir, resume=True)
@@ -179,6 +180,7 @@ def test_train_and_evaluate_from_the_command_line(place):
     record = run_evaluate(
         place / "scored",
         f"ckpt={run_dir}",
+        f"data_dir={place / 'data'}",
         "split=val",
         "trainer=cpu",
         "trainer.precision=32-true",

@@ -62,7 +62,12 @@ class ProcessGroup:
     def get_world_size(self) -> int:
         return self.size
 
-    def all_gather_object(self, gathered: list, local: object) -> None:
+    group = SimpleNamespace(WORLD=None)
+
+    def get_backend(self) -> str:
+        return "gloo"
+
+    def all_gather_object(self, gathered: list, local: object, group: object) -> None:
         gathered[:] = self.pieces
 
 
@@ -465,7 +470,6 @@ WRITERS = {
     "commands/pairs.py": NO_RANKS,
     "commands/texts.py": NO_RANKS,
     "api/": NO_RANKS,
-    "data/news/embedding_cache.py": SHARED,
     "annotation/ledger/ledger_file.py": SHARED,
     "annotation/ledger/ledger_tables.py": NOTHING,
     "report/": FIRST,

@@ -10,7 +10,7 @@ import lightning as L
 
 from diptych.contracts.models import TrainableSystem
 from diptych.parallel import checkpoints
-from diptych.parallel.distributed import any_rank, rank
+from diptych.parallel.distributed import any_rank, rank, said_by_any
 from diptych.parallel.private_parts import log_training_step, set_logged_step
 from diptych.parallel.sharding import ShardedStrategy
 from diptych.storage.room import free_bytes, size_in_words
@@ -159,8 +159,8 @@ class Checkpointing(L.Callback):
             if rank() == 0:
                 log.error("%s", reason)
         # All of them know: they try again together, or would wait for one another for ever.
-        if any_rank(bool(reason)):
-            self._unsaved[name] = reason or "another process could not write it, and says why"
+        if reason := said_by_any(reason):
+            self._unsaved[name] = reason
             if name == "best":
                 self._unsaved_best_step = trainer.global_step
 

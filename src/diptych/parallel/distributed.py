@@ -116,6 +116,15 @@ def any_rank(flag: bool) -> bool:
     return bool(count.item())
 
 
+def said_by_any(text: str) -> str:
+    """The first text of all ranks' that is not empty, on every rank; empty if all are."""
+    if world_size() == 1:
+        return text
+    texts: list[str] = [""] * world_size()
+    dist.all_gather_object(texts, text, group=_hosts())
+    return next(filter(None, texts), "")
+
+
 _hosts_of: tuple[Any, Any] = (None, None)  # the group of all processes, and the same for what lies on the hosts
 
 
