@@ -43,6 +43,7 @@ from diptych.sweeping.comparison import compare_runs
 from diptych.sweeping.resuming import of_resumed_sweep
 from diptych.sweeping.table import write_table
 from diptych.synthetic.generated_folder import generate_folder
+from each_once import each_once
 from run_folders import result, status
 
 NESTED = 10_000
@@ -344,8 +345,7 @@ def test_what_is_right_is_read(name, tmp_path):
 
 
 @pytest.mark.hostile("hostile files")
-@pytest.mark.parametrize("payload", PAYLOADS)
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(("name", "payload"), each_once(list(READERS), list(PAYLOADS)))
 def test_another_content(name, payload, tmp_path):
     reader = READERS[name]
     put(tmp_path, reader, PAYLOADS[payload])
@@ -356,8 +356,10 @@ def test_another_content(name, payload, tmp_path):
 
 @pytest.mark.slow  # each in milliseconds, but more than a thousand
 @pytest.mark.hostile("hostile files")
-@pytest.mark.parametrize("value", [*VALUES, "removed"])
-@pytest.mark.parametrize("name", [name for name in READERS if not name.startswith("table")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    each_once([name for name in READERS if not name.startswith("table")], [*VALUES, "removed"]),
+)
 def test_another_value_in_it(name, value, tmp_path):
     reader = READERS[name]
     for number, place in enumerate(places(reader.content)):

@@ -471,6 +471,7 @@ WRITERS = {
     "commands/texts.py": NO_RANKS,
     "api/": NO_RANKS,
     "annotation/ledger/ledger_file.py": SHARED,
+    "storage/sqlite_files.py": SHARED,
     "annotation/ledger/ledger_tables.py": NOTHING,
     "report/": FIRST,
     "submission/": NO_RANKS,

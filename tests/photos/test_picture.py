@@ -35,6 +35,7 @@ from diptych.photos.image_faults import KeptVerdicts, find_faults
 from diptych.photos.images import read_image
 from diptych.photos.photo_file import photo_size, read_photo
 from diptych.photos.picture_data import UnreadablePicture, read_bytes
+from each_once import each_once
 
 hostile = pytest.mark.hostile("hostile files")
 
@@ -43,8 +44,7 @@ hostile = pytest.mark.hostile("hostile files")
 
 
 @hostile
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("kind", [*UPRIGHT, *TURNED_PICTURES])
+@pytest.mark.parametrize(("kind", "reader"), each_once([*UPRIGHT, *TURNED_PICTURES], list(READERS)))
 def test_metadata_and_what_lies_behind_decide_nothing(tmp_path, kind, reader):
     path = tmp_path / "a.picture"
     turned = kind in TURNED_PICTURES
@@ -121,8 +121,7 @@ REFUSED = {
 
 
 @hostile
-@pytest.mark.parametrize("reader", [name for name in READERS if name not in SIZES])
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize(("kind", "reader"), each_once(list(REFUSED), [name for name in READERS if name not in SIZES]))
 def test_what_is_no_picture_is_refused_by_all_in_the_same_words(tmp_path, kind, reader):
     path = tmp_path / "a.picture"
     path.write_bytes(REFUSED[kind]())
