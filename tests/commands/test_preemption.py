@@ -145,7 +145,9 @@ def test_a_run_killed_around_a_validation_and_resumed_ends_as_if_undisturbed(pla
         else:
             save = Checkpointing._save
             patch.setattr(
-                Checkpointing, "_save", lambda *words: save(*words) or (kill() if words[-1] == "best" else None)
+                Checkpointing,
+                "_save",
+                lambda *words, **how: save(*words, **how) or (kill() if words[-1] == "best" else None),
             )
         run_train(tmp_path, *settings)
     run_train(tmp_path, f"resume={tmp_path}", "evaluate_at_end=false")

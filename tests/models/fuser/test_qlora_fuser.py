@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from transformers import (
     LlamaConfig,
@@ -153,6 +154,29 @@ def test_under_autocast_gradients_are_nearly_those_of_float32(load, dtype):
         _, rounded = train_step(load("qwen3", dtype=dtype), PACKED)
     for name, gradient in precise.items():
         assert (rounded[name] - gradient).norm() < 0.1 * gradient.norm(), name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_under_autocast_adapters_get_their_inputs_as_they_are_with_the_same_gradients(load, dtype):
+    fuser = load("qwen3", dtype=dtype, gradient_checkpointing=True)
+    layers = [module for module in fuser.modules() if isinstance(module, LoraLayer)]
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, gradients = train_step(fuser, PACKED)
+        assert not any(layer.cast_input_dtype_enabled for layer in layers)
+        fuser._base.get_decoder()._forward_pre_hooks.clear()
+        for layer in layers:
+            layer.cast_input_dtype_enabled = True
+        cast_loss, cast_gradients = train_step(fuser, PACKED)
+    assert torch.equal(loss, cast_loss)
+    assert all(torch.equal(gradients[name], cast_gradients[name]) for name in gradients)
+
+
+def test_without_autocast_adapters_of_a_model_in_half_precision_work(load):
+    fuser = load("qwen3", dtype="bfloat16")
+    with torch.autocast("cpu", torch.bfloat16):
+        fuser(PACKED)
+    train_step(fuser, PACKED)
+    assert all(module.cast_input_dtype_enabled for module in fuser.modules() if isinstance(module, LoraLayer))
 
 
 @pytest.mark.parametrize("block", [1, 4, 5])
