@@ -125,7 +125,6 @@ def train(make_system: Any, make_batch: Any, **settings: Any) -> dict[str, Any]:
 
 def fuser_system() -> CaptionFuserSystem:
     """A tiny Qwen3 with an adapter on all its linear layers."""
-    from peft import LoraConfig, get_peft_model
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     fuser = QLoRAFuser("tiny", quantization="none", rank=4)
@@ -134,12 +133,7 @@ def fuser_system() -> CaptionFuserSystem:
         num_key_value_heads=2, head_dim=16,
     )  # fmt: skip
     config._attn_implementation = "example_attention"
-    base = Qwen3ForCausalLM(config).to(torch.bfloat16).requires_grad_(False)
-    base.gradient_checkpointing_enable({"use_reentrant": False})
-    adapter = LoraConfig(r=4, lora_alpha=4, bias="none", task_type="CAUSAL_LM", target_modules="all-linear")
-    fuser._model = get_peft_model(base, adapter)
-    for parameter in fuser._adapter_parameters().values():
-        parameter.data = parameter.data.float()
+    fuser._adapt(Qwen3ForCausalLM(config).to(torch.bfloat16))
     fuser.check_gradients = lambda: None  # asks for values
     return CaptionFuserSystem(fuser, ChunkedCausalLMLoss(16), None, {}, ADAMW)
 

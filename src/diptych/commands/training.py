@@ -31,9 +31,7 @@ from diptych.config.written_places import keep_within
 from diptych.loggers.metrics_csv import MetricsCSV
 from diptych.parallel import checkpoints
 from diptych.parallel.checkpoints import AtomicCheckpointIO
-from diptych.parallel.devices import check_gpu_usable, prepare_gpu
 from diptych.parallel.distributed import rank
-from diptych.parallel.job import watch_processes
 from diptych.parallel.private_parts import set_command_of_ranks
 from diptych.parallel.sharding import check_shardable
 from diptych.parallel.tensor_budget import TensorBudget
@@ -82,9 +80,7 @@ def _run(
     checking.check_data_fits_system(config)
     checking.check(config, checking.root_keys("train"))
     checking.check_data_root(config)
-    watch_processes(status.note_loss)
-    trainer, callbacks, csv = _build_trainer(config, run_dir, status)
-    prepare_gpu(trainer.strategy.root_device)
+    trainer, callbacks, csv = _build_trainer(config, run_dir, status)  # first: it takes this process's GPU
     datamodule = building.build_data(config.data)
     datamodule.prepare_training()  # before any model: missing data must not cost a download
     if datamodule.kind == "retrieval":
@@ -212,11 +208,9 @@ def _build_trainer(
     shown = settings.enable_progress_bar
     callbacks = [building.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
     csv = MetricsCSV(str(run_dir))
-    if settings.accelerator == "auto":
-        check_gpu_usable()
-    trainer = building.build(
+    trainer = building.ready_trainer(
         settings,
-        precision=building.chosen_precision(settings),
+        on_loss=status.note_loss,
         val_check_interval=min(interval, batches) if isinstance(interval, int) else interval,
         callbacks=[*callbacks, status],
         logger=[csv, *(building.build(node) for node in config.logger.values())],

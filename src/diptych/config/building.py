@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import hydra
@@ -119,19 +119,31 @@ def build_trainer(node: DictConfig, **arguments: Any) -> Any:
     command line.
     """
     from diptych.callbacks.end_on_signal import EndOnSignal  # with Lightning, which Hydra's plugins do without
-    from diptych.parallel.devices import check_gpu_usable, prepare_gpu
-    from diptych.parallel.job import watch_processes
 
-    if node.get("accelerator") == "auto":
-        check_gpu_usable()
-    watch_processes()
-    trainer = build(node, precision=chosen_precision(node), callbacks=[EndOnSignal()], **arguments)
-    prepare_gpu(trainer.strategy.root_device)
+    trainer = ready_trainer(node, callbacks=[EndOnSignal()], **arguments)
     if in_sweep() and trainer.world_size > 1 and not trainer.strategy.cluster_environment.creates_processes_externally:
         raise ValueError(
             f"-m with a trainer of {trainer.world_size} processes: call the command once for each, without -m, or set "
             "trainer.devices=1"
         )
+    return trainer
+
+
+def ready_trainer(node: DictConfig, on_loss: Callable[[str], None] | None = None, **arguments: Any) -> Any:
+    """As `build`, of any Trainer: its precision chosen, its GPU taken, and the processes that it will start watched,
+    whose loss `on_loss` is told.
+
+    Raises:
+        ValueError: also where there is a GPU that torch cannot use, and `accelerator` is `auto`.
+    """
+    from diptych.parallel.devices import check_gpu_usable, prepare_gpu
+    from diptych.parallel.job import watch_processes
+
+    if node.get("accelerator") == "auto":
+        check_gpu_usable()
+    watch_processes(on_loss)
+    trainer = build(node, precision=chosen_precision(node), **arguments)
+    prepare_gpu(trainer.strategy.root_device)
     return trainer
 
 

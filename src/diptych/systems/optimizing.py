@@ -15,11 +15,17 @@ def made_optimizer(constructor: Callable[..., Optimizer], parameters: Any, modul
     """The optimizer over `parameters`. Not fused where losses are scaled (16-mixed): a fused one divides the gradients
     itself, within its step, so that before it they could not be measured nor clipped.
     """
-    attached: L.Trainer | None = getattr(module, "_trainer", None)
-    scaled = attached is not None and getattr(attached.precision_plugin, "scaler", None) is not None
-    if scaled and "fused" in inspect.signature(constructor).parameters:
+    if _scales_losses(module) and "fused" in inspect.signature(constructor).parameters:
         return constructor(parameters, fused=False)
     return constructor(parameters)
+
+
+def _scales_losses(module: L.LightningModule) -> bool:
+    try:
+        trainer = module.trainer
+    except RuntimeError:  # no trainer has it yet
+        return False
+    return getattr(trainer.precision_plugin, "scaler", None) is not None
 
 
 def clip_gradients(optimizer: Optimizer, bound: float | None, algorithm: str | None) -> None:

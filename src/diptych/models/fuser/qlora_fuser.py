@@ -107,6 +107,10 @@ class QLoRAFuser(nn.Module):
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 # On such CPUs bitsandbytes repacks 4-bit weights at the first evaluation; later gradients are wrong.
                 module.support_avx512bf16_for_cpu = False
+        self._adapt(base)
+
+    def _adapt(self, base: PreTrainedModel) -> None:
+        """Freezes the base model and adds a fresh adapter."""
         base.requires_grad_(False)
         if self.gradient_checkpointing:
             # Not re-entrant: the adapters inside a layer get gradients whether or not the layer's input needs one.
