@@ -1,5 +1,6 @@
 """An error of one process of two ends the job: its message, exit status 1, a status that says failed, nobody left."""
 
+import signal
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.processes
 FAULTY = '''
 import os
 import signal
+import time
 
 import lightning as L
 import torch
@@ -32,7 +34,7 @@ class Faulty(L.Callback):
 
     def _reached(self, where, trainer):
         if where == self.where and trainer.global_rank == self.rank:
-            if where == "killed":
+            if where in ("killed", "waiting"):
                 os.kill(os.getpid(), signal.SIGKILL)
             raise ValueError(f"something is wrong in the {where} of process {self.rank}")
 
@@ -40,6 +42,9 @@ class Faulty(L.Callback):
         if number == 1:
             self._reached("step", trainer)
             self._reached("killed", trainer)
+            self._reached("waiting", trainer)
+            if self.where == "waiting":
+                time.sleep(600)
             if self.where == "loss" and trainer.global_rank == self.rank:
                 module.loss.forward = lambda embeddings, batch: {"loss": embeddings.query.sum() * torch.nan}
 
@@ -101,6 +106,8 @@ def still_alive(rank_file: Path) -> list[str]:
         ("validation", 1),
         ("evaluation", 1),
         ("killed", 1),
+        ("killed", 0),
+        ("waiting", 0),  # as with NCCL, which does not notice that the other is gone
     ],
 )
 def test_an_error_of_one_process_ends_the_job(place, where, rank):
@@ -108,12 +115,21 @@ def test_an_error_of_one_process_ends_the_job(place, where, rank):
     numbers = place.folder / f"{where}_{rank}.processes"
     fault = f"+callbacks.fault={{_target_: faulty_parts.Faulty, where: {where}, rank: {rank}, numbers: {numbers}}}"
     start = time.monotonic()
-    said = place.run("train.py", *RUN, fault, f"hydra.run.dir={run_dir}", f"name={where}_{rank}", status=1)
-    assert time.monotonic() - start < 60
+    name, first_is_killed = f"{where}_{rank}", rank == 0 and where in ("killed", "waiting")
+    ended = -signal.SIGKILL if first_is_killed else 1
+    how = {"real_children": True} if where == "waiting" else {}  # else their parent is not the first process
+    said = place.run("train.py", *RUN, fault, f"hydra.run.dir={run_dir}", f"name={name}", status=ended, **how)
+    while first_is_killed and still_alive(numbers):
+        assert time.monotonic() - start < 120
+        time.sleep(0.2)
+    assert time.monotonic() - start < (120 if how else 60)  # two of them start coldly
+    status = read_status(run_dir)
+    if first_is_killed:
+        assert status.state == "failed" and "gone" in status.error
+        return
     reason = {"loss": "the loss is nan at step 1", "killed": "was killed from outside (SIGKILL)"}.get(
         where, f"something is wrong in the {where} of process {rank}"
     )
-    status = read_status(run_dir)
     assert status.state == "failed"
     assert reason in said
     assert reason in status.error or "process 1 of this job has failed" in status.error

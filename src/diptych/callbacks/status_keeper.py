@@ -72,7 +72,7 @@ class StatusKeeper(L.Callback):
             return
         if self._active:
             self.note(state="failed", error=reason)
-        elif world_size() > 1:
+        elif world_size() > 1 and written.state == "running":
             write_status(self._run_dir, replace(written, state="failed", error=f"process {rank()}: {reason}"))
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:

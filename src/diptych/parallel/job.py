@@ -24,6 +24,7 @@ _CLOSED = ("Connection closed by peer", "Connection reset by peer", "remote proc
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_END = 2.0  # for another process, from its connection's end to its own
 _SECONDS_TO_SAY_IT = 5.0  # for what this process itself has to say about the loss of another
+_SECONDS_TO_FOLLOW = 10.0  # for a process to end after the one that has started it, as it does when all is well
 
 _started: list[subprocess.Popen] = []
 
@@ -31,8 +32,10 @@ _started: list[subprocess.Popen] = []
 def watch_processes(on_loss: Callable[[str], None] | None = None) -> None:
     """Has the processes that Lightning starts for a job on this machine watched, in the place of its own watch, which
     kills this process without a word: when one fails, `on_loss` is told, all are ended, and this one too, with exit
-    status 1.
+    status 1. A process that was started for a job watches the one that has started it: NCCL does not notice its end.
     """
+    if "LOCAL_RANK" in os.environ:  # as Lightning and torchrun set it
+        threading.Thread(target=_wait_for_end_of, args=(os.getppid(), on_loss), daemon=True).start()
 
     def observe(processes: Sequence[subprocess.Popen]) -> None:
         _started[:] = processes
@@ -100,6 +103,20 @@ def _wait_for_loss(on_loss: Callable[[str], None] | None) -> None:
             finally:
                 sys.stderr.write(f"\nerror: {said}\n")
                 leave(1)
+
+
+def _wait_for_end_of(starter: int, on_loss: Callable[[str], None] | None) -> None:
+    while os.getppid() == starter:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    time.sleep(_SECONDS_TO_FOLLOW)
+    said = "the process that has started this one is gone, killed from outside"
+    try:
+        if on_loss is not None:
+            on_loss(said)
+    finally:
+        sys.stderr.write(f"\nerror: {said}\n")
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _codes() -> list[int | None]:
