@@ -3,9 +3,10 @@ host, collectives, at real sizes.
 
 `python benchmarks/gpu_counts.py [cir_256 cir_1024_in_pieces fuser_9000 fsdp_64] [--json FILE]` runs real trainings on
 the fake GPU of tests/fake_gpu (needs a CUDA build of torch and a C compiler): no value exists and nothing is timed.
-Bytes are those of the inputs and outputs of every operator that is no view, as if nothing stayed in a cache. The paper's
-time of an operator is the longer of its products at 70 % of 989 TFLOP/s and its bytes at 80 % of 3.35 TB/s (H100 SXM);
-attention counts as if it were not causal. What such a sum leaves out: launches, waits, what kernels run together.
+Bytes are those of the inputs and outputs of every operator that is no view, as if nothing stayed in a cache; the peak
+is of what tensors hold, without an allocator's gaps and libraries' own. The time on paper of an operator is the longer
+of its products at 70 % of 989 TFLOP/s and its bytes at 80 % of 3.35 TB/s (H100 SXM); attention counts as if it were not
+causal. What such a sum leaves out: launches, waits, what kernels run together.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "fake_gpu
 import fake_gpu
 
 PRODUCTS_PER_SECOND, BYTES_PER_SECOND = 0.7 * 989e12, 0.8 * 3.35e12
+COLUMNS = [
+    "a step of", "kernels", "GB moved", "TFLOP", "host to GPU", "waits", "collectives", "MB sent", "peak GiB",
+    "ms (paper)",
+]  # fmt: skip
 STEPS = 2  # the second is counted
 VIT_B_32 = {
     "embed_dim": 512,
@@ -39,6 +44,7 @@ EXAMPLES = [3_100, 3_100, 2_800]  # tokens of the examples of a packed row: what
 
 
 def main() -> None:
+    """Counts the cases, each in a process of its own, and prints a line each."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("cases", nargs="*", choices=[[], *CASES], default=[])
     arguments.add_argument("--json", type=Path, help="also written here")
@@ -57,14 +63,13 @@ def main() -> None:
             if done.returncode:
                 sys.exit(f"{name} failed; see above")
             rows[name] = json.loads(done.stdout.splitlines()[-1])
-            print(_line(name, rows[name]) if len(rows) > 1 else _heading() + _line(name, rows[name]), flush=True)
+            print(("" if len(rows) > 1 else _heading()) + _line(name, rows[name]), flush=True)
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def _heading() -> str:
-    columns = ["a step of", "kernels", "GB moved", "TFLOP", "host to GPU", "waits", "collectives", "MB sent", "peak GiB", "ms (paper)"]
-    return "| " + " | ".join(columns) + " |\n|" + "---|" * len(columns) + "\n"
+    return f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n"
 
 
 def _line(name: str, row: dict[str, Any]) -> str:
@@ -106,7 +111,8 @@ def counts() -> Any:
             return {
                 "kernels": sum(self.kernels.values()), "bytes": self.bytes, "flops": self.flops,
                 "copies": self.copies, "copied": self.copied, "collectives": dict(self.collectives),
-                "sent": self.sent, "peak": self.peak, "paper_ms": self.seconds * 1e3, "most": self.kernels.most_common(40),
+                "sent": self.sent, "peak": self.peak, "paper_ms": self.seconds * 1e3,
+                "most": self.kernels.most_common(40),
             }  # fmt: skip
 
         def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
