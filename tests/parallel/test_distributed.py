@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.losses.info_nce import InfoNCE
+from diptych.parallel import distributed
 from diptych.parallel.distributed import any_rank, gather, gather_rows, gather_with_gradient, rank, world_size
 from warm_python import warm
 
@@ -59,6 +60,17 @@ def gradients(trained: nn.Module) -> dict[str, Tensor]:
     return {name.removeprefix("module."): p.grad for name, p in trained.named_parameters() if p.requires_grad}
 
 
+def of_kinds(positions: Tensor) -> dict[str, Tensor]:
+    """Rows of several types and shapes that are functions of their positions."""
+    return {
+        "half": (positions[:, None] / torch.tensor([3.0, 7.0])).half(),
+        "number": positions * 2**40,
+        "flag": positions > 2,
+        "square": (positions[:, None, None] + torch.arange(4.0).view(2, 2)).double(),
+        "narrow": torch.empty(len(positions), 0),
+    }
+
+
 def message_of(positions: list[int], rows: list[float], total: int) -> str:
     try:
         gather_rows(torch.tensor(positions, dtype=torch.long), {"value": torch.tensor(rows)}, total, "queries")
@@ -100,6 +112,12 @@ def work(number: int, folder: str) -> None:
         seen[name] = gather_rows(torch.tensor(positions, dtype=torch.long), mapping, 5, "queries")["value"]
     seen["missing"] = message_of([0, 1], [0.0, 1.0], 5) if number == 0 else message_of([4], [4.0], 5)
     seen["contradiction"] = message_of([0, 1], [0.0, 1.0], 2) if number == 0 else message_of([1], [1.5], 2)
+
+    distributed._PART_BYTES = 20  # one row of most kinds at a time
+    positions = torch.tensor([4, 0, 3] if number == 0 else [2, 1])
+    seen["kinds"] = gather_rows(positions, of_kinds(positions), 5, "queries")
+    nearly = {"value": torch.tensor([0.0, 1.0] if number == 0 else [1.005, 2.0])}
+    seen["nearly"] = gather_rows(torch.tensor([0, 1] if number == 0 else [1, 2]), nearly, 3, "queries")["value"]
 
     seen["any"] = [any_rank(flag) for flag in (False, number == 0, number == 1, True)]
     torch.save(seen, Path(folder) / f"{number}.pt")
@@ -153,6 +171,15 @@ def test_rows_of_any_rank_come_in_order_to_every_rank(ranks, case):
     assert all(torch.equal(seen[case], expected) for seen in ranks)
 
 
+def test_rows_of_every_type_and_shape_arrive_as_they_were(ranks):
+    for seen in ranks:
+        torch.testing.assert_close(seen["kinds"], of_kinds(torch.arange(5)), rtol=0, atol=0)
+
+
+def test_of_rows_that_differ_by_rounding_the_lowest_ranks_is_taken(ranks):
+    assert all(seen["nearly"].tolist() == [0.0, 1.0, 2.0] for seen in ranks)
+
+
 def test_rows_that_nobody_computed_are_named_on_every_rank(ranks):
     for seen in ranks:
         assert seen["missing"] == "3 of 5 queries were computed; missing positions: [2, 3] (2 in all)"
@@ -188,7 +215,7 @@ def test_rows_of_one_process_are_put_in_order():
     [
         ([0, 2], [0.0, 2.0], r"2 of 3 images were computed; missing positions: \[1\] \(1 in all\)"),
         ([], [], r"0 of 3 images were computed; missing positions: \[0, 1, 2\] \(3 in all\)"),
-        ([0, 1, 2, 1], [0.0, 1.0, 2.0, 1.5], r"images \[1, 1\] were computed twice with different results"),
+        ([0, 1, 2, 1], [0.0, 1.0, 2.0, 1.5], r"images \[1\] were computed twice with different results"),
         ([0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0], r"images at position 3 were computed, but there are only 3"),
     ],
 )
