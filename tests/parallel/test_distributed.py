@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 import torch.distributed as dist
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.multiprocessing import start_processes
 from torch.nn import functional as F
@@ -13,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.losses.info_nce import InfoNCE
 from diptych.parallel import distributed
+from diptych.parallel.data_parallel import DataParallelStrategy
 from diptych.parallel.distributed import any_rank, gather, gather_rows, gather_with_gradient, rank, world_size
 from warm_python import warm
 
@@ -40,6 +43,17 @@ class Trained(nn.Module):
         return self.loss(
             ContrastiveEmbeddings(*(F.normalize(rows, dim=-1) for rows in (query, target, reference))), batch
         )
+
+
+class System(L.LightningModule):
+    """What a strategy wraps."""
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        self.trained = trained
+
+    def forward(self, batch: TripletBatch) -> dict[str, Tensor]:
+        return self.trained(batch)
 
 
 def triplets(rows: slice = slice(None)) -> TripletBatch:
@@ -90,6 +104,13 @@ def work(number: int, folder: str) -> None:
     terms["loss"].backward()
     seen["terms"] = {name: value.detach() for name, value in terms.items()}
     seen["gradients"] = gradients(trained)
+
+    strategy = DataParallelStrategy("bf16")
+    strategy.parallel_devices, strategy.cluster_environment = [torch.device("cpu")], LightningEnvironment()
+    strategy.model = System(Trained())
+    strategy.configure_ddp()
+    strategy.model(triplets(slice(4 * number, 4 * number + 4)))["loss"].backward()
+    seen["compressed"] = gradients(strategy.model.module.trained)
 
     rows = torch.arange(6.0).view(2, 3).T + 10 * number  # not contiguous
     seen["gathered"] = gather(rows)
@@ -151,6 +172,22 @@ def test_two_processes_train_as_one(ranks):
     for seen in ranks:
         torch.testing.assert_close(seen["gradients"], gradients(trained), rtol=0, atol=1e-12)
     assert all(gradient.any() for gradient in gradients(trained).values())
+
+
+def test_compressed_gradients_are_sums_in_bfloat16(ranks):
+    """Each process rounds its share, and so does the sum: to 2^-9 of the shares."""
+    for seen in ranks:
+        for name, gradient in seen["gradients"].items():
+            compressed = seen["compressed"][name]
+            assert compressed.dtype == gradient.dtype and torch.equal(compressed, compressed.bfloat16().double())
+            torch.testing.assert_close(compressed, gradient, rtol=2e-2, atol=float(gradient.abs().max()) * 2e-2)
+            assert not torch.equal(compressed, gradient)
+        torch.testing.assert_close(seen["compressed"], ranks[0]["compressed"], rtol=0, atol=0)
+
+
+def test_gradients_are_compressed_in_nothing_else():
+    with pytest.raises(ValueError, match="compress_gradients=fp8 is not one of bf16, null"):
+        DataParallelStrategy("fp8")
 
 
 def test_rows_are_gathered_in_rank_order(ranks):
