@@ -8,15 +8,18 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.multiprocessing import start_processes
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.losses.info_nce import InfoNCE
 from diptych.parallel import distributed
 from diptych.parallel.data_parallel import DataParallelStrategy
 from diptych.parallel.distributed import any_rank, gather, gather_rows, gather_with_gradient, rank, world_size
+from diptych.parallel.sharding import shard_model
 from warm_python import warm
 
 pytestmark = pytest.mark.processes
@@ -54,6 +57,67 @@ class System(L.LightningModule):
 
     def forward(self, batch: TripletBatch) -> dict[str, Tensor]:
         return self.trained(batch)
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.attention = nn.LayerNorm(16), nn.MultiheadAttention(16, 2, batch_first=True)
+        self.linear = nn.Linear(16, 16)
+        nn.init.normal_(self.norm.weight, mean=1.0)  # ones would be the same in bfloat16
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        normed = self.norm(hidden)
+        hidden = hidden + self.attention(normed, normed, normed, need_weights=False)[0]
+        self.seen = {name: parameter.dtype for name, parameter in self.named_parameters()}
+        return hidden + self.linear(hidden)
+
+
+class Tower(nn.Module):
+    """What can be sharded, in small: an embedding, blocks, a norm and a single number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.blocks = nn.Embedding(20, 16), nn.ModuleList(Block() for _ in range(2))
+        self.norm, self.scale = nn.LayerNorm(16), nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, ids: Tensor, pieces: int) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return torch.cat([checkpoint(self.of_piece, piece, use_reentrant=False) for piece in ids.chunk(pieces)])
+
+    def of_piece(self, ids: Tensor) -> Tensor:
+        hidden = self.embedding(ids)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.norm(hidden).mean(dim=1) * self.scale
+
+
+def towers_trained(number: int, pieces: int) -> dict[str, object]:
+    """A tower trained for a step in bf16-mixed, sharded and gathered as one if there are pieces; and not sharded, on
+    the batches of both ranks.
+    """
+    torch.manual_seed(number)
+    sharded = Tower()
+    torch.manual_seed(0)
+    whole = Tower()
+    ids = torch.randint(20, (RANKS, 8, 5))
+    shard_model(sharded, torch.device("cpu"), (), as_one=pieces > 1, bf16=True)
+    output = sharded(ids[number], pieces)
+    output.square().mean().backward()
+    outputs = [whole(part, pieces) for part in ids]
+    torch.stack([part.square().mean() for part in outputs]).mean().backward()
+    of_sharded = {name: gradient_of(parameter) for name, parameter in sharded.named_parameters()}
+    return {
+        "output": output.detach(),
+        "whole output": outputs[number].detach(),
+        "types": sharded.blocks[0].seen,
+        "gradients": of_sharded,
+        "whole gradients": {name: parameter.grad for name, parameter in whole.named_parameters()},
+    }
+
+
+def gradient_of(parameter: nn.Parameter) -> Tensor:
+    return parameter.grad.full_tensor() if isinstance(parameter.grad, DTensor) else parameter.grad
 
 
 def triplets(rows: slice = slice(None)) -> TripletBatch:
@@ -111,6 +175,8 @@ def work(number: int, folder: str) -> None:
     strategy.configure_ddp()
     strategy.model(triplets(slice(4 * number, 4 * number + 4)))["loss"].backward()
     seen["compressed"] = gradients(strategy.model.module.trained)
+
+    seen["towers"] = [towers_trained(number, pieces) for pieces in (1, 4)]
 
     rows = torch.arange(6.0).view(2, 3).T + 10 * number  # not contiguous
     seen["gathered"] = gather(rows)
@@ -188,6 +254,19 @@ def test_compressed_gradients_are_sums_in_bfloat16(ranks):
 def test_gradients_are_compressed_in_nothing_else():
     with pytest.raises(ValueError, match="compress_gradients=fp8 is not one of bf16, null"):
         DataParallelStrategy("fp8")
+
+
+@pytest.mark.parametrize("case", [0, 1], ids=["whole", "pieces"])
+def test_weights_gathered_in_bfloat16_change_nothing_under_autocast(ranks, case):
+    for seen in ranks:
+        tower = seen["towers"][case]
+        assert torch.equal(tower["output"], tower["whole output"]) and tower["output"].dtype == torch.float32
+        torch.testing.assert_close(tower["gradients"], tower["whole gradients"], rtol=1e-5, atol=1e-7)
+
+
+def test_what_autocast_does_not_round_is_gathered_as_it_is(ranks):
+    for name, dtype in ranks[0]["towers"][0]["types"].items():
+        assert dtype == (torch.float32 if name.startswith("norm.") else torch.bfloat16), name
 
 
 def test_rows_are_gathered_in_rank_order(ranks):
