@@ -20,7 +20,7 @@ def trainer():
     return SimpleNamespace(
         global_step=5,
         accumulate_grad_batches=1,
-        fit_loop=SimpleNamespace(total_batch_idx=4),
+        fit_loop=SimpleNamespace(total_batch_idx=4, epoch_loop=SimpleNamespace(_broadcast_sigterm_tensor=None)),
         should_stop=False,
         limit_val_batches=1.0,
         num_val_batches=[3],

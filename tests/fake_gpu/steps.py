@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections import Counter
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -15,6 +18,10 @@ import lightning as L  # noqa: E402
 import torch  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
+from torch.distributed.tensor import DTensor  # noqa: E402
+from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
 from torch.utils.checkpoint import get_device_states  # noqa: E402
 
 from diptych.callbacks.progress import RunProgressBar  # noqa: E402
@@ -31,8 +38,10 @@ from diptych.models.composers import composed_model  # noqa: E402
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer  # noqa: E402
 from diptych.models.fuser.qlora_fuser import QLoRAFuser  # noqa: E402
 from diptych.parallel.devices import prepare_gpu  # noqa: E402
+from diptych.parallel.sharding import ShardedStrategy  # noqa: E402
 from diptych.systems.caption_fuser import CaptionFuserSystem  # noqa: E402
 from diptych.systems.cir import CIRSystem  # noqa: E402
+from diptych.systems.muon import MuonWithAdamW  # noqa: E402
 
 B, LENGTH, STEPS = 8, 12, 3
 ARCHITECTURE = {
@@ -42,13 +51,16 @@ ARCHITECTURE = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
 }
 ADAMW = partial(torch.optim.AdamW, fused=True)
+MUON = partial(MuonWithAdamW, lr=0.02, adamw_lr=1e-3, weight_decay=0.1, momentum=0.95, betas=(0.9, 0.98))
 
 
-def retrieval_system(micro_batch_size: int | None, dropout: float = 0.0) -> CIRSystem:
+def retrieval_system(
+    micro_batch_size: int | None, dropout: float = 0.0, optimizer: Any = ADAMW, recomputed: bool = False
+) -> CIRSystem:
     preprocessing = CLIPPreprocessing("tiny", architecture=ARCHITECTURE)
-    backbone = CLIPBackbone("tiny", preprocessing, architecture=ARCHITECTURE)
+    backbone = CLIPBackbone("tiny", preprocessing, architecture=ARCHITECTURE, activation_checkpointing=recomputed)
     model = CrossAttentionComposer(backbone, num_layers=2, dropout=dropout)
-    return CIRSystem(model, InfoNCE(learned=True, reference_negatives=True), {}, ADAMW, None, micro_batch_size)
+    return CIRSystem(model, InfoNCE(learned=True, reference_negatives=True), {}, optimizer, None, micro_batch_size)
 
 
 def triplets() -> TripletBatch:
@@ -87,23 +99,26 @@ class Batches(L.LightningDataModule):
 class WithinSteps(L.Callback):
     """What is waited for in all steps but the first."""
 
-    def __init__(self, watch):
-        self.watch, self.waits, self.operators = watch, {}, {}
+    def __init__(self, *counters):
+        self.watch, self.counters = counters[0], [counter for of in counters for counter in vars(of).values()]
+        self.waits, self.operators = {}, {}
 
     def on_train_batch_start(self, trainer, module, batch, number):
         if number == 1:
-            self.watch.waits.clear()
-            self.watch.operators.clear()
+            for counter in self.counters:
+                if isinstance(counter, Counter):
+                    counter.clear()
 
     def on_train_end(self, trainer, module):
         self.waits = {f"{what} {place}": count for (what, place), count in self.watch.waits.items()}
         self.operators = {name: count / (STEPS - 1) for name, count in self.watch.operators.items()}
 
 
-def train(make_system: Any, make_batch: Any, **settings: Any) -> dict[str, Any]:
-    """A real Trainer with the real callbacks, for three steps."""
-    watch = fake_gpu.watch({"item": lambda place, tensor: STEPS if "has_len" in place else 1})
-    within = WithinSteps(watch)
+def train(make_system: Any, make_batch: Any, *counters: Any, **settings: Any) -> dict[str, Any]:
+    """A real Trainer with the real callbacks, for three steps. `counters` are further dispatch modes."""
+    numbers = {"has_len": STEPS, "any_rank": 0}  # batches there are; processes that were asked to stop
+    watch = fake_gpu.watch({"item": lambda place, _: next((n for part, n in numbers.items() if part in place), 1)})
+    within = WithinSteps(watch, *counters)
     with FakeTensorMode(allow_non_fake_inputs=True):
         system = make_system()
         system.cpu = lambda: system  # at the end
@@ -112,7 +127,9 @@ def train(make_system: Any, make_batch: Any, **settings: Any) -> dict[str, Any]:
             enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0, **settings,
             callbacks=[StopOnSignal(), TrainingMonitor(), RunProgressBar(), within],
         )  # fmt: skip
-        with watch:
+        with ExitStack() as stack:
+            for mode in (watch, *counters):
+                stack.enter_context(mode)
             trainer.fit(system, datamodule=Batches(make_batch))
     return {
         "steps": trainer.global_step,
@@ -121,6 +138,63 @@ def train(make_system: Any, make_batch: Any, **settings: Any) -> dict[str, Any]:
         "waits": within.waits,
         "operators": sum(within.operators.values()),
     }
+
+
+class Collectives(TorchDispatchMode):
+    """Counts what a process hands over or gets, by kind and type: how often, and bytes of the larger side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times, self.bytes = Counter(), Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if function.namespace in ("c10d", "_c10d_functional"):
+            sizes = [leaf for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor)]
+            if sizes:
+                largest = max(sizes, key=lambda tensor: tensor.numel())
+                key = f"{function.__name__.split('.')[0].strip('_')} {largest.dtype} {largest.device.type}"
+                self.times[key] += 1
+                self.bytes[key] += largest.numel() * largest.element_size()
+        return function(*args, **(kwargs or {}))
+
+
+def bytes_on_gpu(parameter: torch.nn.Parameter) -> int:
+    local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+    return local.numel() * local.element_size() if local.is_cuda else 0
+
+
+def on_rank_11_of_64(**settings: Any) -> dict[str, Any]:
+    """Sharded over 64 processes that are not there, seen by one of them."""
+    os.environ |= {"NODE_RANK": "11", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=11, world_size=64)
+    collectives, strategy = Collectives(), ShardedStrategy("fake")
+    strategy.broadcast = lambda value, src=0: value  # of Python objects, which would have to arrive
+    system, held, broadcast = [], [], torch.distributed.broadcast
+
+    def noted(tensor: torch.Tensor, source: int) -> None:
+        held.append(sum(map(bytes_on_gpu, system[0].parameters())))
+        broadcast(tensor, source)
+
+    def make() -> CIRSystem:
+        system.append(retrieval_system(recomputed=True, **settings))
+        return system[0]
+
+    torch.distributed.broadcast = noted
+    try:
+        found = train(
+            make, triplets, collectives,
+            strategy=strategy, num_nodes=64, precision="bf16-mixed", use_distributed_sampler=False,
+        )  # fmt: skip
+    finally:
+        torch.distributed.broadcast = broadcast
+        torch.distributed.destroy_process_group()
+        for name in ("NODE_RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+            os.environ.pop(name, None)
+    found["collectives"] = {
+        key: [times / (STEPS - 1), collectives.bytes[key] / (STEPS - 1)] for key, times in collectives.times.items()
+    }
+    found["peak_of_sharding"], found["held_in_training"] = max(held), sum(map(bytes_on_gpu, system[0].parameters()))
+    return found
 
 
 def fuser_system() -> CaptionFuserSystem:
@@ -167,6 +241,8 @@ CHECKS = {
     "pieces": lambda: train(lambda: retrieval_system(4), triplets, precision="bf16-mixed"),
     "clipped": lambda: train(lambda: retrieval_system(None), triplets, precision="bf16-mixed", gradient_clip_val=1.0),
     "fuser": lambda: train(fuser_system, lambda: FUSION, precision="bf16-mixed"),
+    "sharded": lambda: on_rank_11_of_64(micro_batch_size=None),
+    "sharded muon pieces": lambda: on_rank_11_of_64(micro_batch_size=4, optimizer=MUON),
     "random states": random_states_of_pieces,
     "precisions": precisions,
 }

@@ -2,17 +2,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 import torch.distributed as dist
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.multiprocessing import start_processes
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.losses.info_nce import InfoNCE
+from diptych.parallel import distributed
+from diptych.parallel.data_parallel import DataParallelStrategy
 from diptych.parallel.distributed import any_rank, gather, gather_rows, gather_with_gradient, rank, world_size
+from diptych.parallel.sharding import shard_model
 from warm_python import warm
 
 pytestmark = pytest.mark.processes
@@ -41,6 +48,78 @@ class Trained(nn.Module):
         )
 
 
+class System(L.LightningModule):
+    """What a strategy wraps."""
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        self.trained = trained
+
+    def forward(self, batch: TripletBatch) -> dict[str, Tensor]:
+        return self.trained(batch)
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.attention = nn.LayerNorm(16), nn.MultiheadAttention(16, 2, batch_first=True)
+        self.linear = nn.Linear(16, 16)
+        nn.init.normal_(self.norm.weight, mean=1.0)  # ones would be the same in bfloat16
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        normed = self.norm(hidden)
+        hidden = hidden + self.attention(normed, normed, normed, need_weights=False)[0]
+        self.seen = {name: parameter.dtype for name, parameter in self.named_parameters()}
+        return hidden + self.linear(hidden)
+
+
+class Tower(nn.Module):
+    """What can be sharded, in small: an embedding, blocks, a norm and a single number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.blocks = nn.Embedding(20, 16), nn.ModuleList(Block() for _ in range(2))
+        self.norm, self.scale = nn.LayerNorm(16), nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, ids: Tensor, pieces: int) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return torch.cat([checkpoint(self.of_piece, piece, use_reentrant=False) for piece in ids.chunk(pieces)])
+
+    def of_piece(self, ids: Tensor) -> Tensor:
+        hidden = self.embedding(ids)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.norm(hidden).mean(dim=1) * self.scale
+
+
+def towers_trained(number: int, pieces: int) -> dict[str, object]:
+    """A tower trained for a step in bf16-mixed, sharded and gathered as one if there are pieces; and not sharded, on
+    the batches of both ranks.
+    """
+    torch.manual_seed(number)
+    sharded = Tower()
+    torch.manual_seed(0)
+    whole = Tower()
+    ids = torch.randint(20, (RANKS, 8, 5))
+    shard_model(sharded, torch.device("cpu"), (), as_one=pieces > 1, bf16=True)
+    output = sharded(ids[number], pieces)
+    output.square().mean().backward()
+    outputs = [whole(part, pieces) for part in ids]
+    torch.stack([part.square().mean() for part in outputs]).mean().backward()
+    of_sharded = {name: gradient_of(parameter) for name, parameter in sharded.named_parameters()}
+    return {
+        "output": output.detach(),
+        "whole output": outputs[number].detach(),
+        "types": sharded.blocks[0].seen,
+        "gradients": of_sharded,
+        "whole gradients": {name: parameter.grad for name, parameter in whole.named_parameters()},
+    }
+
+
+def gradient_of(parameter: nn.Parameter) -> Tensor:
+    return parameter.grad.full_tensor() if isinstance(parameter.grad, DTensor) else parameter.grad
+
+
 def triplets(rows: slice = slice(None)) -> TripletBatch:
     """Rows of eight triplets; targets 100 and 101 occur in both halves, and one is also a reference."""
     generator = torch.Generator().manual_seed(0)
@@ -57,6 +136,17 @@ def triplets(rows: slice = slice(None)) -> TripletBatch:
 
 def gradients(trained: nn.Module) -> dict[str, Tensor]:
     return {name.removeprefix("module."): p.grad for name, p in trained.named_parameters() if p.requires_grad}
+
+
+def of_kinds(positions: Tensor) -> dict[str, Tensor]:
+    """Rows of several types and shapes that are functions of their positions."""
+    return {
+        "half": (positions[:, None] / torch.tensor([3.0, 7.0])).half(),
+        "number": positions * 2**40,
+        "flag": positions > 2,
+        "square": (positions[:, None, None] + torch.arange(4.0).view(2, 2)).double(),
+        "narrow": torch.empty(len(positions), 0),
+    }
 
 
 def message_of(positions: list[int], rows: list[float], total: int) -> str:
@@ -79,6 +169,15 @@ def work(number: int, folder: str) -> None:
     seen["terms"] = {name: value.detach() for name, value in terms.items()}
     seen["gradients"] = gradients(trained)
 
+    strategy = DataParallelStrategy("bf16")
+    strategy.parallel_devices, strategy.cluster_environment = [torch.device("cpu")], LightningEnvironment()
+    strategy.model = System(Trained())
+    strategy.configure_ddp()
+    strategy.model(triplets(slice(4 * number, 4 * number + 4)))["loss"].backward()
+    seen["compressed"] = gradients(strategy.model.module.trained)
+
+    seen["towers"] = [towers_trained(number, pieces) for pieces in (1, 4)]
+
     rows = torch.arange(6.0).view(2, 3).T + 10 * number  # not contiguous
     seen["gathered"] = gather(rows)
     local = rows.clone().requires_grad_()
@@ -100,6 +199,12 @@ def work(number: int, folder: str) -> None:
         seen[name] = gather_rows(torch.tensor(positions, dtype=torch.long), mapping, 5, "queries")["value"]
     seen["missing"] = message_of([0, 1], [0.0, 1.0], 5) if number == 0 else message_of([4], [4.0], 5)
     seen["contradiction"] = message_of([0, 1], [0.0, 1.0], 2) if number == 0 else message_of([1], [1.5], 2)
+
+    distributed._PART_BYTES = 20  # one row of most kinds at a time
+    positions = torch.tensor([4, 0, 3] if number == 0 else [2, 1])
+    seen["kinds"] = gather_rows(positions, of_kinds(positions), 5, "queries")
+    nearly = {"value": torch.tensor([0.0, 1.0] if number == 0 else [1.005, 2.0])}
+    seen["nearly"] = gather_rows(torch.tensor([0, 1] if number == 0 else [1, 2]), nearly, 3, "queries")["value"]
 
     seen["any"] = [any_rank(flag) for flag in (False, number == 0, number == 1, True)]
     torch.save(seen, Path(folder) / f"{number}.pt")
@@ -135,6 +240,35 @@ def test_two_processes_train_as_one(ranks):
     assert all(gradient.any() for gradient in gradients(trained).values())
 
 
+def test_compressed_gradients_are_sums_in_bfloat16(ranks):
+    """Each process rounds its share, and so does the sum: to 2^-9 of the shares."""
+    for seen in ranks:
+        for name, gradient in seen["gradients"].items():
+            compressed = seen["compressed"][name]
+            assert compressed.dtype == gradient.dtype and torch.equal(compressed, compressed.bfloat16().double())
+            torch.testing.assert_close(compressed, gradient, rtol=2e-2, atol=float(gradient.abs().max()) * 2e-2)
+            assert not torch.equal(compressed, gradient)
+        torch.testing.assert_close(seen["compressed"], ranks[0]["compressed"], rtol=0, atol=0)
+
+
+def test_gradients_are_compressed_in_nothing_else():
+    with pytest.raises(ValueError, match="compress_gradients=fp8 is not one of bf16, null"):
+        DataParallelStrategy("fp8")
+
+
+@pytest.mark.parametrize("case", [0, 1], ids=["whole", "pieces"])
+def test_weights_gathered_in_bfloat16_change_nothing_under_autocast(ranks, case):
+    for seen in ranks:
+        tower = seen["towers"][case]
+        assert torch.equal(tower["output"], tower["whole output"]) and tower["output"].dtype == torch.float32
+        torch.testing.assert_close(tower["gradients"], tower["whole gradients"], rtol=1e-5, atol=1e-7)
+
+
+def test_what_autocast_does_not_round_is_gathered_as_it_is(ranks):
+    for name, dtype in ranks[0]["towers"][0]["types"].items():
+        assert dtype == (torch.float32 if name.startswith("norm.") else torch.bfloat16), name
+
+
 def test_rows_are_gathered_in_rank_order(ranks):
     local = torch.arange(6.0).view(2, 3).T
     for seen in ranks:
@@ -151,6 +285,15 @@ def test_the_gradient_of_all_ranks_comes_back_to_the_owner(ranks):
 def test_rows_of_any_rank_come_in_order_to_every_rank(ranks, case):
     expected = torch.tensor([[i, 10.0 * i] for i in range(5)])
     assert all(torch.equal(seen[case], expected) for seen in ranks)
+
+
+def test_rows_of_every_type_and_shape_arrive_as_they_were(ranks):
+    for seen in ranks:
+        torch.testing.assert_close(seen["kinds"], of_kinds(torch.arange(5)), rtol=0, atol=0)
+
+
+def test_of_rows_that_differ_by_rounding_the_lowest_ranks_is_taken(ranks):
+    assert all(seen["nearly"].tolist() == [0.0, 1.0, 2.0] for seen in ranks)
 
 
 def test_rows_that_nobody_computed_are_named_on_every_rank(ranks):
@@ -188,7 +331,7 @@ def test_rows_of_one_process_are_put_in_order():
     [
         ([0, 2], [0.0, 2.0], r"2 of 3 images were computed; missing positions: \[1\] \(1 in all\)"),
         ([], [], r"0 of 3 images were computed; missing positions: \[0, 1, 2\] \(3 in all\)"),
-        ([0, 1, 2, 1], [0.0, 1.0, 2.0, 1.5], r"images \[1, 1\] were computed twice with different results"),
+        ([0, 1, 2, 1], [0.0, 1.0, 2.0, 1.5], r"images \[1\] were computed twice with different results"),
         ([0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0], r"images at position 3 were computed, but there are only 3"),
     ],
 )

@@ -199,7 +199,7 @@ def trainer(precision="32-true"):
 
 
 class Shardable(nn.Module):
-    def shard(self, device):
+    def shard(self, device, bf16):
         raise AssertionError("not before the check")
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import json
+import pickle
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from threading import Barrier, local
 from types import SimpleNamespace
+from typing import Any
 
 import lightning as L
 import pytest
@@ -46,10 +50,13 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "diptych"
 
 
 class ProcessGroup:
-    """torch.distributed as `diptych.parallel.distributed` sees it: `rank` can be set, `pieces` are all ranks' parts."""
+    """torch.distributed as `diptych.parallel.distributed` sees it: `rank` can be set. In `together` each rank is a
+    thread, and they exchange what they bring.
+    """
 
     def __init__(self) -> None:
-        self.rank, self.size, self.pieces = 0, RANKS, []
+        self.rank, self.size = 0, RANKS
+        self._mine, self._brought, self._all_here = local(), [None] * RANKS, Barrier(RANKS, timeout=60)
 
     def is_available(self) -> bool:
         return True
@@ -67,8 +74,29 @@ class ProcessGroup:
     def get_backend(self) -> str:
         return "gloo"
 
-    def all_gather_object(self, gathered: list, local: object, group: object) -> None:
-        gathered[:] = self.pieces
+    def together(self, function: Callable[[int], Any]) -> list:
+        """What the function of a rank returns on each of them; raises what it raises."""
+
+        def of_rank(number: int) -> Any:
+            self._mine.rank = number
+            return function(number)
+
+        with ThreadPoolExecutor(self.size) as threads:
+            return list(threads.map(of_rank, range(self.size)))
+
+    def _exchanged(self, own: Any) -> list:
+        self._brought[self._mine.rank] = own
+        self._all_here.wait()
+        everything = list(self._brought)
+        self._all_here.wait()
+        return everything
+
+    def all_gather_object(self, gathered: list, own: object, group: object) -> None:
+        assert len(pickle.dumps(own)) < 500  # a description: what was computed travels as tensors
+        gathered[:] = self._exchanged(own)
+
+    def all_gather_into_tensor(self, gathered: torch.Tensor, own: torch.Tensor, group: object) -> None:
+        gathered.copy_(torch.cat(self._exchanged(own)))
 
 
 @pytest.fixture
@@ -196,23 +224,31 @@ def test_shards_are_dealt_out_without_overlap(streams):
 # ---------------------------------------------------------------------------------------------------- evaluation
 
 
+def gathered_by_all(group, shares: list[torch.Tensor], rows: torch.Tensor) -> list[torch.Tensor]:
+    """What each rank has when each brought its share; who has none does not know what is gathered."""
+
+    def of_rank(rank: int) -> torch.Tensor:
+        own = {"model": rows[shares[rank]]} if len(shares[rank]) else {}
+        return distributed.gather_rows(shares[rank], own, len(rows), "queries")["model"]
+
+    return group.together(of_rank)
+
+
 @pytest.mark.parametrize("num_rows", [1, 50, 64 * 4, 1003])
-def test_rows_of_all_ranks_come_together(group, num_rows):
+def test_rows_of_all_ranks_come_together(group, monkeypatch, num_rows):
+    monkeypatch.setattr(distributed, "_PART_BYTES", 64 * 12 * 5)  # five rows of each rank at a time
     rows = torch.randn(num_rows, 3)
     shares = [evaluation_rows(num_rows, rank) for rank in range(RANKS)]
-    group.pieces = [(own.numpy(), {"model": rows[own].numpy()}) for own in shares]
-    assert torch.equal(
-        distributed.gather_rows(shares[0], {"model": rows[shares[0]]}, num_rows, "queries")["model"], rows
-    )
+    for gathered in gathered_by_all(group, shares, rows):
+        assert torch.equal(gathered, rows)
 
 
 def test_a_rank_that_brought_nothing_is_missed(group):
     rows = torch.randn(1003, 3)
     shares = [evaluation_rows(1003, rank) for rank in range(RANKS)]
     shares[37] = shares[37][:0]
-    group.pieces = [(own.numpy(), {"model": rows[own].numpy()}) for own in shares]
     with pytest.raises(ValueError, match=r"987 of 1003 queries were computed; missing positions: \[148, 149"):
-        distributed.gather_rows(shares[0], {"model": rows[shares[0]]}, 1003, "queries")
+        gathered_by_all(group, shares, rows)
 
 
 def test_prompts_are_shared_out(group, tmp_path):

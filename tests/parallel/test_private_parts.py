@@ -106,6 +106,17 @@ def test_a_sigterm_taken_from_lightning_does_not_end_the_fit():
     assert taken == [True, False]
 
 
+def test_the_first_process_is_not_asked_for_sigterm(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda *args, **kwargs: asked.append(1))
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor()
+    assert asked == [1]
+    private_parts.do_not_ask_for_sigterm(trainer)
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor()
+    assert asked == [1]
+
+
 @pytest.mark.hostile("hostile run folders")
 def test_other_ranks_are_started_with_the_given_command(monkeypatch):
     from lightning.fabric.plugins.environments import LightningEnvironment

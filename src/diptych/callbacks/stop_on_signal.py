@@ -11,7 +11,7 @@ import lightning as L
 import torch
 
 from diptych.parallel.distributed import any_rank, gather, world_size
-from diptych.parallel.private_parts import take_sigterm
+from diptych.parallel.private_parts import do_not_ask_for_sigterm, take_sigterm
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class StopOnSignal(L.Callback):
             signal.signal(number, self._note)
         if take_sigterm(trainer):  # while the loaders were set up; Lightning would end the process, unsaved
             self._received.add(signal.SIGTERM)
+        do_not_ask_for_sigterm(trainer)  # it comes to `_note`
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
         """Acts on a signal after each optimizer step: all ranks together, so that none waits for another."""

@@ -57,7 +57,7 @@ _ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("data.preparation.facts.limits", ("diptych.data.news.key_facts.",)),
     ("data.preparation.length", ("diptych.data.news.caption_lengths.",)),
     ("trainer", ("lightning.pytorch.Trainer", "lightning.pytorch.trainer.trainer.")),
-    ("trainer.strategy", (*_DDP, "diptych.parallel.sharding.")),
+    ("trainer.strategy", (*_DDP, "diptych.parallel.sharding.", "diptych.parallel.data_parallel.")),
     ("callbacks.*", tuple(f"diptych.callbacks.{name}." for name in _CALLBACKS)),
     ("logger.*", ("diptych.loggers.wandb_logger.",)),
     ("cluster", ("diptych.sweeping.local_cluster.", "diptych.sweeping.slurm_cluster.")),

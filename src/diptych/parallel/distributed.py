@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,10 +73,66 @@ def gather_rows(positions: Tensor, rows: Mapping[str, Tensor], total: int, what:
 
     `positions` (n,) says where the local rows (n, ...) belong. Raises ValueError naming the missing positions if some
     row was computed by nobody, and when one was computed twice with values that differ by more than 1 %, which no two
-    kinds of GPU do; of others that of the lowest rank is taken. `what` names them in messages.
+    kinds of GPU do; of others that of the lowest rank is taken. `what` names them in messages. The rows travel as they
+    are, between the hosts; beside the result each keeps `_PART_BYTES` of them, and those that were computed twice.
     """
-    pieces = _gather_pieces(positions.cpu(), rows)
-    times = torch.bincount(torch.cat([where for where, _ in pieces]), minlength=total)
+    counts, kinds = _brought(len(positions), rows, what)
+    where = torch.empty(sum(counts), dtype=torch.long)  # of all ranks' rows, in rank order
+    for first, part in _parts(positions.cpu(), counts):
+        where[first : first + len(part)] = part
+    _check_complete(where, total, what)
+    numbers = torch.arange(len(where))
+    new = torch.full((total,), len(where)).scatter_reduce_(0, where, numbers, "amin")[where] == numbers
+    merged: dict[str, Tensor] = {}
+    for name, (dtype, shape) in kinds.items():
+        local = rows[name].cpu() if name in rows else torch.empty(0, *shape, dtype=dtype)
+        values, again = torch.empty(total, *shape, dtype=dtype), []
+        for first, part in _parts(local, counts):
+            place, is_new = where[first : first + len(part)], new[first : first + len(part)]
+            values[place[is_new]] = part[is_new]
+            again.append((place[~is_new], part[~is_new]))
+        for place, part in again:
+            if not torch.allclose(values[place], part, rtol=1e-2, atol=1e-2):
+                raise ValueError(f"{what} {place.tolist()[:10]} were computed twice with different results")
+        merged[name] = values
+    return merged
+
+
+_PART_BYTES = 2**24
+_Kinds = dict[str, tuple[torch.dtype, torch.Size]]
+
+
+def _brought(count: int, rows: Mapping[str, Tensor], what: str) -> tuple[list[int], _Kinds]:
+    """How many rows each rank brings, and each name's type and shape of a row."""
+    own = (count, {name: (values.dtype, values.shape[1:]) for name, values in rows.items()})
+    everyone: list[tuple[int, _Kinds]] = [own]
+    if world_size() > 1:
+        everyone = [own] * world_size()
+        dist.all_gather_object(everyone, own, group=_hosts())
+    named = [kinds for _, kinds in everyone if kinds]  # who has no rows may not know what they are
+    if any(kinds != named[0] for kinds in named):
+        raise ValueError(f"the processes computed {what} of different kinds: {named}")
+    return [count for count, _ in everyone], named[0] if named else {}
+
+
+def _parts(local: Tensor, counts: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+    """All ranks' rows, some at a time: the first one's number in rank order, and the rows."""
+    length = max(1, _PART_BYTES // max(1, len(counts) * local.dtype.itemsize * math.prod(local.shape[1:])))
+    starts = [0, *itertools.accumulate(counts)]
+    for begin in range(0, max(counts), length):
+        sizes = [min(max(count - begin, 0), length) for count in counts]
+        part = local[begin : begin + length]
+        if len(counts) > 1:
+            even = local.new_zeros(max(sizes), *local.shape[1:])  # a collective takes as many of each rank
+            even[: len(part)] = part
+            part = local.new_empty(len(counts) * len(even), *local.shape[1:])
+            dist.all_gather_into_tensor(part.view(torch.uint8), even.view(torch.uint8), group=_hosts())
+        for rank, size in enumerate(sizes):
+            yield starts[rank] + begin, part[rank * max(sizes) :][:size]
+
+
+def _check_complete(where: Tensor, total: int, what: str) -> None:
+    times = torch.bincount(where, minlength=total)
     if len(times) > total:
         raise ValueError(f"{what} at position {len(times) - 1} were computed, but there are only {total}")
     missing = (times == 0).nonzero().flatten().tolist()
@@ -83,28 +141,6 @@ def gather_rows(positions: Tensor, rows: Mapping[str, Tensor], total: int, what:
             f"{total - len(missing)} of {total} {what} were computed; "
             f"missing positions: {missing[:10]} ({len(missing)} in all)"
         )
-    merged: dict[str, Tensor] = {}
-    for where, piece in reversed(pieces):
-        for name, values in piece.items():
-            merged.setdefault(name, torch.zeros(total, *values.shape[1:], dtype=values.dtype))[where] = values
-    for where, piece in pieces:
-        again = times[where] > 1
-        for name, values in piece.items():
-            if not torch.allclose(merged[name][where[again]], values[again], rtol=1e-2, atol=1e-2):
-                raise ValueError(f"{what} {where[again].tolist()[:10]} were computed twice with different results")
-    return merged
-
-
-def _gather_pieces(positions: Tensor, rows: Mapping[str, Tensor]) -> list[tuple[Tensor, dict[str, Tensor]]]:
-    local = (positions.numpy(), {name: values.cpu().numpy() for name, values in rows.items()})
-    pieces: list[Any] = [local]
-    if world_size() > 1:
-        pieces = [None] * world_size()
-        dist.all_gather_object(pieces, local, group=_hosts())
-    return [
-        (torch.from_numpy(where), {name: torch.from_numpy(values) for name, values in piece.items()})
-        for where, piece in pieces
-    ]
 
 
 def any_rank(flag: bool) -> bool:

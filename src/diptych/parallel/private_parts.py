@@ -70,6 +70,15 @@ def take_sigterm(trainer: L.Trainer) -> bool:
     return received
 
 
+def do_not_ask_for_sigterm(trainer: L.Trainer) -> None:
+    """Leaves out Lightning's question to the first of several processes, before every batch, whether it got SIGTERM:
+    the answer comes over the GPUs, and the host waits for it until all queued work is done.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    _part(loop, "_broadcast_sigterm_tensor", "lightning")
+    loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+
+
 def set_command_of_ranks(command: Sequence[str]) -> None:
     """Makes Lightning start the other processes of a training or an evaluation with this command. Its own is this
     process's with Hydra's folder behind, which it does not quote as Hydra reads it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,9 +11,10 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, Shard
 from torch.distributed.tensor import empty as empty_shards
 
@@ -29,15 +31,18 @@ private_parts.register_dataclass(ContrastiveEmbeddings)
 class Shardable(Protocol):
     """A system that can be trained with `ShardedStrategy`."""
 
-    def shard(self, device: torch.device) -> None:
-        """Shards what is trained over all processes (`shard_model`); `device` is this one's."""
+    def shard(self, device: torch.device, bf16: bool) -> None:
+        """Shards what is trained over all processes (`shard_model`); `device` is this one's, all of it is on the host.
+        With `bf16` the trainer computes in bf16-mixed.
+        """
 
 
 class ShardedStrategy(DDPStrategy):
     """Data-parallel training in which every process keeps a share of the weights, the gradients and the optimizer's
     state (torch's fully_shard, "FSDP2"; Rajbhandari et al. 2020, ZeRO stage 3).
 
-    Computes what DDPStrategy computes, up to the order of sums. Checkpoints are saved in pieces
+    Computes what DDPStrategy computes, up to the order of sums. A model is sharded from the host, block by block: no
+    GPU has to hold it whole, unless it is gathered as one (`shard_model`). Checkpoints are saved in pieces
     (`diptych.parallel.sharded_checkpoints`); any checkpoint can be loaded, whole or in pieces, written by any number of
     processes. During an evaluation every process holds all weights, because batches are not even over processes.
     """
@@ -61,10 +66,16 @@ class ShardedStrategy(DDPStrategy):
         self.accelerator.setup(trainer)
         self.setup_precision_plugin()
 
+    def model_to_device(self) -> None:
+        """Leaves on the host what is to be sharded."""
+        if self._module().trainer.state.fn != TrainerFn.FITTING:
+            super().model_to_device()
+
     def configure_ddp(self) -> None:
         """Shards the model where DDP would wrap it."""
         assert isinstance(self.lightning_module, Shardable)  # see check_shardable
-        self.lightning_module.shard(self.root_device)
+        self.lightning_module.shard(self.root_device, bf16=self.precision_plugin.precision == "bf16-mixed")
+        super().model_to_device()  # the rest
 
     def teardown(self) -> None:
         """Leaves a sharded model where it is: its shards belong to the processes' devices."""
@@ -144,24 +155,54 @@ def check_shardable(trainer: L.Trainer, system: L.LightningModule) -> None:
         raise ValueError("system.compile=true is not supported with trainer=fsdp: use trainer=ddp, or do not compile")
 
 
-def shard_model(model: nn.Module, device: torch.device, calls: Sequence[str], as_one: bool = False) -> None:
+def shard_model(
+    model: nn.Module, device: torch.device, calls: Sequence[str], as_one: bool = False, bf16: bool = False
+) -> None:
     """Shards the model's weights over all processes, starting from those of the first one; `device` is this one's.
 
     The blocks of its towers are gathered one at a time, what remains at once; with `as_one` everything at once, for a
     forward pass in pieces, which would gather every block for every piece. `calls` are the methods that are called
-    beside `forward`. Single numbers are not sharded.
+    beside `forward`. Single numbers are not sharded. With `bf16` see `_policy`.
     """
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    for tensor in (*model.parameters(), *model.buffers()):
-        dist.broadcast(tensor.detach(), 0)
-    numbers = {parameter for parameter in model.parameters() if parameter.ndim == 0}
     for block in () if as_one else _blocks(model):
-        fully_shard(block, mesh=mesh, reshard_after_forward=True)
+        _start_alike(block, device)
+        fully_shard(block, mesh=mesh, reshard_after_forward=True, mp_policy=_policy(block, bf16))
+    _start_alike(model, device)
+    numbers = {parameter for parameter in model.parameters() if parameter.ndim == 0}
     # The rest is needed from the first to the last layer, so it stays until the backward pass is through.
-    fully_shard(model, mesh=mesh, reshard_after_forward=False, ignored_params=numbers)
+    policy = _policy(model, bf16)
+    fully_shard(model, mesh=mesh, reshard_after_forward=False, mp_policy=policy, ignored_params=numbers)
     for name in calls:
         register_fsdp_forward_method(model, name)
     average_gradients(numbers)
+
+
+def _start_alike(part: nn.Module, device: torch.device) -> None:
+    """Puts what is not sharded yet on the device, with the first process's values."""
+    part.to(device)
+    for tensor in (*part.parameters(), *part.buffers()):
+        if not isinstance(tensor, DTensor):
+            dist.broadcast(tensor.detach(), 0)
+
+
+def _policy(part: nn.Module, bf16: bool) -> MixedPrecisionPolicy:
+    """With `bf16` the weights of matrix products and convolutions are gathered as autocast would round them before it
+    multiplies, so that nothing changes but the bytes. Embeddings, norms and single parameters are gathered as they
+    are, and all gradients are added in their own type, float32.
+    """
+    if not bf16 or "param_dtype_override_fn" not in {field.name for field in fields(MixedPrecisionPolicy)}:
+        return MixedPrecisionPolicy()  # torch 2.14 knows no policy for a single parameter
+    products = [
+        module for module in part.modules() if isinstance(module, (nn.Linear, nn.Conv2d, nn.MultiheadAttention))
+    ]
+    rounded = {parameter for module in products for parameter in module.parameters(recurse=False)}
+    return MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16,
+        reduce_dtype=torch.float32,
+        cast_forward_inputs=False,  # autocast's affair
+        param_dtype_override_fn=lambda parameter: None if parameter in rounded else parameter.dtype,
+    )
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -93,14 +93,15 @@ class CIRSystem(L.LightningModule):
         if not weights_follow:
             self.model.backbone.load_pretrained()
 
-    def shard(self, device: torch.device) -> None:
+    def shard(self, device: torch.device, bf16: bool) -> None:
         """Shards what is trained over all processes; `ShardedStrategy` calls it before the optimizer is made. In
         micro-batches the model is gathered as one: once a step, instead of once for every piece.
         """
         module = self.get_submodule("model")
-        shard_model(module, device, ("embed_queries", "embed_gallery"), as_one=self.micro_batch_size is not None)
+        as_one = self.micro_batch_size is not None
+        shard_model(module, device, ("embed_queries", "embed_gallery"), as_one, bf16)
         for loss in (self.loss, *self._auxiliary.values()):
-            average_gradients(loss.parameters())
+            average_gradients(loss.to(device).parameters())
 
     # ------------------------------------------------------------------------------------------------ training
 
