@@ -91,6 +91,7 @@ bench-cir: setup
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/loading.py
 
 # Against pycocoevalcap, which wants Java for its tokenizer, and TRL.
 bench-captions: setup-demo

@@ -68,8 +68,9 @@ def prepare() -> None:
 
 def watch(answers: Mapping[str, Any] | None = None) -> Any:
     """A dispatch mode, to be entered within FakeTensorMode. `waits` counts (what, where) the host waits for the device,
-    `operators` the operators on the device. `answers` are for what depends on values: `item` (place, tensor) -> number,
-    `nonzero` and `unique_consecutive` row counts, `mask` (mask) -> rows.
+    `operators` the operators on the device, `sent` the copies from the host to it and their bytes. `answers` are for
+    what depends on values: `item` (place, tensor) -> number, `nonzero` and `unique_consecutive` row counts, `mask`
+    (mask) -> rows.
     """
     import torch
     from torch._subclasses.fake_tensor import unset_fake_temporarily
@@ -86,7 +87,7 @@ def watch(answers: Mapping[str, Any] | None = None) -> Any:
     class Watch(TorchDispatchMode):
         def __init__(self) -> None:
             super().__init__()
-            self.waits, self.operators, self._tensor = Counter(), Counter(), torch.tensor
+            self.waits, self.operators, self.sent, self._tensor = Counter(), Counter(), Counter(), torch.tensor
 
         def __enter__(self) -> Watch:
             torch.tensor = self._noted_tensor  # a number that is put on the device by a blocking copy, unseen below
@@ -136,6 +137,8 @@ def watch(answers: Mapping[str, Any] | None = None) -> Any:
             if name in ("_to_copy", "copy_"):
                 source = args[1] if name == "copy_" else args[0]
                 waits = not (kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2]))
+                if made[0].is_cuda and not source.is_cuda:
+                    self.sent.update(copies=1, bytes=source.nbytes)
                 if source.device.type != made[0].device.type and waits:
                     self.waits[f"copy {source.device.type} to {made[0].device.type}", _place()] += 1
             if on_device or any(tensor.is_cuda for tensor in made):

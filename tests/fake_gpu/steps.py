@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,13 @@ from diptych.callbacks.training_monitor import TrainingMonitor  # noqa: E402
 from diptych.config.building import chosen_precision  # noqa: E402
 from diptych.contracts.models import TextTokens  # noqa: E402
 from diptych.contracts.news import FusionBatch  # noqa: E402
-from diptych.contracts.retrieval import TripletBatch  # noqa: E402
+from diptych.contracts.retrieval import PictureRows, TripletBatch  # noqa: E402
+from diptych.data.triplets.augmentation import (  # noqa: E402
+    AugmentationSequence,
+    ColorJitter,
+    RandomCropResize,
+)
+from diptych.data.triplets.resident_pictures import ResidentPictures  # noqa: E402
 from diptych.losses.causal_lm import ChunkedCausalLMLoss  # noqa: E402
 from diptych.losses.info_nce import InfoNCE  # noqa: E402
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing  # noqa: E402
@@ -70,6 +77,26 @@ def triplets() -> TripletBatch:
     return TripletBatch(tuple(map(str, range(B))), *pictures, text, *KEYS)
 
 
+def pictures_on_the_gpu() -> dict[str, Any]:
+    """As `triplets` in pieces, of pictures that the GPU holds, and augments."""
+    augmentation = AugmentationSequence([RandomCropResize(), ColorJitter()])
+    rows = torch.tensor([0, *range(B - 1)]), torch.arange(B) + B
+    random = torch.rand(B, augmentation.num_random, generator=torch.Generator().manual_seed(0))
+    named = {name: PictureRows(part, random) for name, part in zip(("reference", "target"), rows, strict=True)}
+    kept: list[ResidentPictures] = []
+
+    def after_transfer(batch: TripletBatch, number: int) -> TripletBatch:
+        if not kept:
+            pixels = torch.zeros(100, 3, 64, 64, dtype=torch.uint8, device="cuda")
+            kept.append(ResidentPictures(pixels, {}, augmentation))
+        return kept[0].in_place_of_rows(batch)
+
+    def batch() -> TripletBatch:
+        return replace(triplets(), **named)
+
+    return train(lambda: retrieval_system(4), batch, after_transfer=after_transfer, precision="bf16-mixed")
+
+
 def fusion_batch() -> FusionBatch:
     """Two rows of packed examples with pads; only lengths matter."""
     segments = torch.tensor([[1] * 20 + [2] * 30 + [0] * 14, [1] * 64])
@@ -85,9 +112,11 @@ FUSION = fusion_batch()
 class Batches(L.LightningDataModule):
     epoch_batches = 1.0
 
-    def __init__(self, make: Any) -> None:
+    def __init__(self, make: Any, after_transfer: Any = None) -> None:
         super().__init__()
         self.make = make
+        if after_transfer:
+            self.on_after_batch_transfer = after_transfer
 
     def labelled_tokens_per_batch(self, number: int) -> float:
         return 100.0
@@ -99,22 +128,35 @@ class Batches(L.LightningDataModule):
 class WithinSteps(L.Callback):
     """What is waited for in all steps but the first."""
 
-    def __init__(self, *counters):
-        self.watch, self.counters = counters[0], [counter for of in counters for counter in vars(of).values()]
-        self.waits, self.operators = {}, {}
+    def __init__(self, watch, *others):
+        self.watch, self.waits, self.operators, self.sent = watch, {}, {}, {}
+        self.counters = [
+            counter
+            for mode in (watch, *others)
+            for name, counter in vars(mode).items()
+            if isinstance(counter, Counter) and name != "sent"
+        ]
 
     def on_train_batch_start(self, trainer, module, batch, number):
         if number == 1:
             for counter in self.counters:
-                if isinstance(counter, Counter):
-                    counter.clear()
+                counter.clear()
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, number):
+        if number == 0:
+            self.watch.sent.clear()  # before the next batch is sent
 
     def on_train_end(self, trainer, module):
         self.waits = {f"{what} {place}": count for (what, place), count in self.watch.waits.items()}
-        self.operators = {name: count / (STEPS - 1) for name, count in self.watch.operators.items()}
+        self.operators, self.sent = (
+            {name: count / (STEPS - 1) for name, count in found.items()}
+            for found in (self.watch.operators, self.watch.sent)
+        )
 
 
-def train(make_system: Any, make_batch: Any, *counters: Any, **settings: Any) -> dict[str, Any]:
+def train(
+    make_system: Any, make_batch: Any, *counters: Any, after_transfer: Any = None, **settings: Any
+) -> dict[str, Any]:
     """A real Trainer with the real callbacks, for three steps. `counters` are further dispatch modes."""
     numbers = {"has_len": STEPS, "any_rank": 0}  # batches there are; processes that were asked to stop
     watch = fake_gpu.watch({"item": lambda place, _: next((n for part, n in numbers.items() if part in place), 1)})
@@ -130,13 +172,14 @@ def train(make_system: Any, make_batch: Any, *counters: Any, **settings: Any) ->
         with ExitStack() as stack:
             for mode in (watch, *counters):
                 stack.enter_context(mode)
-            trainer.fit(system, datamodule=Batches(make_batch))
+            trainer.fit(system, datamodule=Batches(make_batch, after_transfer))
     return {
         "steps": trainer.global_step,
         "devices": sorted({str(parameter.device) for parameter in system.parameters()}),
         "attention": sorted(name for name in watch.operators if "attention" in name or "varlen" in name),
         "waits": within.waits,
         "operators": sum(within.operators.values()),
+        "sent": within.sent,
     }
 
 
@@ -239,6 +282,7 @@ def precisions() -> dict[str, Any]:
 CHECKS = {
     "plain": lambda: train(lambda: retrieval_system(None), triplets, precision="bf16-mixed"),
     "pieces": lambda: train(lambda: retrieval_system(4), triplets, precision="bf16-mixed"),
+    "pictures": pictures_on_the_gpu,
     "clipped": lambda: train(lambda: retrieval_system(None), triplets, precision="bf16-mixed", gradient_clip_val=1.0),
     "fuser": lambda: train(fuser_system, lambda: FUSION, precision="bf16-mixed"),
     "sharded": lambda: on_rank_11_of_64(micro_batch_size=None),

@@ -20,6 +20,7 @@ RESUME_OVERRIDES = (
     "callbacks.",
     "logger",
     "data.num_workers",
+    "data.images_on",
     "data.root",
     "data.training.shards=",
     "data_dir",

@@ -202,8 +202,19 @@ class ConceptTokens(Movable):
 
 
 @dataclass(frozen=True)
+class PictureRows(Movable):
+    """Pictures that the device holds already: `rows` (N,) int64 are their places there, `random` (N, R) the numbers in
+    [0, 1) that their augmentation takes. Of a single picture without the N.
+    """
+
+    rows: Tensor = field(metadata=ON_HOST)
+    random: Tensor = field(metadata=ON_HOST)
+
+
+@dataclass(frozen=True)
 class TripletBatch(Movable):
-    """A training batch. `reference`, `target` and `distractors` are uint8 pixels (N, 3, H, W), or cached features.
+    """A training batch. `reference`, `target` and `distractors` are uint8 pixels (N, 3, H, W), or cached features; on
+    the way to a device that holds the pictures, their rows there, which the transfer replaces by pixels.
 
     `*_keys` identify images, and stay on the host: equal keys mean the same file and, within a batch, the same pixels.
     An image that occurs twice is encoded once, and the loss masks equal targets, so that an image is never its own
@@ -212,12 +223,12 @@ class TripletBatch(Movable):
     """
 
     query_ids: tuple[str, ...]
-    reference: Tensor | ImageFeatures
-    target: Tensor | ImageFeatures
+    reference: Tensor | ImageFeatures | PictureRows
+    target: Tensor | ImageFeatures | PictureRows
     text: TextTokens | TextFeatures
     reference_keys: Tensor = field(metadata=ON_HOST)
     target_keys: Tensor = field(metadata=ON_HOST)
-    distractors: Tensor | ImageFeatures | None = None
+    distractors: Tensor | ImageFeatures | PictureRows | None = None
     distractor_keys: Tensor | None = field(default=None, metadata=ON_HOST)
     concepts: ConceptTokens | None = None
 

@@ -45,7 +45,7 @@ class CIRSystem(L.LightningModule):
 
     kind = "retrieval"
     # What to lower when memory is short.
-    MEMORY_SETTINGS = "system.micro_batch_size (same gradients) or data.training.batch_size"
+    MEMORY_SETTINGS = "system.micro_batch_size (same gradients) or data.training.batch_size, or set data.images_on=host"
 
     def __init__(
         self,

@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 
-from diptych.data.triplets.augmentation import AugmentationSequence, ColorJitter, RandomCropResize
+from diptych.data.triplets.augmentation import AugmentationSequence, ColorJitter, RandomCropResize, num_random
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -32,6 +32,39 @@ def test_shape_type_and_determinism(augment):
     assert torch.equal(first, again)
     assert not torch.equal(first, augment(pixels, generator(2)))
     assert torch.equal(pixels, before)
+
+
+def pictures() -> torch.Tensor:
+    """Noise that is coarse in half of them, with edges that a bicubic window overshoots."""
+    noise = torch.randint(0, 256, (12, 3, 40, 40), dtype=torch.uint8, generator=generator())
+    noise[6:] = noise[6:, :, :8, :8].repeat_interleave(5, 2).repeat_interleave(5, 3)
+    return noise
+
+
+def numbers(augment) -> torch.Tensor:
+    return torch.stack([torch.rand(augment.num_random, generator=generator(seed)) for seed in range(12)])
+
+
+@pytest.mark.parametrize("augment", ALL, ids=lambda augment: type(augment).__name__)
+def test_many_pictures_are_augmented_as_each_alone(augment):
+    alone = [augment(picture, generator(seed)) for seed, picture in enumerate(pictures())]
+    assert torch.equal(augment.of_batch(pictures(), numbers(augment)), torch.stack(alone))
+
+
+def test_a_gpu_resizes_in_float32_and_rounds_almost_the_same(monkeypatch):
+    augment = RandomCropResize((0.5, 0.9))
+    here = augment.of_batch(pictures(), numbers(augment)).int()
+    # torchvision asks this on a CPU; elsewhere it computes in float32, rounds and clamps.
+    monkeypatch.setattr(
+        "torchvision.transforms.v2.functional._geometry._do_native_uint8_resize_on_cpu", lambda _: False
+    )
+    there = augment.of_batch(pictures(), numbers(augment)).int()
+    assert (here - there).abs().max() <= 2 and 0 < (here != there).float().mean() < 0.02
+
+
+def test_an_augmentation_of_single_pictures_is_known_as_one():
+    assert num_random(None) == 0 and num_random(lambda pixels, generator: pixels) is None
+    assert AugmentationSequence([ColorJitter(), lambda pixels, generator: pixels]).num_random is None
 
 
 def test_global_random_state_is_not_used():

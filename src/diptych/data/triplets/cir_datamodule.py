@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from diptych.contracts.models import Preprocessing, TrainableSystem
-from diptych.contracts.retrieval import EvaluationSet, PhraseFinder, TripletSource
+from diptych.contracts.retrieval import EvaluationSet, PhraseFinder, TripletBatch, TripletSource
 from diptych.data.triplets.concepts import ConceptReader
 from diptych.data.triplets.evaluation_data import (
     EvaluationSettings,
@@ -20,6 +20,7 @@ from diptych.data.triplets.evaluation_data import (
     evaluation_set,
 )
 from diptych.data.triplets.image_settings import ImageSettings
+from diptych.data.triplets.resident_pictures import PLACES, ResidentPictures
 from diptych.data.triplets.training_data import TrainingData, TrainingInputs, TrainingPart
 from diptych.data.triplets.triplet_dataset import TripletCollator
 from diptych.parallel.devices import on_gpu
@@ -33,7 +34,9 @@ class CIRDataModule(L.LightningDataModule):
 
     `preprocessing` is the backbone's. `training` says what training reads, and how: `FromFiles`, `FromFeatures` or
     `FromShards`; without it there is evaluation alone. `evaluation` and `images` say how the rest is read.
-    `num_workers` processes serve each loader. `noun_phrases` finds those of the texts, where a loss wants them.
+    `images_on` says where the pictures of training are kept: `host`, `gpu`, or `auto`, which is the GPU if it has room
+    (`resident_pictures.fits_on`). `num_workers` processes serve each loader. `noun_phrases` finds those of the texts,
+    where a loss wants them.
 
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
     """
@@ -51,6 +54,7 @@ class CIRDataModule(L.LightningDataModule):
         evaluate_on: Sequence[str] | None = None,
         num_workers: int = 4,
         noun_phrases: PhraseFinder | None = None,
+        images_on: str = "auto",
     ) -> None:
         super().__init__()
         for name in sources:
@@ -58,12 +62,16 @@ class CIRDataModule(L.LightningDataModule):
         self.sources, self.preprocessing, self.training = dict(sources), preprocessing, training
         self.evaluation, self.images = evaluation or EvaluationSettings(), images or ImageSettings()
         self.num_workers, self.noun_phrases = num_workers, noun_phrases
+        if images_on not in PLACES:
+            raise ValueError(f"images_on={images_on!r} is not one of {', '.join(PLACES)}")
+        self.images_on = images_on
         self.train_on = _known(train_on, self.sources, "data.train_on")
         self.evaluate_on = _known(evaluate_on, self.sources, "data.evaluate_on")
         self.reader = self.images.reader(preprocessing.image)
         self.start_batch = 0
         self._sets: dict[str, list[EvaluationSet]] = {}
         self._training_data: TrainingData | None = None
+        self._pictures: ResidentPictures | None = None  # what the batches of the training loader name
         self._concepts: ConceptReader | None = None
 
     def prepare_training(self) -> None:
@@ -88,6 +96,7 @@ class CIRDataModule(L.LightningDataModule):
             self.images.on_missing,
             self.num_workers,
             self.evaluation.batch_size,
+            self.images_on,
         )
 
     @property
@@ -120,7 +129,7 @@ class CIRDataModule(L.LightningDataModule):
             self._concepts.remember(self._training_data.texts())
 
     def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
-        """Computes what is read in place of pictures, if something is."""
+        """Computes what is read in place of pictures, if something is, or loads all pictures onto the device."""
         self._opened.prepare_from_weights(system, device)
 
     @cached_property  # asked for at every logged step, and counting looks at all records
@@ -132,6 +141,7 @@ class CIRDataModule(L.LightningDataModule):
         """One epoch is the whole run, `trainer.max_steps` optimizer steps; passes over the data follow seamlessly."""
         assert self.trainer is not None
         batches = self._opened.batches(self.trainer.max_steps * self.trainer.accumulate_grad_batches, self.start_batch)
+        self._pictures = batches.pictures
         return QuietLoader(
             batches.dataset,
             batch_size=batches.batch_size,
@@ -142,6 +152,12 @@ class CIRDataModule(L.LightningDataModule):
             batch_bytes=batches.batch_bytes,
             pin_memory=on_gpu(),
         )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """The batch, with their pixels in place of the rows of pictures that the device holds."""
+        if self._pictures is None or not isinstance(batch, TripletBatch):
+            return batch
+        return self._pictures.in_place_of_rows(batch)
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches are done, and of shards what their order depends on."""

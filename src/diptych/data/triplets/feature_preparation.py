@@ -15,15 +15,13 @@ from typing import Any, TypeVar
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
 from diptych.data.triplets.feature_cache import BackboneFeatures, Features, Stamp
+from diptych.data.triplets.resident_pictures import Pictures
 from diptych.data.triplets.training_data import TrainingInputs
 from diptych.data.triplets.triplet_dataset import TripletDataset
 from diptych.parallel.loader_workers import QuietLoader
-from diptych.photos.images import ImageReader
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +110,7 @@ def _image_rows(
 ) -> Iterator[tuple[str, Stamp, ImageFeatures]]:
     names, size = list(images), inputs.evaluation_batch_size
     pixels = QuietLoader(
-        _Pixels(names, inputs.reader),
+        Pictures(names, inputs.reader),
         batch_size=size,
         num_workers=inputs.num_workers,
         batch_bytes=size * 3 * backbone.preprocessing.image.size**2,
@@ -157,16 +155,3 @@ def _stored(features: Features, dtype: str) -> Features:
 
 def _progress(items: Iterable[Item], title: str, total: int) -> Iterable[Item]:
     return track(items, title, total, console=Console(stderr=True), disable=not total)
-
-
-class _Pixels(Dataset[Tensor]):
-    """Prepared pixels of image files."""
-
-    def __init__(self, names: list[str], reader: ImageReader) -> None:
-        self.names, self.reader = names, reader
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, position: int) -> Tensor:
-        return self.reader(self.names[position])

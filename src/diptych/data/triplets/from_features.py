@@ -12,6 +12,7 @@ from diptych.contracts.models import TrainableSystem
 from diptych.data.triplets.feature_cache import BackboneFeatures
 from diptych.data.triplets.feature_preparation import check_cacheable, prepare_features
 from diptych.data.triplets.listed_triplets import DrawingSettings, ListedTriplets
+from diptych.data.triplets.resident_pictures import check_no_pictures_on_gpu
 from diptych.data.triplets.training_data import TrainingBatches, TrainingInputs
 from diptych.data.triplets.triplet_dataset import TripletDataset
 
@@ -48,6 +49,7 @@ class FromFeatures:
 
     def open(self, inputs: TrainingInputs) -> Callable[[TrainableSystem], FeatureTraining]:
         """The triplets, whose images are all there; a system is refused unless its backbone is frozen."""
+        check_no_pictures_on_gpu(inputs.images_on, "features are trained on, and pictures are not read")
         triplets = ListedTriplets(inputs, self.caption_policy, self.drawing)
 
         def of_system(system: TrainableSystem) -> FeatureTraining:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from diptych.contracts.models import TrainableSystem
+from diptych.data.triplets.resident_pictures import check_no_pictures_on_gpu
 from diptych.data.triplets.sharded_triplets import BatchNumbers, ShardedTriplets, ShardOrder
 from diptych.data.triplets.shards import ShardFolder
 from diptych.data.triplets.training_data import TrainingBatches, TrainingInputs
@@ -45,6 +46,7 @@ class FromShards:
         """The folder's shards; ValueError when it is not whole, or does not fit the settings. A system is refused that
         wants distractors where none were written.
         """
+        check_no_pictures_on_gpu(inputs.images_on, "shards are read as a stream, for sets of any size")
         if inputs.num_workers and self.shard_streams % inputs.num_workers:
             raise ValueError(
                 f"data.training.shard_streams={self.shard_streams} cannot be shared out among data.num_workers="

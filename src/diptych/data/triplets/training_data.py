@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from diptych.contracts.models import Preprocessing, TrainableSystem
 from diptych.contracts.retrieval import TripletSource
+from diptych.data.triplets.resident_pictures import ResidentPictures
 from diptych.photos.images import ImageReader
 
 
@@ -18,6 +19,7 @@ from diptych.photos.images import ImageReader
 class TrainingInputs:
     """What every way of reading is given: the sources that are trained on, by name and in their order, and how images
     and texts are read. `evaluation_batch_size` is how many images are embedded at a time without a gradient.
+    `images_on` says where pictures are kept (`resident_pictures.PLACES`).
     """
 
     sources: Mapping[str, TripletSource]
@@ -26,13 +28,14 @@ class TrainingInputs:
     on_missing: str
     num_workers: int
     evaluation_batch_size: int
+    images_on: str = "auto"
 
 
 @dataclass(frozen=True)
 class TrainingBatches:
     """What a loader is made of: a dataset of `TripletExample`, or of whole batches where `batch_size` is None, and the
     order in which they come. `epoch_batches` is the number of batches in one pass over the data, `batch_bytes` what the
-    pictures of one take, or their features, at least.
+    pictures of one take, or their features, at least. Where `pictures` are on the device, examples name their rows.
     """
 
     dataset: Dataset
@@ -40,6 +43,7 @@ class TrainingBatches:
     batch_size: int | None
     epoch_batches: float
     batch_bytes: int
+    pictures: ResidentPictures | None = None
 
 
 class TrainingData(Protocol):

@@ -8,41 +8,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from diptych.contracts.models import ImageFeatures, Preprocessing, TextFeatures, TextTokens
-from diptych.contracts.retrieval import Triplet, TripletBatch, TripletSource
+from diptych.contracts.retrieval import PictureRows, Triplet, TripletBatch, TripletSource
 from diptych.data.triplets.augmentation import Augmentation
 from diptych.data.triplets.captions import choose_text
 from diptych.data.triplets.concepts import ConceptReader
 from diptych.data.triplets.feature_cache import BackboneFeatures
 from diptych.data.triplets.presence import absent_files, complain_about
+from diptych.data.triplets.resident_pictures import ResidentPictures
 from diptych.data.triplets.sampling import random_generator
 from diptych.photos.images import ImageReader
 
 log = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind")
+Picture: TypeAlias = Tensor | ImageFeatures | PictureRows
 
 
 @dataclass(frozen=True)
 class TripletExample:
     """One drawn triplet: pixels uint8 (3, H, W), the chosen wording, and the keys of its images; or, of a frozen
-    backbone, the features of images and wording. `wording` is the text where `text` is its features.
+    backbone, the features of images and wording. `wording` is the text where `text` is its features. Of pictures that
+    the device holds, their rows there.
     """
 
     query_id: str
-    reference: Tensor | ImageFeatures
-    target: Tensor | ImageFeatures
+    reference: Picture
+    target: Picture
     text: str | TextFeatures
     reference_key: int
     target_key: int
-    distractors: tuple[Tensor | ImageFeatures, ...] = ()
+    distractors: tuple[Picture, ...] = ()
     distractor_keys: tuple[int, ...] = ()
     wording: str = ""
 
@@ -53,8 +56,8 @@ class TripletDataset(Dataset[TripletExample]):
 
     The wording is a function of `seed` and the draw, the augmentation of `seed`, the image and the global batch of
     `draws_per_batch` draws, so workers and restarts change nothing, and an image looks the same wherever it occurs in
-    a batch. An image that cannot be read raises ValueError naming file, source and query. With `features`, examples
-    hold these and no image is read.
+    a batch. An image that cannot be read raises ValueError naming file, source and query. With `features`, or with
+    `pictures` on the device, examples hold these or their rows, and no image is read.
     """
 
     def __init__(
@@ -67,11 +70,15 @@ class TripletDataset(Dataset[TripletExample]):
         seed: int = 0,
         draws_per_batch: int = 1,
         features: BackboneFeatures | None = None,
+        pictures: ResidentPictures | None = None,
     ) -> None:
         self.records = records
         self.split, self.reader, self.augmentation = split, reader, augmentation
         self.with_distractors, self.seed = with_distractors, seed
         self.draws_per_batch, self.features = draws_per_batch, features
+        # Without their pixels: a process that was forked must not touch a GPU, and one that was not would get a copy.
+        self.rows = None if pictures is None else pictures.rows
+        self.num_random = 0 if pictures is None else pictures.num_random
 
     def image_paths(self) -> list[Path]:
         """The files of all images, each once."""
@@ -88,7 +95,9 @@ class TripletDataset(Dataset[TripletExample]):
         return wordings(self.records)
 
     def image_bytes(self) -> int:
-        """What one image takes in a batch: its pixels, or its features in float32."""
+        """What one image takes in a batch: its pixels, or its features in float32, or its row and random numbers."""
+        if self.rows is not None:
+            return 8 + 4 * self.num_random
         if self.features is None:
             return 3 * self.reader.spec.size**2
         source, triplet = self.records[0]
@@ -125,10 +134,14 @@ class TripletDataset(Dataset[TripletExample]):
     def _distractors(self, triplet: Triplet) -> tuple[str, ...]:
         return triplet.distractors if self.with_distractors else ()
 
-    def _image(self, path: Path, batch: int) -> Tensor | ImageFeatures:
+    def _image(self, path: Path, batch: int) -> Picture:
         if self.features is not None:
             return self.features.image(path)
-        return augmented(self.reader(path), self.augmentation, self.seed, batch, short_name(path))
+        name = short_name(path)
+        if self.rows is not None:
+            random = torch.rand(self.num_random, generator=_of_image(self.seed, batch, name))
+            return PictureRows(torch.tensor(self.rows[path]), random)
+        return augmented(self.reader(path), self.augmentation, self.seed, batch, name)
 
 
 class TripletCollator:
@@ -166,9 +179,12 @@ class TripletCollator:
         return TextFeatures(pad_sequence(tokens, True).float(), pad_sequence(masks, True), embedding.float())
 
 
-def _stack_images(images: Sequence[Tensor | ImageFeatures]) -> Tensor | ImageFeatures:
+def _stack_images(images: Sequence[Picture]) -> Picture:
     if isinstance(images[0], Tensor):
         return torch.stack(_all_of(Tensor, images))
+    if isinstance(images[0], PictureRows):
+        kept = _all_of(PictureRows, images)
+        return PictureRows(torch.stack([one.rows for one in kept]), torch.stack([one.random for one in kept]))
     names = [item.name for item in fields(ImageFeatures)]
     return ImageFeatures(*(torch.stack([getattr(image, name) for image in images]).float() for name in names))
 
@@ -221,7 +237,11 @@ def augmented(pixels: Tensor, augmentation: Augmentation | None, seed: int, batc
     """The picture of this `short_name` as the global batch shows it, wherever it occurs there."""
     if augmentation is None:
         return pixels
-    return augmentation(pixels, random_generator(seed, batch, key_of_name(name)))
+    return augmentation(pixels, _of_image(seed, batch, name))
+
+
+def _of_image(seed: int, batch: int, name: str) -> Generator:
+    return random_generator(seed, batch, key_of_name(name))
 
 
 @cache

@@ -17,7 +17,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from diptych.contracts.models import Backbone, ImageFeatures, Moved, TextFeatures, TextTokens
-from diptych.contracts.retrieval import ConceptAttention, ConceptTokens, ContrastiveEmbeddings, TripletBatch
+from diptych.contracts.retrieval import (
+    ConceptAttention,
+    ConceptTokens,
+    ContrastiveEmbeddings,
+    PictureRows,
+    TripletBatch,
+)
 from diptych.parallel.devices import sent
 
 # Queries, targets, references, distractors, attention to noun phrases in their texts and alone.
@@ -124,9 +130,11 @@ class ComposedModel(nn.Module):
         """Features of references, targets and distractors, in one call; what occurs twice is encoded once."""
         reference, target, distractors = batch.reference, batch.target, batch.distractors
         if isinstance(reference, ImageFeatures):
-            assert isinstance(target, ImageFeatures) and not isinstance(distractors, Tensor)  # all are, or none
+            assert isinstance(target, ImageFeatures)  # all are, or none
+            assert distractors is None or isinstance(distractors, ImageFeatures)
             return reference, target, distractors
-        assert isinstance(target, Tensor) and not isinstance(distractors, ImageFeatures)
+        assert isinstance(reference, Tensor) and isinstance(target, Tensor)
+        assert distractors is None or isinstance(distractors, Tensor)
         parts = [part for part in (reference, target, distractors) if part is not None]
         keys = [part for part in (batch.reference_keys, batch.target_keys, batch.distractor_keys) if part is not None]
         pixels, key = torch.cat(parts), torch.cat(keys)
@@ -199,7 +207,8 @@ def _attention_kernel(device: torch.device, recomputed: bool) -> AbstractContext
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" and not recomputed else nullcontext()
 
 
-def _tensor_of(pictures: Tensor | ImageFeatures) -> Tensor:
+def _tensor_of(pictures: Tensor | ImageFeatures | PictureRows) -> Tensor:
+    assert not isinstance(pictures, PictureRows)  # the transfer has put pixels in their place
     return pictures if isinstance(pictures, Tensor) else pictures.tokens
 
 
@@ -218,7 +227,7 @@ def _first_occurrences(keys: Tensor) -> tuple[Tensor, Tensor]:
 def _piece(batch: TripletBatch, start: int, size: int, number: int, num_pieces: int) -> TripletBatch:
     """The triplets from `start` on, with this piece's share of the distractors: no piece is larger than the others."""
     stop = start + size
-    distractors: Tensor | ImageFeatures | None = None
+    distractors: Tensor | ImageFeatures | PictureRows | None = None
     keys: Tensor | None = None
     if batch.distractors is not None and batch.distractor_keys is not None:
         first, last = (round(len(batch.distractor_keys) * n / num_pieces) for n in (number, number + 1))
