@@ -119,6 +119,19 @@ def test_micro_batches_give_the_same_first_gradient(runs):
         assert len(pieces[name]) == 6
 
 
+def test_in_bfloat16_the_first_steps_are_those_of_whole_processes(runs):
+    """Weights that are gathered in bfloat16 are rounded as autocast rounds them; later steps differ as roundings do."""
+    names, words = ("train/loss", "train/gradient_norm"), (*ADAMW, "trainer.precision=bf16-mixed")
+    sharded, whole = (
+        logged(runs(name, *kind, *words), *names, "val/recall_at_5")
+        for name, kind in (("fsdp_bf16", FSDP), ("ddp_bf16", DDP))
+    )
+    for name in names:
+        assert sharded[name][0] == (0, pytest.approx(whole[name][0][1], rel=1e-3))
+        assert sharded[name] == [(step, pytest.approx(value, rel=5e-2)) for step, value in whole[name]]
+    assert len(sharded["val/recall_at_5"]) == 2
+
+
 def test_clipped_gradients_are_those_of_whole_processes(runs):
     clip = ["trainer.gradient_clip_val=0.5", "trainer.accumulate_grad_batches=2", "trainer.val_check_interval=6"]
     sharded, whole = runs("clip", *FSDP, *ADAMW, *clip), runs("clip_ddp", *DDP, *ADAMW, *clip)

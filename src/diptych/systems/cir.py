@@ -100,7 +100,7 @@ class CIRSystem(L.LightningModule):
         module = self.get_submodule("model")
         as_one = self.micro_batch_size is not None
         shard_model(module, device, ("embed_queries", "embed_gallery"), as_one, bf16)
-        for loss in (self.loss, *self._auxiliary.values()):
+        for loss in (self.get_submodule("loss"), *self.auxiliary_losses.children()):
             average_gradients(loss.to(device).parameters())
 
     # ------------------------------------------------------------------------------------------------ training
