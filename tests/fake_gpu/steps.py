@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -40,6 +41,11 @@ ARCHITECTURE = {
     "quick_gelu": True,
     "vision_cfg": {"image_size": 64, "patch_size": 32, "width": 128, "layers": 2, "head_width": 64},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
+}
+# Operators that compute nothing on the GPU.
+NO_KERNELS = {
+    *("device", "alias", "detach", "expand", "permute", "select", "slice", "split", "squeeze", "t", "transpose"),
+    *("unbind", "unsqueeze", "view", "_unsafe_view"),
 }
 ADAMW = partial(torch.optim.AdamW, fused=True)
 
@@ -138,6 +144,28 @@ def fuser_system() -> CaptionFuserSystem:
     return CaptionFuserSystem(fuser, ChunkedCausalLMLoss(16), None, {}, ADAMW)
 
 
+def kernels_of_a_layer() -> dict[str, Any]:
+    """What one more layer in each of CLIP's towers computes on the GPU under autocast, forward and backward."""
+
+    def operators(layers: int) -> Counter[str]:
+        architecture = {**ARCHITECTURE}
+        for tower in ("vision_cfg", "text_cfg"):
+            architecture[tower] = {**architecture[tower], "layers": layers}
+        with FakeTensorMode(allow_non_fake_inputs=True), fake_gpu.watch() as watch:
+            preprocessing = CLIPPreprocessing("tiny", architecture=architecture)
+            backbone = CLIPBackbone("tiny", preprocessing, architecture=architecture).to("cuda")
+            batch = triplets().to("cuda")
+            watch.operators.clear()
+            with torch.autocast("cuda", torch.bfloat16):
+                image, text = backbone.encode_image(batch.reference), backbone.encode_text(batch.text)
+            (image.tokens.sum() + text.tokens.sum()).backward()
+        return watch.operators
+
+    more = operators(2)
+    more.subtract(operators(1))
+    return {"kernels": {name: count for name, count in more.items() if count and name not in NO_KERNELS}}
+
+
 def random_states_of_pieces() -> dict[str, Any]:
     """Of how many GPUs torch keeps the random state for the recomputation of a piece."""
     kept = []
@@ -167,6 +195,7 @@ CHECKS = {
     "pieces": lambda: train(lambda: retrieval_system(4), triplets, precision="bf16-mixed"),
     "clipped": lambda: train(lambda: retrieval_system(None), triplets, precision="bf16-mixed", gradient_clip_val=1.0),
     "fuser": lambda: train(fuser_system, lambda: FUSION, precision="bf16-mixed"),
+    "layer": kernels_of_a_layer,
     "random states": random_states_of_pieces,
     "precisions": precisions,
 }
