@@ -140,8 +140,6 @@ def check_shardable(trainer: L.Trainer, system: L.LightningModule) -> None:
         raise ValueError(
             f"trainer.precision={trainer.precision} is not supported with trainer=fsdp: use {' or '.join(PRECISIONS)}"
         )
-    if any(private_parts.is_compiled(module) for module in system.modules()):
-        raise ValueError("system.compile=true is not supported with trainer=fsdp: use trainer=ddp, or do not compile")
 
 
 def shard_model(model: nn.Module, device: torch.device, calls: Sequence[str], as_one: bool = False) -> None:
@@ -155,7 +153,7 @@ def shard_model(model: nn.Module, device: torch.device, calls: Sequence[str], as
     for tensor in (*model.parameters(), *model.buffers()):
         dist.broadcast(tensor.detach(), 0)
     numbers = {parameter for parameter in model.parameters() if parameter.ndim == 0}
-    for block in () if as_one else _blocks(model):
+    for block in () if as_one else blocks(model):
         fully_shard(block, mesh=mesh, reshard_after_forward=True)
     # The rest is needed from the first to the last layer, so it stays until the backward pass is through.
     fully_shard(model, mesh=mesh, reshard_after_forward=False, ignored_params=numbers)
@@ -178,10 +176,10 @@ def _mean_over_processes(gradient: Tensor) -> Tensor:
     return mean
 
 
-def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+def blocks(module: nn.Module) -> Iterator[nn.Module]:
     """The layers of every stack of layers of one kind."""
     for child in module.children():
         if isinstance(child, (nn.ModuleList, nn.Sequential)) and len({type(layer) for layer in child}) == 1:
             yield from child
         else:
-            yield from _blocks(child)
+            yield from blocks(child)
