@@ -57,6 +57,11 @@ ARCHITECTURE = {
     "vision_cfg": {"image_size": 64, "patch_size": 32, "width": 128, "layers": 2, "head_width": 64},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
 }
+# Operators that compute nothing on the GPU.
+NO_KERNELS = {
+    *("device", "alias", "detach", "expand", "permute", "select", "slice", "split", "squeeze", "t", "transpose"),
+    *("unbind", "unsqueeze", "view", "_unsafe_view"),
+}
 ADAMW = partial(torch.optim.AdamW, fused=True)
 MUON = partial(MuonWithAdamW, lr=0.02, adamw_lr=1e-3, weight_decay=0.1, momentum=0.95, betas=(0.9, 0.98))
 
@@ -255,6 +260,28 @@ def fuser_system() -> CaptionFuserSystem:
     return CaptionFuserSystem(fuser, ChunkedCausalLMLoss(16), None, {}, ADAMW)
 
 
+def kernels_of_a_layer() -> dict[str, Any]:
+    """What one more layer in each of CLIP's towers computes on the GPU under autocast, forward and backward."""
+
+    def operators(layers: int) -> Counter[str]:
+        architecture = {**ARCHITECTURE}
+        for tower in ("vision_cfg", "text_cfg"):
+            architecture[tower] = {**architecture[tower], "layers": layers}
+        with FakeTensorMode(allow_non_fake_inputs=True), fake_gpu.watch() as watch:
+            preprocessing = CLIPPreprocessing("tiny", architecture=architecture)
+            backbone = CLIPBackbone("tiny", preprocessing, architecture=architecture).to("cuda")
+            batch = triplets().to("cuda")
+            watch.operators.clear()
+            with torch.autocast("cuda", torch.bfloat16):
+                image, text = backbone.encode_image(batch.reference), backbone.encode_text(batch.text)
+            (image.tokens.sum() + text.tokens.sum()).backward()
+        return watch.operators
+
+    more = operators(2)
+    more.subtract(operators(1))
+    return {"kernels": {name: count for name, count in more.items() if count and name not in NO_KERNELS}}
+
+
 def random_states_of_pieces() -> dict[str, Any]:
     """Of how many GPUs torch keeps the random state for the recomputation of a piece."""
     kept = []
@@ -287,6 +314,7 @@ CHECKS = {
     "fuser": lambda: train(fuser_system, lambda: FUSION, precision="bf16-mixed"),
     "sharded": lambda: on_rank_11_of_64(micro_batch_size=None),
     "sharded muon pieces": lambda: on_rank_11_of_64(micro_batch_size=4, optimizer=MUON),
+    "layer": kernels_of_a_layer,
     "random states": random_states_of_pieces,
     "precisions": precisions,
 }

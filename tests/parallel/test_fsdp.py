@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.distributed.tensor import DTensor
 
+from diptych.losses.info_nce import InfoNCE
+from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from diptych.parallel import checkpoints, sharded_checkpoints
 from diptych.parallel.sharding import ShardedStrategy, check_shardable
+from diptych.systems.cir import CIRSystem
 from sharded_runs import DEATHS, train_on_two
 from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN, run_evaluate
 from tiny_sets import tiny_set
@@ -204,6 +210,35 @@ def test_train_and_evaluate_from_the_command_line(place):
     assert record["metrics"] == pytest.approx(at_end["metrics"])
 
 
+# ------------------------------------------------------------------------------------------- compiled
+
+
+@pytest.fixture
+def group_of_one():
+    dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    yield
+    dist.destroy_process_group()
+
+
+def test_compiled_layers_are_sharded(tiny_backbone, tiny_batch, group_of_one, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=lambda graph, _: compiled.append(1) or graph))
+    torch._dynamo.reset()
+    gradients = []
+    for sharded in (False, True):
+        model = CrossAttentionComposer(tiny_backbone(), num_layers=1, num_heads=2)
+        torch.nn.init.ones_(model.projection.weight)
+        system = CIRSystem(model, InfoNCE(), {}, torch.optim.AdamW, compile=sharded)
+        if sharded:
+            system.shard(torch.device("cpu"))
+        batch = tiny_batch(8)
+        system.loss(system.model(batch), batch)["loss"].backward()
+        found = {name: p.grad for name, p in system.named_parameters() if p.grad is not None}
+        gradients.append({name: g.full_tensor() if isinstance(g, DTensor) else g for name, g in found.items()})
+    assert len(compiled) >= 3  # an image layer, a text layer, a layer of the composer
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)
+
+
 # ------------------------------------------------------------------------------------------- refused
 
 
@@ -227,7 +262,3 @@ def test_what_cannot_be_sharded_is_refused():
         check_shardable(trainer(), nn.Linear(1, 1))
     with pytest.raises(ValueError, match=r"trainer\.precision=16-mixed is not supported.*32-true or bf16-mixed"):
         check_shardable(trainer("16-mixed"), Shardable())
-    compiled = Shardable()
-    compiled.compile()
-    with pytest.raises(ValueError, match=r"system\.compile=true is not supported"):
-        check_shardable(trainer(), compiled)

@@ -132,13 +132,6 @@ def test_other_ranks_are_started_with_the_given_command(monkeypatch):
     assert [command[3] for command in started] == [f"hydra.job.name=train_ddp_process_{rank}" for rank in (1, 2)]
 
 
-def test_compiled_modules_are_known():
-    module = nn.Linear(2, 2)
-    assert not private_parts.is_compiled(module)
-    module.compile()
-    assert private_parts.is_compiled(module)
-
-
 def test_tensors_are_found_in_a_registered_dataclass():
     @dataclass
     class Pair:

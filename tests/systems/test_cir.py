@@ -144,3 +144,33 @@ def test_it_says_where_the_best_of_a_logged_metric_lies(system):
     assert [system.mode_of(key) for key in keys] == ["min", "min", "max"]
     with pytest.raises(ValueError, match=r"val/other does not say .*callbacks\.checkpointing\.mode"):
         system.mode_of("val/other")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("micro_batch_size", "checkpointing"), [(None, False), (4, True)])
+def test_compiled_layers_give_the_gradients_of_others(
+    tiny_backbone, tiny_batch, monkeypatch, micro_batch_size, checkpointing
+):
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(len(graph.graph.nodes))
+        return graph
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    gradients = {}
+    for compile in (False, True):
+        torch._dynamo.reset()
+        model = CrossAttentionComposer(tiny_backbone(activation_checkpointing=checkpointing), 2, num_heads=2)
+        torch.nn.init.ones_(model.projection.weight)
+        names = list(model.state_dict())
+        arguments = {"micro_batch_size": micro_batch_size, "compile": compile}
+        system = CIRSystem(model, InfoNCE(), {}, partial(torch.optim.AdamW, lr=1e-3), **arguments)
+        monkeypatch.setattr(system, "log_dict", lambda *_, **__: None)
+        monkeypatch.setattr(system, "log", lambda *_, **__: None)
+        system.training_step(tiny_batch(8), 0).backward()
+        assert list(model.state_dict()) == names
+        assert bool(compiled) == compile
+        gradients[compile] = {name: p.grad for name, p in system.named_parameters() if p.grad is not None}
+    assert len(compiled) >= 3  # an image layer, a text layer, a layer of the composer
+    torch.testing.assert_close(gradients[True], gradients[False], rtol=1e-5, atol=1e-6)

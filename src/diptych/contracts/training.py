@@ -39,9 +39,6 @@ class RetrievalModel(Protocol):
     def embed_gallery(self, pixels: Tensor) -> dict[str, Tensor]:
         """Gallery embeddings (B, E) by name: `model`, and `baseline` where there are baselines."""
 
-    def compile(self, *, dynamic: bool) -> None:
-        """Compiles `__call__`: nn.Module's."""
-
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """All parameters with their names: nn.Module's."""
 

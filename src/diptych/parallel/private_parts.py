@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import lightning as L
     from open_clip.transformer import VisionTransformer
-    from torch import Tensor, nn
+    from torch import Tensor
     from transformers import PretrainedConfig
 
 
@@ -101,11 +101,6 @@ def set_process_observer(observe: Callable[[list[subprocess.Popen]], None]) -> N
 
 
 # ---------------------------------------------------------------------------------------------------- torch
-
-
-def is_compiled(module: nn.Module) -> bool:
-    """Whether `module.compile()` was called."""
-    return _part(module, "_compiled_call_impl", "torch") is not None
 
 
 def register_dataclass(kind: type) -> None:

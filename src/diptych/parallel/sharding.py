@@ -151,8 +151,6 @@ def check_shardable(trainer: L.Trainer, system: L.LightningModule) -> None:
         raise ValueError(
             f"trainer.precision={trainer.precision} is not supported with trainer=fsdp: use {' or '.join(PRECISIONS)}"
         )
-    if any(private_parts.is_compiled(module) for module in system.modules()):
-        raise ValueError("system.compile=true is not supported with trainer=fsdp: use trainer=ddp, or do not compile")
 
 
 def shard_model(
@@ -165,7 +163,7 @@ def shard_model(
     beside `forward`. Single numbers are not sharded. With `bf16` see `_policy`.
     """
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    for block in () if as_one else _blocks(model):
+    for block in () if as_one else blocks(model):
         _start_alike(block, device)
         fully_shard(block, mesh=mesh, reshard_after_forward=True, mp_policy=_policy(block, bf16))
     _start_alike(model, device)
@@ -194,7 +192,9 @@ def _policy(part: nn.Module, bf16: bool) -> MixedPrecisionPolicy:
     if not bf16 or "param_dtype_override_fn" not in {field.name for field in fields(MixedPrecisionPolicy)}:
         return MixedPrecisionPolicy()  # torch 2.14 knows no policy for a single parameter
     products = [
-        module for module in part.modules() if isinstance(module, (nn.Linear, nn.Conv2d, nn.MultiheadAttention))
+        module
+        for module in part.modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d)) or hasattr(module, "in_proj_weight")  # attention of any kind
     ]
     rounded = {parameter for module in products for parameter in module.parameters(recurse=False)}
     return MixedPrecisionPolicy(
@@ -219,10 +219,10 @@ def _mean_over_processes(gradient: Tensor) -> Tensor:
     return mean
 
 
-def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+def blocks(module: nn.Module) -> Iterator[nn.Module]:
     """The layers of every stack of layers of one kind."""
     for child in module.children():
         if isinstance(child, (nn.ModuleList, nn.Sequential)) and len({type(layer) for layer in child}) == 1:
             yield from child
         else:
-            yield from _blocks(child)
+            yield from blocks(child)

@@ -26,7 +26,7 @@ from diptych.contracts.retrieval import (
 from diptych.contracts.training import RetrievalModel
 from diptych.metrics.retrieval.measuring import SetResult, logged_meaning, summary
 from diptych.parallel.distributed import gather_rows, seed_step
-from diptych.parallel.sharding import average_gradients, shard_model
+from diptych.parallel.sharding import average_gradients, blocks, shard_model
 from diptych.systems.latest_loss import LatestLoss
 from diptych.systems.optimizing import clip_gradients, made_optimizer
 from diptych.systems.retrieval_evaluation import evaluate_set
@@ -39,8 +39,8 @@ class CIRSystem(L.LightningModule):
 
     `micro_batch_size` embeds a batch in pieces of that many triplets (gradient caching): same loss and gradients, the
     memory of one piece. `optimizer` and `scheduler` are constructors that wait for parameters and optimizer; the
-    scheduler advances per step. `compile` compiles the model's training forward. After an evaluation `results` holds
-    one `SetResult` per evaluation set.
+    scheduler advances per step. `compile` compiles each layer of the towers and the composer when it is first called,
+    for any batch size and text length. After an evaluation `results` holds one `SetResult` per evaluation set.
     """
 
     kind = "retrieval"
@@ -71,7 +71,8 @@ class CIRSystem(L.LightningModule):
         self.optimizer_of, self.scheduler_of = optimizer, scheduler
         self.micro_batch_size, self.seed = micro_batch_size, seed
         if compile:
-            self.model.compile(dynamic=True)
+            for block in blocks(self.get_submodule("model")):
+                block.compile(dynamic=True)
         self.results: list[SetResult] = []
         self.truncated_texts = 0
         self.latest_loss = LatestLoss()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from diptych.contracts.models import ImageFeatures, ImageSpec, TextFeatures, TextTokens
 from diptych.models.backbones.clip_facts import ACTIVATION, IMAGE, clip_facts, settled
-from diptych.models.backbones.quick_gelu import make_lean
+from diptych.models.backbones.clip_layers import SelfAttention, make_lean
 from diptych.models.plain_text import PlainTexts, broken_up, control_signs, plain_open_clip
 from diptych.parallel.private_parts import vision_features
 from diptych.storage.json_values import encodable
@@ -259,13 +259,10 @@ class CLIPBackbone(nn.Module):
         """
         text, ids = self.text, tokens.input_ids
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.text_frozen):
-            # open_clip's own forward pass adds its causal mask in full length; here it is cut to the texts'.
-            length = ids.shape[1]
-            unseen = None if text.attn_mask is None else text.attn_mask[:length, :length]
-            if unseen is not None and self.preprocessing.tokenizer == "transformers":
-                of_texts = unseen.masked_fill(~tokens.mask[:, None], -torch.inf)
-                unseen = of_texts.repeat_interleave(text.heads, dim=0)  # (B heads, L, L), as nn.MultiheadAttention asks
-            hidden = text.token_embedding(ids) + text.positional_embedding[:length]
+            hidden = text.token_embedding(ids) + text.positional_embedding[: ids.shape[1]]
+            if torch.is_autocast_enabled(hidden.device.type):  # as the image tower's first layer does
+                hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
+            unseen = self._unseen(tokens, hidden.dtype)
             hidden = text.ln_final(text.transformer(hidden, attn_mask=unseen))
             embedding = text_global_pool(hidden, ids, pool_type=text.pool_type, eos_token_id=text.eos_id)
             if isinstance(text.text_projection, nn.Linear):
@@ -275,6 +272,18 @@ class CLIPBackbone(nn.Module):
             elif not self.embedding_dim:
                 embedding = embedding[:, :0]
             return TextFeatures(hidden, tokens.mask, embedding)
+
+    def _unseen(self, tokens: TextTokens, dtype: torch.dtype) -> Tensor | None:
+        """What is added to the logits of the text tower's attention: -inf where nothing is to be seen. None: nothing,
+        or nothing but what its layers leave unseen by themselves, in kernels that read no mask.
+        """
+        causal, length = self.text.attn_mask, tokens.input_ids.shape[1]
+        if causal is None:
+            return None
+        if self.preprocessing.tokenizer == "transformers":  # (B, 1, L, L)
+            return causal[:length, :length].masked_fill(~tokens.mask[:, None, None], -torch.inf).to(dtype)
+        lean = all(isinstance(block.attn, SelfAttention) for block in self.text.transformer.resblocks)
+        return None if lean else causal[:length, :length].to(dtype)
 
 
 def _registered(name: str) -> dict[str, Any]:
