@@ -91,12 +91,13 @@ def test_every_picture_is_loaded_once_and_augmented_once_a_batch(make, monkeypat
     seen = []
     monkeypatch.setattr(ColorJitter, "of_batch", lambda self, pixels, random: seen.append(len(pixels)) or pixels)
     module = make(True, ColorJitter())
-    pixels, paths = module._pictures, module._training_data.dataset().image_paths()
-    assert pixels is None  # before there is a loader
+    paths = module._training_data.dataset().image_paths()
     batches = transferred(module)
     assert len(module._pictures.pixels) == len(set(module._pictures.rows.values())) == len(paths)
     assert seen == [len({*batch.reference_keys.tolist(), *batch.target_keys.tolist()}) for batch in batches]
     kept = module._pictures
+    monkeypatch.setattr(from_files, "wanted_on", lambda *_: True)
+    monkeypatch.setattr(from_files, "fits_on", lambda *_: True)
     module.prepare_from_weights(SimpleNamespace(parameters=list), CPU)
     module.train_dataloader()
     assert module._pictures is kept
