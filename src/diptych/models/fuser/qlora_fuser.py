@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from functools import partial
 from importlib.util import find_spec
 from typing import Any, ClassVar, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GgufConfig, PreTrainedModel
 
 from diptych.contracts.news import FusionBatch
 from diptych.extras import require
 from diptych.models.fuser.example_attention import EXAMPLE_ATTENTION, ends_of_examples, lengths_as_mask
+from diptych.models.fuser.fused_lora import fuse_lora
+from diptych.models.fuser.fused_norm import fuse_norms
 from diptych.models.fuser.generation import DTYPES
 from diptych.parallel.devices import sent
 from diptych.storage.model_files import is_gguf, load_model
@@ -128,8 +128,8 @@ class QLoRAFuser(nn.Module):
         for parameter in self._adapter_parameters().values():
             parameter.data = parameter.data.float()
         self._model.train(self.training)
-        adapted = [module for module in base.modules() if isinstance(module, LoraLayer)]
-        base.get_decoder().register_forward_pre_hook(partial(_cast_as_needed, adapted))
+        fuse_lora(base)
+        fuse_norms(base)
 
     def _check_device(self, device: torch.device) -> None:
         if self.attention == "flash_attention_2" and (device.type != "cuda" or find_spec("flash_attn") is None):
@@ -277,15 +277,6 @@ class QLoRAFuser(nn.Module):
 
     def _adapter_parameters(self) -> dict[str, nn.Parameter]:
         return {name: parameter for name, parameter in self.model.named_parameters() if "lora_" in name}
-
-
-def _cast_as_needed(adapted: list[LoraLayer], decoder: nn.Module, inputs: Any) -> None:
-    """Before a forward pass: PEFT turns what comes to an adapter into float32, as its weights are. Under autocast that
-    is turned back at once, so it is two passes over every activation for nothing.
-    """
-    enabled = not torch.is_autocast_enabled(next(decoder.parameters()).device.type)
-    for layer in adapted:
-        layer.cast_input_dtype_enabled = enabled
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
