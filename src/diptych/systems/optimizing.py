@@ -20,6 +20,11 @@ def made_optimizer(constructor: Callable[..., Optimizer], parameters: Any, modul
     return constructor(parameters)
 
 
+def bytes_of_state(optimizer: Optimizer) -> int:
+    """How many bytes an optimizer like Adam, with two averages, keeps for each number that it trains."""
+    return 2 if "8bit" in type(optimizer).__name__ else 8
+
+
 def _scales_losses(module: L.LightningModule) -> bool:
     try:
         trainer = module.trainer

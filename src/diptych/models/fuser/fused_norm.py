@@ -18,7 +18,7 @@ def fuse_norms(model: nn.Module) -> None:
     """
     for module in model.modules():
         if is_rms_norm(module):
-            module.forward = MethodType(_forward, module)  # type: ignore[method-assign]
+            module.forward = MethodType(_forward, module)
 
 
 def is_rms_norm(module: nn.Module) -> bool:
