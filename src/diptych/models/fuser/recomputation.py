@@ -21,7 +21,7 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_LINEARS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 _PARTS = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
 _SIZE = 2
 _USED = 0.92  # of what is free: it lies in pieces
@@ -57,12 +57,10 @@ class LayerWidths:
     def of(layer: nn.Module, rank: int, dropout: float) -> LayerWidths | None:
         """None for a layer of other parts than the formula knows."""
         parts = {name.rpartition(".")[2]: part for name, part in layer.named_modules()}
-        if {name for name, _ in layer.named_children()} != _PARTS:
+        linears = {name: part for name, part in parts.items() if isinstance(part, LoraLayer)}
+        if {name for name, _ in layer.named_children()} != _PARTS or linears.keys() != _LINEARS:
             return None
-        linears = [parts.get(name) for name in _LINEARS]
-        if not all(isinstance(part, LoraLayer) for part in linears):
-            return None
-        (query, key, _, _, gate, *_) = linears
+        query, key, gate = linears["q_proj"], linears["k_proj"], linears["gate_proj"]
         widths = query.in_features, query.out_features, key.out_features, gate.out_features
         return LayerWidths(*widths, "q_norm" in parts, rank, dropout > 0)
 
