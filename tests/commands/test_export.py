@@ -12,7 +12,7 @@ from diptych.parallel import checkpoints
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = {"quantization": "none", "rank": 4, "alpha": 8, "dropout": 0.0, "gradient_checkpointing": False}
+SETTINGS = {"quantization": "none", "rank": 4, "alpha": 8, "dropout": 0.0, "recompute": 0}
 
 
 @pytest.fixture

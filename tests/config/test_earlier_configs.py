@@ -94,9 +94,22 @@ def test_a_captioner_asks_its_own_parts_for_the_choice_among_candidates():
     assert without == plain(composed("experiment=fuser_openevents"))["system"]["generator"]["claim_checker"]
 
 
+@pytest.mark.parametrize(("before", "now"), [(True, "auto"), (False, 0)])
+def test_a_fuser_computes_as_many_layers_again_as_it_did(before, now):
+    config = composed("experiment=fuser_newsroom", f"system.model.recompute={now}")
+    earlier = plain(config)
+    del earlier["system"]["model"]["recompute"]
+    earlier["system"]["model"]["gradient_checkpointing"] = before
+    assert plain(upgraded(OmegaConf.create(earlier))) == plain(config)
+
+
 @pytest.mark.parametrize(
     ("key", "advice"),
     [
+        (
+            "system.model.gradient_checkpointing",
+            " It is gone: system.model.recompute=auto is true, system.model.recompute=0 is false",
+        ),
         ("data.shards", " It is data.training.shards now, with data/training=shards"),
         ("data.feature_cache", " It is data.training.feature_cache now, with data/training=features"),
         ("data.batch_size", " It is data.training.batch_size now"),

@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import passes
+
 import fake_gpu
 
 fake_gpu.prepare()
@@ -43,7 +45,7 @@ from diptych.losses.info_nce import InfoNCE  # noqa: E402
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing  # noqa: E402
 from diptych.models.composers import composed_model  # noqa: E402
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer  # noqa: E402
-from diptych.models.fuser.qlora_fuser import QLoRAFuser  # noqa: E402
+from diptych.models.fuser.recomputation import LayerWidths  # noqa: E402
 from diptych.parallel.devices import prepare_gpu  # noqa: E402
 from diptych.parallel.sharding import ShardedStrategy  # noqa: E402
 from diptych.systems.caption_fuser import CaptionFuserSystem  # noqa: E402
@@ -122,6 +124,8 @@ class Batches(L.LightningDataModule):
         self.make = make
         if after_transfer:
             self.on_after_batch_transfer = after_transfer
+
+    max_tokens_per_batch = 128
 
     def labelled_tokens_per_batch(self, number: int) -> float:
         return 100.0
@@ -247,15 +251,7 @@ def on_rank_11_of_64(**settings: Any) -> dict[str, Any]:
 
 def fuser_system() -> CaptionFuserSystem:
     """A tiny Qwen3 with an adapter on all its linear layers."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    fuser = QLoRAFuser("tiny", quantization="none", rank=4)
-    config = Qwen3Config(
-        vocab_size=128, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=16,
-    )  # fmt: skip
-    config._attn_implementation = "example_attention"
-    fuser._adapt(Qwen3ForCausalLM(config).to(torch.bfloat16))
+    fuser = passes.fuser_of(passes.NARROW, 2, rank=4)
     fuser.check_gradients = lambda: None  # asks for values
     return CaptionFuserSystem(fuser, ChunkedCausalLMLoss(16), None, {}, ADAMW)
 
@@ -295,6 +291,26 @@ def random_states_of_pieces() -> dict[str, Any]:
     return {"steps": result["steps"], "kept": sorted(set(kept))}
 
 
+def memory_of_layers() -> dict[str, Any]:
+    """What the layers of a Qwen3 of 8B's widths keep between the passes, counted and by the formula."""
+    widths = LayerWidths(4096, 4096, 1024, 12288, has_head_norms=True, rank=256, has_dropout=False)
+    lengths, found = [2000, 3000, 4000], {}
+    for again in (0, 1, 3):
+        counted = passes.count(passes.WIDTHS_OF_8B, 3, lengths, recompute=again)["saved"]
+        found[again] = counted / (sum(lengths) * widths.saved(3, again))
+    return {"counted by formula": found}
+
+
+def passes_of_a_layer() -> dict[str, Any]:
+    """How many kernels a layer more is, computed again or not."""
+    kernels = {
+        (layers, again): passes.count(passes.NARROW, layers, [40, 60], rank=8, recompute=again * layers)["kernels"]
+        for layers in (1, 3)
+        for again in (0, 1)
+    }
+    return {"kernels": [(kernels[3, again] - kernels[1, again]) / 2 for again in (0, 1)]}
+
+
 def precisions() -> dict[str, Any]:
     """What `auto` is on each of the GPUs."""
     found = {}
@@ -315,6 +331,8 @@ CHECKS = {
     "sharded": lambda: on_rank_11_of_64(micro_batch_size=None),
     "sharded muon pieces": lambda: on_rank_11_of_64(micro_batch_size=4, optimizer=MUON),
     "layer": kernels_of_a_layer,
+    "layers' memory": memory_of_layers,
+    "layers' passes": passes_of_a_layer,
     "random states": random_states_of_pieces,
     "precisions": precisions,
 }

@@ -20,7 +20,7 @@ from diptych.systems.caption_generation import CaptionGenerator, GenerationSetti
 @pytest.fixture
 def system(tiny_chat_model):
     def build(on="completion", **settings):
-        arguments = {"quantization": "none", "rank": 4, "alpha": 8, "gradient_checkpointing": False, "dtype": "float32"}
+        arguments = {"quantization": "none", "rank": 4, "alpha": 8, "recompute": 0, "dtype": "float32"}
         model = QLoRAFuser(str(tiny_chat_model), **{**arguments, **settings})
         generator = CaptionGenerator(GenerationSettings(max_new_tokens=5, do_sample=False, batch_size=2))
         system = CaptionFuserSystem(

@@ -31,11 +31,13 @@ _CLASSES = {
 _GENERATOR = "diptych.systems.caption_generation.CaptionGenerator"
 _CLAIM_CHECKER = "diptych.metrics.captions.claim_checker.EntityClaimChecker"
 _RECOGNIZER = {"_target_": "diptych.text.named_entities.EntityRecognizer", "model": "en_core_web_sm"}
+_FUSER = "diptych.models.fuser.qlora_fuser.QLoRAFuser"
 _WEIGHTS = ("diptych.models.backbones.clip.CLIPBackbone", "diptych.metrics.captions.clip_scorer.ClipScorer")
 _MOVED = {"with_distractors", *_IN_IMAGES, *_IN_EVALUATION}.union(*_IN_TRAINING.values())
 _GONE = {
     "data.with_distractors": "the loss says whether they are loaded: system.loss.distractor_negatives=true",
     "data.test_split": "evaluate.py is given the split: split=test",
+    "system.model.gradient_checkpointing": "system.model.recompute=auto is true, system.model.recompute=0 is false",
 }
 
 
@@ -52,6 +54,9 @@ def upgraded(config: DictConfig) -> DictConfig:
     for _, node in leaves(plain.get("system")):
         if isinstance(node, dict) and node.get("_target_") in _WEIGHTS:
             _with_facts_of_a_file(node)
+    model = (plain.get("system") or {}).get("model")
+    if isinstance(model, dict) and model.get("_target_") == _FUSER and "gradient_checkpointing" in model:
+        model["recompute"] = "auto" if model.pop("gradient_checkpointing") else 0
     generator = (plain.get("system") or {}).get("generator")
     if isinstance(generator, dict) and generator.get("_target_") == _GENERATOR and "claim_checker" not in generator:
         generator |= _parts_of_choice(plain["system"], generator.get("encoder"))

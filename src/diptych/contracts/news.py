@@ -301,6 +301,10 @@ class CaptionData(Protocol):
     epoch_batches: float
 
     @property
+    def max_tokens_per_batch(self) -> int:
+        """No training batch has more on one process."""
+
+    @property
     def tokenizer(self) -> TextTokenizer:
         """What prompts were made with."""
 

@@ -73,6 +73,11 @@ class CaptionModel(Protocol):
     def load_adapter_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Puts in the adapter's weights; ValueError for those of another."""
 
+    def plan_recompute(self, tokens: int, bytes_of_state: int) -> None:
+        """Prepares for training in the memory there is, on batches of at most so many tokens, with an optimizer of so
+        many bytes for each number that is trained.
+        """
+
     def check_gradients(self) -> None:
         """ValueError for parts of the adapter that the first backward pass did not reach."""
 

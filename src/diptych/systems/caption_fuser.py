@@ -23,7 +23,7 @@ from diptych.parallel.distributed import gather_rows, seed_step
 from diptych.parallel.private_parts import nothing_missing
 from diptych.systems.caption_generation import CaptionGenerator
 from diptych.systems.latest_loss import LatestLoss
-from diptych.systems.optimizing import clip_gradients, made_optimizer
+from diptych.systems.optimizing import bytes_of_state, clip_gradients, made_optimizer
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ class CaptionFuserSystem(L.LightningModule):
 
     kind = "captions"
     # What to lower when memory is short.
-    MEMORY_SETTINGS = "data.batch_size and data.row_length, and raise trainer.accumulate_grad_batches"
+    MEMORY_SETTINGS = (
+        "data.batch_size and data.row_length, and raise trainer.accumulate_grad_batches, "
+        "or system.model.recompute if it is a number"
+    )
 
     def __init__(
         self,
@@ -109,6 +112,10 @@ class CaptionFuserSystem(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Sees to it that nothing is saved after a loss that was not finite."""
         self.latest_loss.check_together()
+
+    def on_fit_start(self) -> None:
+        """Tells the model how much of the memory the rest of training takes."""
+        self.model.plan_recompute(self._data.max_tokens_per_batch, bytes_of_state(self.trainer.optimizers[0]))
 
     def on_train_batch_start(self, batch: FusionBatch, batch_idx: int) -> None:
         """Makes the step's randomness (dropout) a function of seed, step and rank, so that a resumed run repeats it."""

@@ -159,6 +159,11 @@ class NewsDataModule(L.LightningDataModule):
     # ------------------------------------------------------------------------------------------------ loaders
 
     @property
+    def max_tokens_per_batch(self) -> int:
+        """Those of rows that are full."""
+        return self.row_length * self.batch_size
+
+    @property
     def tokenizer(self) -> Any:
         """The transformers tokenizer that prompts are made with."""
         return self.preparation.tokenizer.hf

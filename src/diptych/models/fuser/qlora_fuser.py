@@ -6,24 +6,34 @@ Shape letters: B rows, L tokens of a row, T real tokens of all rows, D width.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
-from functools import partial
 from importlib.util import find_spec
 from typing import Any, ClassVar, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GgufConfig, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from diptych.contracts.news import FusionBatch
 from diptych.extras import require
 from diptych.models.fuser.example_attention import EXAMPLE_ATTENTION, ends_of_examples, lengths_as_mask
+from diptych.models.fuser.fused_lora import fuse_lora
+from diptych.models.fuser.fused_norm import fuse_norms
 from diptych.models.fuser.generation import DTYPES
+from diptych.models.fuser.recomputation import (
+    LayerWidths,
+    free_memory,
+    layers_of,
+    layers_to_recompute,
+    recompute_first,
+)
 from diptych.parallel.devices import sent
 from diptych.storage.model_files import is_gguf, load_model
 
+_log = logging.getLogger(__name__)
 QUANTIZATIONS = ("int8", "nf4", "none")
 ATTENTIONS = ("sdpa", "flash_attention_2")
 
@@ -38,6 +48,10 @@ class QLoRAFuser(nn.Module):
 
     The adapter's product is scaled by alpha / rank (Hu et al. 2021, section 4.1). `alpha` follows the rank, so that
     another rank is not another scale too, unless it is given.
+
+    `recompute` is how many layers are computed again in the backward pass, for the memory that their inner results
+    would take, with the same gradients: a number, or `auto`, which is all of them, or on a GPU as many as
+    `plan_recompute` finds necessary.
 
     Construction checks the settings and reads nothing; `load` reads the weights. Pads never reach the model: the rows
     of a batch are strung together without them, and every example attends to itself alone.
@@ -59,7 +73,7 @@ class QLoRAFuser(nn.Module):
         alpha: float | None = None,
         alpha_over_rank: float = 1.0,
         dropout: float = 0.0,
-        gradient_checkpointing: bool = True,
+        recompute: int | str = "auto",
         attention: str = "sdpa",
         dtype: str = "bfloat16",
     ) -> None:
@@ -82,7 +96,9 @@ class QLoRAFuser(nn.Module):
         if attention == "flash_attention_2" and dtype == "float32":
             raise ValueError("attention=flash_attention_2 has no float32; set dtype=bfloat16")
         self.name, self.quantization, self.rank, self.alpha, self.dropout = name, quantization, rank, alpha, dropout
-        self.gradient_checkpointing, self.attention, self.dtype = gradient_checkpointing, attention, dtype
+        if recompute != "auto" and (type(recompute) is not int or recompute < 0):
+            raise ValueError(f"recompute={recompute!r}: want auto, or a number of layers, 0 for none")
+        self.recompute, self.attention, self.dtype = recompute, attention, dtype
         self._model: PeftModel | None = None
 
     # ------------------------------------------------------------------------------------------------ loading
@@ -112,10 +128,6 @@ class QLoRAFuser(nn.Module):
     def _adapt(self, base: PreTrainedModel) -> None:
         """Freezes the base model and adds a fresh adapter."""
         base.requires_grad_(False)
-        if self.gradient_checkpointing:
-            # Not re-entrant: the adapters inside a layer get gradients whether or not the layer's input needs one.
-            enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
-            enable({"use_reentrant": False})
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
@@ -128,8 +140,45 @@ class QLoRAFuser(nn.Module):
         for parameter in self._adapter_parameters().values():
             parameter.data = parameter.data.float()
         self._model.train(self.training)
-        adapted = [module for module in base.modules() if isinstance(module, LoraLayer)]
-        base.get_decoder().register_forward_pre_hook(partial(_cast_as_needed, adapted))
+        fuse_lora(base)
+        fuse_norms(base)
+        self._recompute(len(self._layers) if self.recompute == "auto" else int(self.recompute))
+
+    def plan_recompute(self, tokens: int, bytes_of_state: int) -> None:
+        """To be called before training: with `recompute=auto` on a GPU, has as few layers computed again as its free
+        memory allows, for batches of so many tokens and an optimizer of so many bytes for each trained number.
+        """
+        device = self.head().weight.device
+        widths = LayerWidths.of(self._layers[0], self.rank, self.dropout) if self._layers else None
+        if self.recompute != "auto" or device.type != "cuda" or self.dtype == "float32" or widths is None:
+            return
+        trained = sum(parameter.numel() for parameter in self._adapter_parameters().values())
+        free = free_memory(device) - trained * (torch.float32.itemsize + bytes_of_state)  # the gradient, and the state
+        number = layers_to_recompute(widths, len(self._layers), tokens, free, self.quantization)
+        self._recompute(number)
+        _log.info(
+            "%d of %d layers are computed again in the backward pass: %.0f GiB are free for %d tokens "
+            "(system.model.recompute)",
+            *(number, len(self._layers), free / 2**30, tokens),
+        )
+
+    def _recompute(self, number: int) -> None:
+        layers = self._layers
+        if number > len(layers):
+            raise ValueError(
+                f"recompute={number}: {self.name} has {len(layers)} layers; want 0 to {len(layers)}, or auto"
+            )
+        if number > 0:
+            # Not re-entrant: the adapters inside a layer get gradients whether or not the layer's input needs one.
+            base = self._base
+            enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
+            base.disable_input_require_grads()
+        recompute_first(layers, number)
+
+    @property
+    def _layers(self) -> list[GradientCheckpointingLayer]:
+        return layers_of(self._base.get_decoder())
 
     def _check_device(self, device: torch.device) -> None:
         if self.attention == "flash_attention_2" and (device.type != "cuda" or find_spec("flash_attn") is None):
@@ -277,15 +326,6 @@ class QLoRAFuser(nn.Module):
 
     def _adapter_parameters(self) -> dict[str, nn.Parameter]:
         return {name: parameter for name, parameter in self.model.named_parameters() if "lora_" in name}
-
-
-def _cast_as_needed(adapted: list[LoraLayer], decoder: nn.Module, inputs: Any) -> None:
-    """Before a forward pass: PEFT turns what comes to an adapter into float32, as its weights are. Under autocast that
-    is turned back at once, so it is two passes over every activation for nothing.
-    """
-    enabled = not torch.is_autocast_enabled(next(decoder.parameters()).device.type)
-    for layer in adapted:
-        layer.cast_input_dtype_enabled = enabled
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
