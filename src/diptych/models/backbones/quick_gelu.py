@@ -43,6 +43,9 @@ class QuickGELUNetwork(nn.Sequential):
     and the weights are much smaller than a GPU's batch of activations. Not so for a few texts on a CPU.
     """
 
+    c_fc: nn.Linear
+    c_proj: nn.Linear
+
     def __init__(self, network: nn.Sequential) -> None:
         super().__init__()
         for name, layer in network.named_children():
