@@ -30,7 +30,10 @@ EARLIER = {
     "embed_by_clip": (
         {
             "_target_": "diptych.stages.embed_photos.EmbedPhotos",
-            "encoder": {"_target_": "diptych.models.clip_encoder.CLIPEncoder", "backbone": {"name": "ViT-B-32"}},
+            "encoder": {
+                "_target_": "diptych.models.backbones.clip_encoder.CLIPEncoder",
+                "backbone": {"name": "ViT-B-32"},
+            },
         },
         {
             "_target_": "diptych.stages.news.embed_photos.EmbedPhotos",
@@ -38,7 +41,7 @@ EARLIER = {
                 "_target_": "diptych.models.backbones.clip_encoder.CLIPEncoder",
                 "backbone": {"name": "ViT-B-32"},
                 "dtype": "float32",
-            }
+            },
         },
     ),
     "describe_reference": (

@@ -67,9 +67,7 @@ class EmbedPhotos(RecordStage):
         self.encoder.load()
         return self.encoder
 
-    def predict(
-        self, model: PhotoEncoder, ids: Sequence[str], batch: Any
-    ) -> Callable[[], Sequence[Mapping[str, Any]]]:
+    def predict(self, model: PhotoEncoder, ids: Sequence[str], batch: Any) -> Callable[[], Sequence[Mapping[str, Any]]]:
         """What waits for a record with its embedding for each photo."""
         embeddings = fetched(model.embed_images(batch)[: len(ids)].float())
 
