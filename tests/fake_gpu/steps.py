@@ -27,6 +27,8 @@ from diptych.contracts.news import FusionBatch  # noqa: E402
 from diptych.contracts.retrieval import TripletBatch  # noqa: E402
 from diptych.losses.causal_lm import ChunkedCausalLMLoss  # noqa: E402
 from diptych.losses.info_nce import InfoNCE  # noqa: E402
+from diptych.models.backbones.beit3 import BEiT3, BEiT3Sizes  # noqa: E402
+from diptych.models.backbones.beit3_encoder import BEiT3Encoder  # noqa: E402
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing  # noqa: E402
 from diptych.models.backbones.clip_encoder import CLIPEncoder  # noqa: E402
 from diptych.models.backbones.encoder_dtype import settled_dtype  # noqa: E402
@@ -173,13 +175,15 @@ def photos() -> dict[str, Any]:
     """What the host waits for before it begins the next batch of photos, and the types of the encoder's weights."""
     watch = fake_gpu.watch()
     with FakeTensorMode(allow_non_fake_inputs=True), watch:
-        encoder = CLIPEncoder(retrieval_system(None).model.backbone)
-        encoder.load()
-        stage = EmbedPhotos(None, encoder.to("cuda:0"))
+        clip, beit3 = CLIPEncoder(retrieval_system(None).model.backbone), BEiT3Encoder("tiny.pth", image_size=64)
+        clip.load()
+        beit3.model = BEiT3(BEiT3Sizes(16, 24, 2, 4, 8, 8, 70, 30)).bfloat16()
         pixels = torch.zeros(B, 3, 64, 64, dtype=torch.uint8, device="cuda:0")
+        encoders = [clip.to("cuda:0"), beit3.to("cuda:0")]
         watch.waits.clear()
-        stage.predict(encoder, list("abcdefg"), pixels)
-    types = sorted({str(parameter.dtype) for parameter in encoder.parameters()})
+        for encoder in encoders:
+            EmbedPhotos(None, encoder).predict(encoder, list("abcdefg"), pixels)
+    types = sorted({str(parameter.dtype) for parameter in clip.parameters()})
     return {"waits": {f"{what} {place}": count for (what, place), count in watch.waits.items()}, "types": types}
 
 

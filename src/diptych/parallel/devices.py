@@ -44,7 +44,7 @@ def fetched(tensor: Tensor) -> Callable[[], Tensor]:
         return lambda: tensor
     copy = torch.empty_like(tensor, device="cpu", pin_memory=True)
     copy.copy_(tensor, non_blocking=True)
-    came = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    came = torch.cuda.Event()
     came.record()
 
     def wait() -> Tensor:
