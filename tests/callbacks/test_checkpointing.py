@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from diptych.callbacks import checkpointing
 from diptych.callbacks.checkpointing import Checkpointing
 from diptych.storage.whole import write_same, write_text
 
@@ -16,23 +15,26 @@ from diptych.storage.whole import write_same, write_text
 class Trainer(SimpleNamespace):
     """As much of a trainer as the callback sees; notes what is saved."""
 
-    def save_checkpoint(self, path, weights_only):
-        if self.full:
-            raise OSError(f"{path}: no space left")
-        write_text(path, str(self.global_step))
-        self.saved.append((self.global_step, path.stem))
+    def save_checkpoint(self, path, weights_only, storage_options):
+        self.failed = {}
+        for name in (path, *storage_options):
+            if self.full:
+                self.failed[name] = OSError(f"{path}: no space left")
+            else:
+                write_text(name, str(self.global_step)) if name == path else write_same(name, path)
+                self.saved.append((self.global_step, name.stem))
+
+    def failures(self):
+        """As the trainer's ThreadedCheckpointIO."""
+        failed, self.failed = self.failed, {}
+        return failed
 
     def log_step(self):
         self.logged.append((self.global_step, len(self.saved)))
 
 
 @pytest.fixture
-def trainer(tmp_path, monkeypatch):
-    def noted(path, source):
-        write_same(path, source)
-        trainer.saved.append((trainer.global_step, path.stem))
-
-    monkeypatch.setattr(checkpointing, "write_same", noted)
+def trainer(tmp_path):
     trainer = Trainer(
         global_step=0,
         max_steps=100,
@@ -44,6 +46,7 @@ def trainer(tmp_path, monkeypatch):
         saved=[],
         logged=[],
         full=False,
+        failed={},
         should_stop=False,
         sanity_checking=False,
         state=SimpleNamespace(fn="fit"),
@@ -51,6 +54,7 @@ def trainer(tmp_path, monkeypatch):
         default_root_dir=str(tmp_path),
         strategy=SimpleNamespace(barrier=lambda name: None, root_device="cpu"),
     )
+    trainer.strategy.checkpoint_io = trainer
     trainer._logger_connector = SimpleNamespace(update_train_step_metrics=trainer.log_step)
     return trainer
 
@@ -219,9 +223,11 @@ def full_once(trainer):
 @pytest.mark.hostile("limits")
 def test_a_full_disk_is_an_error_in_the_log_with_the_room_that_there_is_and_not_the_end(trainer, caplog):
     trainer.full = True
+    callback = Checkpointing("val/metric", "max")
     with caplog.at_level(logging.ERROR):
-        validate(Checkpointing("val/metric", "max"), trainer, 1, metric=0.1)
-    assert caplog.text.count("no space left") == 2
+        validate(callback, trainer, 1, metric=0.1)
+        train_to(callback, trainer, 501)  # the next save
+    assert caplog.text.count("no space left") == 1  # one file with both names
     assert re.search(r"The disk is full, or writing to it limited: [\d.]+ \wB are free", caplog.text)
 
 
@@ -256,8 +262,27 @@ def test_the_best_weights_that_are_gone_are_missed_also_by_a_resumed_run_until_t
 
 
 @pytest.mark.hostile("limits")
-def test_a_process_that_could_not_write_meets_the_others_where_they_wait(trainer):
+def test_a_process_that_cannot_even_begin_meets_the_others_where_they_wait(trainer):
     met = []
-    trainer.full, trainer.strategy.barrier = True, met.append
-    validate(Checkpointing("val/metric", "max"), trainer, 1, metric=0.1)
-    assert len(met) == 2
+
+    def save(*words, **settings):
+        raise OSError("config.yaml: permission denied")
+
+    trainer.save_checkpoint, trainer.strategy.barrier = save, met.append
+    callback = Checkpointing("val/metric", "max")
+    validate(callback, trainer, 1, metric=0.1)
+    assert len(met) == 1
+    with pytest.raises(OSError, match="permission denied"):
+        callback.check_saved(trainer)
+
+
+def test_an_exception_waits_for_what_is_being_written_and_the_reason_is_still_known_at_the_end(trainer, caplog):
+    """As a signal leaves a validation: nothing is saved after it."""
+    trainer.full = True
+    callback = Checkpointing("val/metric", "max")
+    validate(callback, trainer, 1, metric=0.1)
+    with caplog.at_level(logging.ERROR):
+        callback.on_exception(trainer, None, RuntimeError())
+    assert "no space left" in caplog.text
+    with pytest.raises(OSError, match="no space left"):
+        callback.check_saved(trainer)

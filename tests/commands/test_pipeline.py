@@ -49,6 +49,13 @@ def stages(*words):
     return {run.name: run for run in stage_runs(prepare_config(compose_pipeline(*words)))}
 
 
+def test_the_type_of_an_encoder_is_settled_before_its_folder_is_begun():
+    words = ["pipeline=news_retrieval", "data=newsroom", "+encoder@encoders.clip=clip_b32"]
+    assert stages(*words)["embed_gallery_clip"].settings["encoder"]["dtype"] == "float32"
+    published = stages("pipeline=news_retrieval", "data=openevents", "news_models=published")
+    assert published["embed_gallery_siglip"].stage.encoder.dtype == "float32"
+
+
 def names_of(*encoders):
     steps = ("embed_gallery", "embed_queries", "retrieve_images")
     return [f"{step}_{encoder}" for step in steps for encoder in encoders] + AFTER_SEARCH

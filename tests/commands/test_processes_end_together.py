@@ -21,6 +21,25 @@ import time
 import lightning as L
 import torch
 
+from diptych.parallel.checkpoint_thread import ThreadedCheckpointIO
+
+
+class OnceFull(ThreadedCheckpointIO):
+    """Finds the disk full in the middle of the first checkpoint."""
+
+    full = True
+
+    def _write(self, checkpoint):
+        sync = os.fsync
+        if OnceFull.full:
+            os.fsync = fail
+        super()._write(checkpoint)
+        OnceFull.full, os.fsync = False, sync
+
+
+def fail(descriptor):
+    raise OSError(28, "No space left on device")
+
 
 class Faulty(L.Callback):
     """Fails on one rank at a place of the run."""
@@ -50,6 +69,8 @@ class Faulty(L.Callback):
 
     def on_save_checkpoint(self, trainer, module, checkpoint):
         self._reached("saving", trainer)
+        if self.where == "disk" and trainer.global_rank == 0:
+            trainer.strategy.checkpoint_io.__class__ = OnceFull
 
     def on_validation_batch_end(self, trainer, *args):
         self._reached("validation", trainer)
@@ -134,4 +155,13 @@ def test_an_error_of_one_process_ends_the_job(place, where, rank):
     assert reason in said
     assert reason in status.error or "process 1 of this job has failed" in status.error
     assert len(numbers.read_text().split()) == 2
+    assert not still_alive(numbers)
+
+
+def test_a_disk_that_is_full_for_a_while_is_logged_and_both_go_on_to_the_end(place):
+    run_dir, numbers = place.folder / "runs/disk", place.folder / "disk.processes"
+    fault = f"+callbacks.fault={{_target_: faulty_parts.Faulty, where: disk, rank: 0, numbers: {numbers}}}"
+    said = place.run("train.py", *RUN, fault, f"hydra.run.dir={run_dir}", "name=disk")
+    assert said.count("could not save the checkpoint") == 1 and "No space left on device" in said
+    assert read_status(run_dir).state == "done" and (run_dir / "checkpoints/best.ckpt").exists()
     assert not still_alive(numbers)

@@ -18,6 +18,7 @@ import fake_gpu
 fake_gpu.prepare()
 
 import lightning as L  # noqa: E402
+import pytest  # noqa: E402
 import torch  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
@@ -42,12 +43,19 @@ from diptych.data.triplets.augmentation import (  # noqa: E402
 from diptych.data.triplets.resident_pictures import ResidentPictures  # noqa: E402
 from diptych.losses.causal_lm import ChunkedCausalLMLoss  # noqa: E402
 from diptych.losses.info_nce import InfoNCE  # noqa: E402
+from diptych.models.backbones.beit3 import BEiT3, BEiT3Sizes  # noqa: E402
+from diptych.models.backbones.beit3_encoder import BEiT3Encoder  # noqa: E402
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing  # noqa: E402
+from diptych.models.backbones.clip_encoder import CLIPEncoder  # noqa: E402
+from diptych.models.backbones.encoder_dtype import settled_dtype  # noqa: E402
 from diptych.models.composers import composed_model  # noqa: E402
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer  # noqa: E402
 from diptych.models.fuser.recomputation import LayerWidths  # noqa: E402
+from diptych.parallel.checkpoint_thread import HostCopies  # noqa: E402
 from diptych.parallel.devices import prepare_gpu  # noqa: E402
+from diptych.parallel.sharded_checkpoints import tensors  # noqa: E402
 from diptych.parallel.sharding import ShardedStrategy  # noqa: E402
+from diptych.stages.news.embed_photos import EmbedPhotos  # noqa: E402
 from diptych.systems.caption_fuser import CaptionFuserSystem  # noqa: E402
 from diptych.systems.cir import CIRSystem  # noqa: E402
 from diptych.systems.muon import MuonWithAdamW  # noqa: E402
@@ -312,14 +320,51 @@ def passes_of_a_layer() -> dict[str, Any]:
 
 
 def precisions() -> dict[str, Any]:
-    """What `auto` is on each of the GPUs."""
-    found = {}
+    """What `auto` is on each of the GPUs, of a trainer and of an encoder."""
+    found, encoders = {}, {}
     for number in range(torch.cuda.device_count()):
         torch.cuda.set_device(number)
         capability = ".".join(map(str, torch.cuda.get_device_capability()))
         found[capability] = chosen_precision(OmegaConf.create({"precision": "auto"}))
+        encoders[capability] = settled_dtype({"dtype": "auto"})["dtype"]
     torch.cuda.set_device(0)
-    return {"precisions": found}
+    return {"precisions": found, "encoders": encoders}
+
+
+def photos() -> dict[str, Any]:
+    """What the host waits for before it begins the next batch of photos, and the types of the encoder's weights."""
+    watch = fake_gpu.watch()
+    with FakeTensorMode(allow_non_fake_inputs=True), watch:
+        clip, beit3 = CLIPEncoder(retrieval_system(None).model.backbone), BEiT3Encoder("tiny.pth", image_size=64)
+        clip.load()
+        beit3.model = BEiT3(BEiT3Sizes(16, 24, 2, 4, 8, 8, 70, 30)).bfloat16()
+        pixels = torch.zeros(B, 3, 64, 64, dtype=torch.uint8, device="cuda:0")
+        encoders = [clip.to("cuda:0"), beit3.to("cuda:0")]
+        watch.waits.clear()
+        for encoder in encoders:
+            EmbedPhotos(None, encoder).predict(encoder, list("abcdefg"), pixels)
+    types = sorted({str(parameter.dtype) for parameter in clip.parameters()})
+    return {"waits": {f"{what} {place}": count for (what, place), count in watch.waits.items()}, "types": types}
+
+
+def waits_of_a_save() -> dict[str, Any]:
+    """What the host waits for while a checkpoint is copied, the second time; `tensors` is how many there are."""
+    synchronized: list[Any] = []
+    watch = fake_gpu.watch()
+    copies = HostCopies()
+    with FakeTensorMode(allow_non_fake_inputs=True), pytest.MonkeyPatch.context() as patch, watch:
+        system = retrieval_system(None).to("cuda:0")
+        optimizer = ADAMW(system.parameters())
+        for parameter in system.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        checkpoint = {"state_dict": system.state_dict(), "optimizer_states": [optimizer.state_dict()]}
+        copies.of(checkpoint)
+        watch.waits.clear()
+        patch.setattr(torch.cuda.Stream, "synchronize", lambda stream: synchronized.append(stream))
+        copy = copies.of(checkpoint)
+    on_gpu, on_host = (sum(tensor.is_cuda for _, tensor in tensors(content)) for content in (checkpoint, copy))
+    return {"waits": sum(watch.waits.values()), "synchronized": len(synchronized), "tensors": on_gpu, "left": on_host}
 
 
 CHECKS = {
@@ -335,6 +380,8 @@ CHECKS = {
     "layers' passes": passes_of_a_layer,
     "random states": random_states_of_pieces,
     "precisions": precisions,
+    "save": waits_of_a_save,
+    "photos": photos,
 }
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diptych.parallel import devices
-from diptych.parallel.devices import check_gpu_usable, prepare_gpu, sent
+from diptych.parallel.devices import check_gpu_usable, fetched, prepare_gpu, sent
 
 
 @pytest.fixture
@@ -64,3 +64,8 @@ def test_a_cpu_is_left_as_it_is(monkeypatch):
     prepare_gpu(torch.device("cpu"))
     numbers = torch.arange(3)
     assert sent(numbers, torch.device("cpu")) is numbers
+
+
+def test_what_is_on_the_host_need_not_be_fetched():
+    tensor = torch.ones(3)
+    assert fetched(tensor)() is tensor

@@ -10,11 +10,11 @@ import lightning as L
 
 from diptych.contracts.models import TrainableSystem
 from diptych.parallel import checkpoints
+from diptych.parallel.checkpoint_thread import ThreadedCheckpointIO
 from diptych.parallel.distributed import any_rank, rank, said_by_any
 from diptych.parallel.private_parts import log_training_step, set_logged_step
 from diptych.parallel.sharding import ShardedStrategy
 from diptych.storage.room import free_bytes, size_in_words
-from diptych.storage.whole import write_same
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,11 @@ class Checkpointing(L.Callback):
     kill falls between the two. It is therefore the last of the trainer's callbacks: others may still log, or stop the
     training (`trainer.should_stop`), which saves `last` too.
 
-    The run's config.yaml travels inside, so that a checkpoint needs nothing else to be evaluated. A full disk is
-    logged as an error and the run continues: the previous checkpoint is whole. What could not be saved until the end
-    is kept in mind, `best` in later checkpoints too: see `check_saved`.
+    The run's config.yaml travels inside, so that a checkpoint needs nothing else to be evaluated. The training goes on
+    while it is written, but for sharded ones (`ThreadedCheckpointIO` is the trainer's); the next one, and the end of
+    the training, wait for it. A full disk is then logged as an error, known to all processes, and the run continues:
+    the previous checkpoint is whole. What could not be saved until the end is kept in mind, `best` in later
+    checkpoints too: see `check_saved`.
     """
 
     def __init__(self, monitor: str, mode: str | None = None, every_n_steps: int = 500) -> None:
@@ -43,8 +45,10 @@ class Checkpointing(L.Callback):
         self.best_value: float | None = None
         self._last_saved_step = self._validated_batch = -1
         self._validates = False
-        self._unsaved: dict[str, str] = {}  # why, by name
-        self._unsaved_best_step = -1
+        self._begun: tuple[str, ...] = ()  # the names that are being written, as the state was after `_begun_step`
+        self._begun_step = self._unsaved_best_step = -1
+        self._failed: dict[str, str] = {}  # why, by name, as far as this process knows
+        self._unsaved: dict[str, str] = {}  # the same, as all processes know
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         """Goes behind the trainer's other callbacks."""
@@ -84,29 +88,37 @@ class Checkpointing(L.Callback):
             raise ValueError(f"callbacks.checkpointing.monitor={self.monitor!r} is not logged; there are: {known}")
         if self.mode is None:
             self.mode = cast(TrainableSystem, module).mode_of(self.monitor)
-        value, saved = float(trainer.callback_metrics[self.monitor]), False
+        value, names = float(trainer.callback_metrics[self.monitor]), []
         if self.best_value is None or (value > self.best_value if self.mode == "max" else value < self.best_value):
             self.best_value = value
-            self._save(trainer, "best")
-            saved = "best" not in self._unsaved
+            names.append("best")
         self._validated_batch = _batches(trainer)
-        if trainer.global_step < trainer.max_steps:
-            self._save_last(trainer, as_best=saved)
+        if trainer.global_step < trainer.max_steps and self._can_resume_here(trainer):
+            names.append("last")
+        if names:
+            self._save(trainer, *names)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Saves `last` if anything was learned since; and what could not be saved before and still is as it was."""
+        self._settle(trainer)
         if "best" in self._unsaved and self._unsaved_best_step == trainer.global_step:
             self._save(trainer, "best")
         if trainer.global_step != self._last_saved_step or "last" in self._unsaved:
             self._save_last(trainer)
+        self._settle(trainer)
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        """Waits for what is being written: if it cannot be, nobody else may come to say so."""
+        self._look(trainer)
 
     def check_saved(self, trainer: L.Trainer) -> None:
         """For the end of a training. Raises OSError, on every process, unless the run's last state and its best, as far
         as they were to be saved, are on the disk.
         """
+        self._settle(trainer)
         if not any_rank(bool(self._unsaved)):
             return
-        reasons = "; ".join(self._unsaved.values()) or "the process that writes them says why"
+        reasons = "; ".join(dict.fromkeys(self._unsaved.values())) or "the process that writes them says why"
         raise OSError(
             f"the training has ended at step {trainer.global_step}, but not all of its checkpoints are on the disk: "
             f"{reasons}. Make room, and resume the run"
@@ -128,41 +140,67 @@ class Checkpointing(L.Callback):
         if "lost_best" in state_dict:
             self._unsaved["best"] = state_dict["lost_best"]
 
-    def _save_last(self, trainer: L.Trainer, as_best: bool = False) -> None:
-        """Saves `last.ckpt` now, if the run can resume from here exactly; else the previous one stays. With `as_best`,
-        `best.ckpt` was just saved and is the same: in one file it is not written twice.
-        """
+    def _can_resume_here(self, trainer: L.Trainer) -> bool:
         batches = _batches(trainer)
         in_a_step = batches % trainer.accumulate_grad_batches != 0
         interval = trainer.val_check_batch if self._validates else None
         before_validation = interval is not None and batches % interval == 0 and batches != self._validated_batch
-        if not in_a_step and not before_validation:
-            self._last_saved_step = trainer.global_step
-            linked = as_best and not isinstance(trainer.strategy, ShardedStrategy)
-            self._save(trainer, "last", same_as="best" if linked else None)
+        return not in_a_step and not before_validation
 
-    def _save(self, trainer: L.Trainer, name: str, same_as: str | None = None) -> None:
-        folder = Path(trainer.default_root_dir) / "checkpoints"
-        path = folder / f"{name}.ckpt"
-        self._unsaved.pop(name, None)
-        reason = ""
+    def _save_last(self, trainer: L.Trainer) -> None:
+        """Saves `last.ckpt` now, if the run can resume from here exactly; else the previous one stays."""
+        if self._can_resume_here(trainer):
+            self._save(trainer, "last")
+
+    def _save(self, trainer: L.Trainer, *names: str) -> None:
+        """Begins to save the state under these names, in their order; one file has them all, if it is a file."""
+        if len(names) > 1 and isinstance(trainer.strategy, ShardedStrategy):
+            for name in names:
+                self._save(trainer, name)
+            return
+        self._settle(trainer)
+        paths = [_folder(trainer) / f"{name}.ckpt" for name in names]
+        self._begun, self._begun_step = names, trainer.global_step
+        if "last" in names:
+            self._last_saved_step = trainer.global_step
+        for name in names:
+            self._unsaved.pop(name, None)
         try:
-            if same_as is None:
-                trainer.save_checkpoint(path, weights_only=False)
-            elif rank() == 0:
-                write_same(path, folder / f"{same_as}.ckpt")
+            trainer.save_checkpoint(paths[0], weights_only=False, storage_options=paths[1:])
         except OSError as error:
-            if same_as is None:
-                trainer.strategy.barrier("Trainer.save_checkpoint")  # at which the processes that write nothing wait
-            room = size_in_words(free_bytes(path.parent))
-            reason = f"{error}. The disk is full, or writing to it limited: {room} are free"
-            if rank() == 0:
-                log.error("%s", reason)
-        # All of them know: they try again together, or would wait for one another for ever.
-        if reason := said_by_any(reason):
-            self._unsaved[name] = reason
-            if name == "best":
-                self._unsaved_best_step = trainer.global_step
+            trainer.strategy.barrier("Trainer.save_checkpoint")  # at which the processes that write nothing wait
+            self._note_failure(trainer, error, *names)
+
+    def _look(self, trainer: L.Trainer) -> None:
+        """Waits for what this process is writing, and notes why it could not be."""
+        failures = cast(ThreadedCheckpointIO, trainer.strategy.checkpoint_io).failures()
+        if failures:
+            self._note_failure(trainer, next(iter(failures.values())), *(path.stem for path in failures))
+
+    def _note_failure(self, trainer: L.Trainer, error: OSError, *names: str) -> None:
+        room = size_in_words(free_bytes(_folder(trainer)))
+        reason = f"{error}. The disk is full, or writing to it limited: {room} are free"
+        self._failed |= dict.fromkeys(names, reason)
+        if rank() == 0:
+            log.error("%s", reason)
+
+    def _settle(self, trainer: L.Trainer) -> None:
+        """Waits for what is being written. All processes, which must come here together, then know whether it is on the
+        disk: they try again together, or would wait for one another for ever.
+        """
+        if not self._begun:
+            return
+        self._look(trainer)
+        for name in self._begun:
+            if reason := said_by_any(self._failed.pop(name, "")):
+                self._unsaved[name] = reason
+                if name == "best":
+                    self._unsaved_best_step = self._begun_step
+        self._begun = ()
+
+
+def _folder(trainer: L.Trainer) -> Path:
+    return Path(trainer.default_root_dir) / "checkpoints"
 
 
 def _batches(trainer: L.Trainer) -> int:

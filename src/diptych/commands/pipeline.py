@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.utilities import rank_zero_only
@@ -25,6 +26,7 @@ from diptych.config.plain_config import plain_section
 from diptych.config.replacements import PLACES
 from diptych.config.stage_configs import stage_configs, stage_settings
 from diptych.parallel.devices import on_gpu
+from diptych.stages.running.manifest import as_begun
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
 from diptych.storage.file_lock import RUN_PATIENCE, locked
 from diptych.storage.record_log import RecordFile
@@ -45,21 +47,21 @@ def run_pipeline(config: DictConfig) -> None:
 
 
 def _run(config: DictConfig) -> None:
-    runs = stage_runs(config)
     if config.get("dry_run"):
-        print_estimates(runs)
+        print_estimates(stage_runs(config))
         return
     quiet_lightning()
     work_dir = Path(config.work_dir)
+    own = {"logger": False, "enable_progress_bar": False, "default_root_dir": str(work_dir)}  # the runner has a bar
+    trainer = building.build_trainer(config.trainer, **own)  # first: it says where the stages' models will compute
+    runs = stage_runs(config)
     busy = f"{work_dir}: another pipeline is at work here; wait for it, or name another folder"
     alone = locked(work_dir / ".pipeline.lock", RUN_PATIENCE, busy)
     with alone if rank_zero_only.rank == 0 else nullcontext():  # type: ignore[attr-defined]  # set out of mypy's sight
-        _run_stages(config, runs, work_dir)
+        _run_stages(config, trainer, runs, work_dir)
 
 
-def _run_stages(config: DictConfig, runs: Sequence[StageRun], work_dir: Path) -> None:
-    own = {"logger": False, "enable_progress_bar": False, "default_root_dir": str(work_dir)}  # the runner has a bar
-    trainer = building.build_trainer(config.trainer, **own)
+def _run_stages(config: DictConfig, trainer: L.Trainer, runs: Sequence[StageRun], work_dir: Path) -> None:
     if on_gpu():  # TF32, for encoders that compute in float32; rankings keep full float32 (`ranking`)
         torch.set_float32_matmul_precision("high")
     runner = PipelineRunner(trainer, work_dir, config.retry_failures, config.trainer.enable_progress_bar)
@@ -95,14 +97,15 @@ def prepare_source(config: DictConfig) -> None:
 
 
 def stage_runs(config: DictConfig) -> list[StageRun]:
-    """The stages of a prepared config that are not null, built (which reads nothing), with their folders and settings.
+    """The stages of a prepared config that are not null, built, with their folders and settings. Of what is there only
+    the manifests of the folders are read: see `as_begun`.
 
     Raises:
-        ValueError: a stage has an unknown argument, or one that it refuses.
+        ValueError: a stage has an unknown argument, or one that it refuses; a manifest is damaged.
     """
     runs = []
     for one in stage_configs(config):
-        settings = stage_settings(config, one)
+        settings = as_begun(stage_settings(config, one), one.folder)
         checking.check_section(f"stages.{one.name}", settings)
         node = OmegaConf.create({"stage": settings})
         building.settle(node, "stage")

@@ -30,7 +30,7 @@ from diptych.config.trained import load_first_weights, with_model_of_checkpoint
 from diptych.config.written_places import keep_within
 from diptych.loggers.metrics_csv import MetricsCSV
 from diptych.parallel import checkpoints
-from diptych.parallel.checkpoints import AtomicCheckpointIO
+from diptych.parallel.checkpoint_thread import ThreadedCheckpointIO
 from diptych.parallel.distributed import rank
 from diptych.parallel.private_parts import set_command_of_ranks
 from diptych.parallel.sharding import check_shardable
@@ -214,7 +214,7 @@ def _build_trainer(
         val_check_interval=min(interval, batches) if isinstance(interval, int) else interval,
         callbacks=[*callbacks, status],
         logger=[csv, *(building.build(node) for node in config.logger.values())],
-        plugins=[AtomicCheckpointIO(), *_slurm()],
+        plugins=[ThreadedCheckpointIO(), *_slurm()],
         default_root_dir=str(run_dir),
     )
     return trainer, callbacks, csv

@@ -119,8 +119,10 @@ class Predictor(Protocol):
     def reader(self) -> RecordReader:
         """Reads for the model, in worker processes: it is pickled, and must not hold the model."""
 
-    def predict(self, model: Any, ids: Sequence[str], batch: Any) -> Sequence[Result]:
-        """A record or failure for every id of the batch."""
+    def predict(self, model: Any, ids: Sequence[str], batch: Any) -> Sequence[Result] | Callable[[], Sequence[Result]]:
+        """A record or failure for every id of the batch; or, while the device is still at work on them, what waits for
+        them: it is called when the next batch has been begun.
+        """
 
 
 @dataclass(frozen=True, slots=True)

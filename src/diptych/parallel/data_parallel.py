@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any
-
 from lightning.pytorch.strategies import DDPStrategy
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
@@ -20,12 +17,9 @@ class DataParallelStrategy(DDPStrategy):
     def __init__(self, compress_gradients: str | None = None, process_group_backend: str | None = None) -> None:
         if compress_gradients not in (None, "bf16"):
             raise ValueError(f"compress_gradients={compress_gradients} is not one of bf16, null")
-        # torch 2.14 has it under another name.
-        known = inspect.signature(DistributedDataParallel).parameters
-        no_buffers: dict[str, Any] = {
-            "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
-        }
-        super().__init__(process_group_backend=process_group_backend, gradient_as_bucket_view=True, **no_buffers)
+        super().__init__(
+            process_group_backend=process_group_backend, forward_sync_buffers=False, gradient_as_bucket_view=True
+        )
         self.compress_gradients = compress_gradients
 
     def configure_ddp(self) -> None:

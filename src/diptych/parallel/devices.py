@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -35,6 +36,22 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def fetched(tensor: Tensor) -> Callable[[], Tensor]:
+    """Begins to copy a tensor to the host; what is returned waits for it, and not for what the GPU was given since."""
+    if not tensor.is_cuda:
+        return lambda: tensor
+    copy = torch.empty_like(tensor, device="cpu", pin_memory=True)
+    copy.copy_(tensor, non_blocking=True)
+    came = torch.cuda.Event()
+    came.record()
+
+    def wait() -> Tensor:
+        came.synchronize()
+        return copy
+
+    return wait
 
 
 # The oldest driver that runs what is built for a CUDA release (NVIDIA, "CUDA Compatibility", minor version table).

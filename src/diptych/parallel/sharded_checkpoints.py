@@ -172,7 +172,7 @@ def load(path: Path, empty_like: Callable[[str, Tensor], Tensor | None]) -> dict
         places[place] = empty
         return empty
 
-    checkpoint = _replace(skeleton, fill)
+    checkpoint = replace_tensors(skeleton, fill)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")
         try:
@@ -256,7 +256,7 @@ def _split(checkpoint: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor
         shards[place] = tensor
         return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
-    return _replace(checkpoint, empty), shards
+    return replace_tensors(checkpoint, empty), shards
 
 
 def tensors(node: Any, place: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -268,15 +268,15 @@ def tensors(node: Any, place: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from tensors(value, f"{place}/{key}" if place else str(key))
 
 
-def _replace(node: Any, function: Callable[[str, Tensor], Tensor], place: str = "") -> Any:
+def replace_tensors(node: Any, function: Callable[[str, Tensor], Tensor], place: str = "") -> Any:
     """A copy of nested dicts, lists and tuples with `function(place, tensor)` instead of every tensor."""
     if isinstance(node, Tensor):
         return function(place, node)
     if isinstance(node, MutableMapping):
         changed = copy.copy(node)
         for key, value in node.items():
-            changed[key] = _replace(value, function, f"{place}/{key}" if place else str(key))
+            changed[key] = replace_tensors(value, function, f"{place}/{key}" if place else str(key))
         return changed
     if type(node) in (list, tuple):
-        return type(node)(_replace(value, function, f"{place}/{number}") for number, value in enumerate(node))
+        return type(node)(replace_tensors(value, function, f"{place}/{number}") for number, value in enumerate(node))
     return node

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
 from diptych.contracts.models import ImageSpec
+from diptych.parallel.devices import sent
 
 RESIZES = ("shortest", "squash")
 _MAX_RESIZED_PIXELS = 2**27  # 400 MB; only a picture of hundreds of pixels by one, scaled up, comes near it
@@ -64,7 +65,7 @@ class PhotoTransform:
 
 def normalise(pixels: Tensor, spec: ImageSpec) -> Tensor:
     """uint8 pixels (B, 3, S, S) to float32 with the mean and deviation of `spec`, on the device of the pixels."""
-    mean, std = (torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (spec.mean, spec.std))
+    mean, std = (sent(torch.tensor(values).view(3, 1, 1), pixels.device) for values in (spec.mean, spec.std))
     return (pixels.float() / 255 - mean) / std
 
 

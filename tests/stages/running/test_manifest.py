@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from diptych.stages.running.manifest import open_folder
+from diptych.stages.running.manifest import as_begun, open_folder
 
 PROMPT = {"_target_": "diptych.annotation.prompt.AnnotationPrompt", "text": "describe"}
 SOURCE = {"root": "data"}
@@ -25,6 +25,23 @@ EARLIER = {
             "_target_": "diptych.stages.news.embed_photos.EmbedPhotos",
             "source": {"_target_": "diptych.data.news.openevents.OpenEvents", **SOURCE},
             "encoder": {"_target_": "diptych.config.trained_encoder.TrainedEncoder", "checkpoint": "a.ckpt"},
+        },
+    ),
+    "embed_by_clip": (
+        {
+            "_target_": "diptych.stages.embed_photos.EmbedPhotos",
+            "encoder": {
+                "_target_": "diptych.models.backbones.clip_encoder.CLIPEncoder",
+                "backbone": {"name": "ViT-B-32"},
+            },
+        },
+        {
+            "_target_": "diptych.stages.news.embed_photos.EmbedPhotos",
+            "encoder": {
+                "_target_": "diptych.models.backbones.clip_encoder.CLIPEncoder",
+                "backbone": {"name": "ViT-B-32"},
+                "dtype": "float32",
+            },
         },
     ),
     "describe_reference": (
@@ -117,6 +134,22 @@ def test_other_settings_of_an_earlier_version_are_set_aside(tmp_path, input_file
     assert manifest.content["key"] != content["key"] and not (tmp_path / "stage/records.jsonl").exists()
     assert "stage: other settings (task); what was made before is kept in" in caplog.text
     assert (tmp_path / f"stage.{content['key']}/records.jsonl").read_text() == "kept\n"
+
+
+def test_an_automatic_type_is_that_which_the_folder_was_begun_with(tmp_path, input_file):
+    """On another machine it would be another one, and all embeddings be made again."""
+
+    def settings(dtype, target="A"):
+        return {"_target_": "Stage", "dtype": "float16", "encoder": {"_target_": target, "dtype": dtype, "size": 2}}
+
+    folder = tmp_path / "stage"
+    assert as_begun(settings("auto"), folder) == settings("auto")
+    begun(folder, settings("bfloat16"), input_file)
+    assert as_begun(settings("auto"), folder) == settings("bfloat16")
+    assert as_begun(settings("float32"), folder) == settings("float32")
+    assert as_begun(settings("auto", "B"), folder) == settings("auto", "B")
+    open_folder(folder, "stage", settings("float32"), [input_file])
+    assert not (folder / "records.jsonl").exists()  # those of the other type are set aside
 
 
 def test_another_input_of_an_earlier_version_starts_anew(tmp_path, input_file):

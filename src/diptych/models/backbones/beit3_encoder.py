@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from diptych.contracts.models import ImageSpec
 from diptych.models.backbones.beit3 import BEiT3
 from diptych.models.backbones.beit3_tokenizer import BEiT3Tokenizer
+from diptych.models.backbones.encoder_dtype import AUTO, check_dtype, settled_dtype, weights_dtype
 from diptych.photos.photo_transform import PhotoTransform, normalise
 
 _MEAN = _STD = (0.5, 0.5, 0.5)
@@ -20,7 +22,7 @@ class BEiT3Encoder(nn.Module):
 
     `checkpoint` and `num_heads` are those of `BEiT3.from_checkpoint`; `tokenizer` is `beit3.spm`, or None for an
     encoder that reads no text. Pictures are squashed to `image_size` pixels square (bicubic), as in the published
-    evaluation; a size other than the checkpoint's own interpolates the positions.
+    evaluation; a size other than the checkpoint's own interpolates the positions. `dtype` is that of the weights.
     """
 
     def __init__(
@@ -29,12 +31,19 @@ class BEiT3Encoder(nn.Module):
         tokenizer: str | Path | None = None,
         image_size: int = 384,
         num_heads: int | None = None,
+        dtype: str = AUTO,
     ) -> None:
         super().__init__()
         self.checkpoint, self.tokenizer_file, self.num_heads = checkpoint, tokenizer, num_heads
+        self.dtype = check_dtype(dtype)
         self.image = ImageSpec(image_size, _MEAN, _STD, resize="squash")
         self.model: BEiT3 | None = None
         self._tokenizer: BEiT3Tokenizer | None = None
+
+    @classmethod
+    def settled(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What `dtype` is on this machine, for a config that is kept."""
+        return settled_dtype(settings)
 
     @property
     def transform(self) -> Callable[[Tensor], Tensor]:
@@ -56,7 +65,7 @@ class BEiT3Encoder(nn.Module):
             )
         if self.tokenizer_file is not None:
             self._tokenizer = BEiT3Tokenizer(self.tokenizer_file, model.sizes.vocabulary)
-        self.model = model
+        self.model = model.to(weights_dtype(self.dtype))
 
     def embed_images(self, inputs: Tensor) -> Tensor:
         """L2-normalised float32 embeddings (B, D) of transformed photos (B, 3, S, S)."""

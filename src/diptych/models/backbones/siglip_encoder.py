@@ -8,7 +8,7 @@ Shape letters: B batch, H height, W width, S picture size, P patches, L text tok
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
 from diptych.contracts.models import ImageSpec
-from diptych.models.fuser.generation import DTYPES
+from diptych.models.backbones.encoder_dtype import AUTO, check_dtype, settled_dtype, weights_dtype
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.photos.photo_transform import PhotoTransform, normalise
 from diptych.storage.model_files import load_model
@@ -31,18 +31,21 @@ _NO_LIMIT = 10**6  # tokenizers that know of no length name one far above
 class SiglipEncoder(nn.Module):
     """A PhotoEncoder of any SigLIP or SigLIP 2 checkpoint; construction reads nothing.
 
-    `name` is a model of the hub, a folder, or `package:NAME/PATH`; `dtype` the precision of the weights. Photos of a
+    `name` is a model of the hub, a folder, or `package:NAME/PATH`; `dtype` that of the weights. Photos of a
     NaFlex model keep their shape and become up to `max_num_patches` patches; all others are squashed to a square.
     """
 
-    def __init__(self, name: str, dtype: str = "float32") -> None:
+    def __init__(self, name: str, dtype: str = AUTO) -> None:
         super().__init__()
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype={dtype!r} is not one of {', '.join(DTYPES)}")
-        self.name, self.dtype = name, DTYPES[dtype]
+        self.name, self.dtype = name, check_dtype(dtype)
         self.model: Any = None
         self._tokenizer: Any = None
         self._transform: PhotoTransform | NaFlexTransform | None = None
+
+    @classmethod
+    def settled(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What `dtype` is on this machine, for a config that is kept."""
+        return settled_dtype(settings)
 
     @property
     def transform(self) -> PhotoTransform | NaFlexTransform:
@@ -70,7 +73,7 @@ class SiglipEncoder(nn.Module):
         self._check_picture_size(config)
         tokenizer = _load(AutoTokenizer, self.name, "tokenizer")
         check_tokenizer(tokenizer, config.text_config.max_position_embeddings, config.text_config.vocab_size, self.name)
-        model, report = _load(AutoModel, self.name, "model", dtype=self.dtype, output_loading_info=True)
+        model, report = _load(AutoModel, self.name, "model", dtype=weights_dtype(self.dtype), output_loading_info=True)
         if report["missing_keys"]:
             raise ValueError(f"{self.name} lacks weights: {', '.join(sorted(report['missing_keys'])[:3])}, ...")
         self._tokenizer, self.model = tokenizer, model.eval().requires_grad_(False)

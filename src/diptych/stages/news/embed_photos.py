@@ -13,6 +13,7 @@ from diptych.contracts.models import PhotoEncoder
 from diptych.contracts.news import NewsSource
 from diptych.contracts.pipelines import Failure, SharedWork
 from diptych.index.embedding_store import EmbeddingStore
+from diptych.parallel.devices import fetched
 from diptych.photos.images import read_image
 from diptych.stages.running.prediction import Prediction
 from diptych.stages.running.record_stage import RecordStage
@@ -66,10 +67,15 @@ class EmbedPhotos(RecordStage):
         self.encoder.load()
         return self.encoder
 
-    def predict(self, model: PhotoEncoder, ids: Sequence[str], batch: Any) -> Sequence[Mapping[str, Any]]:
-        """A record with its embedding for each photo."""
-        embeddings = model.embed_images(batch)[: len(ids)].float().cpu().numpy()
-        return [{self.record_key: name, "embedding": row} for name, row in zip(ids, embeddings, strict=True)]
+    def predict(self, model: PhotoEncoder, ids: Sequence[str], batch: Any) -> Callable[[], Sequence[Mapping[str, Any]]]:
+        """What waits for a record with its embedding for each photo."""
+        embeddings = fetched(model.embed_images(batch)[: len(ids)].float())
+
+        def records() -> Sequence[Mapping[str, Any]]:
+            rows = embeddings().numpy()
+            return [{self.record_key: name, "embedding": row} for name, row in zip(ids, rows, strict=True)]
+
+        return records
 
     def _paths(self) -> dict[str, Path]:
         if self.split is None:

@@ -5,7 +5,8 @@ So a pipeline that was begun with an earlier version goes on. What differed:
 - modules lay elsewhere (`storage/moved_names.py`);
 - stages that ask a model had prompt, domain and number of objects among their own settings, not in a `task`;
 - captions by a server were a stage of their own, `DescribeByServer`;
-- nothing of a checkpoint could be replaced in a pipeline.
+- nothing of a checkpoint could be replaced in a pipeline;
+- encoders of photos had no `dtype`: they computed in float32.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _TASKS = {
     f"{_STAGES}.verify_sentences.VerifySentences": _VERIFICATION_TASK,
 }
 _WRITE_CAPTIONS = "diptych.commands.news_captioning.WriteCaptions"
+_ENCODERS = {f"diptych.models.backbones.{name}" for name in ("beit3_encoder.BEiT3Encoder", "clip_encoder.CLIPEncoder")}
 _REPLACEMENTS = dict.fromkeys(("generation", "claim_checker", "prompt", "evidence", "length", "metrics"))
 _OF_TASK = ("prompt", "domain", "max_objects")
 _RENAMED = {"diptych.stages.news.describe_by_server.DescribeByServer": "diptych.stages.news.describe.Describe"}
@@ -41,6 +43,9 @@ def present_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         return present
     if target in _RENAMED:
         present["_target_"] = _RENAMED[target]
+    encoder = present.get("encoder")
+    if isinstance(encoder, Mapping) and encoder.get("_target_") in _ENCODERS and "dtype" not in encoder:
+        present["encoder"] = {**encoder, "dtype": "float32"}
     if target == _WRITE_CAPTIONS and "replacements" not in present:
         present["replacements"] = dict(_REPLACEMENTS)
     if target in _TASKS and "task" not in present:

@@ -114,6 +114,24 @@ def open_folder(
     return manifest
 
 
+def as_begun(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A stage's settings with every `dtype: auto` as the folder was begun with, on whatever machine that was: what is
+    there is gone on with, and holds numbers of one type. As they are where the folder is new, or of other classes.
+    """
+    found = _read(folder)
+    return dict(settings) if found is None else _with_types(settings, present_settings(found["settings"]))
+
+
+def _with_types(settings: Any, begun: Any) -> Any:
+    if not isinstance(settings, Mapping) or not isinstance(begun, Mapping):
+        return settings
+    types = begun.get("dtype") if begun.get("_target_") == settings.get("_target_") else None
+    return {
+        key: types if types and (key, value) == ("dtype", "auto") else _with_types(value, begun.get(key))
+        for key, value in settings.items()
+    }
+
+
 def _without(settings: Any, names: Sequence[str]) -> Any:
     """Settings without those named, dotted where they lie deeper: `captioner.client.timeout_s`."""
     if not isinstance(settings, Mapping):

@@ -35,7 +35,9 @@ class Prediction:
 def predict(
     trainer: L.Trainer, predictor: Predictor, ids: Sequence[str], keep: Callable[[Sequence[Result]], None]
 ) -> None:
-    """Calls `keep` with the results of each batch as soon as they are there, one for every id."""
+    """Calls `keep` with the results of each batch, one for every id: as soon as they are there, or when the next batch
+    has been begun, where the predictor leaves them to the device for so long. Whatever ends it, what was made is kept.
+    """
     reader = predictor.reader()
     loader = DataLoader(
         _Readings(reader, ids),
@@ -45,7 +47,11 @@ def predict(
         multiprocessing_context="spawn" if predictor.num_workers else None,  # a fork of running threads can hang
         pin_memory=on_gpu(),
     )
-    trainer.predict(_LentModel(predictor, keep), loader, return_predictions=False)
+    model = _LentModel(predictor, keep)
+    try:
+        trainer.predict(model, loader, return_predictions=False)
+    finally:
+        model.keep_begun()
 
 
 class _LentModel(L.LightningModule):
@@ -55,6 +61,7 @@ class _LentModel(L.LightningModule):
         super().__init__()
         self.predictor, self.keep = predictor, keep
         self.model: Any = None
+        self._begun: Callable[[], Sequence[Result]] | None = None
 
     def configure_model(self) -> None:
         """Loads the weights, now that this process has its device: quantised ones go straight onto it."""
@@ -64,8 +71,20 @@ class _LentModel(L.LightningModule):
     def predict_step(self, batch: tuple[list[str], Any, list[tuple[str, str, str]]], batch_idx: int) -> None:
         ids, content, failures = batch
         with torch.autocast(self.device.type, enabled=False):  # precision is the model's own affair
-            results = list(self.predictor.predict(self.model, ids, content)) if ids else []
-        self.keep([*results, *(Failure(*failure) for failure in failures)])
+            results = self.predictor.predict(self.model, ids, content) if ids else []
+        self.keep_begun()
+        failed = [Failure(*failure) for failure in failures]
+        if callable(results):
+            wait = results
+            self._begun = lambda: [*wait(), *failed]
+        else:
+            self.keep([*results, *failed])
+
+    def keep_begun(self) -> None:
+        """Keeps the results of the batch before, if the device was at work on them."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            self.keep(begun())
 
 
 class _Readings(Dataset):
