@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import fake_gpu
@@ -16,14 +18,16 @@ import torch  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.utils.checkpoint import get_device_states  # noqa: E402
+from torch.utils.data import DataLoader  # noqa: E402
+from transformers import masking_utils  # noqa: E402
 
 from diptych.callbacks.progress import RunProgressBar  # noqa: E402
 from diptych.callbacks.stop_on_signal import StopOnSignal  # noqa: E402
 from diptych.callbacks.training_monitor import TrainingMonitor  # noqa: E402
 from diptych.config.building import chosen_precision  # noqa: E402
 from diptych.contracts.models import TextTokens  # noqa: E402
-from diptych.contracts.news import FusionBatch  # noqa: E402
-from diptych.contracts.retrieval import TripletBatch  # noqa: E402
+from diptych.contracts.news import FusionBatch, FusionExample  # noqa: E402
+from diptych.contracts.retrieval import GalleryBatch, QueryBatch, TripletBatch  # noqa: E402
 from diptych.losses.causal_lm import ChunkedCausalLMLoss  # noqa: E402
 from diptych.losses.info_nce import InfoNCE  # noqa: E402
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing  # noqa: E402
@@ -31,7 +35,8 @@ from diptych.models.composers import composed_model  # noqa: E402
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer  # noqa: E402
 from diptych.models.fuser.qlora_fuser import QLoRAFuser  # noqa: E402
 from diptych.parallel.devices import prepare_gpu  # noqa: E402
-from diptych.systems.caption_fuser import CaptionFuserSystem  # noqa: E402
+from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader  # noqa: E402
+from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings  # noqa: E402
 from diptych.systems.cir import CIRSystem  # noqa: E402
 
 B, LENGTH, STEPS = 8, 12, 3
@@ -138,6 +143,77 @@ def fuser_system() -> CaptionFuserSystem:
     return CaptionFuserSystem(fuser, ChunkedCausalLMLoss(16), None, {}, ADAMW)
 
 
+def evaluation(step: str) -> dict[str, Any]:
+    """What the trainer's `validate` or `test` does with two batches of queries and two of pictures, up to ranking."""
+    text = TextTokens(torch.zeros(B, LENGTH, dtype=torch.long), torch.ones(B, LENGTH, dtype=torch.bool))
+    positions = torch.arange(B)
+    pixels = torch.zeros(B, 3, 64, 64, dtype=torch.uint8)
+    batches = [QueryBatch(positions, pixels, text), GalleryBatch(positions, pixels)] * 2
+    watch = fake_gpu.watch({"item": lambda place, tensor: len(batches) if "has_len" in place else 1})
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        system, collected = retrieval_system(None), {}
+
+        def finish() -> None:  # without ranking, which asks for values
+            system._collect()
+            collected.update(system._collected[0])
+
+        system.on_validation_epoch_end = system.on_test_epoch_end = finish
+        system.cpu = lambda: system  # at the end
+        trainer = L.Trainer(
+            accelerator="gpu", devices=1, precision="bf16-mixed", logger=False, enable_progress_bar=False,
+            enable_model_summary=False, num_sanity_val_steps=0,
+        )  # fmt: skip
+        with watch:
+            getattr(trainer, step)(system, DataLoader(batches, batch_size=None), verbose=False)
+    return {
+        "devices": sorted({str(parameter.device) for parameter in system.parameters()}),
+        "attention": sorted(name for name in watch.operators if "attention" in name),
+        "waits": {f"{what} {place}": count for (what, place), count in watch.waits.items() if "diptych" in place},
+        "rows": {name: [f"{piece.device} {piece.dtype}" for piece in pieces] for name, pieces in collected.items()},
+    }
+
+
+class Numbers:
+    """A tokenizer of numbers."""
+
+    eos_token_id, pad_token_id = 1, 0
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
+        return " ".join(map(str, ids))
+
+
+def captions(**generation: Any) -> dict[str, Any]:
+    """Captions of five prompts by the tiny Qwen3, as an evaluation has them written."""
+    masking_utils.is_tracing = lambda tensor=None: False  # it takes fake tensors for a trace, and asks them nothing
+    found = {}
+    for tokens in (4, 8):  # what a token costs is the difference
+        # Padded prompts, no NaN, and always token 0.
+        watch = fake_gpu.watch({"item": lambda place, tensor: int("has_len" in place)})
+        prompts = [FusionExample(str(length), tuple(range(2, 2 + length))) for length in (9, 7, 6, 5, 3)]
+        with FakeTensorMode(allow_non_fake_inputs=True), TemporaryDirectory() as folder:
+            system = fuser_system()
+            system.generator = CaptionGenerator(GenerationSettings(max_new_tokens=tokens, **generation))
+            job = CaptionJob("tiny", prompts, Numbers(), Path(folder) / "captions.jsonl", lambda _: {})
+            trainer = L.Trainer(
+                accelerator="gpu", devices=1, precision="bf16-mixed", logger=False, enable_progress_bar=False,
+                enable_model_summary=False,
+            )  # fmt: skip
+            system.load_pretrained = lambda *_: None
+            with watch:
+                trainer.test(system, dataloaders=job_loader([job]), verbose=False)
+        found[tokens] = watch
+    return {
+        "devices": sorted({str(parameter.device) for parameter in system.parameters()}),
+        "attention": sorted(name for name in watch.operators if "attention" in name),
+        "waits": {
+            f"{what} {place}": (count - found[4].waits[what, place]) / 4
+            for (what, place), count in watch.waits.items()
+            if count > found[4].waits[what, place]
+        },
+        "operators a token": (found[8].operators.total() - found[4].operators.total()) / 4,
+    }
+
+
 def random_states_of_pieces() -> dict[str, Any]:
     """Of how many GPUs torch keeps the random state for the recomputation of a piece."""
     kept = []
@@ -167,6 +243,10 @@ CHECKS = {
     "pieces": lambda: train(lambda: retrieval_system(4), triplets, precision="bf16-mixed"),
     "clipped": lambda: train(lambda: retrieval_system(None), triplets, precision="bf16-mixed", gradient_clip_val=1.0),
     "fuser": lambda: train(fuser_system, lambda: FUSION, precision="bf16-mixed"),
+    "validation": lambda: evaluation("validate"),
+    "test": lambda: evaluation("test"),
+    "captions": lambda: captions(do_sample=False),
+    "sampled captions": captions,
     "random states": random_states_of_pieces,
     "precisions": precisions,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -35,6 +36,24 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def brought(tensor: Tensor) -> Callable[[], Tensor]:
+    """Sends the tensor to the host at once. What is returned gives it, and waits for what made it alone: the GPU may
+    have more to do since.
+    """
+    if not tensor.is_cuda:
+        return lambda: tensor
+    on_host = torch.empty_like(tensor, device="cpu", pin_memory=True)
+    on_host.copy_(tensor, non_blocking=True)
+    came = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    came.record()
+
+    def arrived() -> Tensor:
+        came.synchronize()
+        return on_host
+
+    return arrived
 
 
 # The oldest driver that runs what is built for a CUDA release (NVIDIA, "CUDA Compatibility", minor version table).
