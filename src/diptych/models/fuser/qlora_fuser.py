@@ -6,7 +6,8 @@ Shape letters: B rows, L tokens of a row, T real tokens of all rows, D width.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, ClassVar, cast
@@ -21,8 +22,11 @@ from diptych.contracts.news import FusionBatch
 from diptych.extras import require
 from diptych.models.fuser.example_attention import EXAMPLE_ATTENTION, ends_of_examples, lengths_as_mask
 from diptych.models.fuser.generation import DTYPES
+from diptych.models.fuser.merging import merge_adapter, restore_weights
 from diptych.parallel.devices import sent
 from diptych.storage.model_files import is_gguf, load_model
+
+log = logging.getLogger(__name__)
 
 QUANTIZATIONS = ("int8", "nf4", "none")
 ATTENTIONS = ("sdpa", "flash_attention_2")
@@ -84,6 +88,7 @@ class QLoRAFuser(nn.Module):
         self.name, self.quantization, self.rank, self.alpha, self.dropout = name, quantization, rank, alpha, dropout
         self.gradient_checkpointing, self.attention, self.dtype = gradient_checkpointing, attention, dtype
         self._model: PeftModel | None = None
+        self._is_merged = False
 
     # ------------------------------------------------------------------------------------------------ loading
 
@@ -194,6 +199,7 @@ class QLoRAFuser(nn.Module):
 
         No example sees another, and none sees pads.
         """
+        self._unmerge()
         shape, device = batch.segments.shape, batch.input_ids.device
         real = sent(batch.segments.flatten().nonzero()[:, 0], device)  # (T,), counted on the host
         lengths = _example_lengths(batch.segments)
@@ -212,27 +218,25 @@ class QLoRAFuser(nn.Module):
 
     def disable_adapter(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the base model answers alone: the untuned baseline."""
+        self._unmerge()
         return self.model.disable_adapter()
 
-    def merge(self) -> bool:
-        """Makes the adapter part of a float32 base model's weights: the same answers to rounding, in a third of the
-        time a token. Base models in fewer bits would lose it in rounding, and are left as they are. Returns whether it
-        is in.
+    def merge(self) -> None:
+        """Makes the adapter part of an unquantised base model's weights, for answers: the same to rounding, in a third
+        of the time a token. A layer of which rounding would lose a part of the adapter keeps it beside it. Who then
+        trains on, or wants the base model alone, has it as it was: it is read again.
         """
-        if self.quantization != "none" or self.dtype != "float32":
-            return False
-        self.model.merge_adapter()
-        return True
+        if self.quantization != "none" or self._is_merged:
+            return
+        if left := merge_adapter(self._base):
+            log.info("%d layers keep the adapter beside them: %s would lose a part of it", len(left), self.dtype)
+        self._is_merged = True
 
-    @contextlib.contextmanager
-    def merged(self) -> Iterator[None]:
-        """A context in which the adapter is merged, as far as `merge` does it."""
-        is_in = self.merge()
-        try:
-            yield
-        finally:
-            if is_in:
-                self.model.unmerge_adapter()
+    def _unmerge(self) -> None:
+        """The base model's weights to the last bit."""
+        if self._is_merged:
+            restore_weights(self._base, self._load_base(torch.device("cpu")))
+            self._is_merged = False
 
     # ------------------------------------------------------------------------------------------------ adapter
 
@@ -255,6 +259,7 @@ class QLoRAFuser(nn.Module):
                 f"all), unexpected {unexpected[:3]} ({len(unexpected)}), of another shape {sorted(reshaped)[:3]} "
                 f"({len(reshaped)})"
             )
+        self._unmerge()
         set_peft_model_state_dict(self.model, dict(state))
 
     def check_gradients(self) -> None:
