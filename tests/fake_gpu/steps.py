@@ -185,9 +185,8 @@ class Numbers:
 def captions(merged: bool, **generation: Any) -> dict[str, Any]:
     """Captions of five prompts by the tiny Qwen3, as an evaluation has them written."""
     masking_utils.is_tracing = lambda tensor=None: False  # it takes fake tensors for a trace, and asks them nothing
-    found = {}
+    found, true = {}, ("has_len", "_survives_rounding")[: 1 + merged]
     for tokens in (4, 8):  # what a token costs is the difference
-        true = ("has_len", "_survives_rounding")[: 1 + merged]
         # Padded prompts, no NaN, and always token 0.
         watch = fake_gpu.watch({"item": lambda place, tensor: int(any(name in place for name in true))})
         prompts = [FusionExample(str(length), tuple(range(2, 2 + length))) for length in (9, 7, 6, 5, 3)]
