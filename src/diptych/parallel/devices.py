@@ -46,7 +46,7 @@ def brought(tensor: Tensor) -> Callable[[], Tensor]:
         return lambda: tensor
     on_host = torch.empty_like(tensor, device="cpu", pin_memory=True)
     on_host.copy_(tensor, non_blocking=True)
-    came = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    came = torch.cuda.Event()
     came.record()
 
     def arrived() -> Tensor:

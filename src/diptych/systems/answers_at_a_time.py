@@ -38,11 +38,12 @@ def bytes_per_answer(config: Any, itemsize: int, prompt_tokens: int, new_tokens:
     - the scores of the vocabulary for the next token: up to four copies in float64, where it is sampled.
     """
     layers, heads = config.num_hidden_layers, config.num_attention_heads
-    key_heads = getattr(config, "num_key_value_heads", None) or heads
+    key_heads: int = getattr(config, "num_key_value_heads", None) or heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    kept = 2 * (layers + 1) * key_heads * width * itemsize * (prompt_tokens + new_tokens)
-    widest = max(getattr(config, "intermediate_size", None) or 4 * config.hidden_size, heads * width)
-    return kept + 16 * widest * prompt_tokens + (1 + itemsize) * prompt_tokens**2 + 32 * config.vocab_size
+    kept: int = 2 * (layers + 1) * key_heads * width * itemsize * (prompt_tokens + new_tokens)
+    widest: int = max(getattr(config, "intermediate_size", None) or 4 * config.hidden_size, heads * width)
+    scores: int = 32 * config.vocab_size
+    return kept + 16 * widest * prompt_tokens + (1 + itemsize) * prompt_tokens**2 + scores
 
 
 def _item_size(model: nn.Module) -> int:
