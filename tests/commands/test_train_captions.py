@@ -213,7 +213,7 @@ DIALS = {  # of a checkpoint that was trained with generation=greedy: word, used
     "generation.temperature": (0.5, 1.0),
     "generation.min_p": (0.2, 0.1),
     "generation.target_words": (2, None),
-    "generation.batch_size": (1, 16),
+    "generation.batch_size": (1, "auto"),
     "generation.max_new_tokens": (3, 6),
     "generation.seed": (4, 0),
     "evidence.top_k": (1, 16),

@@ -64,6 +64,9 @@ def prepare() -> None:
     torch.Tensor.__deepcopy__ = deepcopy
     fake.FakeTensor.__deepcopy__ = lambda self, memo: self.clone()
     nn.Module._apply = apply
+    # In it, operators that are made of others would come to `watch` as one.
+    of_inference = torch.inference_mode
+    torch.inference_mode = lambda mode=True: torch.no_grad() if mode is True else of_inference(mode)
 
 
 def watch(answers: Mapping[str, Any] | None = None) -> Any:
@@ -109,6 +112,8 @@ def watch(answers: Mapping[str, Any] | None = None) -> Any:
             if _on_host(name, tensors, kwargs):
                 with unset_fake_temporarily():
                     return function(*args, **kwargs)
+            if name == "_pin_memory":
+                return args[0]  # FakeTensorMode does not know it
             if name == "_local_scalar_dense":
                 if on_device:
                     self.waits[name, _place()] += 1
@@ -161,7 +166,7 @@ def _on_host(name: str, tensors: list[Any], kwargs: Mapping[str, Any]) -> bool:
 def _place() -> str:
     """The innermost line of Diptych or Lightning that is being executed."""
     for frame in reversed(traceback.extract_stack()):
-        for package in ("/diptych/", "/lightning/", "/peft/", "/open_clip/"):
+        for package in ("/diptych/", "/lightning/", "/transformers/", "/peft/", "/open_clip/"):
             if package in frame.filename:
                 return f"{package.strip('/')}/{frame.filename.rsplit(package, 1)[1]}:{frame.name}"
     return "?"

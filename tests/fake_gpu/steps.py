@@ -9,6 +9,8 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import passes
@@ -27,14 +29,16 @@ from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 from torch.utils.checkpoint import get_device_states  # noqa: E402
+from torch.utils.data import DataLoader  # noqa: E402
+from transformers import masking_utils  # noqa: E402
 
 from diptych.callbacks.progress import RunProgressBar  # noqa: E402
 from diptych.callbacks.stop_on_signal import StopOnSignal  # noqa: E402
 from diptych.callbacks.training_monitor import TrainingMonitor  # noqa: E402
 from diptych.config.building import chosen_precision  # noqa: E402
 from diptych.contracts.models import TextTokens  # noqa: E402
-from diptych.contracts.news import FusionBatch  # noqa: E402
-from diptych.contracts.retrieval import PictureRows, TripletBatch  # noqa: E402
+from diptych.contracts.news import FusionBatch, FusionExample  # noqa: E402
+from diptych.contracts.retrieval import GalleryBatch, PictureRows, QueryBatch, TripletBatch  # noqa: E402
 from diptych.data.triplets.augmentation import (  # noqa: E402
     AugmentationSequence,
     ColorJitter,
@@ -56,7 +60,8 @@ from diptych.parallel.devices import prepare_gpu  # noqa: E402
 from diptych.parallel.sharded_checkpoints import tensors  # noqa: E402
 from diptych.parallel.sharding import ShardedStrategy  # noqa: E402
 from diptych.stages.news.embed_photos import EmbedPhotos  # noqa: E402
-from diptych.systems.caption_fuser import CaptionFuserSystem  # noqa: E402
+from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader  # noqa: E402
+from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings  # noqa: E402
 from diptych.systems.cir import CIRSystem  # noqa: E402
 from diptych.systems.muon import MuonWithAdamW  # noqa: E402
 
@@ -286,6 +291,77 @@ def kernels_of_a_layer() -> dict[str, Any]:
     return {"kernels": {name: count for name, count in more.items() if count and name not in NO_KERNELS}}
 
 
+def evaluation(step: str) -> dict[str, Any]:
+    """What the trainer's `validate` or `test` does with two batches of queries and two of pictures, up to ranking."""
+    text = TextTokens(torch.zeros(B, LENGTH, dtype=torch.long), torch.ones(B, LENGTH, dtype=torch.bool))
+    positions = torch.arange(B)
+    pixels = torch.zeros(B, 3, 64, 64, dtype=torch.uint8)
+    batches = [QueryBatch(positions, pixels, text), GalleryBatch(positions, pixels)] * 2
+    watch = fake_gpu.watch({"item": lambda place, tensor: len(batches) if "has_len" in place else 1})
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        system, collected = retrieval_system(None), {}
+
+        def finish() -> None:  # without ranking, which asks for values
+            system._collect()
+            collected.update(system._collected[0])
+
+        system.on_validation_epoch_end = system.on_test_epoch_end = finish
+        system.cpu = lambda: system  # at the end
+        trainer = L.Trainer(
+            accelerator="gpu", devices=1, precision="bf16-mixed", logger=False, enable_progress_bar=False,
+            enable_model_summary=False, num_sanity_val_steps=0,
+        )  # fmt: skip
+        with watch:
+            getattr(trainer, step)(system, DataLoader(batches, batch_size=None), verbose=False)
+    return {
+        "devices": sorted({str(parameter.device) for parameter in system.parameters()}),
+        "attention": sorted(name for name in watch.operators if "attention" in name),
+        "waits": {f"{what} {place}": count for (what, place), count in watch.waits.items() if "diptych" in place},
+        "rows": {name: [f"{piece.device} {piece.dtype}" for piece in pieces] for name, pieces in collected.items()},
+    }
+
+
+class Numbers:
+    """A tokenizer of numbers."""
+
+    eos_token_id, pad_token_id = 1, 0
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
+        return " ".join(map(str, ids))
+
+
+def captions(merged: bool, **generation: Any) -> dict[str, Any]:
+    """Captions of five prompts by the tiny Qwen3, as an evaluation has them written."""
+    masking_utils.is_tracing = lambda tensor=None: False  # it takes fake tensors for a trace, and asks them nothing
+    found, true = {}, ("has_len", "_survives_rounding")[: 1 + merged]
+    for tokens in (4, 8):  # what a token costs is the difference
+        # Padded prompts, no NaN, and always token 0.
+        watch = fake_gpu.watch({"item": lambda place, tensor: int(any(name in place for name in true))})
+        prompts = [FusionExample(str(length), tuple(range(2, 2 + length))) for length in (9, 7, 6, 5, 3)]
+        with FakeTensorMode(allow_non_fake_inputs=True), TemporaryDirectory() as folder:
+            system = fuser_system()
+            system.generator = CaptionGenerator(GenerationSettings(max_new_tokens=tokens, **generation))
+            job = CaptionJob("tiny", prompts, Numbers(), Path(folder) / "captions.jsonl", lambda _: {})
+            trainer = L.Trainer(
+                accelerator="gpu", devices=1, precision="bf16-mixed", logger=False, enable_progress_bar=False,
+                enable_model_summary=False,
+            )  # fmt: skip
+            system.load_pretrained = lambda *_: None
+            with watch:
+                trainer.test(system, dataloaders=job_loader([job]), verbose=False)
+        found[tokens] = watch
+    return {
+        "devices": sorted({str(parameter.device) for parameter in system.parameters()}),
+        "attention": sorted(name for name in watch.operators if "attention" in name),
+        "waits": {
+            f"{what} {place}": (count - found[4].waits[what, place]) / 4
+            for (what, place), count in watch.waits.items()
+            if count > found[4].waits[what, place]
+        },
+        "operators a token": (found[8].operators.total() - found[4].operators.total()) / 4,
+    }
+
+
 def random_states_of_pieces() -> dict[str, Any]:
     """Of how many GPUs torch keeps the random state for the recomputation of a piece."""
     kept = []
@@ -378,6 +454,10 @@ CHECKS = {
     "layer": kernels_of_a_layer,
     "layers' memory": memory_of_layers,
     "layers' passes": passes_of_a_layer,
+    "validation": lambda: evaluation("validate"),
+    "test": lambda: evaluation("test"),
+    "captions": lambda: captions(merged=False, do_sample=False),
+    "sampled captions": lambda: captions(merged=True),
     "random states": random_states_of_pieces,
     "precisions": precisions,
     "save": waits_of_a_save,

@@ -128,6 +128,7 @@ def test_rows_come_back_in_the_order_of_the_set_and_missing_ones_are_an_error(sy
             text = replace(batch.text, input_ids=batch.text.input_ids[rows], mask=batch.text.mask[rows])
             system.validation_step(QueryBatch(torch.tensor(rows), batch.reference[rows], text, 1), 0, 0)
             system.validation_step(GalleryBatch(torch.tensor(rows), batch.target[rows], 1), 0, 1)
+    system._collect()
     gathered = system._gathered(system._collected[1], 4, 4)
     torch.testing.assert_close(gathered["queries/model"], whole)
     with pytest.raises(ValueError, match="4"):

@@ -21,10 +21,10 @@ from transformers import (
 
 from diptych.contracts.news import FusionExample
 from diptych.storage.model_files import locate_model
-from diptych.systems import caption_generation
+from diptych.systems import caption_generation, decoding
 from diptych.systems.caption_generation import CaptionGenerator
 from diptych.systems.decoding import new_decoded, pad_left, sample
-from toy_language_model import END, GREEDY, SAMPLED, VOCABULARY, Letters, make_prompts, run
+from toy_language_model import END, GREEDY, SAMPLED, VOCABULARY, Letters, ToyLanguageModel, make_prompts, run
 
 pytestmark = pytest.mark.models
 
@@ -70,6 +70,17 @@ def test_batches_change_nothing(model, tmp_path, settings):
     assert backwards[::-1] == alone
     assert run(model, tmp_path / "fewer.jsonl", settings, make_prompts()[3:5]) == alone[3:5]
     assert (tmp_path / "alone.jsonl").read_bytes() == (tmp_path / "16.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("settings", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_reading_tokens_late_changes_nothing(tmp_path, monkeypatch, settings):
+    """As on a GPU: rows go on for a token after their end, and leave then."""
+    toy = ToyLanguageModel()
+    expected = run(toy, tmp_path / "at_once.jsonl", settings)
+    assert {record["stop_reason"] for record in expected} == {"end_of_turn", "max_new_tokens"}
+    assert len({record["completion_tokens"] for record in expected}) > 2
+    monkeypatch.setattr(decoding, "tokens_late", lambda device: 1)
+    assert run(toy, tmp_path / "late.jsonl", settings) == expected
 
 
 def test_greedy_text_is_that_of_transformers(model, tmp_path):

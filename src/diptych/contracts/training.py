@@ -64,8 +64,8 @@ class CaptionModel(Protocol):
     def disable_adapter(self) -> AbstractContextManager[None]:
         """A context in which the language model answers alone."""
 
-    def merged(self) -> AbstractContextManager[None]:
-        """A context in which the adapter is part of the weights, where that loses nothing."""
+    def merge(self) -> None:
+        """Makes the adapter part of the weights, where that loses nothing, until something wants them as they were."""
 
     def adapter_state_dict(self) -> dict[str, Tensor]:
         """The adapter's weights by name."""

@@ -54,6 +54,16 @@ def fetched(tensor: Tensor) -> Callable[[], Tensor]:
     return wait
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes of a GPU that this process can have: those that nobody has, and those that torch keeps without using them.
+    None of other devices.
+    """
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
+
+
 # The oldest driver that runs what is built for a CUDA release (NVIDIA, "CUDA Compatibility", minor version table).
 OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,9 @@ class CaptionFuserSystem(L.LightningModule):
 
     def test_step(self, batch: CaptionJob, batch_idx: int) -> None:
         """Writes the captions of a job; every process its share."""
-        with self.model.merged() if batch.tuned else self.model.disable_adapter():
+        if batch.tuned:
+            self.model.merge()
+        with nullcontext() if batch.tuned else self.model.disable_adapter():
             self.generator.generate(
                 self.model.model,
                 batch.tokenizer,
@@ -203,7 +206,7 @@ class CaptionFuserSystem(L.LightningModule):
 
 def job_loader(jobs: Sequence[CaptionJob]) -> DataLoader[CaptionJob]:
     """What `trainer.test` is given to have these jobs done, by all processes together. Those without the adapter come
-    first: merging it and taking it out again rounds the base model.
+    first: once it is merged, the base model has to be read again.
     """
     in_order = sorted(jobs, key=lambda job: job.tuned)
     return DataLoader(in_order, batch_size=None)  # type: ignore[arg-type]  # a list is as good as a Dataset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,9 +23,12 @@ from diptych.storage.json_values import encodable
 from diptych.storage.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
 from diptych.systems import consensus, decoding
 from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
+from diptych.systems.answers_at_a_time import answers_at_a_time
 from diptych.systems.beam_search import complete_with_beams
 from diptych.systems.candidate_choice import CHOICES, CandidateChoice
 from diptych.systems.decoding import Decoded, Decoder
+
+log = logging.getLogger(__name__)
 
 Done = TypeVar("Done")
 Batch = list[FusionExample]
@@ -37,11 +41,11 @@ class GenerationSettings:
     """How captions are written. The defaults are those of the published code, with sampling switched on.
 
     `temperature` and `min_p` are those of sampling, and nothing without it. `batch_size` counts answers written at a
-    time. Of `num_candidates` samples of a query one is kept by the `choice`: by `consensus` alone, or by `support` in
-    the evidence first (see `candidate_choice`); `consensus` says how samples are compared. `target_words` ends a
-    caption with the first sentence end at or after so many words, or after a quarter more (`answer_text.target_end`);
-    a prompt's own length goes before. `num_beams` above 1 searches for the likeliest answer, of which the target then
-    cuts the end off.
+    time; `auto` is what the GPU has room for, and 16 on a CPU (`answers_at_a_time`). Of `num_candidates` samples of a
+    query one is kept by the `choice`: by `consensus` alone, or by `support` in the evidence first (see
+    `candidate_choice`); `consensus` says how samples are compared. `target_words` ends a caption with the first
+    sentence end at or after so many words, or after a quarter more (`answer_text.target_end`); a prompt's own length
+    goes before. `num_beams` above 1 searches for the likeliest answer, of which the target then cuts the end off.
 
     Raises:
         ValueError: a value makes no sense.
@@ -51,7 +55,7 @@ class GenerationSettings:
     do_sample: bool = True
     temperature: float = 1.0
     min_p: float = 0.1
-    batch_size: int = 16
+    batch_size: int | str = "auto"
     seed: int = 0
     num_candidates: int = 1
     consensus: Literal["cider", "embedding"] = "cider"
@@ -62,8 +66,11 @@ class GenerationSettings:
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "batch_size", "num_candidates", "num_beams", "target_words"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+            if value == "auto" and name == "batch_size":
+                continue
+            if value is not None and (isinstance(value, str) or value < 1):
+                automatic = ", or auto" if name == "batch_size" else ""
+                raise ValueError(f"{name}={value} must be at least 1{automatic}")
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature} must be above 0; or set do_sample=false")
         if not 0 <= self.min_p <= 1:
@@ -105,6 +112,7 @@ class CaptionGenerator:
     ) -> None:
         self.settings = settings
         self._choice: CandidateChoice | None = None
+        self._room = 0  # for answers at a time, beams counted
         if settings.num_candidates == 1:
             return
         closeness: consensus.Closeness = consensus.cider_closeness
@@ -136,8 +144,8 @@ class CaptionGenerator:
         evaluation mode for the time. With several processes, each brings all prompts and gets all records.
 
         Raises:
-            ValueError: prompts that no model could answer, files of other settings, or out of memory (says what to
-                lower). `RuntimeError` where another process failed.
+            ValueError: prompts that no model could answer, files of other settings, or out of memory with one
+                answer. `RuntimeError` where another process failed.
         """
         output = Path(output)
         ends = sorted({tokenizer.eos_token_id, *end_of_turn})
@@ -146,7 +154,8 @@ class CaptionGenerator:
 
         def work() -> None:
             log = RecordLog(output if world_size() == 1 else rank_file(output, rank()))
-            missing = [batch for batch in self._batches(prompts) if any(one.query_id not in done for one in batch)]
+            batches = self._batches(model, prompts)
+            missing = [batch for batch in batches if any(one.query_id not in done for one in batch)]
             silent = not show_progress or rank() > 0
             for batch in track(missing, "Writing captions", console=Console(stderr=True), disable=silent):
                 records = self._answer(model, tokenizer, batch, ends)
@@ -177,7 +186,7 @@ class CaptionGenerator:
         was_training = model.training
         model.eval()
         try:
-            ends, batches = [tokenizer.eos_token_id], self._batches(prompts)
+            ends, batches = [tokenizer.eos_token_id], self._batches(model, prompts)
             written = [record for batch in batches for record in self._answer(model, tokenizer, batch, ends)]
         finally:
             model.train(was_training)
@@ -205,10 +214,12 @@ class CaptionGenerator:
         digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
         return {"settings": settings, "model": model, "end_of_turn": list(ends), "prompts": digest}
 
-    def _batches(self, prompts: Sequence[FusionExample]) -> list[Batch]:
+    def _batches(self, model: nn.Module, prompts: Sequence[FusionExample]) -> list[Batch]:
         """This process's share, longest first, so that the first batch shows whether memory suffices."""
+        size, most = self.settings.batch_size, self.settings.max_new_tokens
+        self._room = answers_at_a_time(model, prompts, most) if isinstance(size, str) else size
         ordered = sorted(prompts, key=lambda example: -len(example.prompt_ids))[rank() :: world_size()]
-        size = max(1, self.settings.batch_size // max(self.settings.num_candidates, self.settings.num_beams))
+        size = max(1, self._room // max(self.settings.num_candidates, self.settings.num_beams))
         return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
     def _answer(
@@ -225,25 +236,36 @@ class CaptionGenerator:
             is_long_enough=lambda answer: self._target_end(answer, tokenizer) is not None,
         )
         numbers = range(settings.num_candidates)
-        answers = [decoding.new_decoded(example, number, settings.seed) for example in batch for number in numbers]
-        size = max(1, settings.batch_size // settings.num_beams)
-        for start in range(0, len(answers), size):
-            together = answers[start : start + size]
-            try:
-                self._complete(decoder, model, together)
-            except torch.OutOfMemoryError as error:
-                longest = max(len(answer.example.prompt_ids) for answer in together)
-                raise ValueError(
-                    f"out of memory with {len(together)} answers at a time to prompts of up to {longest} tokens: lower "
-                    f"generation.batch_size (system.generator.settings.batch_size in a training; now "
-                    f"{settings.batch_size}), and start again to resume "
-                    f"({error})"
-                ) from error
+        asked = [(example, number) for example in batch for number in numbers]
+        answers: list[Decoded] = []
+        while len(answers) < len(asked):
+            size = max(1, self._room // settings.num_beams)
+            answers += self._written(decoder, model, asked[len(answers) :][:size])
         for position, example in enumerate(batch):
             own = answers[position * len(numbers) : (position + 1) * len(numbers)]
             candidates = [self._outcome(answer, tokenizer) for answer in own]
             outcome = candidates[0] if len(candidates) == 1 else {"candidates": candidates}
             yield {"query_id": example.query_id, **outcome, "prompt_tokens": len(example.prompt_ids)}
+
+    def _written(self, decoder: Decoder, model: nn.Module, asked: Sequence[tuple[FusionExample, int]]) -> list[Decoded]:
+        """Answers to prompts, by the number of the candidate; none where they are too many for the device, which has
+        room for half as many from then on.
+        """
+        answers = [decoding.new_decoded(example, number, self.settings.seed) for example, number in asked]
+        try:
+            self._complete(decoder, model, answers)
+        except torch.OutOfMemoryError as error:
+            if len(asked) == 1:
+                raise ValueError(
+                    f"out of memory with one answer to a prompt of {len(asked[0][0].prompt_ids)} tokens: lower "
+                    "generation.max_new_tokens or num_beams, shorten the evidence, or take a card with more memory, "
+                    f"and start again to resume ({error})"
+                ) from error
+        else:
+            return answers
+        self._room = len(asked) // 2 * self.settings.num_beams
+        log.warning("out of memory with %d answers at a time: %d from here on", len(asked), len(asked) // 2)
+        return []
 
     def _complete(self, decoder: Decoder, model: nn.Module, answers: Sequence[Decoded]) -> None:
         if self.settings.num_beams == 1:

@@ -25,6 +25,7 @@ from diptych.contracts.retrieval import (
 )
 from diptych.contracts.training import RetrievalModel
 from diptych.metrics.retrieval.measuring import SetResult, logged_meaning, summary
+from diptych.parallel.devices import fetched
 from diptych.parallel.distributed import gather_rows, seed_step
 from diptych.parallel.sharding import average_gradients, blocks, shard_model
 from diptych.systems.latest_loss import LatestLoss
@@ -77,6 +78,7 @@ class CIRSystem(L.LightningModule):
         self.truncated_texts = 0
         self.latest_loss = LatestLoss()
         self._collected: dict[int, dict[str, list[Tensor]]] = {}
+        self._coming: list[tuple[list[Tensor], Callable[[], Tensor]]] = []
 
     @property
     def wants(self) -> frozenset[str]:
@@ -175,18 +177,21 @@ class CIRSystem(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the last evaluation."""
-        self._collected = defaultdict(lambda: defaultdict(list))
+        self._collected, self._coming = defaultdict(lambda: defaultdict(list)), []
 
     def validation_step(self, batch: QueryBatch | GalleryBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Embeds queries or gallery images and keeps them, on the CPU, with their positions."""
+        """Embeds queries or gallery images and keeps them, on the CPU, with their positions. The batch before is taken
+        from a GPU meanwhile.
+        """
         if isinstance(batch, QueryBatch):
             embedded, kind = self.model.embed_queries(batch.reference, batch.text), "queries"
         else:
             embedded, kind = self.model.embed_gallery(batch.pixels), "gallery"
         kept = self._collected[batch.set_index]
-        kept[f"{kind}/positions"].append(batch.positions.cpu())
-        for name, rows in embedded.items():
-            kept[f"{kind}/{name}"].append(rows.float().cpu())
+        found = {"positions": batch.positions, **{name: rows.float() for name, rows in embedded.items()}}
+        coming = [(kept[f"{kind}/{name}"], fetched(rows)) for name, rows in found.items()]
+        self._collect()
+        self._coming = coming
 
     def on_validation_epoch_end(self) -> None:
         """Ranks every evaluation set and logs `val/<metric>`, of the model alone without the baselines, and the loss of
@@ -194,6 +199,12 @@ class CIRSystem(L.LightningModule):
         """
         data = cast(RetrievalData, self._datamodule)
         self._finish("val", data.evaluation_sets(data.validation_split), baselines=False)
+
+    def _collect(self) -> None:
+        """Takes what is on its way to the CPU."""
+        for pieces, coming in self._coming:
+            pieces.append(coming().clone())  # what was sent to is wanted for the next
+        self._coming = []
 
     def mode_of(self, metric: str) -> str:
         """`max` or `min`: which values of a metric that the last evaluation logged (`val/recall_at_1`) are the best.
@@ -227,6 +238,7 @@ class CIRSystem(L.LightningModule):
         return self.trainer.datamodule  # type: ignore[attr-defined]  # set out of mypy's sight
 
     def _finish(self, prefix: str, sets: Sequence[EvaluationSet], baselines: bool) -> None:
+        self._collect()
         gathered = [
             self._gathered(self._collected.pop(position, {}), len(evaluation.queries), len(evaluation.gallery))
             for position, evaluation in enumerate(sets)

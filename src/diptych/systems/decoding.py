@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.contracts.news import FusionExample, PromptBatch
+from diptych.parallel.devices import fetched, sent
 
 END_OF_TURN, TARGET_WORDS, MAX_NEW_TOKENS = "end_of_turn", "target_words", "max_new_tokens"
 
@@ -63,7 +65,13 @@ def sample(logits: Tensor, draws: Tensor, temperature: float, min_p: float) -> T
     cumulative = scaled.softmax(-1).cumsum(-1)
     # Just below the sum: rounding must not lead past the last token that is left.
     wanted = draws.to(cumulative)[:, None] * cumulative[:, -1:] * (1 - 2**-40)
-    return torch.searchsorted(cumulative, wanted, right=True).squeeze(-1)
+    tokens = torch.searchsorted(cumulative, wanted, right=True).squeeze(-1)
+    return tokens.clamp(max=logits.shape[-1] - 1)  # NaN leads past the end, where a GPU breaks off without a word
+
+
+def tokens_late(device: torch.device) -> int:
+    """How many tokens the host is behind: a GPU has the next one to do while the host reads the last."""
+    return 1 if device.type == "cuda" else 0
 
 
 @dataclass(frozen=True)
@@ -88,18 +96,21 @@ class Decoder:
         The model is called as transformers' causal models are, with a key-value cache. Batches of other sizes give
         the same tokens up to the rounding of the model's precision.
 
+        Where tokens are read late (`tokens_late`), rows leave late, and what they write after their end is dropped.
+
         Raises:
             ValueError: the model gave NaN.
             torch.OutOfMemoryError: the batch is too large for the device.
         """
         device = next(model.parameters()).device
-        batch = pad_left([answer.example for answer in answers], self.pad_token_id).to(device)
-        input_ids, mask = batch.input_ids, batch.attention_mask
+        batch = pad_left([answer.example for answer in answers], self.pad_token_id)
+        input_ids, mask = sent(batch.input_ids, device), sent(batch.attention_mask, device)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        cache: Any = None
-        active = list(answers)
-        while active:
-            output = model(
+        draws = sent(self._draws(answers), device)
+        coming: deque[tuple[list[Decoded], Callable[[], Tensor]]] = deque()
+        active, cache = list(answers), None
+        for step in range(self.max_new_tokens):
+            output: Any = model(
                 input_ids=input_ids,
                 attention_mask=mask,
                 position_ids=positions,
@@ -108,26 +119,45 @@ class Decoder:
                 logits_to_keep=1,
             )
             cache = output.past_key_values
-            tokens = self._choose(output.logits[:, -1].float(), active)
-            for answer, token in zip(active, tokens.tolist(), strict=True):
-                self._add(answer, token)
+            tokens, broken = self._choose(output.logits[:, -1].float(), draws[:, step : step + 1])
+            coming.append((active, fetched(torch.stack([tokens, broken]))))
+            if len(coming) > tokens_late(device):
+                self._read(*coming.popleft())
             kept = [row for row, answer in enumerate(active) if answer.stop_reason is None]
-            if kept and len(kept) < len(active):
-                rows = torch.tensor(kept, device=device)
+            if not kept:
+                break
+            if len(kept) < len(active):
+                rows = sent(torch.tensor(kept), device)
                 cache.batch_select_indices(rows)
-                mask, positions, tokens = mask[rows], positions[rows], tokens[rows]
-            active = [active[row] for row in kept]
+                mask, positions, tokens, draws = mask[rows], positions[rows], tokens[rows], draws[rows]
+                active = [active[row] for row in kept]
             input_ids = tokens[:, None]
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=-1)
             positions = positions[:, -1:] + 1
+        for left in coming:
+            self._read(*left)
 
-    def _choose(self, logits: Tensor, answers: Sequence[Decoded]) -> Tensor:
-        if logits.amax(-1).isnan().any():
-            raise ValueError("the model gives NaN instead of logits: its weights or its precision are broken")
+    def _draws(self, answers: Sequence[Decoded]) -> Tensor:
+        """The numbers (B, tokens) that all tokens are chosen by; none without sampling."""
+        number = 0 if self.temperature is None else self.max_new_tokens
+        drawn = [[answer.draws.random() for _ in range(number)] for answer in answers]
+        return torch.tensor(drawn, dtype=torch.float64)
+
+    def _choose(self, logits: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """The next token of every row, and whether (0, 1) its logits are NaN."""
+        broken = logits.amax(-1).isnan().long()
         if self.temperature is None:
-            return logits.argmax(-1)
-        draws = torch.tensor([answer.draws.random() for answer in answers], dtype=torch.float64)
-        return sample(logits, draws, self.temperature, self.min_p)
+            return logits.argmax(-1), broken
+        return sample(logits, draws[:, 0], self.temperature, self.min_p), broken
+
+    def _read(self, answers: Sequence[Decoded], coming: Callable[[], Tensor]) -> None:
+        """Adds the tokens that have come to the answers that had not ended."""
+        for answer, token, broken in zip(answers, *coming().tolist(), strict=True):
+            if answer.stop_reason is not None:
+                continue
+            if broken:
+                raise ValueError("the model gives NaN instead of logits: its weights or its precision are broken")
+            self._add(answer, token)
 
     def _add(self, answer: Decoded, token: int) -> None:
         answer.num_tokens += 1

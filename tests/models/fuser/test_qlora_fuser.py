@@ -403,11 +403,57 @@ def test_an_evaluation_between_steps_leaves_the_gradients_as_they_were(tiny_chat
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize(("dtype", "exact"), [("float32", False), ("bfloat16", True)])
-def test_merged_it_says_the_same(load, dtype, exact):
+def logits(fuser: QLoRAFuser) -> torch.Tensor:
+    with torch.no_grad():
+        return fuser.model(torch.arange(2, 20)[None]).logits.float()
+
+
+def weights(fuser: QLoRAFuser) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in fuser.model.state_dict().items() if "lora_" not in name}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02)])
+def test_merged_it_says_the_same_and_gives_the_base_model_back(load, dtype, tolerance):
     fuser = load("qwen3", dtype=dtype).eval()
-    expected = fuser(PACKED).detach()
-    with fuser.merged():
-        torch.testing.assert_close(fuser(PACKED), expected, rtol=1e-4, atol=1e-4)
-        assert torch.equal(fuser(PACKED), expected) or not exact
-    torch.testing.assert_close(fuser(PACKED), expected, rtol=1e-5, atol=1e-5)
+    expected, before, trained = logits(fuser), weights(fuser), fuser(PACKED).detach()
+    with fuser.disable_adapter():
+        alone = logits(fuser)
+    assert (expected - alone).norm() > 0.1 * expected.norm()
+    fuser.merge()
+    assert all(layer.merged for layer in fuser.model.modules() if isinstance(layer, LoraLayer))
+    assert (logits(fuser) - expected).norm() < tolerance * expected.norm()
+    assert torch.equal(fuser(PACKED), trained)  # what is trained goes through the weights as they were
+    assert all(torch.equal(value, before[name]) for name, value in weights(fuser).items())
+    fuser.merge()
+    with fuser.disable_adapter():
+        assert torch.equal(logits(fuser), alone)
+    assert torch.equal(logits(fuser), expected)
+
+
+def test_an_adapter_goes_in_after_another_was_merged(load):
+    fuser = load("qwen3", dtype="float32").eval()
+    state = {name: tensor.clone() for name, tensor in fuser.adapter_state_dict().items()}
+    expected = logits(fuser)
+    fuser.load_adapter_state_dict({name: tensor * 2 for name, tensor in state.items()})
+    fuser.merge()
+    assert not torch.allclose(logits(fuser), expected)
+    fuser.load_adapter_state_dict(state)
+    assert torch.equal(logits(fuser), expected)
+
+
+def test_what_rounding_would_lose_is_not_merged(load):
+    """A product of less than half a step of bfloat16 would be rounded away, all of it."""
+    fuser = load("qwen3", dtype="bfloat16").eval()
+    layers = [module for module in fuser.model.modules() if isinstance(module, LoraLayer)]
+    with torch.no_grad():
+        layers[0].lora_B["default"].weight.mul_(1e-3)
+    before = layers[0].get_base_layer().weight.clone()
+    fuser.merge()
+    assert [layer.merged for layer in layers] == [False] + [True] * (len(layers) - 1)
+    assert torch.equal(layers[0].get_base_layer().weight, before)
+
+
+def test_quantised_models_are_not_merged(load):
+    fuser = load("qwen3", quantization="int8", dtype="bfloat16").eval()
+    fuser.merge()
+    assert not any(layer.merged for layer in fuser.model.modules() if isinstance(layer, LoraLayer))

@@ -93,8 +93,17 @@ def example_attention(
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
+def mask_unasked(*args: Any, attention_mask: Tensor | None = None, **settings: Any) -> Tensor | None:
+    """transformers' mask of a generation. Whether it hides anything at all is not asked of a GPU, for which the host
+    would wait at every token.
+    """
+    if attention_mask is not None and attention_mask.is_cuda:
+        settings["allow_is_causal_skip"] = False
+    return sdpa_mask(*args, attention_mask=attention_mask, **settings)
+
+
 AttentionInterface.register(EXAMPLE_ATTENTION, example_attention)
-AttentionMaskInterface.register(EXAMPLE_ATTENTION, sdpa_mask)
+AttentionMaskInterface.register(EXAMPLE_ATTENTION, mask_unasked)
 
 
 def _has_flash(device: torch.device, dtype: torch.dtype) -> bool:

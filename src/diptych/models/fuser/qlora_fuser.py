@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, ClassVar, cast
 
@@ -23,17 +23,13 @@ from diptych.models.fuser.example_attention import EXAMPLE_ATTENTION, ends_of_ex
 from diptych.models.fuser.fused_lora import fuse_lora
 from diptych.models.fuser.fused_norm import fuse_norms
 from diptych.models.fuser.generation import DTYPES
-from diptych.models.fuser.recomputation import (
-    LayerWidths,
-    free_memory,
-    layers_of,
-    layers_to_recompute,
-    recompute_first,
-)
-from diptych.parallel.devices import sent
+from diptych.models.fuser.merging import merge_adapter, restore_weights
+from diptych.models.fuser.recomputation import LayerWidths, layers_of, layers_to_recompute, recompute_first
+from diptych.parallel.devices import free_memory, sent
 from diptych.storage.model_files import is_gguf, load_model
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
+
 QUANTIZATIONS = ("int8", "nf4", "none")
 ATTENTIONS = ("sdpa", "flash_attention_2")
 
@@ -100,6 +96,7 @@ class QLoRAFuser(nn.Module):
             raise ValueError(f"recompute={recompute!r}: want auto, or a number of layers, 0 for none")
         self.recompute, self.attention, self.dtype = recompute, attention, dtype
         self._model: PeftModel | None = None
+        self._is_merged = False
 
     # ------------------------------------------------------------------------------------------------ loading
 
@@ -156,7 +153,7 @@ class QLoRAFuser(nn.Module):
         free = free_memory(device) - trained * (torch.float32.itemsize + bytes_of_state)  # the gradient, and the state
         number = layers_to_recompute(widths, len(self._layers), tokens, free, self.quantization)
         self._recompute(number)
-        _log.info(
+        log.info(
             "%d of %d layers are computed again in the backward pass: %.0f GiB are free for %d tokens "
             "(system.model.recompute)",
             *(number, len(self._layers), free / 2**30, tokens),
@@ -243,6 +240,7 @@ class QLoRAFuser(nn.Module):
 
         No example sees another, and none sees pads.
         """
+        self._unmerge()
         shape, device = batch.segments.shape, batch.input_ids.device
         real = sent(batch.segments.flatten().nonzero()[:, 0], device)  # (T,), counted on the host
         lengths = _example_lengths(batch.segments)
@@ -261,27 +259,25 @@ class QLoRAFuser(nn.Module):
 
     def disable_adapter(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the base model answers alone: the untuned baseline."""
+        self._unmerge()
         return self.model.disable_adapter()
 
-    def merge(self) -> bool:
-        """Makes the adapter part of a float32 base model's weights: the same answers to rounding, in a third of the
-        time a token. Base models in fewer bits would lose it in rounding, and are left as they are. Returns whether it
-        is in.
+    def merge(self) -> None:
+        """Makes the adapter part of an unquantised base model's weights, for answers: the same to rounding, in a third
+        of the time a token. A layer of which rounding would lose a part of the adapter keeps it beside it. Who then
+        trains on, or wants the base model alone, has it as it was: it is read again.
         """
-        if self.quantization != "none" or self.dtype != "float32":
-            return False
-        self.model.merge_adapter()
-        return True
+        if self.quantization != "none" or self._is_merged:
+            return
+        if left := merge_adapter(self._base):
+            log.info("%d layers keep the adapter beside them: %s would lose a part of it", len(left), self.dtype)
+        self._is_merged = True
 
-    @contextlib.contextmanager
-    def merged(self) -> Iterator[None]:
-        """A context in which the adapter is merged, as far as `merge` does it."""
-        is_in = self.merge()
-        try:
-            yield
-        finally:
-            if is_in:
-                self.model.unmerge_adapter()
+    def _unmerge(self) -> None:
+        """The base model's weights to the last bit."""
+        if self._is_merged:
+            restore_weights(self._base, self._load_base(torch.device("cpu")))
+            self._is_merged = False
 
     # ------------------------------------------------------------------------------------------------ adapter
 
@@ -304,6 +300,7 @@ class QLoRAFuser(nn.Module):
                 f"all), unexpected {unexpected[:3]} ({len(unexpected)}), of another shape {sorted(reshaped)[:3]} "
                 f"({len(reshaped)})"
             )
+        self._unmerge()
         set_peft_model_state_dict(self.model, dict(state))
 
     def check_gradients(self) -> None:

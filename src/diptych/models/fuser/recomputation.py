@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -89,9 +88,3 @@ def layers_to_recompute(widths: LayerWidths, num_layers: int, tokens: int, free:
     room = _USED * free - _OF_STEP - matrix - tokens * widths.within(quantization)
     fits = (number for number in range(num_layers) if tokens * widths.saved(num_layers, number) <= room)
     return next(fits, num_layers)
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes of a GPU that this process can still have: what nobody has, and what torch holds without using it."""
-    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + held
