@@ -1,7 +1,7 @@
 """What a training step asks of a GPU, counted without one: kernels, bytes they move, copies from the host, waits of the
 host, collectives, at real sizes.
 
-`python benchmarks/gpu_counts.py [cir_256 cir_1024_in_pieces fuser_9000 fsdp_64] [--json FILE]` runs real trainings on
+`python benchmarks/gpu_counts.py [cir_256 fuser_9000 ...] [--json FILE]` runs real trainings on
 the fake GPU of tests/fake_gpu (needs a CUDA build of torch and a C compiler): no value exists and nothing is timed.
 Bytes are those of the inputs and outputs of every operator that is no view, as if nothing stayed in a cache; the peak
 is of what tensors hold, without an allocator's gaps and libraries' own. The time on paper of an operator is the longer
@@ -180,10 +180,10 @@ def counted(make_system: Any, make_batch: Any, unique: int | None = None, **sett
     from diptych.callbacks.stop_on_signal import StopOnSignal
     from diptych.callbacks.training_monitor import TrainingMonitor
 
-    count, watch = counts(), fake_gpu.watch({"item": lambda place, tensor: STEPS if "has_len" in place else 1})
+    count, watch = counts(), fake_gpu.watch({"item": lambda place, tensor: STEPS if "has_len" in place else 0})
 
     class Batches(L.LightningDataModule):
-        epoch_batches = 1.0
+        epoch_batches, max_tokens_per_batch = 1.0, sum(EXAMPLES)
 
         def labelled_tokens_per_batch(self, number: int) -> float:
             return 100.0
@@ -244,15 +244,32 @@ def cir(batch_size: int, micro_batch_size: int | None = None, **settings: Any) -
     return counted(system, batch, **settings)
 
 
-def fuser() -> dict[str, Any]:
+def sharded() -> dict[str, Any]:
+    """As `cir(256)` on one GPU of 64, each on a machine of its own, with weights, gradients and moments sharded."""
+    import os
+
+    import torch
+
+    from diptych.parallel.sharding import ShardedStrategy
+
+    prepared()
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    os.environ |= {"NODE_RANK": "11", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=11, world_size=64)
+    strategy = ShardedStrategy("fake")
+    strategy.broadcast = lambda value, src=0: value  # of Python objects, which would have to arrive
+    return cir(256, strategy=strategy, num_nodes=64, use_distributed_sampler=False)
+
+
+def fuser(recompute: int) -> dict[str, Any]:
     """Qwen3-8B in bfloat16 with an adapter of rank 256, one packed row of 9,000 tokens."""
     prepared()
+    import passes
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from diptych.contracts.news import FusionBatch
     from diptych.losses.causal_lm import ChunkedCausalLMLoss
-    from diptych.models.fuser.qlora_fuser import QLoRAFuser
     from diptych.systems.caption_fuser import CaptionFuserSystem
 
     segments = torch.repeat_interleave(torch.arange(len(EXAMPLES)) + 1, torch.tensor(EXAMPLES))[None]
@@ -260,18 +277,10 @@ def fuser() -> dict[str, Any]:
     row = FusionBatch(tuple(map(str, EXAMPLES)), numbers, numbers, numbers, segments)
 
     def system() -> CaptionFuserSystem:
-        fuser = QLoRAFuser("Qwen3-8B", quantization="none", rank=256)
-        config = Qwen3Config(
-            vocab_size=151_936, hidden_size=4096, intermediate_size=12_288, num_hidden_layers=36,
-            num_attention_heads=32, num_key_value_heads=8, head_dim=128, tie_word_embeddings=False,
-        )  # fmt: skip
-        config._attn_implementation = "example_attention"
-        with torch.device("cpu"):
-            base = Qwen3ForCausalLM(config)
-        fuser._adapt(base.to(torch.bfloat16))
-        fuser.check_gradients = lambda: None  # asks for values
+        model = passes.fuser_of(passes.WIDTHS_OF_8B, 36, rank=256, recompute=recompute)
+        model.check_gradients = lambda: None  # asks for values
         adamw = partial(torch.optim.AdamW, fused=True)
-        return CaptionFuserSystem(fuser, ChunkedCausalLMLoss(1024), None, {}, adamw)
+        return CaptionFuserSystem(model, ChunkedCausalLMLoss(1024), None, {}, adamw)
 
     return counted(system, lambda: row)
 
@@ -289,7 +298,9 @@ def prepared() -> None:
 CASES = {
     "cir_256": lambda: cir(256),
     "cir_1024_in_pieces": lambda: cir(1024, 256),
-    "fuser_9000": fuser,
+    "cir_256_sharded_over_64": sharded,
+    "fuser_9000": lambda: fuser(recompute=36),
+    "fuser_9000_nothing_twice": lambda: fuser(recompute=0),
 }
 
 if __name__ == "__main__":

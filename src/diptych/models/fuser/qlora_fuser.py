@@ -147,10 +147,11 @@ class QLoRAFuser(nn.Module):
         """
         device = self.head().weight.device
         widths = LayerWidths.of(self._layers[0], self.rank, self.dropout) if self._layers else None
-        if self.recompute != "auto" or device.type != "cuda" or self.dtype == "float32" or widths is None:
+        free = free_memory(device)
+        if self.recompute != "auto" or free is None or self.dtype == "float32" or widths is None:
             return
         trained = sum(parameter.numel() for parameter in self._adapter_parameters().values())
-        free = free_memory(device) - trained * (torch.float32.itemsize + bytes_of_state)  # the gradient, and the state
+        free -= trained * (torch.float32.itemsize + bytes_of_state)  # the gradient, and the state
         number = layers_to_recompute(widths, len(self._layers), tokens, free, self.quantization)
         self._recompute(number)
         log.info(
