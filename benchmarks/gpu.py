@@ -15,7 +15,6 @@ import contextlib
 import importlib
 import importlib.metadata
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -49,7 +48,9 @@ def main() -> int:
         return 1
     if tiny:
         torch.set_num_threads(1)  # what is so small waits for other threads longer than they help
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in options.only:
+        with contextlib.suppress(ImportError):  # told when its turn comes
+            importlib.import_module(f"gpu_parts.{name}")
     with _fake_tensors() if options.rehearse else contextlib.nullcontext():
         prepare_gpu(setting.device)
         header = machine(setting)

@@ -27,7 +27,7 @@ def run(setting: Setting, report: Report) -> None:
     flops = _flops_of_a_triplet(setting)
     sizes = ((64, None), (256, None), (1024, None), (1024, 256))
     for full, pieces in sizes:
-        size, piece = setting.of(full, full // 16), pieces and setting.of(pieces, pieces // 16)
+        size, piece = setting.of(full, full // 32), pieces and setting.of(pieces, pieces // 32)
         what = f"batch {size}" + (f" in pieces of {piece}" if piece else "")
         with report.attempt(what):
             _row(setting, report, what, BareStep(setting, _model(setting), piece), size, flops)
@@ -107,13 +107,12 @@ def _lightning_steps(setting: Setting, size: int, steps: int, *callbacks: Any) -
     batches = [triplets(setting, size, number) for number in range(2)]
     data = Batches(lambda number: batches[number % 2])
     system = cir_system(setting)
-    return lambda: fit(setting, trainer(setting, steps, callbacks), system, data)
+    return lambda: fit(setting, trainer(setting, steps, callbacks), system, data, quiet=False)
 
 
 def waits(setting: Setting, steps: Callable[[], None]) -> list[str]:
     """The lines of ours, or of Lightning, in which the host waited for the GPU."""
-    if not setting.on_gpu():
-        return []
+    setting.needs_gpu("what is waited for")
     found: dict[str, int] = {}
 
     def noted(message: object, *_: object) -> None:

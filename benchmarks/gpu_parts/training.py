@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 from diptych.contracts.retrieval import TripletBatch
 from diptych.losses.info_nce import InfoNCE
 from diptych.models.composers.composed_model import ComposedModel
+from diptych.parallel import checkpoints
 from gpu_parts.bench import Setting
 from gpu_parts.models import ADAMW
 
@@ -78,9 +80,18 @@ class Clock(L.Callback):
             self.ms = (time.perf_counter() - self._began) * 1e3 / (trainer.max_steps - self.skipped)
 
 
+class Checkpoints(L.Callback):
+    """Marks checkpoints as Diptych's, of a run without settings."""
+
+    def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds what a checkpoint says of its run."""
+        checkpoint[checkpoints.KEY] = checkpoints.describe("{}")
+
+
 def trainer(setting: Setting, steps: int, callbacks: Sequence[L.Callback] = (), **settings: Any) -> L.Trainer:
     """Lightning's, as the project sets it up, silent."""
-    given: dict[str, Any] = {"precision": "bf16-mixed", "enable_checkpointing": False, "callbacks": list(callbacks)}
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    given: dict[str, Any] = {"precision": "bf16-mixed", "enable_checkpointing": False, "callbacks": [Checkpoints(), *callbacks]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return L.Trainer(
@@ -90,10 +101,13 @@ def trainer(setting: Setting, steps: int, callbacks: Sequence[L.Callback] = (), 
         )  # fmt: skip
 
 
-def fit(setting: Setting, made: L.Trainer, system: L.LightningModule, data: Batches, **settings: Any) -> None:
-    """Trains; in a rehearsal the system stays where it is afterwards, as nothing could be copied."""
+def fit(setting: Setting, made: L.Trainer, system: L.LightningModule, data: Batches, quiet: bool = True, **settings: Any) -> None:
+    """Trains; in a rehearsal the system stays where it is afterwards, as nothing could be copied. `quiet` drops
+    warnings.
+    """
     if setting.rehearsal:
         system.cpu = lambda: system  # type: ignore[method-assign]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        if quiet:
+            warnings.simplefilter("ignore")
         made.fit(system, datamodule=data, **settings)
