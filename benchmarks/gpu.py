@@ -25,11 +25,11 @@ from pathlib import Path
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts: what deterministic products want
 
-import torch  # noqa: E402
+import torch
 
-from diptych.parallel.devices import prepare_gpu  # noqa: E402
-from gpu_parts.bench import MISSING, NOT_CHECKED, Report, Setting  # noqa: E402
-from side_by_side import machine_line  # noqa: E402
+from diptych.parallel.devices import prepare_gpu
+from gpu_parts.bench import MISSING, NOT_CHECKED, Report, Setting
+from side_by_side import machine_line
 
 PARTS = ("ceilings", "right", "resume", "cir", "input", "fuser", "generation", "evaluation", "group")
 FAKE_GPU = Path(__file__).resolve().parents[1] / "tests/fake_gpu"
@@ -86,7 +86,7 @@ def run(setting: Setting, budget: float, only: tuple[str, ...] | list[str]) -> l
         try:
             part = importlib.import_module(f"gpu_parts.{name}")
             left = budget - (start - began)
-            if part.SECONDS > left and not setting.tiny:
+            if left < part.SECONDS and not setting.tiny:
                 report.status = f"skipped: estimated {part.SECONDS} s, {left:.0f} s of the budget are left"
             else:
                 part.run(setting, report)
@@ -106,7 +106,8 @@ def finish(setting: Setting, header: list[str], reports: list[Report]) -> int:
         states = [check.status for check in report.checks]
         held = len(states) - sum(states.count(other) for other in (MISSING, NOT_CHECKED))
         lines = f"{held} of {len(states)} lines checked" if states else "no lines to check"
-        print(f"  {report.number} {report.name:11} {report.seconds:5.0f} s  {lines}, {len(report.missing)} missing; {report.status}")
+        part = f"{report.number} {report.name:11} {report.seconds:5.0f} s"
+        print(f"  {part}  {lines}, {len(report.missing)} missing; {report.status}")
     print("\n".join(f"  {line}" for line in failed) or "  no line failed")
     found = {
         "machine": header,
@@ -124,9 +125,13 @@ def machine(setting: Setting) -> list[str]:
     lines = [machine_line()]
     if setting.on_gpu():
         card = torch.cuda.get_device_properties(setting.device)
-        lines.append(f"{card.name}, {card.total_memory / 2**30:.0f} GiB, {card.major}.{card.minor}; driver {_driver(setting)}")
+        lines.append(
+            f"{card.name}, {card.total_memory / 2**30:.0f} GiB, {card.major}.{card.minor}; driver {_driver(setting)}"
+        )
     cudnn = None if setting.rehearsal else torch.backends.cudnn.version()
-    versions = ", ".join(f"{name} {_version(name)}" for name in ("transformers", "peft", "bitsandbytes", "open_clip_torch"))
+    versions = ", ".join(
+        f"{name} {_version(name)}" for name in ("transformers", "peft", "bitsandbytes", "open_clip_torch")
+    )
     lines.append(f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {cudnn}, {versions}")
     lines.append(f"attention in order of priority: {_attention_order()}")
     if setting.rehearsal:
@@ -179,8 +184,9 @@ def _on_the_fake_gpu() -> int:
 def _fake_tensors():
     """Within it tensors have no values; what decides by values gets an answer."""
     sys.path.insert(0, str(FAKE_GPU))
-    import fake_gpu
     from torch._subclasses.fake_tensor import FakeTensorMode
+
+    import fake_gpu
 
     fake_gpu.prepare()
     with FakeTensorMode(allow_non_fake_inputs=True), fake_gpu.watch({"item": lambda place, tensor: 1}):

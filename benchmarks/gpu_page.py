@@ -16,7 +16,9 @@ from gpu_parts.bench import HELD, shown
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/measured.md"
 START, END = "<!-- gpu.json: start -->", "<!-- gpu.json: end -->"
-NOTHING = "Nothing was measured on a GPU yet. `make bench-gpu` does it, on one card in eight minutes; see [gpus.md](gpus.md)."
+NOTHING = (
+    "Nothing was measured on a GPU yet. `make bench-gpu` does it, on one card in eight minutes; see [gpus.md](gpus.md)."
+)
 TITLES = {
     "ceilings": "What the card reaches at best",
     "right": "Right",
@@ -39,7 +41,9 @@ def section(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return NOTHING
     if found["rehearsal"] or found["tiny"]:
-        raise ValueError("gpu.json is of a rehearsal, or of tiny sizes: run benchmarks/gpu.py without --rehearse and --tiny")
+        raise ValueError(
+            "gpu.json is of a rehearsal, or of tiny sizes: run benchmarks/gpu.py without --rehearse and --tiny"
+        )
     lines = [*(f"- {line}" for line in found["machine"]), ""]
     if found["failed"]:
         lines += ["**Lines that must hold and did not:**", "", *(f"- {line}" for line in found["failed"]), ""]

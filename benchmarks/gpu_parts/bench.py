@@ -147,6 +147,11 @@ class Setting:
         self.wait()
         return torch.cuda.max_memory_allocated(self.device) / GIB
 
+    def time_and_peak(self, step: Callable[[], object], **settings: int) -> tuple[Timing, float | None]:
+        """Both; a rehearsal runs the step once."""
+        timing = self.time(step, **settings)
+        return timing, None if self.rehearsal else self.peak_gib(step)
+
     def share(self, ceiling: str, reached: float | None) -> float | None:
         """Percent of what the card reaches at best."""
         best = self.ceilings.get(ceiling)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from gpu_parts.bench import Report, Setting
@@ -16,7 +18,7 @@ def run(setting: Setting, report: Report) -> None:
     size = setting.of(8 * 10**9, 10**6)
     source = torch.randint(256, (size,), dtype=torch.uint8, device=setting.device)
     target = torch.empty_like(source)
-    timing = setting.time(lambda: target.copy_(source))
+    timing = setting.time(partial(target.copy_, source))
     reached = timing.rate(2 * size / 1e9)
     _keep(setting, MEMORY, reached)
     report.timed(f"copy of {size / 1e9:g} GB on the device", timing, **{MEMORY: reached})
@@ -55,7 +57,9 @@ def _from_host(setting: Setting, report: Report) -> None:
         there = torch.empty(len(pageable), dtype=torch.uint8, device=setting.device)
         for name, source, waits in (("pageable", pageable, True), ("pinned", pinned, True), ("queued", pinned, False)):
             timing = setting.time(lambda source=source, waits=waits: there.copy_(source, non_blocking=not waits))
-            report.timed(f"{len(pageable) / 1e6:g} MB from the host, {name}", timing, GBps=timing.rate(len(pinned) / 1e9))
+            report.timed(
+                f"{len(pageable) / 1e6:g} MB from the host, {name}", timing, GBps=timing.rate(len(pinned) / 1e9)
+            )
 
 
 def _latencies(setting: Setting, report: Report) -> None:

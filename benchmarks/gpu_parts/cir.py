@@ -42,7 +42,9 @@ def run(setting: Setting, report: Report) -> None:
     with report.attempt("under Lightning"):
         _under_lightning(setting, report, size)
     with report.attempt("waits"):
-        report.notes += [f"waits: {where}" for where in waits(setting, _lightning_steps(setting, size, 3))] or ["no waits"]
+        report.notes += [f"waits: {where}" for where in waits(setting, _lightning_steps(setting, size, 3))] or [
+            "no waits"
+        ]
     _new_lengths(setting, report, size)
     _profile(setting, report, size)
 
@@ -61,8 +63,8 @@ def _flops_of_a_triplet(setting: Setting) -> float:
 
 def _row(setting: Setting, report: Report, what: str, step: BareStep, size: int, flops: float) -> None:
     batch = triplets(setting, size)
-    timing = setting.time(partial(step, batch))
-    report.timed(what, timing, **_speed(setting, timing, size, flops), peak_gib=setting.peak_gib(partial(step, batch)))
+    timing, peak = setting.time_and_peak(partial(step, batch))
+    report.timed(what, timing, **_speed(setting, timing, size, flops), peak_gib=peak)
 
 
 def _speed(setting: Setting, timing: Timing, size: int, flops: float) -> dict[str, float | None]:
@@ -98,7 +100,7 @@ def _losses_of_variants(setting: Setting, report: Report, size: int) -> None:
 
 def _under_lightning(setting: Setting, report: Report, size: int) -> None:
     """The same step with the system, its log and its hooks, on batches that are there."""
-    clock, steps = Clock(setting, 3), setting.of(23, 5)
+    clock, steps = Clock(setting, setting.of(3, 1)), setting.of(23, 2)
     _lightning_steps(setting, size, steps, clock)()
     report.row(f"batch {size}, under Lightning", ms=clock.ms, **{"triplets/s": clock.ms and size / clock.ms * 1e3})
 
@@ -147,9 +149,9 @@ def _new_lengths(setting: Setting, report: Report, size: int) -> None:
         step(triplets(setting, size))
         extra = []
         with cudnn_attention(cudnn):
-            for number in range(setting.of(10, 2)):
+            for number in range(setting.of(10, 1)):
                 batch = triplets(setting, size, number, LONGEST_TEXT + 1 + number)
-                times = [setting.wall(partial(step, batch)) for _ in range(3)]
+                times = [setting.wall(partial(step, batch)) for _ in range(setting.of(3, 2))]
                 extra.append(None if times[0] is None else times[0] - min(times[1:]))  # type: ignore[type-var]
         known = [ms for ms in extra if ms is not None]
         mean = sum(known) / len(known) if known else None

@@ -88,7 +88,7 @@ class Step:
     def row(self, report: Report, name: str, tokens: int, times: int = 1) -> None:
         """The table's row; the time is `times` as long as it was measured, for so many times the layers."""
         setting = self.setting
-        timing = setting.time(partial(self.fresh, tokens), warmups=2, repeats=5)
+        timing, peak = setting.time_and_peak(partial(self.fresh, tokens), warmups=2, repeats=5)
         ms = None if timing.ms is None else timing.ms * times
         with setting.host():
             batch = packed(setting, tokens, 1)
@@ -97,8 +97,9 @@ class Step:
         reached = None if ms is None else flops / ms / 1e9
         report.row(
             f"T = {tokens}, {name}", ms=ms,
-            **{"tokens/s": ms and tokens / ms * 1e3, "TFLOP/s": reached, "% of the product": setting.share(BF16, reached)},
-            peak_gib=setting.peak_gib(partial(self.fresh, tokens)),
+            **{"tokens/s": ms and tokens / ms * 1e3, "TFLOP/s": reached},
+            **{"% of the product": setting.share(BF16, reached)},
+            peak_gib=peak,
         )  # fmt: skip
 
     @contextlib.contextmanager
@@ -135,7 +136,9 @@ def _loss_memory(setting: Setting, report: Report) -> None:
     width, few, many = setting.of(4096, 64), setting.of(2_000, 100), setting.of(8_000, 400)
     per_token = []
     for vocabulary in (setting.of(32_000, 320), setting.of(152_000, 1520)):
-        head = nn.Linear(width, vocabulary, bias=False, device=setting.device, dtype=torch.bfloat16).requires_grad_(False)
+        head = nn.Linear(width, vocabulary, bias=False, device=setting.device, dtype=torch.bfloat16).requires_grad_(
+            False
+        )
         peaks = [_peak_of_loss(setting, head, width, tokens) for tokens in (few, many)]
         report.row(f"loss, vocabulary {vocabulary}, {many} labelled tokens", peak_gib=peaks[1])
         if peaks[0] is not None and peaks[1] is not None:

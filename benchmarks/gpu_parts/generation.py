@@ -24,7 +24,9 @@ def run(setting: Setting, report: Report) -> None:
     tuned = variants.fuser(qwen(setting, LAYERS), setting.of(256, 4), recompute=False).eval()
     few, many = setting.of(16, 4), setting.of(64, 8)
     with report.attempt("first tokens"):
-        report.must_be("first tokens are the same, merged or not, in 15 of 16", partial(_same_first, setting, tuned, many))
+        report.must_be(
+            "first tokens are the same, merged or not, in 15 of 16", partial(_same_first, setting, tuned, many)
+        )
     for size in (few, many):
         with report.attempt(f"batch {size}"):
             _rows(setting, report, tuned.model, f"batch {size}", size)

@@ -51,9 +51,9 @@ def _steps(setting: Setting, report: Report, name: str, strategy: Callable[..., 
         import torch.testing._internal.distributed.fake_pg  # noqa: F401  # registers the backend
 
         backend = "fake"
-    steps, size = setting.of(12, 3), setting.of(256, 4)
+    steps, size = setting.of(12, 2), setting.of(256, 4)
     batches = [triplets(setting, size, number) for number in range(2)]
-    clock, system = Clock(setting, 2), cir_system(setting)
+    clock, system = Clock(setting, setting.of(2, 1)), cir_system(setting)
     made = trainer(setting, steps, [clock], strategy=strategy(process_group_backend=backend))
     fit(setting, made, system, Batches(lambda number: batches[number % 2]), quiet=False)
     report.row(f"{name}: step of {size}", ms=clock.ms)

@@ -31,7 +31,7 @@ Read = Callable[[Path], Tensor]
 
 def run(setting: Setting, report: Report) -> None:
     """Photos a second of each way, their difference in grey levels, and a training that is fed by each."""
-    for height, width in SIZES:
+    for height, width in setting.of(SIZES, SIZES[:1]):
         with tempfile.TemporaryDirectory() as folder:
             with setting.host():
                 paths = draw_photos(Path(folder), setting.of(256, 8), setting.of(height, 96), setting.of(width, 128))
@@ -71,14 +71,15 @@ class Files(Dataset[Tensor]):
 
 
 def draw_photos(folder: Path, count: int, height: int, width: int) -> list[Path]:
-    """JPEG files of quality 90: colours that change over all distances, as photographs', so that they have their size."""
+    """JPEG files of quality 90: colours that change over all distances, so that they have photographs' sizes."""
     from torchvision.io import encode_jpeg
 
     torch.manual_seed(0)
     paths = []
     for number in range(count):
         layers = [
-            F.interpolate(torch.randn(1, 3, height // step, width // step), size=(height, width), mode="bilinear") * step**0.5
+            F.interpolate(torch.randn(1, 3, height // step, width // step), size=(height, width), mode="bilinear")
+            * step**0.5
             for step in (2, 8, 32)
         ]
         pixels = (128 + 8 * torch.stack(layers).sum(0)[0]).clamp(0, 255).to(torch.uint8)
@@ -92,7 +93,9 @@ def _batches(setting: Setting, read: Read, paths: list[Path], processes: int, ti
         with setting.host():
             yield torch.stack([read(path) for path in paths])
         return
-    many = {"num_workers": processes, "prefetch_factor": 4, "multiprocessing_context": "forkserver"} if processes else {}
+    many = (
+        {"num_workers": processes, "prefetch_factor": 4, "multiprocessing_context": "forkserver"} if processes else {}
+    )
     pinned = setting.on_gpu()
     yield from DataLoader(Files(paths, read, times), BATCH, pin_memory=pinned, **many)  # type: ignore[arg-type]
 
@@ -163,14 +166,16 @@ def _trainings(
     setting: Setting, report: Report, paths: list[Path], name: str, plain: Read, kept: Read, on_device: Tensor
 ) -> None:
     """Triplets a second of Lightning's trainer; pictures come from each of the ways, texts are there."""
-    size, steps = setting.of(128, 4), setting.of(8, 3)
+    size, steps = setting.of(128, 4), setting.of(8, 2)
     template = triplets(setting, size)
     workers = min(15, (os.cpu_count() or 1) - 1)
 
     def fed(pixels: Iterator[Tensor], number: int) -> Any:
         both = next(pixels).to(setting.device, non_blocking=True)
         keys = torch.arange(2 * size)
-        return replace(template, reference=both[:size], target=both[size:], reference_keys=keys[:size], target_keys=keys[size:])
+        return replace(
+            template, reference=both[:size], target=both[size:], reference_keys=keys[:size], target_keys=keys[size:]
+        )
 
     def read(reader: Read) -> Iterator[Tensor]:
         if setting.tiny:
@@ -187,7 +192,7 @@ def _trainings(
 
     for way, pixels in (("decoded", read(plain)), ("prepared cache", read(kept)), ("pixels on the card", by_index())):
         with report.attempt(f"{name}, training from {way}"):
-            clock = Clock(setting, 2)
+            clock = Clock(setting, setting.of(2, 1))
             fit(setting, trainer(setting, steps, [clock]), cir_system(setting), Batches(partial(fed, pixels)))
             rate = clock.ms and size / clock.ms * 1e3
             report.row(f"{name}, training from {way}", ms=clock.ms, **{"triplets/s": rate})

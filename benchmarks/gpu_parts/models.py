@@ -25,8 +25,8 @@ from gpu_parts.bench import Setting
 TINY_CLIP = {
     "embed_dim": 64,
     "quick_gelu": True,
-    "vision_cfg": {"image_size": 64, "patch_size": 32, "width": 128, "layers": 2, "head_width": 64},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
+    "vision_cfg": {"image_size": 64, "patch_size": 32, "width": 128, "layers": 1, "head_width": 64},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
 }
 START, END = 49406, 49407  # of a text in CLIP's vocabulary
 LONGEST_TEXT = 40
@@ -47,7 +47,7 @@ def clip_backbone(setting: Setting) -> CLIPBackbone:
 def cir_model(setting: Setting, dropout: float = 0.0) -> ComposedModel:
     """The default composer over it; nothing of it is zero, so that everything has a gradient."""
     torch.manual_seed(0)
-    model = CrossAttentionComposer(clip_backbone(setting), dropout=dropout)
+    model = CrossAttentionComposer(clip_backbone(setting), num_layers=setting.of(4, 1), dropout=dropout)
     with torch.no_grad():
         for parameter in (model.projection.weight, model.projection.bias):
             parameter.normal_(std=0.02)

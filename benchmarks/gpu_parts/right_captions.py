@@ -83,9 +83,7 @@ def _is_apart(setting: Setting, attend: Attend) -> bool:
         for part in (query, key, value):
             part[:, :, start:stop] *= scale
         outputs.append(attend(setting, query, key, value, LENGTHS))
-    return all(
-        torch.equal(*(output[:, rows] for output in outputs)) for rows in (slice(0, start), slice(stop, None))
-    )
+    return all(torch.equal(*(output[:, rows] for output in outputs)) for rows in (slice(0, start), slice(stop, None)))
 
 
 def _chunked_loss(setting: Setting) -> Tensor:
@@ -200,4 +198,3 @@ def _optimizer(setting: Setting, make: Callable[..., Any]) -> Tensor:
             optimizer.step()
         ends.append([weight])
     return relative_error(*ends)
-

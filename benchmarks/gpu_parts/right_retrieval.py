@@ -27,7 +27,9 @@ def run(setting: Setting, report: Report) -> None:
     for name, bf16, limit in (("fp32", False, 1e-4), ("bf16", True, 3e-2)):
         found = cache(partial(_embedded, setting, setting.device, torch.float32, bf16))
         for place, what in enumerate(("embeddings", "loss", "all gradients")):
-            report.must(f"retrieval {name}: {what}", lambda p=place, f=found: relative_error(f()[p], expected()[p]), limit)
+            report.must(
+                f"retrieval {name}: {what}", lambda p=place, f=found: relative_error(f()[p], expected()[p]), limit
+            )
     report.must("InfoNCE with duplicates, loss and gradients", lambda: _info_nce(setting), 1e-6)
     report.must("gradient caching with dropout = the pieces at once", lambda: _gradient_caching(setting), 1e-5)
     report.must_be("ranking = the CPU's, with ties", lambda: ranks_alike(setting, *grid(setting, 200, 20_000, 64)))

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -55,7 +54,7 @@ class Batches(L.LightningDataModule):
         return 100.0
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """One batch a step, made in this process, without end: where an epoch ends, the numbers of batches begin anew."""
+        """One batch a step, made in this process, without end: after an epoch batches are counted anew."""
         done = 0 if self.trainer is None else self.trainer.global_step
         return DataLoader(range(done, ENDLESS), batch_size=None, collate_fn=self.make)  # type: ignore[arg-type]
 
@@ -91,17 +90,23 @@ class Checkpoints(L.Callback):
 def trainer(setting: Setting, steps: int, callbacks: Sequence[L.Callback] = (), **settings: Any) -> L.Trainer:
     """Lightning's, as the project sets it up, silent."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    given: dict[str, Any] = {"precision": "bf16-mixed", "enable_checkpointing": False, "callbacks": [Checkpoints(), *callbacks]}
+    given: dict[str, Any] = {
+        "precision": "bf16-mixed",
+        "enable_checkpointing": False,
+        "callbacks": [Checkpoints(), *callbacks],
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return L.Trainer(
             accelerator="gpu" if setting.on_gpu() else "cpu", devices=1, max_steps=steps, logger=False,
-            enable_model_summary=False, enable_progress_bar=False, num_sanity_val_steps=0, log_every_n_steps=1000,
+            enable_model_summary=False, enable_progress_bar=False, num_sanity_val_steps=0, use_distributed_sampler=False, log_every_n_steps=1000,
             **(given | settings),
         )  # fmt: skip
 
 
-def fit(setting: Setting, made: L.Trainer, system: L.LightningModule, data: Batches, quiet: bool = True, **settings: Any) -> None:
+def fit(
+    setting: Setting, made: L.Trainer, system: L.LightningModule, data: Batches, quiet: bool = True, **settings: Any
+) -> None:
     """Trains; in a rehearsal the system stays where it is afterwards, as nothing could be copied. `quiet` drops
     warnings.
     """
@@ -111,3 +116,5 @@ def fit(setting: Setting, made: L.Trainer, system: L.LightningModule, data: Batc
         if quiet:
             warnings.simplefilter("ignore")
         made.fit(system, datamodule=data, **settings)
+    if made.global_step != made.max_steps:
+        raise RuntimeError(f"the training ended after {made.global_step} of {made.max_steps} steps")

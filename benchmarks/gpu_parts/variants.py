@@ -33,9 +33,7 @@ def cudnn_attention(on: bool) -> Iterator[None]:
         torch.backends.cuda.enable_cudnn_sdp(before)
 
 
-def attend_in_a_loop(
-    setting: Setting, query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int]
-) -> Tensor:
+def attend_in_a_loop(setting: Setting, query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int]) -> Tensor:
     """Packed examples one after the other."""
     from diptych.models.fuser.example_attention import example_attention, lengths_as_mask
 
@@ -44,9 +42,7 @@ def attend_in_a_loop(
     return example_attention(nn.Module(), query, key, value, mask)[0]
 
 
-def attend_in_one_kernel(
-    setting: Setting, query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int]
-) -> Tensor:
+def attend_in_one_kernel(setting: Setting, query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int]) -> Tensor:
     """Packed examples in one call."""
     from diptych.models.fuser.example_attention import ends_of_examples, example_attention, lengths_as_mask
 

@@ -28,7 +28,9 @@ FOUND = {"machine": ["a card"], "rehearsal": False, "tiny": False, "failed": [],
 
 
 def test_tables_have_a_column_for_every_name_and_say_what_failed():
-    assert gpu_page.section(FOUND) == """\
+    assert (
+        gpu_page.section(FOUND)
+        == """\
 - a card
 
 ### Training step of retrieval, ViT-B/32, 224 pixels, bf16
@@ -45,6 +47,7 @@ def test_tables_have_a_column_for_every_name_and_say_what_failed():
 
 - no waits
 - missing: nvJPEG: not built"""
+    )
 
 
 def test_a_page_is_renewed_between_its_marks_and_nowhere_else():
