@@ -93,9 +93,7 @@ def _batches(setting: Setting, read: Read, paths: list[Path], processes: int, ti
         with setting.host():
             yield torch.stack([read(path) for path in paths])
         return
-    many = (
-        {"num_workers": processes, "prefetch_factor": 4, "multiprocessing_context": "forkserver"} if processes else {}
-    )
+    many = {"num_workers": processes, "prefetch_factor": 4} if processes else {}
     pinned = setting.on_gpu()
     yield from DataLoader(Files(paths, read, times), BATCH, pin_memory=pinned, **many)  # type: ignore[arg-type]
 
@@ -182,9 +180,7 @@ def _trainings(
             while True:
                 yield _all(setting, reader, [paths[place % len(paths)] for place in range(2 * size)])
         files = Files(paths, reader, 2 * size * (steps + 4) // len(paths) + 1)
-        yield from DataLoader(
-            files, 2 * size, num_workers=workers, pin_memory=True, multiprocessing_context="forkserver"
-        )
+        yield from DataLoader(files, 2 * size, num_workers=workers, pin_memory=True)
 
     def by_index() -> Iterator[Tensor]:
         while True:

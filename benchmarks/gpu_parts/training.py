@@ -99,7 +99,8 @@ def trainer(setting: Setting, steps: int, callbacks: Sequence[L.Callback] = (), 
         warnings.simplefilter("ignore")
         return L.Trainer(
             accelerator="gpu" if setting.on_gpu() else "cpu", devices=1, max_steps=steps, logger=False,
-            enable_model_summary=False, enable_progress_bar=False, num_sanity_val_steps=0, use_distributed_sampler=False, log_every_n_steps=1000,
+            enable_model_summary=False, enable_progress_bar=False, num_sanity_val_steps=0, log_every_n_steps=1000,
+            use_distributed_sampler=False,  # it would shuffle the numbers
             **(given | settings),
         )  # fmt: skip
 
