@@ -20,13 +20,18 @@ from gpu_parts.models import example_lengths, fuser_flops, packed, qwen
 NAME, SECONDS = "fuser", 110
 LAYERS, QUANTISED_LAYERS = 36, 12
 SHORT, LONG = 9_000, 23_800
-CHANGES: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]], ...]] = {
+# What each of them takes back, one more from line to line; of the fuser.
+Change = Callable[[Any], contextlib.AbstractContextManager[None]]
+_PEFT, _NORMS = partial(variants.without, fused="fused_lora"), partial(variants.without, fused="fused_norm")
+CHANGES: dict[str, tuple[Change, ...]] = {
     "as it is": (),
-    "in a loop, cuDNN's attention on": (variants.in_a_loop, partial(variants.cudnn_attention, True)),
-    "in a loop": (variants.in_a_loop,),
-    "+ norm in one kernel": (variants.norm_in_one_kernel,),
-    "+ adapter in one product": (variants.norm_in_one_kernel, variants.adapter_in_one_product),
-}
+    "PEFT's adapters": (_PEFT,),
+    "and transformers' norms": (_PEFT, _NORMS),
+    "and attention in a loop": (_PEFT, _NORMS, lambda _: variants.in_a_loop()),
+    "and cuDNN's attention on": (
+        _PEFT, _NORMS, lambda _: variants.in_a_loop(), lambda _: variants.cudnn_attention(True),
+    ),
+}  # fmt: skip
 
 
 def run(setting: Setting, report: Report) -> None:
@@ -36,7 +41,7 @@ def run(setting: Setting, report: Report) -> None:
         losses: dict[str, float] = {}
         step = Step(setting, qwen(setting, LAYERS), setting_rank)
         for name, changes in CHANGES.items():
-            with report.attempt(name), _all_of(changes):
+            with report.attempt(name), step.changed(changes):
                 losses[name] = step.loss_of(0)
                 step.row(report, f"{name}, recomputed", setting.of(SHORT, 90))
         with report.attempt(f"{setting.of(LONG, 230)} tokens"):
@@ -45,8 +50,8 @@ def run(setting: Setting, report: Report) -> None:
         with report.attempt("no recomputation"), step.without_recomputation():
             losses["no recomputation"] = step.loss_of(0)
             step.row(report, "as it is, not recomputed", setting.of(SHORT, 90))
-            with _all_of(CHANGES["+ adapter in one product"]):
-                step.row(report, "all of it, not recomputed", setting.of(SHORT, 90))
+            with step.changed(CHANGES["and transformers' norms"]):
+                step.row(report, "PEFT's adapters and transformers' norms, not recomputed", setting.of(SHORT, 90))
         _same_losses(report, losses)
         del step
     for kind in ("int8", "nf4"):
@@ -65,7 +70,7 @@ class Step:
 
     def __init__(self, setting: Setting, base: Any, rank: int, quantization: str = "none") -> None:
         self.setting, self.rank = setting, rank
-        self.fuser = variants.fuser(base, rank, True, quantization)
+        self.fuser = variants.fuser(setting, base, rank, True, quantization)
         self.config, self.loss, self.rows = base.config, ChunkedCausalLMLoss(), 0
 
     def __call__(self, batch: Any) -> Tensor:
@@ -103,6 +108,14 @@ class Step:
         )  # fmt: skip
 
     @contextlib.contextmanager
+    def changed(self, changes: tuple[Change, ...]) -> Iterator[None]:
+        """All of these taken back."""
+        with contextlib.ExitStack() as stack:
+            for change in changes:
+                stack.enter_context(change(self.fuser))
+            yield
+
+    @contextlib.contextmanager
     def without_recomputation(self) -> Iterator[None]:
         """Everything that the layers compute is kept for the backward pass."""
         base = self.fuser.model.get_base_model()
@@ -114,14 +127,6 @@ class Step:
         finally:
             for module in layers:
                 module.gradient_checkpointing = True
-
-
-@contextlib.contextmanager
-def _all_of(changes: tuple[Callable[[], contextlib.AbstractContextManager[None]], ...]) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        for change in changes:
-            stack.enter_context(change())
-        yield
 
 
 def _same_losses(report: Report, losses: dict[str, float]) -> None:

@@ -21,7 +21,7 @@ PROMPT, TOKENS, DECIDED = 3_000, 32, 16
 
 def run(setting: Setting, report: Report) -> None:
     """Prefill and time a token: small and large batches, cuDNN's attention, the adapter merged or not."""
-    tuned = variants.fuser(qwen(setting, LAYERS), setting.of(256, 4), recompute=False).eval()
+    tuned = variants.fuser(setting, qwen(setting, LAYERS), setting.of(256, 4), recompute=False).eval()
     few, many = setting.of(16, 4), setting.of(64, 8)
     with report.attempt("first tokens"):
         report.must_be(

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gpu_parts.bench import Missing, Setting
 
@@ -80,24 +79,25 @@ def in_a_loop() -> Iterator[None]:
 
 
 def compile_blocks(setting: Setting, model: nn.Module) -> None:
-    """Every block of the towers and the composer by itself, in place; everything between them stays as it is."""
+    """Every block of the towers and the composer by itself, in place, as `system.compile` does."""
+    from diptych.parallel.sharding import blocks
+
     setting.needs_values("torch.compile")
-    backend = "eager" if setting.tiny else "inductor"
-    for module in model.modules():
-        if isinstance(module, (nn.ModuleList, nn.Sequential)) and len({type(layer) for layer in module}) == 1:
-            for block in module:
-                if len(list(block.children())) > 1:
-                    block.compile(backend=backend)
+    for block in blocks(model):
+        block.compile(dynamic=True, backend="eager" if setting.tiny else "inductor")
 
 
 # ------------------------------------------------------------------------------------------------ the fuser
 
 
-def fuser(base: Any, rank: int, recompute: bool = True, quantization: str = "none") -> Any:
+def fuser(setting: Setting, base: Any, rank: int, recompute: bool = True, quantization: str = "none") -> Any:
     """Diptych's fuser around a base model that is already there, with an adapter that says something."""
+    from diptych.models.fuser import fused_norm
     from diptych.models.fuser.qlora_fuser import QLoRAFuser
 
-    made = QLoRAFuser("by configuration", quantization=quantization, rank=rank, gradient_checkpointing=recompute)
+    if setting.rehearsal:  # norms are told from others by their values
+        fused_norm.is_rms_norm = lambda module: hasattr(module, "variance_epsilon")
+    made = QLoRAFuser("by configuration", quantization=quantization, rank=rank, recompute="auto" if recompute else 0)
     made._adapt(base)
     torch.manual_seed(1)
     with torch.no_grad():
@@ -118,41 +118,18 @@ def merged(tuned: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def norm_in_one_kernel() -> Iterator[None]:
-    """Qwen3's norms as torch's one kernel instead of transformers' six passes in float32."""
-    from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
-
-    def forward(self: Any, hidden_states: Tensor) -> Tensor:
-        return F.rms_norm(hidden_states, hidden_states.shape[-1:], self.weight, self.variance_epsilon)
-
-    with _replaced(Qwen3RMSNorm, forward):
-        yield
-
-
-@contextlib.contextmanager
-def adapter_in_one_product() -> Iterator[None]:
-    """The adapter's second product with its scale and the addition in one, instead of two more passes."""
-    from peft.tuners.lora.layer import Linear
-
-    def forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        (name,) = self.active_adapters
-        output = self.base_layer(x)
-        inner = F.linear(x, self.lora_A[name].weight.to(x.dtype)).flatten(0, -2)
-        outer = self.lora_B[name].weight.to(x.dtype)
-        return torch.addmm(output.flatten(0, -2), inner, outer.T, alpha=self.scaling[name]).view_as(output)
-
-    with _replaced(Linear, forward):
-        yield
-
-
-@contextlib.contextmanager
-def _replaced(kind: Any, forward: Callable[..., Tensor]) -> Iterator[None]:
-    before = kind.forward
-    kind.forward = forward
+def without(tuned: Any, fused: str) -> Iterator[None]:
+    """The fuser's layers with the library's own forward passes in place of `fused_lora`'s or `fused_norm`'s."""
+    ours = {
+        module: vars(module).pop("forward")
+        for module in tuned.modules()
+        if "forward" in vars(module) and module.forward.__module__.endswith(f".{fused}")
+    }
     try:
         yield
     finally:
-        kind.forward = before
+        for module, forward in ours.items():
+            module.forward = forward
 
 
 # ------------------------------------------------------------------------------------------------ quantised weights
