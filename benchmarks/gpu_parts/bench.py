@@ -275,12 +275,9 @@ def shown(value: Any) -> str:
     """A cell: four digits of a number, `-` for what is not known."""
     if value is None:
         return "-"
-    return f"{value:,.0f}" if isinstance(value, float) and abs(value) >= 1e4 else format_short(value)
-
-
-def format_short(value: Any) -> str:
-    """Four digits of a number, everything else as it is."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def wall_ms(step: Callable[[], object]) -> float:

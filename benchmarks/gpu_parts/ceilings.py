@@ -58,7 +58,7 @@ def _from_host(setting: Setting, report: Report) -> None:
         for name, source, waits in (("pageable", pageable, True), ("pinned", pinned, True), ("queued", pinned, False)):
             timing = setting.time(lambda source=source, waits=waits: there.copy_(source, non_blocking=not waits))
             report.timed(
-                f"{len(pageable) / 1e6:g} MB from the host, {name}", timing, GBps=timing.rate(len(pinned) / 1e9)
+                f"{len(pageable) / 1e6:g} MB from the host, {name}", timing, **{"GB/s": timing.rate(len(pinned) / 1e9)}
             )
 
 

@@ -173,7 +173,7 @@ def _decodes_alone(setting: Setting) -> bool:
 
 def _adamw_8bit(setting: Setting) -> Callable[..., Any]:
     def make(parameters: list[Tensor], **settings: Any) -> Any:
-        setting.needs_gpu("bitsandbytes' optimizers")
+        setting.needs_values("bitsandbytes' optimizers")
         import bitsandbytes
 
         return bitsandbytes.optim.AdamW8bit(parameters, **settings)
