@@ -19,3 +19,8 @@ def test_on_the_cpu_it_is_torch_s_to_the_last_bit(autocast):
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         for kind in (torch.float32, torch.bfloat16):
             assert torch.equal(lean(tokens.to(kind)), norm(tokens.to(kind)))
+
+
+def test_shapes_can_be_computed_without_values():
+    """As counting the operations of a model does."""
+    assert LeanLayerNorm(16, device="meta")(torch.empty(2, 16, device="meta")).shape == (2, 16)

@@ -22,8 +22,8 @@ class LeanLayerNorm(nn.LayerNorm):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (..., D), normed, in their type."""
-        if tokens.device.type == "cpu":  # whose kernel takes weights of another type, and autocast leaves it alone
+        if not tokens.is_cuda:  # the CPU's kernel takes weights of another type, and autocast leaves it alone
             return super().forward(tokens)
         weight, bias = self.weight.to(tokens.dtype), self.bias.to(tokens.dtype)
-        with torch.autocast(tokens.device.type, enabled=False):
+        with torch.autocast("cuda", enabled=False):
             return F.layer_norm(tokens, self.normalized_shape, weight, bias, self.eps)
