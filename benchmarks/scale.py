@@ -119,6 +119,7 @@ def _reading_rows(plan: argparse.Namespace, rates: Rates, speed: Range) -> list[
 def _sending_rows(plan: argparse.Namespace, rates: Rates, speed: Range) -> list[Row]:
     forward, backward = gather_bytes(plan.batch, plan.embedding, plan.gpus)
     gradients = gradient_bytes(rates.parameters, plan.gpus)
+    sharded = fsdp_bytes(rates.parameters, rates.gathered, plan.gpus)
     everyone, link = plan.batch * plan.gpus, Range(*plan.link) * 1e9
     step = everyone / speed
     flops = loss_flops(plan.batch, plan.embedding, plan.gpus)
@@ -127,7 +128,7 @@ def _sending_rows(plan: argparse.Namespace, rates: Rates, speed: Range) -> list[
         Row("loss: sent by a GPU in a step, forward", forward / 1e6, "MB", "counted"),
         Row("loss: sent by a GPU in a step, backward", backward / 1e6, "MB", "counted"),
         Row("gradients: sent by a GPU in a step, DDP", gradients / 1e6, "MB", "counted"),
-        Row("FSDP, full sharding, instead of DDP", fsdp_bytes(rates.parameters, plan.gpus) / 1e6, "MB", "counted"),
+        Row("FSDP, full sharding, instead of DDP", sharded / 1e6, "MB", "counted"),
         Row(
             "saved by gather_negatives=false",
             100 * (forward + backward) / (forward + backward + gradients),

@@ -111,11 +111,12 @@ def gradient_bytes(parameters: int, ranks: int) -> float:
     return ring_all_reduce_bytes(parameters * FLOAT, ranks)
 
 
-def fsdp_bytes(parameters: int, ranks: int) -> float:
-    """Bytes that each rank sends under full sharding, in one step: parameters gathered forward and again backward,
-    gradients reduce-scattered: 1.5 times DDP (Rajbhandari et al. 2020, section 7.2.2).
+def fsdp_bytes(parameters: int, gathered: int, ranks: int) -> float:
+    """Bytes that each rank sends under full sharding, in one step: `gathered` of weights (`scale_rates.gathered_bytes`)
+    and the float32 gradients, reduce-scattered. Were all weights float32, and gathered twice, this would be 1.5 times
+    DDP (Rajbhandari et al. 2020, section 7.2.2).
     """
-    return 3 * (ranks - 1) / ranks * parameters * FLOAT
+    return (ranks - 1) / ranks * (gathered + parameters * FLOAT)
 
 
 def adamw_bytes(parameters: int, shards: int = 1) -> float:

@@ -15,7 +15,10 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from decoding import SPEC, draw_texture
@@ -24,9 +27,10 @@ from diptych.contracts.retrieval import ContrastiveEmbeddings, Triplet, TripletB
 from diptych.losses.info_nce import InfoNCE
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from diptych.parallel.checkpoints import AtomicCheckpointIO
+from diptych.parallel.sharding import blocks, product_weights
 from diptych.photos.images import ImageReader
 from modification_texts import MODIFICATION_TEXTS
-from scale_formulas import Range, as_range, loss_flops
+from scale_formulas import FLOAT, Range, as_range, loss_flops
 from training import fused_adamw, make_backbone, our_step, pixel_batches
 
 QUALITIES = (95, 90, 75)  # JPEG: the low, middle and high of decoding speed, and the high, middle and low of bytes
@@ -45,6 +49,7 @@ class Rates:
     loss: Range  # operations/s that `InfoNCE` reaches, forward and backward
     step: Range | None  # triplets/s of a whole training step, fed from memory; None if not measured
     parameters: int
+    gathered: int  # bytes of weights that full sharding gathers in a step
     flops: float  # of a triplet, forward and backward
 
 
@@ -56,7 +61,7 @@ def measure(plan: argparse.Namespace, folder: Path) -> Rates:
     read = ImageReader(SPEC)
     decoded = [_rate(len(some), repeats, lambda some=some: list(map(read, some))) for some in paths]
     left, right = torch.randn(256, 512), torch.randn(512, 1024 if plan.quick else 16384)
-    parameters, flops = _count()
+    parameters, gathered, flops = _count()
     return Rates(
         photo=Range(sizes[2], sizes[1], sizes[0]),
         record=as_range(_record_bytes(1000 if plan.quick else 50_000)),
@@ -67,6 +72,7 @@ def measure(plan: argparse.Namespace, folder: Path) -> Rates:
         loss=_loss_rate(16 if plan.quick else plan.batch, 4 if plan.quick else plan.gpus, plan.embedding, repeats),
         step=None if plan.quick else _step_rate(repeats),
         parameters=parameters,
+        gathered=gathered,
         flops=flops,
     )
 
@@ -162,16 +168,34 @@ def _step_rate(repeats: int, batch: int = 8) -> Range:
     return _rate(batch, min(repeats, 3), step)
 
 
-def _count(batch: int = len(MODIFICATION_TEXTS)) -> tuple[int, float]:
-    """Parameters, and operations a triplet forward and backward, of ViT-B/32 with the composer; nothing is computed."""
-    with torch.device("meta"):
+def gathered_bytes(model: nn.Module) -> int:
+    """Bytes of weights that full sharding gathers in a step of bf16-mixed (`diptych.parallel.sharding`): those of
+    products in bfloat16, the rest in float32; a block's forward and backward, what lies outside the blocks once.
+    """
+    rounded = product_weights(model)
+    in_blocks = {parameter for block in blocks(model) for parameter in block.parameters()}
+    return sum(
+        parameter.numel() * (2 if parameter in rounded else FLOAT) * (2 if parameter in in_blocks else 1)
+        for parameter in model.parameters()
+    )
+
+
+def _count(batch: int = len(MODIFICATION_TEXTS)) -> tuple[int, int, float]:
+    """Of ViT-B/32 with the composer parameters, bytes gathered when it is sharded, and operations a triplet forward and
+    backward; nothing is computed.
+    """
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        sdpa_kernel(SDPBackend.MATH),  # others are counted with what they compute again in the backward pass
+        FlopCounterMode(display=False) as counter,
+    ):
         model = CrossAttentionComposer(make_backbone())
         pixels = torch.zeros(2 * batch, 3, SPEC.size, SPEC.size, dtype=torch.uint8)
-    tokens = model.backbone.preprocessing.tokenize(MODIFICATION_TEXTS[:batch]).to("meta")
-    with FlopCounterMode(display=False) as counter:
+        tokens = model.backbone.preprocessing.tokenize(MODIFICATION_TEXTS[:batch])
         images = vars(model.backbone.encode_image(pixels)).items()
         parts = (slice(0, batch), slice(batch, None))
         reference, target = (ImageFeatures(**{name: rows[part] for name, rows in images}) for part in parts)
         query = model.compose(reference, model.backbone.encode_text(tokens))
         (query.sum() + model.embed_image(target).sum()).backward()
-    return sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() / batch
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return parameters, gathered_bytes(model), counter.get_total_flops() / batch

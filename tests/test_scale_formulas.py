@@ -11,21 +11,26 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from diptych.contracts.models import ImageSpec, TextTokens
 from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.index.faiss_index import FaissIndex
 from diptych.losses import info_nce
-from diptych.parallel import distributed
+from diptych.parallel import distributed, sharding
 from diptych.parallel.checkpoints import AtomicCheckpointIO
 from diptych.photos.prepared_cache import PreparedCache
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-if str(BENCHMARKS) not in sys.path:
-    sys.path.append(str(BENCHMARKS))  # last: no file there may hide another module
+TESTS = Path(__file__).resolve().parent
+for folder in (TESTS.parent / "benchmarks", TESTS / "fake_gpu"):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # last: no file there may hide another module
+
+from counts import Counts  # noqa: E402
 
 import scale  # noqa: E402
 import scale_formulas as formulas  # noqa: E402
+import scale_rates  # noqa: E402
 from scale import Range  # noqa: E402
 
 BATCH, WIDTH, RANKS = 3, 8, 64
@@ -105,6 +110,37 @@ def test_the_loss_sends_what_the_formula_says(monkeypatch, with_reference):
     before = collectives.gathered + collectives.reduced
     local(ContrastiveEmbeddings(*rows), batch)["loss"].backward()
     assert collectives.gathered + collectives.reduced == before
+
+
+class InBlocks(nn.Module):
+    """A multiple of 64 of everything, so that nothing is padded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.norm = nn.Embedding(128, 64), nn.LayerNorm(64)
+        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(64, 64), nn.LayerNorm(64), nn.ReLU()) for _ in range(2))
+        self.last = nn.Linear(64, 64)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        hidden = self.words(ids)
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return self.last(self.norm(hidden))
+
+
+@pytest.mark.skipif(torch.__version__ < "2.15", reason="gathers all weights in float32")
+def test_sharded_weights_and_gradients_are_what_the_formula_says():
+    """On rank 11 of 64 that are not there."""
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=11, world_size=RANKS)
+    try:
+        model = InBlocks()
+        parameters, gathered = sum(p.numel() for p in model.parameters()), scale_rates.gathered_bytes(model)
+        sharding.shard_model(model, torch.device("cpu"), (), bf16=True)
+        with Counts() as counts, torch.autocast("cpu", torch.bfloat16):
+            model(torch.zeros(2, 4, dtype=torch.long)).sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert counts.sent.total() * (RANKS - 1) / RANKS == formulas.fsdp_bytes(parameters, gathered, RANKS)
 
 
 def test_memory_and_checkpoint_of_adamw(tmp_path):

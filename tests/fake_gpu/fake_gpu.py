@@ -15,7 +15,7 @@ import os
 import subprocess
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,8 @@ def prepare() -> None:
 
 def watch(answers: Mapping[str, Any] | None = None) -> Any:
     """A dispatch mode, to be entered within FakeTensorMode. `waits` counts (what, where) the host waits for the device,
-    `operators` the operators on the device, `sent` the copies from the host to it and their bytes. `answers` are for
-    what depends on values: `item` (place, tensor) -> number, `nonzero` and `unique_consecutive` row counts, `mask`
-    (mask) -> rows.
+    `sent` the copies from the host to it and their bytes. `answers` are for what depends on values: `item` (place,
+    tensor) -> number, `nonzero` and `unique_consecutive` row counts, `mask` (mask) -> rows.
     """
     import torch
     from torch._subclasses.fake_tensor import unset_fake_temporarily
@@ -90,7 +89,7 @@ def watch(answers: Mapping[str, Any] | None = None) -> Any:
     class Watch(TorchDispatchMode):
         def __init__(self) -> None:
             super().__init__()
-            self.waits, self.operators, self.sent, self._tensor = Counter(), Counter(), Counter(), torch.tensor
+            self.waits, self.sent, self._tensor = Counter(), Counter(), torch.tensor
 
         def __enter__(self) -> Watch:
             torch.tensor = self._noted_tensor  # a number that is put on the device by a blocking copy, unseen below
@@ -138,19 +137,26 @@ def watch(answers: Mapping[str, Any] | None = None) -> Any:
                     rows = given["mask"](masks[0]) if "mask" in given else masks[0].numel()
                     return args[0].new_empty((rows, *args[0].shape[masks[0].ndim :]))
             result = function(*args, **kwargs)
-            made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
             if name in ("_to_copy", "copy_"):
                 source = args[1] if name == "copy_" else args[0]
                 waits = not (kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2]))
-                if made[0].is_cuda and not source.is_cuda:
+                if result.is_cuda and not source.is_cuda:
                     self.sent.update(copies=1, bytes=source.nbytes)
-                if source.device.type != made[0].device.type and waits:
-                    self.waits[f"copy {source.device.type} to {made[0].device.type}", _place()] += 1
-            if on_device or any(tensor.is_cuda for tensor in made):
-                self.operators[name] += 1
+                if source.device.type != result.device.type and waits:
+                    self.waits[f"copy {source.device.type} to {result.device.type}", _place()] += 1
             return result
 
     return Watch()
+
+
+def readable(waits: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """The waits of a watch as JSON can say them."""
+    return {" ".join(key): count for key, count in waits.items()}
+
+
+def attention(kernels: Iterable[str]) -> list[str]:
+    """The kernels of attention among these."""
+    return sorted(name for name in kernels if "attention" in name or "varlen" in name)
 
 
 def _on_host(name: str, tensors: list[Any], kwargs: Mapping[str, Any]) -> bool:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import weakref
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from counts import Counts
 
 import fake_gpu
 
@@ -27,39 +25,6 @@ WIDTHS_OF_8B = {
     "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 12288, "num_attention_heads": 32,
     "num_key_value_heads": 8, "head_dim": 128,
 }  # fmt: skip
-
-
-class Passes(TorchDispatchMode):
-    """Counts what runs on the device; `live` and `peak` are bytes of what was made under it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kernels = self.bytes = self.live = self.peak = 0
-        self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        made, given = (
-            [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor) and leaf.is_cuda]
-            for tree in (result, (args, kwargs))
-        )
-        self._seen.update(tensor.untyped_storage() for tensor in given)  # weights, and the batch
-        for tensor in made:
-            storage = tensor.untyped_storage()
-            if storage not in self._seen:
-                self._seen.add(storage)
-                self.live += storage.nbytes()
-                weakref.finalize(storage, self._freed, storage.nbytes())
-        self.peak = max(self.peak, self.live)
-        if made and not function.is_view and "_unsafe_view" not in str(function) and "detach" not in str(function):
-            self.kernels += 1
-            self.bytes += sum(
-                tensor.numel() * tensor.element_size() for tensor in {id(t): t for t in made + given}.values()
-            )
-        return result
-
-    def _freed(self, size: int) -> None:
-        self.live -= size
 
 
 def fuser_of(widths: dict[str, int], num_layers: int, **settings: Any) -> Any:
@@ -95,13 +60,13 @@ def count(widths: dict[str, int], num_layers: int, lengths: list[int], **setting
     with FakeTensorMode(allow_non_fake_inputs=True):
         fuser = fuser_of(widths, num_layers, **settings)
         numbers = torch.zeros(segments.shape, dtype=torch.long, device="cuda")
-        watch, passes = fake_gpu.watch(), Passes()
-        with watch, torch.autocast("cuda", torch.bfloat16), passes:
+        watch, counts = fake_gpu.watch(), Counts()
+        with watch, torch.autocast("cuda", torch.bfloat16), counts:
             hidden = fuser(FusionBatch(("q",), numbers, numbers, numbers, segments))
-        between = passes.live
-        with watch, passes:
+        between = counts.live
+        with watch, counts:
             hidden.sum().backward()
-    return {"kernels": passes.kernels, "bytes": passes.bytes, "saved": between, "peak": passes.peak}
+    return {"kernels": counts.kernels.total(), "bytes": counts.bytes, "saved": between, "peak": counts.peak}
 
 
 if __name__ == "__main__":

@@ -191,18 +191,23 @@ def _policy(part: nn.Module, bf16: bool) -> MixedPrecisionPolicy:
     """
     if not bf16 or "param_dtype_override_fn" not in {field.name for field in fields(MixedPrecisionPolicy)}:
         return MixedPrecisionPolicy()  # torch 2.14 knows no policy for a single parameter
-    products = [
-        module
-        for module in part.modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d)) or hasattr(module, "in_proj_weight")  # attention of any kind
-    ]
-    rounded = {parameter for module in products for parameter in module.parameters(recurse=False)}
+    rounded = product_weights(part)
     return MixedPrecisionPolicy(
         param_dtype=torch.bfloat16,
         reduce_dtype=torch.float32,
         cast_forward_inputs=False,  # autocast's affair
         param_dtype_override_fn=lambda parameter: None if parameter in rounded else parameter.dtype,
     )
+
+
+def product_weights(part: nn.Module) -> set[nn.Parameter]:
+    """The weights of matrix products and convolutions, and their biases."""
+    products = [
+        module
+        for module in part.modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d)) or hasattr(module, "in_proj_weight")  # attention of any kind
+    ]
+    return {parameter for module in products for parameter in module.parameters(recurse=False)}
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -9,8 +9,9 @@ from open_clip.transformer import LayerNorm, QuickGELU
 from torch import nn
 
 from diptych.models.backbones.clip import CLIPBackbone, CLIPPreprocessing
-from diptych.models.backbones.clip_layers import LeanLayerNorm, SelfAttention, make_lean
+from diptych.models.backbones.clip_layers import SelfAttention, make_lean
 from diptych.models.backbones.quick_gelu import LeanQuickGELU, QuickGELUNetwork
+from diptych.models.layer_norm import LeanLayerNorm
 
 TEXTS = ["add a lamp", "remove the red curtains and the rug beside the bed", ""]
 CUSTOM = {"block_type": "custom", "qk_norm": True, "scale_heads": True, "scale_attn": True, "scale_fc": True}

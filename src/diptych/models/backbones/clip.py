@@ -5,9 +5,7 @@ Shape letters: B batch, P patches, L text tokens, D tower width, E embedding wid
 
 from __future__ import annotations
 
-import functools
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +18,22 @@ from open_clip.transformer import TextTransformer, VisionTransformer, text_globa
 from torch import Tensor, nn
 
 from diptych.contracts.models import ImageFeatures, ImageSpec, TextFeatures, TextTokens
+from diptych.models.backbones.clip_architecture import build, registered
 from diptych.models.backbones.clip_facts import ACTIVATION, IMAGE, clip_facts, settled
 from diptych.models.backbones.clip_layers import SelfAttention, make_lean
-from diptych.models.plain_text import PlainTexts, broken_up, control_signs, plain_open_clip
+from diptych.models.backbones.clip_tokenizers import (
+    cleaning,
+    open_clip_tokenizer,
+    plain_tokenizer,
+    transformers_tokenizer,
+)
+from diptych.models.plain_text import broken_up, control_signs
 from diptych.parallel.private_parts import vision_features
 from diptych.storage.json_values import encodable
 
 FREEZE_CHOICES = ("none", "vision", "text", "all")
 TOKEN_CHOICES = ("patches", "before_norm")
-CLEANINGS = ("lower", "whitespace", "canonicalize")
 TOKENIZER_CHOICES = ("open_clip", "transformers")
-_PLAIN_NAME = re.compile(r"[\w.+-]+")
 
 
 class CLIPPreprocessing:
@@ -63,7 +66,7 @@ class CLIPPreprocessing:
     ) -> None:
         if tokenizer not in TOKENIZER_CHOICES:
             raise ValueError(f"tokenizer={tokenizer!r} is not one of {', '.join(TOKENIZER_CHOICES)}")
-        config = architecture or _registered(name)
+        config = architecture or registered(name)
         given = {"mean": mean, "std": std, "interpolation": interpolation, "resize": resize}
         facts = clip_facts(name, pretrained, architecture, given)
         size = int(config["vision_cfg"].get("image_size", 224))
@@ -71,7 +74,7 @@ class CLIPPreprocessing:
         text = config["text_cfg"]
         self.context_length = int(text.get("context_length", 77))
         self._registered_name = None if architecture else name
-        self._clean = _cleaning(text) if architecture else None
+        self._clean = cleaning(text) if architecture else None
         # Without a causal mask the real tokens attend to the pads, so the length must be the one of the training.
         self._fixed_length = pad_to_context or bool(text.get("no_causal_mask"))
         self._pad_id = int(text.get("pad_id", 0))
@@ -88,14 +91,14 @@ class CLIPPreprocessing:
         """Token ids (B, L) with L the longest text of the batch; a text over the context length is cut before its
         end token, which is kept, and counted in `num_truncated`. Empty text gives start and end alone.
         """
-        tokenizer, texts = _tokenizer(self._registered_name, self._clean), list(map(encodable, texts))
+        tokenizer, texts = open_clip_tokenizer(self._registered_name, self._clean), list(map(encodable, texts))
         if not isinstance(tokenizer, SimpleTokenizer):  # sentence-piece models bring a fixed length and no mask
             signs = control_signs(tokenizer.tokenizer)
             ids = tokenizer([broken_up(text, signs) for text in texts], context_length=self.context_length)
             return TextTokens(ids, torch.ones_like(ids, dtype=torch.bool))
-        encode, pad_id = _plain_tokenizer(self._registered_name, self._clean).encode, self._pad_id
+        encode, pad_id = plain_tokenizer(self._registered_name, self._clean).encode, self._pad_id
         if self.tokenizer == "transformers":
-            encode, pad_id = _transformers_tokenizer(), tokenizer.eot_token_id
+            encode, pad_id = transformers_tokenizer(), tokenizer.eot_token_id
         rows, num_truncated = [], 0
         for text in texts:
             row = [tokenizer.sot_token_id, *encode(text), tokenizer.eot_token_id]
@@ -147,7 +150,7 @@ class CLIPBackbone(nn.Module):
             raise ValueError(f"image_tokens={image_tokens!r} is not one of {', '.join(TOKEN_CHOICES)}")
         self.name, self.pretrained, self.preprocessing = name, pretrained, preprocessing
         facts = clip_facts(name, pretrained, architecture, {ACTIVATION: activation})
-        self.clip = _build(name, architecture, quick_gelu=facts[ACTIVATION] == "quick_gelu")
+        self.clip = build(name, architecture, quick_gelu=facts[ACTIVATION] == "quick_gelu")
         make_lean(self.clip)
         visual = self.visual
         if image_tokens == "before_norm" and isinstance(visual, TimmModel):
@@ -284,77 +287,3 @@ class CLIPBackbone(nn.Module):
             return causal[:length, :length].masked_fill(~tokens.mask[:, None, None], -torch.inf).to(dtype)
         lean = all(isinstance(block.attn, SelfAttention) for block in self.text.transformer.resblocks)
         return None if lean else causal[:length, :length].to(dtype)
-
-
-def _registered(name: str) -> dict[str, Any]:
-    # No schema, as `local-dir:FOLDER`: what lies there may name a tokenizer with code of its own.
-    config = open_clip.get_model_config(name) if _PLAIN_NAME.fullmatch(name) else None
-    if config is None:
-        raise ValueError(f"name={name!r} is not an open_clip model; open_clip.list_models() lists them")
-    return config
-
-
-def _build(name: str, architecture: dict[str, Any] | None, quick_gelu: bool) -> open_clip.CustomTextCLIP:
-    config = {**(architecture or _registered(name)), "quick_gelu": quick_gelu}
-    config.pop("custom_text", None)
-    for part in ("hf_model_name", "multimodal_cfg"):
-        if part in config or part in config["text_cfg"]:
-            raise ValueError(f"name={name!r} needs {part}: only open_clip's own text transformers are supported")
-    tower = config["vision_cfg"].get("timm_model_name")
-    if tower is not None:
-        if not _PLAIN_NAME.fullmatch(str(tower)):
-            raise ValueError(f"vision_cfg.timm_model_name={tower!r} is not a name of timm's own models")
-        config["vision_cfg"] = {**config["vision_cfg"], "timm_model_pretrained": False}  # weights come by themselves
-    model = open_clip.CustomTextCLIP(**config)
-    if config["embed_dim"] == 0:  # open_clip leaves the text's projection out, and makes the image's 0 wide
-        model.visual.proj = None
-    if not _has_patch_tokens(model.visual):
-        raise ValueError(f"name={name!r} has no patch tokens; choose a ViT, for example ViT-B-32")
-    if not isinstance(model.text, TextTransformer) or model.text.cls_emb is not None:
-        raise ValueError(f"name={name!r}: its text tower is not supported; choose a CLIP or SigLIP model")
-    return model
-
-
-def _has_patch_tokens(visual: nn.Module) -> bool:
-    if isinstance(visual, TimmModel):  # ConvNeXt, Swin and the like have no sequence of tokens
-        return hasattr(visual.trunk, "num_prefix_tokens")
-    return isinstance(visual, VisionTransformer) and visual.attn_pool is None
-
-
-@functools.cache
-def _tokenizer(registered_name: str | None, clean: str | None) -> Any:
-    if registered_name is None:
-        return SimpleTokenizer(**({"clean": clean} if clean else {}))
-    from_hub = _registered(registered_name)["text_cfg"].get("hf_tokenizer_name")
-    return open_clip.get_tokenizer(registered_name, **({"trust_remote_code": False} if from_hub else {}))
-
-
-def _cleaning(text: Mapping[str, Any]) -> str | None:
-    """How the texts of an architecture that is given are cleaned; None: as CLIP's. ValueError for other tokenizers."""
-    settings = dict(text.get("tokenizer_kwargs") or {})
-    clean = settings.pop("clean", None)
-    if text.get("hf_tokenizer_name") or settings or clean not in (None, *CLEANINGS):
-        raise ValueError(
-            "architecture: of text_cfg's tokenizer only tokenizer_kwargs.clean can be set, one of "
-            f"{', '.join(CLEANINGS)}; other tokenizers are those of open_clip's models by name"
-        )
-    return clean
-
-
-@functools.cache
-def _plain_tokenizer(registered_name: str | None, clean: str | None) -> Any:
-    return plain_open_clip(_tokenizer(registered_name, clean))
-
-
-@functools.cache
-def _transformers_tokenizer() -> Callable[[str], list[int]]:
-    """transformers' CLIPTokenizer, made of the vocabulary that open_clip brings; gives ids without start and end."""
-    from transformers import CLIPTokenizer
-
-    own = SimpleTokenizer()
-    names = {own.sot_token_id: "<|startoftext|>", own.eot_token_id: "<|endoftext|>"}
-    vocabulary = {names.get(number, token): number for token, number in own.encoder.items()}
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=list(own.bpe_ranks))
-    backend = PlainTexts(tokenizer).blind
-    # One text at a time: threads of its own for many would warn when a loader's worker is forked.
-    return lambda text: backend.encode(text, add_special_tokens=False).ids

@@ -6,12 +6,12 @@ Shape letters: B batch, L tokens, D width, H heads, d head width.
 
 from __future__ import annotations
 
-import torch
 from open_clip.transformer import LayerNorm, QuickGELU, ResidualAttentionBlock, TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.models.backbones.quick_gelu import LeanQuickGELU, QuickGELUNetwork
+from diptych.models.layer_norm import LeanLayerNorm
 
 
 class SelfAttention(nn.Module):
@@ -40,31 +40,12 @@ class SelfAttention(nn.Module):
         return self.out_proj(attended.transpose(1, 2).flatten(2)), None
 
 
-class LeanLayerNorm(nn.LayerNorm):
-    """A LayerNorm and its weights, computed in the type of its input: mean and variance are float32 all the same.
-
-    Under autocast on a GPU open_clip's turns its input into float32 first, and its output back.
-    """
-
-    def __init__(self, norm: nn.LayerNorm) -> None:
-        super().__init__(norm.normalized_shape, norm.eps, device="meta")
-        self.weight, self.bias = norm.weight, norm.bias
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (..., D), normed, in their type."""
-        if tokens.device.type == "cpu":  # whose kernel takes weights of another type, and autocast leaves it alone
-            return super().forward(tokens)
-        weight, bias = self.weight.to(tokens.dtype), self.bias.to(tokens.dtype)
-        with torch.autocast(tokens.device.type, enabled=False):
-            return F.layer_norm(tokens, self.normalized_shape, weight, bias, self.eps)
-
-
 def make_lean(model: nn.Module) -> None:
     """Exchanges the layers of open_clip's own towers in the model; weights stay the same objects."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, LayerNorm):
-                setattr(module, name, LeanLayerNorm(child))
+                setattr(module, name, LeanLayerNorm.of(child))
             elif isinstance(child, QuickGELU):
                 setattr(module, name, LeanQuickGELU())
     for tower in model.children():

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
 from diptych.models.composers.attention import attend, feed_forward, join_heads, split_heads
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
+from diptych.models.layer_norm import LeanLayerNorm
 
 
 class MaskedCrossAttention(nn.Module):
@@ -47,7 +48,7 @@ class NormedAttentionPooler(nn.Module):
         super().__init__()
         self.queries = nn.Parameter(torch.randn(1, 1, dim) * dim**-0.5)
         self.attention = MaskedCrossAttention(dim, dim, num_heads)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LeanLayerNorm(dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, V, D) to (B, D)."""
@@ -81,8 +82,8 @@ class ConTextFusion(nn.Module):
         for parameter in (parameter for layer in last_layers for parameter in layer.parameters()):
             nn.init.zeros_(parameter)
         self.cross_attn_layers, self.fusion_ffns = nn.ModuleList(attentions), nn.ModuleList(feed_forwards)
-        self.fusion_attn_norms = nn.ModuleList(nn.LayerNorm(vision_dim) for _ in range(num_layers))
-        self.fusion_ffn_norms = nn.ModuleList(nn.LayerNorm(vision_dim) for _ in range(num_layers))
+        self.fusion_attn_norms = nn.ModuleList(LeanLayerNorm(vision_dim) for _ in range(num_layers))
+        self.fusion_ffn_norms = nn.ModuleList(LeanLayerNorm(vision_dim) for _ in range(num_layers))
         self.attn_pooler = NormedAttentionPooler(vision_dim, num_heads)
         self.query_projection = nn.Linear(vision_dim, embedding_dim)
 

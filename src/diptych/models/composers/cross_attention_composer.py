@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
 from diptych.models.composers.attention import attend, feed_forward, join_heads, split_heads
 from diptych.models.composers.composed_model import ComposedModel, at_least_float32
+from diptych.models.layer_norm import LeanLayerNorm
 
 
 class CrossAttentionComposer(ComposedModel):
@@ -68,9 +69,9 @@ class CrossAttentionLayer(nn.Module):
 
     def __init__(self, width: int, text_dim: int, num_heads: int, feed_forward_ratio: float, dropout: float) -> None:
         super().__init__()
-        self.norm_image, self.norm_text = nn.LayerNorm(width), nn.LayerNorm(text_dim)
+        self.norm_image, self.norm_text = LeanLayerNorm(width), LeanLayerNorm(text_dim)
         self.attention = MultiHeadCrossAttention(width, text_dim, num_heads, dropout)
-        self.norm_hidden = nn.LayerNorm(width)
+        self.norm_hidden = LeanLayerNorm(width)
         self.feed_forward = feed_forward(width, feed_forward_ratio, dropout)
 
     def forward(
@@ -116,7 +117,7 @@ class AttentionPool(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.randn(1, 1, width) * width**-0.5)
-        self.norm = nn.LayerNorm(width)
+        self.norm = LeanLayerNorm(width)
         self.attention = MultiHeadCrossAttention(width, width, num_heads)
 
     def forward(self, hidden: Tensor) -> Tensor:
