@@ -48,7 +48,12 @@ BY_TARGET_ONLY = {
         "synthetic.server.server",
     },
     "openai": {"annotation.askers.batch_client"},
-    "peft": {"models.fuser.qlora_fuser"},
+    "peft": {
+        "models.fuser.fused_lora",
+        "models.fuser.merging",
+        "models.fuser.qlora_fuser",
+        "models.fuser.recomputation",
+    },
     "optuna": {"sweeping.optuna_search", "sweeping.search_space", "sweeping.study_file"},
 }
 

@@ -36,7 +36,11 @@ def with_data(config, **changes):
 
 
 # Arguments that have come since, which a config without them leaves at the value that was built in.
-SINCE = {"system.loss.mask_duplicates": True, "system.model.backbone.preprocessing.tokenizer": "open_clip"}
+SINCE = {
+    "data.images_on": "auto",
+    "system.loss.mask_duplicates": True,
+    "system.model.backbone.preprocessing.tokenizer": "open_clip",
+}
 ROOMS = ("experiment=cir_rooms", "trainer.max_steps=20", "trainer.val_check_interval=10", "name=before")
 
 

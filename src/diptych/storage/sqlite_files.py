@@ -5,6 +5,7 @@ read or written. Whoever opens one names the tables that belong there, and nothi
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Collection
@@ -79,11 +80,18 @@ def _check_files(file: Path) -> None:
         beside = Path(f"{file}{ending}")
         if beside.is_symlink():
             raise sqlite3.DatabaseError(f"{beside.name} beside it is a link, and SQLite would write there")
-        if ending == "-journal" and beside.exists():
-            with open_regular(beside) as journal:
-                journal.seek(max(0, beside.stat().st_size - len(_SPOKEN_OF_ANOTHER)))
-                if journal.read() == _SPOKEN_OF_ANOTHER:
-                    raise sqlite3.DatabaseError(f"{beside.name} beside it names another file, which would be deleted")
+        if ending == "-journal" and _speaks_of_another(beside):
+            raise sqlite3.DatabaseError(f"{beside.name} beside it names another file, which would be deleted")
+
+
+def _speaks_of_another(journal: Path) -> bool:
+    """Of none, if it is gone: while others write, theirs come and go."""
+    try:
+        with open_regular(journal) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - len(_SPOKEN_OF_ANOTHER)))
+            return file.read() == _SPOKEN_OF_ANOTHER
+    except FileNotFoundError:
+        return False
 
 
 def _plain(statement: str) -> str:
