@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
-from diptych.commands.caption_scoring import caption_and_score
+from diptych.commands.caption_scoring import ServedModel, caption_and_score
 from diptych.commands.caption_variants import ablation_variants
 from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking
@@ -77,17 +78,32 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
         weights = checkpoints.weights_of(checkpoint, path)
         datamodule, system = build_trained(trained, new.data, config.data_dir, weights, path)
         cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
-    for name in ("ablation", "post_processing"):
+    for name in ("ablation", "post_processing", "server"):
         if config[name] and system.kind != CaptionFuserSystem.kind:
             raise ValueError(f"{name} is of captions, which this checkpoint does not write: leave it out")
     quiet_lightning()
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
-    cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)
-    checkpoints.load_weights(system, checkpoint, path)
+    served = None if config.server is None else _served(config, trainer, weights)
+    if served is None:
+        cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)
+        checkpoints.load_weights(system, checkpoint, path)
     about = {"experiment": trained.name, "checkpoint": str(path), "step": checkpoint.get("global_step")}
     about |= {"seed": trained.seed, **new.origin()}
-    options = {"ablation": config.ablation, "post_processing": config.post_processing}
+    if served is not None:
+        at = {"model": served.server.model, "base_url": served.server.base_url}
+        about |= {"replaced": {**new.said, "server": at}, "replaced_from": new.before}
+    options = {"ablation": config.ablation, "post_processing": config.post_processing, "served": served}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
+
+
+def _served(config: DictConfig, trainer: L.Trainer, weights: Mapping[str, Tensor]) -> ServedModel:
+    """The server that is to write the captions of the fuser with these weights; it has been asked for nothing yet."""
+    if not all(variant.tuned for variant in ablation_variants(config.ablation).values()):
+        raise ValueError("ablation=untuned is of the base model, which the server does not hold: leave one of them out")
+    if trainer.world_size > 1:
+        raise ValueError(f"server is asked by one process, and trainer has {trainer.world_size}: set trainer=cpu")
+    adapter = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
+    return ServedModel(building.build(config.server), checkpoints.fingerprint(adapter))
 
 
 def _replacements(config: DictConfig) -> dict[str, Any]:
@@ -176,7 +192,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     """Scores `{"query id": [ranked ids]}`; needs annotations only."""
     if HydraConfig.get().runtime.choices["data"] == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
-    for name in (*_OF_CAPTIONS, "ablation", "post_processing"):
+    for name in (*_OF_CAPTIONS, "ablation", "post_processing", "server"):
         if config[name]:
             raise ValueError(f"{name} says how a checkpoint writes captions: a prediction file has none, leave it out")
     sources = {name: building.build(node) for name, node in config.data.sources.items()}
