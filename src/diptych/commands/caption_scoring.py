@@ -16,10 +16,10 @@ from typing import Any
 import lightning as L
 
 from diptych.commands.caption_variants import MODEL, STEPS, Variant, ablation_variants
+from diptych.commands.served_model import ServedModel
 from diptych.config.building import in_sweep
 from diptych.config.override_words import in_shell, override
 from diptych.contracts.news import ArticleLookup, CaptionData, CaptionItem, Evidence, TextTokenizer
-from diptych.contracts.prompts import PromptServer
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.data.news.fusion_cache import FusionData, PreparedQuery
 from diptych.data.news.prompt import evidence_text
@@ -48,14 +48,6 @@ log = logging.getLogger(__name__)
 
 _LEAD_SENTENCES = 3
 _WRITTEN = {"caption": str, "stop_reason?": str, "prompt_tokens?": Count}
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A server that holds the model of a checkpoint, the adapter merged into it; `weights` name the adapter's."""
-
-    server: PromptServer
-    weights: str
 
 
 @dataclass(frozen=True)

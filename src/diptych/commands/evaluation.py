@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
-from diptych.commands.caption_scoring import ServedModel, caption_and_score
+from diptych.commands.caption_scoring import caption_and_score
 from diptych.commands.caption_variants import ablation_variants
+from diptych.commands.served_model import check_server, served_model
 from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section, typed_overrides
@@ -65,6 +65,8 @@ def evaluate(config: DictConfig) -> None:
 
 
 def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
+    if config.server is not None:
+        check_server(config)
     path = checkpoint_path(config.ckpt)
     checkpoint = checkpoints.load(path, weights_alone=True)
     trained = config_of(checkpoint, path, config.data_dir)
@@ -83,7 +85,7 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
             raise ValueError(f"{name} is of captions, which this checkpoint does not write: leave it out")
     quiet_lightning()
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
-    served = None if config.server is None else _served(config, trainer, weights)
+    served = None if config.server is None else served_model(config, trainer, weights)
     if served is None:
         cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)
         checkpoints.load_weights(system, checkpoint, path)
@@ -94,16 +96,6 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
         about |= {"replaced": {**new.said, "server": at}, "replaced_from": new.before}
     options = {"ablation": config.ablation, "post_processing": config.post_processing, "served": served}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
-
-
-def _served(config: DictConfig, trainer: L.Trainer, weights: Mapping[str, Tensor]) -> ServedModel:
-    """The server that is to write the captions of the fuser with these weights; it has been asked for nothing yet."""
-    if not all(variant.tuned for variant in ablation_variants(config.ablation).values()):
-        raise ValueError("ablation=untuned is of the base model, which the server does not hold: leave one of them out")
-    if trainer.world_size > 1:
-        raise ValueError(f"server is asked by one process, and trainer has {trainer.world_size}: set trainer=cpu")
-    adapter = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-    return ServedModel(building.build(config.server), checkpoints.fingerprint(adapter))
 
 
 def _replacements(config: DictConfig) -> dict[str, Any]:

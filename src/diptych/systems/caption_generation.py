@@ -30,7 +30,7 @@ from diptych.systems.answers_at_a_time import answers_at_a_time
 from diptych.systems.beam_search import complete_with_beams
 from diptych.systems.candidate_choice import CHOICES, CandidateChoice
 from diptych.systems.decoding import Decoded, Decoder
-from diptych.systems.served_answers import check_answered, check_served, prompt_request, read_answer
+from diptych.systems.served_answers import check_answered, prompt_request, read_answer
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +195,12 @@ class CaptionGenerator:
             ValueError: as `generate`; beams; the server does not hold the model; or it has not answered some of the
                 prompts, while the others' records are in `output`.
         """
-        check_served(self.settings)
+        settings = self.settings
+        if settings.num_beams > 1:
+            raise ValueError(
+                f"generation.num_beams={settings.num_beams}: a server is asked for no beams; set"
+                " generation.num_beams=1, or leave server out"
+            )
         ends = [tokenizer.eos_token_id]
         made_with = self._made_with(prompts, model_fingerprint, ends) | {"server_model": server.model}
         done = self._completed(server.context(), prompts, output, made_with)
@@ -207,7 +212,9 @@ class CaptionGenerator:
             own = [read_answer(answer, example, decoder, tokenizer) for answer in answers]
             return _described(self._record(example, own, tokenizer), describe)
 
-        requests = (prompt_request(example, self.settings, ends) for example in missing.values())
+        requests = (
+            prompt_request(example, decoder, settings.num_candidates, settings.seed) for example in missing.values()
+        )
         with Progress(console=Console(stderr=True)) as shown, closing(server.results_together(requests)) as together:
             bar = shown.add_task("Writing captions", total=len(missing))
             for results in together:
