@@ -8,7 +8,7 @@ DEMO_STAMP := $(VENV)/.installed-demo
 
 .PHONY: setup setup-demo demo demo-captions demo-retrieval demo-annotation test test-fast test-slurm golden lint style format
 .PHONY: lock
-.PHONY: bench-cir bench-captions bench-retrieval bench-annotation
+.PHONY: bench-cir bench-captions bench-retrieval bench-annotation bench-gpu
 
 setup: $(STAMP)
 
@@ -108,6 +108,11 @@ bench-retrieval: setup
 
 bench-annotation: setup
 	$(BIN)/python benchmarks/annotation.py
+
+# What a GPU computes and how fast, in eight minutes on one card; then the section of docs/measured.md.
+bench-gpu: setup
+	$(BIN)/python benchmarks/gpu.py --out runs/bench_gpu
+	$(BIN)/python benchmarks/gpu_page.py runs/bench_gpu/gpu.json
 
 # After a change of pyproject.toml's dependencies: resolve again for Python 3.10 to 3.13; versions stay where they can.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --generate-hashes

@@ -145,9 +145,8 @@ class QLoRAFuser(nn.Module):
         """To be called before training: with `recompute=auto` on a GPU, has as few layers computed again as its free
         memory allows, for batches of so many tokens and an optimizer of so many bytes for each trained number.
         """
-        device = self.head().weight.device
         widths = LayerWidths.of(self._layers[0], self.rank, self.dropout) if self._layers else None
-        free = free_memory(device)
+        free = free_memory(next(self.model.parameters()).device)
         if self.recompute != "auto" or free is None or self.dtype == "float32" or widths is None:
             return
         trained = sum(parameter.numel() for parameter in self._adapter_parameters().values())
