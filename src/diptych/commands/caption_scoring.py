@@ -16,6 +16,7 @@ from typing import Any
 import lightning as L
 
 from diptych.commands.caption_variants import MODEL, STEPS, Variant, ablation_variants
+from diptych.commands.served_model import ServedModel
 from diptych.config.building import in_sweep
 from diptych.config.override_words import in_shell, override
 from diptych.contracts.news import ArticleLookup, CaptionData, CaptionItem, Evidence, TextTokenizer
@@ -69,10 +70,12 @@ def caption_and_score(
     run_dir: Path,
     ablation: str | Sequence[str] | None = None,
     post_processing: Sequence[str] = (),
+    served: ServedModel | None = None,
     **about: Any,
 ) -> None:
     """Writes the captions of a split, scores them, and leaves metrics.json, predictions.jsonl,
-    scores.jsonl and the report; every process writes captions, the first one scores.
+    scores.jsonl and the report; every process writes captions, the first one scores. Of a model that is `served` this
+    process has read nothing, and asks alone.
     """
     unknown = [step for step in post_processing if step not in STEPS]
     if unknown:
@@ -81,7 +84,7 @@ def caption_and_score(
     if rank() == 0:
         resumed = in_shell(override("resume", run_dir))
         log.info("captions go to %s; if this is stopped, the same command with %s goes on", run_dir, resumed)
-    write_captions(trainer, system, datamodule, split, run_dir, variants)
+    write_captions(trainer, system, datamodule, split, run_dir, variants, served)
     first, processes = rank() == 0, world_size()
     if not in_sweep():
         part_ways()
@@ -97,18 +100,25 @@ def write_captions(
     split: str,
     run_dir: Path,
     variants: Mapping[str, Variant],
+    served: ServedModel | None = None,
 ) -> None:
     """Writes the captions of a split, of each of the variants (`""`: the model's own), every process its share; what is
     written is not written again.
     """
-    weights, tokenizer = _fingerprint(system), datamodule.tokenizer
+    weights, tokenizer = served.weights if served else _fingerprint(system), datamodule.tokenizer
     jobs = [
         _job(
             variant.data(datamodule, split), tokenizer, captions_file(run_dir, name), weights if variant.tuned else None
         )
         for name, variant in variants.items()
     ]
-    trainer.test(system, dataloaders=job_loader(jobs), verbose=False)
+    if served is None:
+        trainer.test(system, dataloaders=job_loader(jobs), verbose=False)
+        return
+    for job in jobs:
+        system.generator.generate_served(
+            served.server, tokenizer, job.prompts, job.output, job.describe, model_fingerprint=job.model
+        )
 
 
 def captions_file(run_dir: Path, variant: str) -> Path:

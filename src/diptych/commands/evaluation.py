@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.commands.caption_scoring import caption_and_score
 from diptych.commands.caption_variants import ablation_variants
+from diptych.commands.served_model import check_server, served_model
 from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section, typed_overrides
@@ -64,6 +65,8 @@ def evaluate(config: DictConfig) -> None:
 
 
 def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
+    if config.server is not None:
+        check_server(config)
     path = checkpoint_path(config.ckpt)
     checkpoint = checkpoints.load(path, weights_alone=True)
     trained = config_of(checkpoint, path, config.data_dir)
@@ -77,16 +80,21 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
         weights = checkpoints.weights_of(checkpoint, path)
         datamodule, system = build_trained(trained, new.data, config.data_dir, weights, path)
         cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
-    for name in ("ablation", "post_processing"):
+    for name in ("ablation", "post_processing", "server"):
         if config[name] and system.kind != CaptionFuserSystem.kind:
             raise ValueError(f"{name} is of captions, which this checkpoint does not write: leave it out")
     quiet_lightning()
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
-    cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)
-    checkpoints.load_weights(system, checkpoint, path)
+    served = None if config.server is None else served_model(config, trainer, weights)
+    if served is None:
+        cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)
+        checkpoints.load_weights(system, checkpoint, path)
     about = {"experiment": trained.name, "checkpoint": str(path), "step": checkpoint.get("global_step")}
     about |= {"seed": trained.seed, **new.origin()}
-    options = {"ablation": config.ablation, "post_processing": config.post_processing}
+    if served is not None:
+        at = {"model": served.server.model, "base_url": served.server.base_url}
+        about |= {"replaced": {**new.said, "server": at}, "replaced_from": new.before}
+    options = {"ablation": config.ablation, "post_processing": config.post_processing, "served": served}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
 
 
@@ -176,7 +184,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     """Scores `{"query id": [ranked ids]}`; needs annotations only."""
     if HydraConfig.get().runtime.choices["data"] == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
-    for name in (*_OF_CAPTIONS, "ablation", "post_processing"):
+    for name in (*_OF_CAPTIONS, "ablation", "post_processing", "server"):
         if config[name]:
             raise ValueError(f"{name} says how a checkpoint writes captions: a prediction file has none, leave it out")
     sources = {name: building.build(node) for name, node in config.data.sources.items()}

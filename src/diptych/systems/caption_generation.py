@@ -7,6 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 from torch import nn
 
 from diptych.contracts.news import ClaimChecker, FusionExample, SentenceEncoder, TextTokenizer
+from diptych.contracts.pipelines import Failure
+from diptych.contracts.prompts import PromptAnswer, PromptServer
 from diptych.parallel.distributed import any_rank, rank, world_size
 from diptych.storage.json_values import encodable
 from diptych.storage.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
@@ -27,6 +30,7 @@ from diptych.systems.answers_at_a_time import answers_at_a_time
 from diptych.systems.beam_search import complete_with_beams
 from diptych.systems.candidate_choice import CHOICES, CandidateChoice
 from diptych.systems.decoding import Decoded, Decoder
+from diptych.systems.served_answers import check_answered, prompt_request, read_answer
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +154,7 @@ class CaptionGenerator:
         output = Path(output)
         ends = sorted({tokenizer.eos_token_id, *end_of_turn})
         made_with = self._made_with(prompts, model_fingerprint, ends)
-        done = _on_every_rank(lambda: self._completed(model, prompts, output, made_with))
+        done = _on_every_rank(lambda: self._completed(_context(model), prompts, output, made_with))
 
         def work() -> None:
             log = RecordLog(output if world_size() == 1 else rank_file(output, rank()))
@@ -174,6 +178,53 @@ class CaptionGenerator:
         _on_every_rank(merge)
         return list(RecordLog(output).read().values())
 
+    def generate_served(
+        self,
+        server: PromptServer,
+        tokenizer: TextTokenizer,
+        prompts: Sequence[FusionExample],
+        output: Path,
+        describe: Callable[[str], Mapping[str, Any]] | None = None,
+        *,
+        model_fingerprint: str,
+    ) -> list[dict[str, Any]]:
+        """The records of `generate`, by a server that holds the model, asked by this process alone. Where the likeliest
+        token is taken each time they are the same, up to rounding; samples are others.
+
+        Raises:
+            ValueError: as `generate`; beams; the server does not hold the model; or it has not answered some of the
+                prompts, while the others' records are in `output`.
+        """
+        settings = self.settings
+        if settings.num_beams > 1:
+            raise ValueError(
+                f"generation.num_beams={settings.num_beams}: a server is asked for no beams; set"
+                " generation.num_beams=1, or leave server out"
+            )
+        ends = [tokenizer.eos_token_id]
+        made_with = self._made_with(prompts, model_fingerprint, ends) | {"server_model": server.model}
+        done = self._completed(server.context(), prompts, output, made_with)
+        missing = {example.query_id: example for example in prompts if example.query_id not in done}
+        log, decoder, failures = RecordLog(output), self._decoder(tokenizer, ends), []
+
+        def record(query_id: str, answers: Sequence[PromptAnswer]) -> dict[str, Any]:
+            example = missing[query_id]
+            own = [read_answer(answer, example, decoder, tokenizer) for answer in answers]
+            return _described(self._record(example, own, tokenizer), describe)
+
+        requests = (
+            prompt_request(example, decoder, settings.num_candidates, settings.seed) for example in missing.values()
+        )
+        with Progress(console=Console(stderr=True)) as shown, closing(server.results_together(requests)) as together:
+            bar = shown.add_task("Writing captions", total=len(missing))
+            for results in together:
+                failures += [result for _, result in results if isinstance(result, Failure)]
+                log.append(record(name, given) for name, given in results if not isinstance(given, Failure))
+                shown.advance(bar, len(results))
+        check_answered(failures, len(missing))
+        merge_rank_files(output, [example.query_id for example in prompts], partial(self._choose, prompts))
+        return list(RecordLog(output).read().values())
+
     def answer(
         self, model: nn.Module, tokenizer: TextTokenizer, prompts: Sequence[FusionExample]
     ) -> list[dict[str, Any]]:
@@ -182,7 +233,7 @@ class CaptionGenerator:
         Raises:
             ValueError: as `generate`.
         """
-        _check_prompts(prompts, model, self.settings)
+        _check_prompts(prompts, _context(model), self.settings)
         was_training = model.training
         model.eval()
         try:
@@ -194,10 +245,10 @@ class CaptionGenerator:
         return self._choose(prompts, [of_query[example.query_id] for example in prompts])
 
     def _completed(
-        self, model: nn.Module, prompts: Sequence[FusionExample], output: Path, made_with: Mapping[str, Any]
+        self, context: int | None, prompts: Sequence[FusionExample], output: Path, made_with: Mapping[str, Any]
     ) -> set[str]:
         """The ids of the queries that have a record, after everything has been checked."""
-        _check_prompts(prompts, model, self.settings)
+        _check_prompts(prompts, context, self.settings)
         existing = [path for path in (output, *rank_files(output)) if path.exists()]
         claim(output.with_suffix(".settings.json"), made_with, existing)
         return set(read_logs(existing, [example.query_id for example in prompts]))
@@ -226,8 +277,19 @@ class CaptionGenerator:
         self, model: nn.Module, tokenizer: TextTokenizer, batch: Batch, ends: Collection[int]
     ) -> Iterator[dict[str, Any]]:
         """The records of a batch of queries, without what `describe` gives."""
+        decoder, numbers = self._decoder(tokenizer, ends), range(self.settings.num_candidates)
+        asked = [(example, number) for example in batch for number in numbers]
+        answers: list[Decoded] = []
+        while len(answers) < len(asked):
+            size = max(1, self._room // self.settings.num_beams)
+            answers += self._written(decoder, model, asked[len(answers) :][:size])
+        for position, example in enumerate(batch):
+            own = answers[position * len(numbers) : (position + 1) * len(numbers)]
+            yield self._record(example, own, tokenizer)
+
+    def _decoder(self, tokenizer: TextTokenizer, ends: Collection[int]) -> Decoder:
         settings, pad = self.settings, tokenizer.pad_token_id
-        decoder = Decoder(
+        return Decoder(
             end_of_turn=frozenset(ends),
             pad_token_id=min(ends) if pad is None else pad,
             max_new_tokens=settings.max_new_tokens,
@@ -235,17 +297,6 @@ class CaptionGenerator:
             min_p=settings.min_p,
             is_long_enough=lambda answer: self._target_end(answer, tokenizer) is not None,
         )
-        numbers = range(settings.num_candidates)
-        asked = [(example, number) for example in batch for number in numbers]
-        answers: list[Decoded] = []
-        while len(answers) < len(asked):
-            size = max(1, self._room // settings.num_beams)
-            answers += self._written(decoder, model, asked[len(answers) :][:size])
-        for position, example in enumerate(batch):
-            own = answers[position * len(numbers) : (position + 1) * len(numbers)]
-            candidates = [self._outcome(answer, tokenizer) for answer in own]
-            outcome = candidates[0] if len(candidates) == 1 else {"candidates": candidates}
-            yield {"query_id": example.query_id, **outcome, "prompt_tokens": len(example.prompt_ids)}
 
     def _written(self, decoder: Decoder, model: nn.Module, asked: Sequence[tuple[FusionExample, int]]) -> list[Decoded]:
         """Answers to prompts, by the number of the candidate; none where they are too many for the device, which has
@@ -276,6 +327,11 @@ class CaptionGenerator:
         for answer in answers:
             if decoder.is_long_enough(answer):
                 answer.stop_reason = decoding.TARGET_WORDS
+
+    def _record(self, example: FusionExample, answers: Sequence[Decoded], tokenizer: TextTokenizer) -> dict[str, Any]:
+        candidates = [self._outcome(answer, tokenizer) for answer in answers]
+        outcome = candidates[0] if len(candidates) == 1 else {"candidates": candidates}
+        return {"query_id": example.query_id, **outcome, "prompt_tokens": len(example.prompt_ids)}
 
     def _outcome(self, answer: Decoded, tokenizer: TextTokenizer) -> dict[str, Any]:
         caption, removed = remove_thinking(_text(answer, tokenizer))
@@ -322,7 +378,12 @@ def _described(record: dict[str, Any], describe: Callable[[str], Mapping[str, An
     return {**record, **described}
 
 
-def _check_prompts(prompts: Sequence[FusionExample], model: nn.Module, settings: GenerationSettings) -> None:
+def _context(model: nn.Module) -> int | None:
+    """How many tokens prompt and answer may have together; None where the model does not say."""
+    return getattr(getattr(model, "config", None), "max_position_embeddings", None)
+
+
+def _check_prompts(prompts: Sequence[FusionExample], context: int | None, settings: GenerationSettings) -> None:
     if not prompts:
         raise ValueError("there are no prompts to answer")
     if len(prompts) == 1 and settings.num_candidates > 1 and settings.consensus == "cider":
@@ -335,7 +396,6 @@ def _check_prompts(prompts: Sequence[FusionExample], model: nn.Module, settings:
             f"generation.target_words={settings.target_words}, and every photo has a length of its own (length=...): "
             "leave one of them out"
         )
-    context = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     seen = set()
     for example in prompts:
         length, name = len(example.prompt_ids), f"query {example.query_id!r}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,6 +136,17 @@ class Decoder:
             positions = positions[:, -1:] + 1
         for left in coming:
             self._read(*left)
+
+    def read(self, answer: Decoded, token_ids: Iterable[int], is_cut: bool) -> None:
+        """Fills in an answer of tokens that were written elsewhere, as far as `complete` would have written it. Where
+        they break off, it was the limit of tokens if it `is_cut`, else an end of turn that is not among them.
+        """
+        for token in token_ids:
+            if answer.stop_reason is None:
+                self._add(answer, token)
+        if answer.stop_reason is None:
+            answer.stop_reason = MAX_NEW_TOKENS if is_cut else END_OF_TURN
+            answer.num_tokens += not is_cut
 
     def _draws(self, answers: Sequence[Decoded]) -> Tensor:
         """The numbers (B, tokens) that all tokens are chosen by; none without sampling."""

@@ -20,7 +20,7 @@ from diptych.annotation.askers.local import LocalAsker, _with_pictures
 from diptych.annotation.askers.online import OnlineAsker
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
-from diptych.models.server import vlm_client
+from diptych.models.server import server_client
 from diptych.models.server.vlm_client import VLMClient
 from diptych.photos.image_urls import data_url
 
@@ -91,7 +91,7 @@ def refuse(status: int, message: str = "no") -> tuple[int, Any]:
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(vlm_client, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(server_client, "_FIRST_WAIT_S", 0.01)
     servers = []
 
     def start(reply: Callable[[dict[str, Any]], tuple[int, Any]] = ok) -> Server:

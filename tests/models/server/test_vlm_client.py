@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 import signal
@@ -11,8 +10,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from typing import Any
 
@@ -23,11 +22,12 @@ import patience
 from diptych.contracts.pipelines import Answer, Failure
 from diptych.models.captioners.caption import Caption
 from diptych.models.captioners.server import ServerCaptioner
-from diptych.models.server import vlm_client
+from diptych.models.server import server_client
 from diptych.models.server.request_pace import RequestPace
 from diptych.models.server.server_failures import ServerFailure, asked_wait
 from diptych.models.server.vlm_client import Request, VLMClient
 from diptych.photos.image_urls import data_url
+from scripted_server import Handler, Server, running
 
 pytestmark = pytest.mark.processes
 
@@ -39,62 +39,6 @@ def answer(text: str | None = "a tower", finish_reason: str = "stop") -> dict[st
     choice = {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": text}}
     usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
     return {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
-
-
-class Server(ThreadingHTTPServer):
-    """`steps` are taken one a request, the last for all that follow: (status, headers, body), or a function."""
-
-    daemon_threads = True
-
-    def __init__(self, steps: list[Any]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.steps, self.lock = steps, threading.Lock()
-        self.requests: list[dict[str, Any]] = []
-        self.times: list[float] = []
-        self.keys: set[str] = set()
-        self.connections: set[Any] = set()
-        self.in_flight = self.most_in_flight = 0
-        self.released = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server = self.server
-        with server.lock:
-            server.requests.append(body)
-            server.times.append(time.monotonic())
-            server.keys.add(self.headers["Authorization"])
-            server.connections.add(self.client_address)
-            server.in_flight += 1
-            server.most_in_flight = max(server.most_in_flight, server.in_flight)
-            step = server.steps.pop(0) if len(server.steps) > 1 else server.steps[0]
-        try:
-            if callable(step):
-                step = step(self, body)
-        finally:
-            with server.lock:
-                server.in_flight -= 1
-        if step is not None:
-            self.send(*step)
-
-    def send(self, status: int, headers: dict[str, str], body: Any) -> None:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **headers, "Content-Length": str(len(data))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def reset(handler: Handler, body: Any) -> None:
@@ -120,19 +64,9 @@ def error(status: int, message: str = "no", code: str | None = None, **headers: 
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(vlm_client, "_FIRST_WAIT_S", 0.01)
-    servers = []
-
-    def start(*steps: Any) -> Server:
-        servers.append(Server(list(steps)))
-        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.released.set()
-        server.shutdown()
-        server.server_close()
+    monkeypatch.setattr(server_client, "_FIRST_WAIT_S", 0.01)
+    with ExitStack() as stack:
+        yield lambda *steps: stack.enter_context(running(Server(list(steps))))
 
 
 def all_results(model: VLMClient, number: int) -> list[tuple[str, Answer | Failure]]:
@@ -146,8 +80,8 @@ def client(server: Server, **settings: Any) -> VLMClient:
     )
 
 
-def complete(model: VLMClient, **settings: Any) -> vlm_client.Answer:
-    async def one() -> vlm_client.Answer:
+def complete(model: VLMClient, **settings: Any) -> Answer:
+    async def one() -> Answer:
         try:
             return await model.complete(QUESTION, **{"max_tokens": 5, **settings})
         finally:

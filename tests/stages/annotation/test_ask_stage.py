@@ -22,7 +22,7 @@ from diptych.annotation.ledger.ledger import Ledger
 from diptych.annotation.prompt import AnnotationPrompt
 from diptych.annotation.task import AnnotationTask
 from diptych.contracts.pipelines import Answer, Failure
-from diptych.models.server import vlm_client
+from diptych.models.server import server_client
 from diptych.models.server.vlm_client import VLMClient
 from diptych.stages.annotation import question_run, questions
 from diptych.stages.annotation.asking import Asking
@@ -95,7 +95,7 @@ def completion(text: str, finish_reason: str = "stop") -> dict[str, Any]:
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(vlm_client, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(server_client, "_FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(question_run, "_SHORTEST_WAIT_S", 0.01)
     servers = []
 

@@ -1,4 +1,4 @@
-"""Chat completions of an OpenAI-compatible server, over connections that are kept: JSON there, JSON back."""
+"""Completions of an OpenAI-compatible server, over connections that are kept: JSON there, JSON back."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import io
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from diptych.models.server.bodies import LARGEST_ANSWER, TooLargeBody
-from diptych.models.server.completion import Completion, read_completion
+from diptych.models.server.completion import Completion, Written, read_completion, read_models, read_written
 from diptych.models.server.server_failures import (
     connection_failure,
     no_completion,
@@ -32,6 +32,7 @@ from diptych.storage.json_values import json_value
 _LARGEST_ERROR = 2**16  # bytes; the rest of what a server says of an error is left unread
 _MOST_REDIRECTIONS = 3
 _SAME_REQUEST = (307, 308)  # what is asked there is the same; others turn it into a GET
+Found = TypeVar("Found")
 _ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 
 
@@ -52,7 +53,7 @@ class ChatServer:
         headers["Content-Type"] = "application/json"
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        self._url, self._key = f"{server_url(base_url)}/chat/completions", key or ""
+        self._url, self._key = server_url(base_url), key or ""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, resolver=_Names()
@@ -63,14 +64,26 @@ class ChatServer:
         )
 
     async def complete(self, body: Mapping[str, Any]) -> Completion:
-        """Text, finish reason and token counts (see `read_completion`) of what a request body asks for. Asks once.
+        """Text, finish reason and token counts (see `read_completion`) of what a chat's request body asks for. Asks
+        once.
 
         Raises:
             ServerFailure: there is no answer. Neither it nor what it came from holds the key.
         """
+        return self._read(await self._answer("/chat/completions", body), read_completion, "chat completion")
+
+    async def write(self, body: Mapping[str, Any]) -> list[Written]:
+        """What the model wrote (see `read_written`) for a request body with a prompt; otherwise as `complete`."""
+        return self._read(await self._answer("/completions", body), read_written, "completion")
+
+    async def models(self) -> list[Mapping[str, Any]]:
+        """What the server says of the models that it holds, each with its `id`; otherwise as `complete`."""
+        return self._read(await self._answer("/models"), read_models, "list of models")
+
+    async def _answer(self, path: str, body: Mapping[str, Any] | None = None) -> bytes:
         failure = None
         try:
-            async with await self._post(body) as response:
+            async with await self._send(self._url + path, body) as response:
                 succeeded = 200 <= response.status < 300
                 answer = await _content(response, LARGEST_ANSWER if succeeded else _LARGEST_ERROR, succeeded)
         # These errors may quote the request with its key, so none is passed on.
@@ -84,14 +97,17 @@ class ChatServer:
             failure = refused_answer(response.status, response.headers, answer, self._key)
         if failure is not None:
             raise failure
-        return self._read(answer)
+        return answer
 
-    async def _post(self, body: Mapping[str, Any]) -> aiohttp.ClientResponse:
+    async def _send(self, url: str, body: Mapping[str, Any] | None) -> aiohttp.ClientResponse:
         """The answer to a request, its content unread; as it comes from the server that was asked."""
-        url, data = self._url, json.dumps(body).encode()
+        data = None if body is None else json.dumps(body).encode()
         for _ in range(_MOST_REDIRECTIONS):
-            stream = io.BytesIO(data)  # of a stream, aiohttp lets other requests in between
-            response = await self._session.post(url, data=stream, allow_redirects=False)
+            if data is None:
+                response = await self._session.get(url, allow_redirects=False)
+            else:
+                stream = io.BytesIO(data)  # of a stream, aiohttp lets other requests in between
+                response = await self._session.post(url, data=stream, allow_redirects=False)
             target = urljoin(url, response.headers.get("Location", url))
             if response.status not in _SAME_REQUEST or target == url or _origin(target) != _origin(url):
                 break
@@ -99,14 +115,14 @@ class ChatServer:
             url = target
         return response
 
-    def _read(self, answer: bytes) -> Completion:
+    def _read(self, answer: bytes, read: Callable[[Any, str], Found | None], wanted: str) -> Found:
         try:
-            completion = read_completion(json_value(answer), self._key)
+            found = read(json_value(answer), self._key)
         except ValueError:
-            completion = None
-        if completion is None:
-            raise no_completion(answer, self._key)
-        return completion
+            found = None
+        if found is None:
+            raise no_completion(answer, self._key, wanted)
+        return found
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -1,4 +1,4 @@
-"""What a chat completion says, read from its JSON: the answer of a server to one request, or a line of a batch."""
+"""What a completion says, read from its JSON: the answer of a server to one request, or a line of a batch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from diptych.models.server.secret_keys import redacted
 from diptych.storage.json_values import encodable
@@ -14,6 +14,15 @@ from diptych.storage.json_values import encodable
 log = logging.getLogger(__name__)
 
 Completion = tuple[str, str, dict[str, int]]  # text, finish reason, token counts
+
+
+class Written(NamedTuple):
+    """What a model wrote after a prompt. `token_ids` are None where the server gives the text alone."""
+
+    text: str
+    finish_reason: str
+    token_ids: tuple[int, ...] | None
+
 
 _MOST_TOKENS = 2**31  # in one answer; what is beyond is no count
 _THOUGHT = re.compile(r"reason|think|thought", re.IGNORECASE)
@@ -37,6 +46,40 @@ def read_completion(body: Any, key: str = "") -> Completion | None:
     if not content and isinstance(refusal, str) and refusal:
         return _clean(refusal, key), "refusal", counts
     return _clean(_text(content), key), _word(reason, key) if isinstance(reason, str) else "", counts
+
+
+def read_written(body: Any, key: str = "") -> list[Written] | None:
+    """What each of the samples of a plain completion says, the texts as `read_completion` has them; None where one says
+    nothing.
+    """
+    choices = body.get("choices") if isinstance(body, Mapping) else None
+    if not isinstance(choices, list) or not choices:
+        return None
+    written = []
+    for choice in choices:
+        text = choice.get("text") if isinstance(choice, Mapping) else None
+        if not isinstance(text, str):
+            return None
+        reason, ids = choice.get("finish_reason"), choice.get("token_ids")
+        whole = isinstance(ids, list) and all(type(token) is int and 0 <= token < _MOST_TOKENS for token in ids)
+        named = _word(reason, key) if isinstance(reason, str) else ""
+        written.append(Written(_clean(text, key), named, tuple(ids) if whole else None))
+    return written
+
+
+def read_models(body: Any, key: str = "") -> list[Mapping[str, Any]] | None:
+    """What a server says of each model that it holds: `id`, and `max_model_len`, the tokens that it takes, where that
+    is said; None where it says nothing.
+    """
+    models = body.get("data") if isinstance(body, Mapping) else None
+    if not isinstance(models, list):
+        return None
+    named = [model for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str)]
+    lengths = [model.get("max_model_len") for model in named]
+    return [
+        {"id": _clean(model["id"], key), "max_model_len": length if type(length) is int else None}
+        for model, length in zip(named, lengths, strict=True)
+    ]
 
 
 def _clean(text: str, key: str) -> str:

@@ -93,10 +93,10 @@ def server_error(message: str) -> ServerFailure:
     return ServerFailure("server_error", f"the server failed: {message}", worth_retrying=True)
 
 
-def no_completion(body: bytes, key: str) -> ServerFailure:
-    """An answer that holds no message of a model."""
+def no_completion(body: bytes, key: str, wanted: str = "chat completion") -> ServerFailure:
+    """An answer that is none of what was wanted."""
     said = shortened(body[:_MOST_READ].decode("utf-8", "replace"), key)
-    return server_error(f"its answer is no chat completion: {said}")
+    return server_error(f"its answer is no {wanted}: {said}")
 
 
 def too_large(error: BaseException, key: str) -> ServerFailure:
