@@ -8,7 +8,8 @@ import torch
 import yaml
 
 from diptych.contracts.news import FusionExample
-from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings, count_outcomes
+from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings
+from diptych.systems.caption_records import count_outcomes
 from toy_language_model import GREEDY, SAMPLED, Letters, Scripted, ToyLanguageModel, make_prompts, run
 
 

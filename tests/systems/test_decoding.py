@@ -21,7 +21,8 @@ from transformers import (
 
 from diptych.contracts.news import FusionExample
 from diptych.storage.model_files import locate_model
-from diptych.systems import caption_generation, decoding
+from diptych.systems import decoding
+from diptych.systems.answer_text import remove_thinking
 from diptych.systems.caption_generation import CaptionGenerator
 from diptych.systems.decoding import new_decoded, pad_left, sample
 from toy_language_model import END, GREEDY, SAMPLED, VOCABULARY, Letters, ToyLanguageModel, make_prompts, run
@@ -95,7 +96,7 @@ def test_greedy_text_is_that_of_transformers(model, tmp_path):
         written = whole[0, ids.shape[1] :].tolist()
         assert record["completion_tokens"] == len(written)
         assert record["prompt_tokens"] == len(example.prompt_ids)
-        assert record["caption"] == caption_generation.remove_thinking(tokenizer.decode(written))[0]
+        assert record["caption"] == remove_thinking(tokenizer.decode(written))[0]
     model.generation_config = own
 
 

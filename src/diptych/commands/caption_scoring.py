@@ -41,7 +41,7 @@ from diptych.results.signatures import said_of_few_articles
 from diptych.storage.json_files import read_json_lines
 from diptych.storage.json_shapes import Count
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
-from diptych.systems.caption_generation import count_outcomes
+from diptych.systems.caption_records import count_outcomes
 from diptych.text.sentences import split_sentences
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -22,13 +21,13 @@ from diptych.contracts.news import ClaimChecker, FusionExample, SentenceEncoder,
 from diptych.contracts.pipelines import Failure
 from diptych.contracts.prompts import PromptAnswer, PromptServer
 from diptych.parallel.distributed import any_rank, rank, world_size
-from diptych.storage.json_values import encodable
 from diptych.storage.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
 from diptych.systems import consensus, decoding
-from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
 from diptych.systems.answers_at_a_time import answers_at_a_time
 from diptych.systems.beam_search import complete_with_beams
 from diptych.systems.candidate_choice import CHOICES, CandidateChoice
+from diptych.systems.caption_records import caption_record, described, end_at_target
+from diptych.systems.checked_prompts import check_prompts, context_of
 from diptych.systems.decoding import Decoded, Decoder
 from diptych.systems.served_answers import check_answered, prompt_request, read_answer
 
@@ -37,7 +36,6 @@ log = logging.getLogger(__name__)
 Done = TypeVar("Done")
 Batch = list[FusionExample]
 _SINCE = ("choice", "num_beams")  # settings that came after files were claimed with the others
-_PROMPT_END = 16  # tokens: where a chat template puts what begins an answer
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ class CaptionGenerator:
         output = Path(output)
         ends = sorted({tokenizer.eos_token_id, *end_of_turn})
         made_with = self._made_with(prompts, model_fingerprint, ends)
-        done = _on_every_rank(lambda: self._completed(_context(model), prompts, output, made_with))
+        done = _on_every_rank(lambda: self._completed(context_of(model), prompts, output, made_with))
 
         def work() -> None:
             log = RecordLog(output if world_size() == 1 else rank_file(output, rank()))
@@ -163,7 +161,7 @@ class CaptionGenerator:
             silent = not show_progress or rank() > 0
             for batch in track(missing, "Writing captions", console=Console(stderr=True), disable=silent):
                 records = self._answer(model, tokenizer, batch, ends)
-                log.append([_described(record, describe) for record in records if record["query_id"] not in done])
+                log.append([described(record, describe) for record in records if record["query_id"] not in done])
 
         def merge() -> None:
             if rank() == 0:
@@ -210,7 +208,7 @@ class CaptionGenerator:
         def record(query_id: str, answers: Sequence[PromptAnswer]) -> dict[str, Any]:
             example = missing[query_id]
             own = [read_answer(answer, example, decoder, tokenizer) for answer in answers]
-            return _described(self._record(example, own, tokenizer), describe)
+            return described(caption_record(example, own, tokenizer, self.settings.target_words), describe)
 
         requests = (
             prompt_request(example, decoder, settings.num_candidates, settings.seed) for example in missing.values()
@@ -233,7 +231,7 @@ class CaptionGenerator:
         Raises:
             ValueError: as `generate`.
         """
-        _check_prompts(prompts, _context(model), self.settings)
+        check_prompts(prompts, context_of(model), self.settings)
         was_training = model.training
         model.eval()
         try:
@@ -248,7 +246,7 @@ class CaptionGenerator:
         self, context: int | None, prompts: Sequence[FusionExample], output: Path, made_with: Mapping[str, Any]
     ) -> set[str]:
         """The ids of the queries that have a record, after everything has been checked."""
-        _check_prompts(prompts, context, self.settings)
+        check_prompts(prompts, context, self.settings)
         existing = [path for path in (output, *rank_files(output)) if path.exists()]
         claim(output.with_suffix(".settings.json"), made_with, existing)
         return set(read_logs(existing, [example.query_id for example in prompts]))
@@ -285,7 +283,7 @@ class CaptionGenerator:
             answers += self._written(decoder, model, asked[len(answers) :][:size])
         for position, example in enumerate(batch):
             own = answers[position * len(numbers) : (position + 1) * len(numbers)]
-            yield self._record(example, own, tokenizer)
+            yield caption_record(example, own, tokenizer, self.settings.target_words)
 
     def _decoder(self, tokenizer: TextTokenizer, ends: Collection[int]) -> Decoder:
         settings, pad = self.settings, tokenizer.pad_token_id
@@ -295,7 +293,7 @@ class CaptionGenerator:
             max_new_tokens=settings.max_new_tokens,
             temperature=settings.temperature if settings.do_sample else None,
             min_p=settings.min_p,
-            is_long_enough=lambda answer: self._target_end(answer, tokenizer) is not None,
+            is_long_enough=lambda answer: end_at_target(answer, tokenizer, self.settings.target_words) is not None,
         )
 
     def _written(self, decoder: Decoder, model: nn.Module, asked: Sequence[tuple[FusionExample, int]]) -> list[Decoded]:
@@ -328,87 +326,10 @@ class CaptionGenerator:
             if decoder.is_long_enough(answer):
                 answer.stop_reason = decoding.TARGET_WORDS
 
-    def _record(self, example: FusionExample, answers: Sequence[Decoded], tokenizer: TextTokenizer) -> dict[str, Any]:
-        candidates = [self._outcome(answer, tokenizer) for answer in answers]
-        outcome = candidates[0] if len(candidates) == 1 else {"candidates": candidates}
-        return {"query_id": example.query_id, **outcome, "prompt_tokens": len(example.prompt_ids)}
-
-    def _outcome(self, answer: Decoded, tokenizer: TextTokenizer) -> dict[str, Any]:
-        caption, removed = remove_thinking(_text(answer, tokenizer))
-        if answer.stop_reason == decoding.TARGET_WORDS:
-            caption = caption[: self._target_end(answer, tokenizer)]
-        return {
-            "caption": caption,
-            "stop_reason": answer.stop_reason,
-            "completion_tokens": answer.num_tokens,
-            "think_removed": removed,
-        }
-
-    def _target_end(self, answer: Decoded, tokenizer: TextTokenizer) -> int | None:
-        target = answer.example.target_words or self.settings.target_words
-        if target is None or len(answer.token_ids) < target:  # a word has at least one token
-            return None
-        return target_end(remove_thinking(_text(answer, tokenizer))[0], target)
-
     def _choose(self, prompts: Sequence[FusionExample], records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The records with the choice among their candidates."""
         evidence = {example.query_id: example.evidence for example in prompts}
         return records if self._choice is None else self._choice.choose(records, evidence)
-
-
-def count_outcomes(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many captions stopped for which reason, are empty, and had thoughts removed."""
-    counts = Counter(f"stopped_by_{record['stop_reason']}" for record in records)
-    counts["empty_captions"] = sum(not record["caption"] for record in records)
-    counts["think_removed"] = sum(record["think_removed"] for record in records)
-    return dict(sorted(counts.items()))
-
-
-def _text(answer: Decoded, tokenizer: TextTokenizer) -> str:
-    """What the model wrote; where the prompt has begun its thoughts, with their beginning."""
-    written = encodable(tokenizer.decode(answer.token_ids, skip_special_tokens=True))
-    thinking = leaves_thinking_open(tokenizer.decode(list(answer.example.prompt_ids[-_PROMPT_END:])))
-    return f"<think>{written}" if thinking else written
-
-
-def _described(record: dict[str, Any], describe: Callable[[str], Mapping[str, Any]] | None) -> dict[str, Any]:
-    described = describe(record["query_id"]) if describe else {}
-    if described.keys() & record.keys():
-        raise ValueError(f"what is to be added to a caption's record may not be named {sorted(record)}")
-    return {**record, **described}
-
-
-def _context(model: nn.Module) -> int | None:
-    """How many tokens prompt and answer may have together; None where the model does not say."""
-    return getattr(getattr(model, "config", None), "max_position_embeddings", None)
-
-
-def _check_prompts(prompts: Sequence[FusionExample], context: int | None, settings: GenerationSettings) -> None:
-    if not prompts:
-        raise ValueError("there are no prompts to answer")
-    if len(prompts) == 1 and settings.num_candidates > 1 and settings.consensus == "cider":
-        raise ValueError(
-            "one query has no consensus by CIDEr, which needs several: set "
-            "generation.consensus=embedding (system.generator.settings.consensus in a training)"
-        )
-    if settings.target_words is not None and any(example.target_words for example in prompts):
-        raise ValueError(
-            f"generation.target_words={settings.target_words}, and every photo has a length of its own (length=...): "
-            "leave one of them out"
-        )
-    seen = set()
-    for example in prompts:
-        length, name = len(example.prompt_ids), f"query {example.query_id!r}"
-        if not length:
-            raise ValueError(f"{name} has an empty prompt")
-        if name in seen:
-            raise ValueError(f"{name} occurs twice; every query is asked once")
-        if context is not None and length + settings.max_new_tokens > context:
-            raise ValueError(
-                f"{name}: its prompt of {length} tokens leaves no room for max_new_tokens="
-                f"{settings.max_new_tokens} in the model's {context}; shorten the evidence or lower max_new_tokens"
-            )
-        seen.add(name)
 
 
 def _on_every_rank(work: Callable[[], Done]) -> Done:
