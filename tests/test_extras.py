@@ -38,6 +38,8 @@ BY_TARGET_ONLY = {
         "stages.annotation.write_modifications",
     },
     "aiohttp": {
+        "models.server.prompt_client",
+        "models.server.server_client",
         "annotation.askers.online",
         "models.captioners.server",
         "models.server.chat_server",

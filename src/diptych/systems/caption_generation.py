@@ -231,7 +231,7 @@ class CaptionGenerator:
         Raises:
             ValueError: as `generate`.
         """
-        check_prompts(prompts, context_of(model), self.settings)
+        self._check(prompts, context_of(model))
         was_training = model.training
         model.eval()
         try:
@@ -246,10 +246,15 @@ class CaptionGenerator:
         self, context: int | None, prompts: Sequence[FusionExample], output: Path, made_with: Mapping[str, Any]
     ) -> set[str]:
         """The ids of the queries that have a record, after everything has been checked."""
-        check_prompts(prompts, context, self.settings)
+        self._check(prompts, context)
         existing = [path for path in (output, *rank_files(output)) if path.exists()]
         claim(output.with_suffix(".settings.json"), made_with, existing)
         return set(read_logs(existing, [example.query_id for example in prompts]))
+
+    def _check(self, prompts: Sequence[FusionExample], context: int | None) -> None:
+        settings = self.settings
+        compares = settings.num_candidates > 1 and settings.consensus == "cider"
+        check_prompts(prompts, context, settings.max_new_tokens, settings.target_words, compares)
 
     def _made_with(self, prompts: Sequence[FusionExample], model: str, ends: Sequence[int]) -> dict[str, Any]:
         # Not the batch size: who runs out of memory may lower it and go on.

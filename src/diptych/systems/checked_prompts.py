@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from diptych.contracts.news import FusionExample
-
-if TYPE_CHECKING:
-    from diptych.systems.caption_generation import GenerationSettings
 
 
 def context_of(model: nn.Module) -> int | None:
@@ -18,22 +14,29 @@ def context_of(model: nn.Module) -> int | None:
     return getattr(getattr(model, "config", None), "max_position_embeddings", None)
 
 
-def check_prompts(prompts: Sequence[FusionExample], context: int | None, settings: GenerationSettings) -> None:
-    """That prompts can be answered by a model with a context of so many tokens.
+def check_prompts(
+    prompts: Sequence[FusionExample],
+    context: int | None,
+    max_new_tokens: int,
+    target_words: int | None,
+    compares_queries: bool,
+) -> None:
+    """That prompts can be answered with so many tokens by a model with a context of so many, and go with the other
+    settings: a length for all captions, a choice among candidates that needs several queries.
 
     Raises:
-        ValueError: one cannot, or the settings do not go with them; says what to change.
+        ValueError: they do not; says what to change.
     """
     if not prompts:
         raise ValueError("there are no prompts to answer")
-    if len(prompts) == 1 and settings.num_candidates > 1 and settings.consensus == "cider":
+    if len(prompts) == 1 and compares_queries:
         raise ValueError(
             "one query has no consensus by CIDEr, which needs several: set "
             "generation.consensus=embedding (system.generator.settings.consensus in a training)"
         )
-    if settings.target_words is not None and any(example.target_words for example in prompts):
+    if target_words is not None and any(example.target_words for example in prompts):
         raise ValueError(
-            f"generation.target_words={settings.target_words}, and every photo has a length of its own (length=...): "
+            f"generation.target_words={target_words}, and every photo has a length of its own (length=...): "
             "leave one of them out"
         )
     seen = set()
@@ -43,9 +46,9 @@ def check_prompts(prompts: Sequence[FusionExample], context: int | None, setting
             raise ValueError(f"{name} has an empty prompt")
         if name in seen:
             raise ValueError(f"{name} occurs twice; every query is asked once")
-        if context is not None and length + settings.max_new_tokens > context:
+        if context is not None and length + max_new_tokens > context:
             raise ValueError(
                 f"{name}: its prompt of {length} tokens leaves no room for max_new_tokens="
-                f"{settings.max_new_tokens} in the model's {context}; shorten the evidence or lower max_new_tokens"
+                f"{max_new_tokens} in the model's {context}; shorten the evidence or lower max_new_tokens"
             )
         seen.add(name)
