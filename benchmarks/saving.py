@@ -1,6 +1,6 @@
 """What a checkpoint takes from the training: one that is waited for against one that is written in a thread.
 
-`python benchmarks/saving.py [--megabytes 400] [--steps 10] [--repeats 5]` trains linear layers with AdamW on random
+`python benchmarks/saving.py [--megabytes 400] [--steps 10] [--folder F]` trains linear layers with AdamW on random
 numbers; a checkpoint of weights and moments has that many megabytes. A rival is a save and the steps after it, which
 must take longer than the writing: what is left of it would be the next rival's.
 """
@@ -28,12 +28,15 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=400)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--folder", type=Path, help="on the disk that is written to; by default the system's temporary one"
+    )
     plan = parser.parse_args()
     model = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(max(1, plan.megabytes * 10**6 // (12 * WIDTH**2)))))
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     threaded = ThreadedCheckpointIO()
 
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(dir=plan.folder) as folder:
         path = Path(folder) / "last.ckpt"
 
         def run(save: Callable[[dict, Path], None] | None) -> None:

@@ -22,6 +22,15 @@ def build(what: str, source: Path, output: Path) -> Path:
     return next(output.glob("diptych-*"))
 
 
+def test_no_large_file_is_kept():
+    """Nothing that a run or a benchmark has left."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout: nobody says which files are kept")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    kept = [ROOT / name for name in listed.split("\0") if name]
+    assert [path.name for path in kept if path.is_file() and path.stat().st_size > 2**20] == []
+
+
 def names(wheel: Path) -> set[str]:
     return set(zipfile.ZipFile(wheel).namelist())
 
