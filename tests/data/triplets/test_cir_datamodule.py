@@ -20,14 +20,6 @@ from tiny_sets import tiny_set
 SETTINGS = RoomsSettings(num_train_hotels=6, num_val_hotels=28, num_test_hotels=28)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    for name in ("rooms", "cirr"):
-        tiny_set(name, folder / name)
-    return folder
-
-
 @pytest.fixture
 def make(data, tiny_preprocessing):
     def build(*names, root=data, wants=(), noun_phrases=None, **settings):

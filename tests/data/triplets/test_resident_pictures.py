@@ -26,18 +26,10 @@ from diptych.parallel import devices
 from diptych.photos.images import ImageReader
 from diptych.synthetic.rooms.source import Rooms
 from diptych.systems.cir import CIRSystem
-from tiny_sets import TINY, tiny_set
+from tiny_sets import TINY
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 BOTH = AugmentationSequence([RandomCropResize((0.3, 0.9)), ColorJitter()])
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    for name in ("rooms", "cirr"):
-        tiny_set(name, folder / name)
-    return folder
 
 
 @pytest.fixture
