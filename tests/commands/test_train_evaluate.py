@@ -205,7 +205,7 @@ def test_a_prediction_file_is_scored_without_a_model(rooms_run, data, tmp_path):
 def test_absent_data_is_an_error_before_any_weights_load(tmp_path, monkeypatch):
     from diptych.models.backbones import clip
 
-    monkeypatch.setattr(clip, "_build", lambda *_: pytest.fail("the model was built before the data was looked at"))
+    monkeypatch.setattr(clip, "build", lambda *_: pytest.fail("the model was built before the data was looked at"))
     with pytest.raises(ValueError) as caught:
         run_train(tmp_path / "run", "experiment=cir_hotel", f"data_dir={tmp_path / 'nothing'}")
     for word in (str(tmp_path / "nothing/hotel_cir"), "docs/hotel_cir.md", "experiment=cir_rooms"):
