@@ -37,7 +37,8 @@ def check_one_process(trainer: L.Trainer) -> None:
     """ValueError where several processes would ask the server."""
     if trainer.world_size > 1:
         raise ValueError(
-            f"server is asked by one process, and trainer has {trainer.world_size}: set trainer.devices=1, or trainer=cpu"
+            f"server is asked by one process, and trainer has {trainer.world_size}: "
+            "set trainer.devices=1, or trainer=cpu"
         )
 
 
