@@ -18,7 +18,15 @@ from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.losses.info_nce import InfoNCE
 from diptych.parallel import distributed
 from diptych.parallel.data_parallel import DataParallelStrategy
-from diptych.parallel.distributed import any_rank, gather, gather_rows, gather_with_gradient, rank, world_size
+from diptych.parallel.distributed import (
+    any_rank,
+    gather,
+    gather_rows,
+    gather_with_gradient,
+    on_every_rank,
+    rank,
+    world_size,
+)
 from diptych.parallel.sharding import shard_model
 from warm_python import warm
 
@@ -207,6 +215,17 @@ def work(number: int, folder: str) -> None:
     seen["nearly"] = gather_rows(torch.tensor([0, 1] if number == 0 else [1, 2]), nearly, 3, "queries")["value"]
 
     seen["any"] = [any_rank(flag) for flag in (False, number == 0, number == 1, True)]
+
+    def fail_on_second() -> int:
+        if number == 1:
+            raise ValueError("a full disk")
+        return number
+
+    seen["done"] = on_every_rank(lambda: number)
+    try:
+        on_every_rank(fail_on_second)
+    except (ValueError, RuntimeError) as error:
+        seen["failed"] = str(error)
     torch.save(seen, Path(folder) / f"{number}.pt")
     dist.destroy_process_group()
 
@@ -308,6 +327,11 @@ def test_rows_that_contradict_each_other_are_named_on_every_rank(ranks):
 
 def test_a_flag_on_any_rank_is_a_flag_on_all(ranks):
     assert [seen["any"] for seen in ranks] == [[False, True, True, True]] * 2
+
+
+def test_work_that_fails_on_one_rank_fails_on_all(ranks):
+    assert [seen["done"] for seen in ranks] == [0, 1]
+    assert [seen["failed"] for seen in ranks] == ["another process has failed; its own message says why", "a full disk"]
 
 
 # ------------------------------------------------------------------------------------------- one process

@@ -80,6 +80,14 @@ EARLIER = {
             "captioner": {"client": {"_target_": "diptych.models.server.vlm_client.VLMClient", "model": "m"}},
         },
     ),
+    "write_captions": (
+        {"_target_": "diptych.commands.news_captioning.WriteCaptions", "replacements": {"length": None}},
+        {
+            "_target_": "diptych.commands.news_captioning.WriteCaptions",
+            "replacements": {"length": None},
+            "server": None,
+        },
+    ),
 }
 
 

@@ -5,7 +5,7 @@ So a pipeline that was begun with an earlier version goes on. What differed:
 - modules lay elsewhere (`storage/moved_names.py`);
 - stages that ask a model had prompt, domain and number of objects among their own settings, not in a `task`;
 - captions by a server were a stage of their own, `DescribeByServer`;
-- nothing of a checkpoint could be replaced in a pipeline;
+- nothing of a checkpoint could be replaced in a pipeline, and no server wrote its captions;
 - encoders of photos had no `dtype`: they computed in float32.
 """
 
@@ -48,6 +48,8 @@ def present_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         present["encoder"] = {**encoder, "dtype": "float32"}
     if target == _WRITE_CAPTIONS and "replacements" not in present:
         present["replacements"] = dict(_REPLACEMENTS)
+    if target == _WRITE_CAPTIONS:
+        present.setdefault("server", None)
     if target in _TASKS and "task" not in present:
         present["task"] = {
             "_target_": _TASKS[target],
