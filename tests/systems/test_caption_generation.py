@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,8 @@ import torch
 import yaml
 
 from diptych.contracts.news import FusionExample
+from diptych.systems import caption_generation
+from diptych.systems.answer_writer import AnswerWriter
 from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings
 from diptych.systems.caption_records import count_outcomes
 from toy_language_model import GREEDY, SAMPLED, Letters, Scripted, ToyLanguageModel, make_prompts, run
@@ -86,6 +89,26 @@ def test_a_killed_run_goes_on(toy, tmp_path, candidates):
     assert len(calls) == 4  # the three that were never written and the one of which half was
     run(toy, output, settings, describe=kill_at(1))
     assert output.read_bytes() == expected.read_bytes()
+
+
+def test_batches_go_on_in_the_size_that_there_was_room_for_when_they_were_begun(toy, tmp_path, monkeypatch):
+    output, lengths = tmp_path / "predictions.jsonl", []
+    monkeypatch.setattr(AnswerWriter, "write", _noted(AnswerWriter.write, lengths))
+    for room, describe in ((3, kill_at(5)), (4, kill_at(-1))):  # less memory was free the first time
+        monkeypatch.setattr(caption_generation, "answers_at_a_time", lambda *_, room=room: room)
+        with suppress(Killed):
+            run(toy, output, replace(SAMPLED, batch_size="auto"), describe=describe)
+    assert lengths == [3, 3, 3, 3, 2]  # the second batch again: it was not kept
+    records = run(toy, output, replace(SAMPLED, batch_size=2), describe=kill_at(-1))
+    assert records == run(toy, tmp_path / "whole.jsonl", SAMPLED, describe=kill_at(-1))
+
+
+def _noted(write, lengths):
+    def noting(self, asked):
+        lengths.append(len(asked))
+        return write(self, asked)
+
+    return noting
 
 
 def test_a_smaller_batch_may_go_on_but_nothing_else(toy, tmp_path):

@@ -154,6 +154,15 @@ def any_rank(flag: bool) -> bool:
     return bool(count.item())
 
 
+def smallest(number: int) -> int:
+    """The smallest of all ranks' numbers, on every rank. The hosts ask each other."""
+    if world_size() == 1:
+        return number
+    least = torch.tensor(number)
+    dist.all_reduce(least, dist.ReduceOp.MIN, group=_hosts())
+    return int(least.item())
+
+
 def on_every_rank(work: Callable[[], Done]) -> Done:
     """Does this process's work and waits for the others; fails on all where it fails on one, so that none waits on."""
     error: Exception | None = None

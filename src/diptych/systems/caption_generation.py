@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,19 +16,18 @@ from torch import nn
 from diptych.contracts.news import ClaimChecker, FusionExample, SentenceEncoder, TextTokenizer
 from diptych.contracts.pipelines import Failure
 from diptych.contracts.prompts import PromptAnswer, PromptServer
-from diptych.parallel.distributed import on_every_rank, rank, world_size
-from diptych.storage.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
+from diptych.parallel.distributed import on_every_rank, rank, smallest, world_size
+from diptych.storage.record_log import RecordLog, claim, existing_logs, merge_rank_files, rank_file, read_logs
 from diptych.systems import consensus
 from diptych.systems.answer_writer import AnswerWriter, answering
 from diptych.systems.answers_at_a_time import answers_at_a_time
 from diptych.systems.candidate_choice import CHOICES, CandidateChoice
-from diptych.systems.caption_records import caption_record, described, end_at_target
+from diptych.systems.caption_records import caption_record, described, end_at_target, made_with
 from diptych.systems.checked_prompts import check_prompts, context_of
 from diptych.systems.decoding import Decoder
 from diptych.systems.served_answers import check_answered, prompt_request, read_answer
 
 Batch = list[FusionExample]
-_SINCE = ("choice", "num_beams")  # settings that came after files were claimed with the others
 
 
 @dataclass(frozen=True)
@@ -93,9 +90,10 @@ class CaptionGenerator:
     by support with what decided (see `CandidateChoice`).
     A caption may be empty; it is never replaced.
 
-    Started again after it was killed, a run works out only what is missing, in the batches of an undisturbed run, and
-    ends with the same bytes. Batches, restarts, processes and their number change nothing but rounding in the model's
-    own precision.
+    Started again after it was killed, a run works out only what is missing, in the batches of an undisturbed run (of
+    which the file of settings keeps the size that was found), and ends with the same bytes, unless memory ran out on
+    the way and batches were halved. Batches, restarts, processes and their number change nothing but rounding in the
+    model's own precision.
 
     Raises:
         ValueError: the choice needs an encoder or a checker, and there is none.
@@ -145,13 +143,15 @@ class CaptionGenerator:
         """
         output = Path(output)
         ends = sorted({tokenizer.eos_token_id, *end_of_turn})
-        made_with = self._made_with(prompts, model_fingerprint, ends)
-        done = on_every_rank(lambda: self._completed(context_of(model), prompts, output, made_with))
+        origin = made_with(self.settings, prompts, model_fingerprint, ends)
+        on_every_rank(lambda: self._check(prompts, context_of(model)))
+        found = smallest(on_every_rank(lambda: self._room(model, prompts)))
+        done, room = on_every_rank(lambda: self._completed(prompts, output, origin, found))
 
         def work() -> None:
             log = RecordLog(output if world_size() == 1 else rank_file(output, rank()))
-            writer = self._writer(model, tokenizer, prompts, ends)
-            batches = self._batches(prompts, writer.room)
+            writer = self._writer(model, tokenizer, room, ends)
+            batches = self._batches(prompts, room)
             missing = [batch for batch in batches if any(one.query_id not in done for one in batch)]
             silent = not show_progress or rank() > 0
             for batch in track(missing, "Writing captions", console=Console(stderr=True), disable=silent):
@@ -191,8 +191,10 @@ class CaptionGenerator:
                 " generation.num_beams=1, or leave server out"
             )
         ends = [tokenizer.eos_token_id]
-        made_with = self._made_with(prompts, model_fingerprint, ends) | {"server_model": server.model}
-        done = self._completed(server.context(), prompts, output, made_with)
+        origin = made_with(self.settings, prompts, model_fingerprint, ends) | {"server_model": server.model}
+        whole = len(_written(prompts, output)) == len(prompts)  # then the server may be gone
+        self._check(prompts, None if whole else server.context())
+        done, _ = self._completed(prompts, output, origin)
         missing = {example.query_id: example for example in prompts if example.query_id not in done}
         log, decoder, failures = RecordLog(output), self._decoder(tokenizer, ends), []
 
@@ -224,45 +226,35 @@ class CaptionGenerator:
         """
         self._check(prompts, context_of(model))
         with answering(model):
-            writer = self._writer(model, tokenizer, prompts, [tokenizer.eos_token_id])
+            writer = self._writer(model, tokenizer, self._room(model, prompts), [tokenizer.eos_token_id])
             batches = self._batches(prompts, writer.room)
             written = [record for batch in batches for record in self._answer(writer, tokenizer, batch)]
         of_query = {record["query_id"]: record for record in written}
         return self._choose(prompts, [of_query[example.query_id] for example in prompts])
 
     def _completed(
-        self, context: int | None, prompts: Sequence[FusionExample], output: Path, made_with: Mapping[str, Any]
-    ) -> set[str]:
-        """The ids of the queries that have a record, after everything has been checked."""
-        self._check(prompts, context)
-        existing = [path for path in (output, *rank_files(output)) if path.exists()]
-        claim(output.with_suffix(".settings.json"), made_with, existing)
-        return set(read_logs(existing, [example.query_id for example in prompts]))
+        self, prompts: Sequence[FusionExample], output: Path, origin: Mapping[str, Any], room: int = 0
+    ) -> tuple[set[str], int]:
+        """The ids of the queries that have a record, of this origin; and for how many answers there was room when they
+        were begun, where that is found automatically.
+        """
+        kept = {"answers_at_a_time": room if self.settings.batch_size == "auto" else None}
+        held = claim(output.with_suffix(".settings.json"), origin, existing_logs(output), kept)["answers_at_a_time"]
+        is_found = self.settings.batch_size == "auto" and type(held) is int
+        return _written(prompts, output), max(1, held) if is_found else room
 
     def _check(self, prompts: Sequence[FusionExample], context: int | None) -> None:
         settings = self.settings
         compares = settings.num_candidates > 1 and settings.consensus == "cider"
         check_prompts(prompts, context, settings.max_new_tokens, settings.target_words, compares)
 
-    def _made_with(self, prompts: Sequence[FusionExample], model: str, ends: Sequence[int]) -> dict[str, Any]:
-        # Not the batch size: who runs out of memory may lower it and go on.
-        settings = {name: value for name, value in asdict(self.settings).items() if name != "batch_size"}
-        for name in _SINCE:  # files of versions that did not have them go on
-            if settings[name] == getattr(GenerationSettings, name):
-                del settings[name]
-        listed: list[Any] = [(example.query_id, example.prompt_ids) for example in prompts]
-        if any(example.target_words for example in prompts):
-            listed.append([example.target_words for example in prompts])
-        digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
-        return {"settings": settings, "model": model, "end_of_turn": list(ends), "prompts": digest}
+    def _room(self, model: nn.Module, prompts: Sequence[FusionExample]) -> int:
+        """For how many answers at a time, beams counted."""
+        size, most = self.settings.batch_size, self.settings.max_new_tokens
+        return answers_at_a_time(model, prompts, most) if isinstance(size, str) else size
 
-    def _writer(
-        self, model: nn.Module, tokenizer: TextTokenizer, prompts: Sequence[FusionExample], ends: Collection[int]
-    ) -> AnswerWriter:
+    def _writer(self, model: nn.Module, tokenizer: TextTokenizer, room: int, ends: Collection[int]) -> AnswerWriter:
         settings = self.settings
-        room = settings.batch_size
-        if isinstance(room, str):
-            room = answers_at_a_time(model, prompts, settings.max_new_tokens)
         return AnswerWriter(model, self._decoder(tokenizer, ends), room, settings.num_beams, settings.seed)
 
     def _batches(self, prompts: Sequence[FusionExample], room: int) -> list[Batch]:
@@ -294,3 +286,8 @@ class CaptionGenerator:
         """The records with the choice among their candidates."""
         evidence = {example.query_id: example.evidence for example in prompts}
         return records if self._choice is None else self._choice.choose(records, evidence)
+
+
+def _written(prompts: Sequence[FusionExample], output: Path) -> set[str]:
+    """The ids of the queries that have a record."""
+    return set(read_logs(existing_logs(output), [example.query_id for example in prompts]))

@@ -29,7 +29,10 @@ _TASKS = {
     f"{_STAGES}.verify_sentences.VerifySentences": _VERIFICATION_TASK,
 }
 _WRITE_CAPTIONS = "diptych.commands.news_captioning.WriteCaptions"
-_ENCODERS = {f"diptych.models.backbones.{name}" for name in ("beit3_encoder.BEiT3Encoder", "clip_encoder.CLIPEncoder")}
+_ENCODERS = {
+    f"diptych.models.backbones.{name}"
+    for name in ("beit3_encoder.BEiT3Encoder", "clip_encoder.CLIPEncoder", "siglip_encoder.SiglipEncoder")
+}
 _REPLACEMENTS = dict.fromkeys(("generation", "claim_checker", "prompt", "evidence", "length", "metrics"))
 _OF_TASK = ("prompt", "domain", "max_objects")
 _RENAMED = {"diptych.stages.news.describe_by_server.DescribeByServer": "diptych.stages.news.describe.Describe"}
