@@ -11,7 +11,7 @@ import fake_gpu
 fake_gpu.prepare()  # before anything is imported that is prepared
 
 import torch  # noqa: E402
-from evaluations import captions, evaluation, photos  # noqa: E402
+from evaluations import base_captions, captions, evaluation, photos  # noqa: E402
 from layers import (  # noqa: E402
     kernels_of_a_layer,
     memory_of_layers,
@@ -59,6 +59,7 @@ CHECKS = {
     "test": lambda: evaluation("test"),
     "captions": lambda: captions(merged=False, do_sample=False),
     "sampled captions": lambda: captions(merged=True),
+    "base captions": base_captions,
     "random states": random_states_of_pieces,
     "precisions": precisions,
     "save": waits_of_a_save,
