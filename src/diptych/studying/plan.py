@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import diptych
 
 if TYPE_CHECKING:
-    from diptych.studying.judgement import Hypothesis
+    from diptych.studying.hypotheses import Hypothesis
 
 KINDS = ("train", "evaluate", "pipeline", "serve")
 DATA = "data_dir"  # <data_dir>: the folder of all sets, DIPTYCH_DATA
