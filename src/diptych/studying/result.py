@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diptych.contracts.retrieval import MetricMeaning
-from diptych.studying.judgement import Comparison, Verdict
+from diptych.studying.hypotheses import Comparison, Verdict
 from diptych.studying.plan import Study
 
 DONE, FAILED = "done", "failed"
@@ -51,7 +51,7 @@ class StudyResult:
     runs: Mapping[str, StepRun]
     comparisons: Sequence[Comparison]
     verdicts: Sequence[Verdict]
-    values: Mapping[str, Mapping[str, Mapping[int, Mapping[str, float]]]]
+    values: Mapping[str, Mapping[str, Mapping[int, Mapping[str, float | None]]]]
     meanings: Mapping[str, MetricMeaning]
     facts: Mapping[str, str] = field(default_factory=dict)
 
