@@ -40,8 +40,13 @@ class Side:
     answers: Mapping[int, Answer]
 
     @property
+    def first_seed(self) -> int | None:
+        """The first seed that left one."""
+        return next(iter(self.answers), None)
+
+    @property
     def first(self) -> Answer | None:
-        """That of the first seed."""
+        """Its answer."""
         return next(iter(self.answers.values()), None)
 
 
@@ -102,7 +107,7 @@ def _of_pair(result: StudyResult, metric: str, arm: str, control: str, most: int
     if not changed:
         return None
     asked: dict[str, AskedQuery] = {}
-    answers: dict[str, dict[int, dict[str, Answer]]] = {control: {}, arm: {}}
+    answers: dict[str, dict[int, dict[str, Answer]]] = {name: {} for name in arms}
     problem = ""
     try:
         asked = read_queries(result.last_folder(control, min(arms[control])))
@@ -115,12 +120,10 @@ def _of_pair(result: StudyResult, metric: str, arm: str, control: str, most: int
         log.warning("study %s: what changed is shown without pictures: %s", result.study.name, problem)
     places = {name: _mean_log_ranks(of_seeds.values()) for name, of_seeds in answers.items()}
     moves = {query: abs(places[arm].get(query, place) - place) for query, place in places[control].items()}
-    examples = [
-        Example(
-            one, asked.get(one.query), *(Side(name, _of_query(one.query, answers[name])) for name in (control, arm))
-        )
-        for one in most_changed(changed, moves, most)
-    ]
+    examples = []
+    for one in most_changed(changed, moves, most):
+        sides = [Side(name, _of_query(one.query, found)) for name, found in answers.items()]
+        examples.append(Example(one, asked.get(one.query), *sides))
     risen, fallen = sum(one.change > 0 for one in changed), sum(one.change < 0 for one in changed)
     return Examples(metric, arm, control, examples, risen, fallen, len(changed) - risen - fallen, problem)
 

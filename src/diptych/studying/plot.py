@@ -50,20 +50,21 @@ def write_plot(folder: Path, result: StudyResult, rows: Sequence[Row]) -> Path |
     figure = Figure(figsize=(9, sum(heights) + 0.5), layout="constrained", dpi=100)
     axes = figure.subplots(len(strips), 2, squeeze=False, height_ratios=heights)
     for (meaning, own), (left, right) in zip(strips, axes, strict=True):
+        compared = [*own, *against.get(own[0].metric, ())]
         if len(result.study.dial) > 1:
             _draw_dial(left, own, result.study.dial, result.study.dial_name, meaning)
         else:
-            _draw_means(left, own, meaning)
+            _draw_means(left, own, len(compared), meaning)
         left.set_title(label(own[0].metric, meaning), loc="left", fontweight="bold")
-        _draw_differences(right, [*own, *against.get(own[0].metric, ())], meaning, result.study.control)
+        _draw_differences(right, compared, meaning, result.study.control)
     figure.legend(handles=_legend(rows), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     with whole_file(folder / FILE) as temporary:
         figure.savefig(temporary, format="png")
     return folder / FILE
 
 
-def _draw_means(ax: Axes, rows: Sequence[Row], meaning: MetricMeaning) -> None:
-    """A line for each arm: its interval, the mean as a bar, and each seed's mean as a dot."""
+def _draw_means(ax: Axes, rows: Sequence[Row], lines: int, meaning: MetricMeaning) -> None:
+    """A line for each arm, of `lines`: its interval, the mean as a bar, and each seed's mean as a dot."""
     scale = shown_scale(meaning)
     for place, row in enumerate(rows):
         if row.interval and all(map(math.isfinite, row.interval)):
@@ -71,9 +72,18 @@ def _draw_means(ax: Axes, rows: Sequence[Row], meaning: MetricMeaning) -> None:
         if row.measured:
             ax.plot([scale * row.mean] * 2, [place - 0.28, place + 0.28], color=LOOKS[""][0], lw=2, zorder=2)
         found = [scale * value for value in row.seed_means.values()]
-        ax.plot(found, [place] * len(found), "o", ms=5, color=_SEED, mec="white", mew=0.6, zorder=3)
+        ax.plot(
+            found,
+            [place + offset for offset in _offsets(len(found))],
+            "o",
+            ms=5,
+            color=_SEED,
+            mec="white",
+            mew=0.6,
+            zorder=3,
+        )
     ax.set_xlabel("mean, and that of each seed")
-    _rows_named(ax, [_short(row.arm) + ("" if row.measured else " (no values)") for row in rows])
+    _rows_named(ax, [_short(row.arm) + ("" if row.measured else " (no values)") for row in rows], lines)
 
 
 def _draw_dial(ax: Axes, rows: Sequence[Row], dial: Mapping[str, float], name: str, meaning: MetricMeaning) -> None:
@@ -118,12 +128,12 @@ def _draw_differences(ax: Axes, rows: Sequence[Row], meaning: MetricMeaning, con
     ax.autoscale_view()
     unit = ", points of percent" if meaning.unit == "fraction" else ""
     ax.set_xlabel(f"difference to {_short(control)}{unit}")
-    _rows_named(ax, [_difference_name(row, control) for row in rows])
+    _rows_named(ax, [_difference_name(row, control) for row in rows], len(rows))
 
 
-def _rows_named(ax: Axes, names: Sequence[str]) -> None:
+def _rows_named(ax: Axes, names: Sequence[str], lines: int) -> None:
     ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_ylim(lines - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", alpha=0.3)
 
@@ -148,6 +158,11 @@ def _legend(rows: Sequence[Row]) -> list[Line2D | Patch]:
         colour, shape = LOOKS[""]
         handles.append(Line2D([], [], marker=shape, color=colour, mfc="white", lw=2, label="no hypothesis"))
     return [*handles, *([Patch(color=_BAND, label="too little to matter")] if words else [])]
+
+
+def _offsets(count: int) -> list[float]:
+    """Above and below a row, so that equal seeds are seen."""
+    return [0.3 * (number / (count - 1) - 0.5) if count > 1 else 0.0 for number in range(count)]
 
 
 def _metric(row: Row) -> str:

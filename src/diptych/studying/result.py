@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diptych.contracts.retrieval import MetricMeaning
+from diptych.results.results_table import NO_VALUE
 from diptych.studying.hypotheses import Comparison, Verdict
 from diptych.studying.plan import Study
 
@@ -71,3 +72,10 @@ class StudyResult:
         """Where the results of an arm and seed lie."""
         (steps,) = (one.steps[seed] for one in self.study.arms if one.name == arm)
         return self.runs[steps[-1]].folder
+
+
+def time_text(seconds: float | None) -> str:
+    """`41.2 s`, `12.5 min`; a dash where no time was taken."""
+    if seconds is None:
+        return NO_VALUE
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:,.1f} min"
