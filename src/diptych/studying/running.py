@@ -117,5 +117,7 @@ class _Runner:
         return {name for step in waiting for name in self._servers_of(step)}
 
     def _why_not(self, name: str) -> str:
-        lost = [one for one in self._study.steps[name].needs if one in self._failed or one in self._work.keys() - self._done]
+        lost = [
+            one for one in self._study.steps[name].needs if one in self._failed or one in self._work.keys() - self._done
+        ]
         return f"not started: it needs {', '.join(lost)}"

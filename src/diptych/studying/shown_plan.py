@@ -81,5 +81,7 @@ def _work(planned: PlannedStudy) -> Iterator[str]:
     yield f"{len(work)} steps, {len(study.shared())} of them shared by arms, {done} done already"
     minutes = minutes_left(study, steps)
     if done < len(work):
-        yield "how long it takes is not known" if minutes is None else f"about {minutes:.0f} minutes, one step at a time"
+        yield (
+            "how long it takes is not known" if minutes is None else f"about {minutes:.0f} minutes, one step at a time"
+        )
     yield f"folder {planned.folder}"

@@ -70,7 +70,9 @@ def _read(folder: Path, study: Study) -> dict[str, Any] | None:
     content = read_json(path, elsewhere, missing_ok=True, shape=_SHAPE)
     if content is None:
         if (folder / "steps").exists():
-            raise ValueError(f"{folder} holds steps of a study, but not the plan that they were run by ({FILE}). {elsewhere}")
+            raise ValueError(
+                f"{folder} holds steps of a study, but not the plan that they were run by ({FILE}). {elsewhere}"
+            )
         return None
     found = {name: content[name] for name in _SHAPE}
     if key_of(found["plan"], length=64) != found["plan_hash"]:
@@ -86,7 +88,9 @@ def _read(folder: Path, study: Study) -> dict[str, Any] | None:
 
 def differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What two plans differ in, a line each: where, what stands there, what would."""
-    before, after = ({key: value for key, value in leaves(one) if not isinstance(value, dict | list)} for one in (there, now))
+    before, after = (
+        {key: value for key, value in leaves(one) if not isinstance(value, dict | list)} for one in (there, now)
+    )
     unlike = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
     lines = [f"{key}: {before.get(key, 'nothing')!s} there, {after.get(key, 'nothing')!s} now" for key in unlike]
     more = [f"and {len(lines) - _NAMED} more"] if len(lines) > _NAMED else []

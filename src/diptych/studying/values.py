@@ -96,7 +96,11 @@ def values_by_query(run: RunRecord, metrics: Sequence[str]) -> dict[str, ByQuery
             reduced = median_rank(numbers) if median else float(numbers.nanmean())
             if math.isclose(value, reduced, rel_tol=1e-6, abs_tol=ROUNDED):
                 names = [query if name is None else f"{name}/{query}" for name, query in queries]
-                found[metric] = {name: scores[query].get(key) for name, query in zip(names, queries, strict=True) if key in scores[query]}
+                found[metric] = {
+                    name: scores[query].get(key)
+                    for name, query in zip(names, queries, strict=True)
+                    if key in scores[query]
+                }
     return found
 
 
@@ -109,5 +113,8 @@ def _evaluated(steps: Steps, name: str) -> RunRecord:
     folder = steps.folder(name)
     record = next((one for one in find_runs(folder) if one.folder == folder), None)
     if record is None or record.result is None:
-        raise ValueError(f"{folder}: no {RESULT}; an arm's last step must be one that measures" + (f" ({record.problem})" if record and record.problem else ""))
+        raise ValueError(
+            f"{folder}: no {RESULT}; an arm's last step must be one that measures"
+            + (f" ({record.problem})" if record and record.problem else "")
+        )
     return record

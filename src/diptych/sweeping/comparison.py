@@ -14,7 +14,7 @@ from rich.text import Text
 
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.retrieval.median_rank import median_rank
-from diptych.results.results_table import format_value, screen
+from diptych.results.results_table import format_difference, format_value, screen
 from diptych.sweeping.paired_differences import Difference, PairedMetric, paired_differences
 from diptych.sweeping.run_records import RESULT, RunRecord, find_runs
 from diptych.sweeping.scores import ROUNDED, Scores, read_scores, value_of_null, values_of
@@ -78,8 +78,8 @@ def print_comparison(
             Text(heading(row.metric, meaning, "", {})),
             format_value(meaning, row.first),
             format_value(meaning, row.second),
-            Text(_signed(meaning, row.difference), style="bold" if low > 0 or high < 0 else ""),
-            Text(f"[{_signed(meaning, low)}, {_signed(meaning, high)}]"),
+            Text(format_difference(meaning, row.difference), style="bold" if low > 0 or high < 0 else ""),
+            Text(f"[{format_difference(meaning, low)}, {format_difference(meaning, high)}]"),
             f"{row.p_value:.4f}",
             f"{row.num_queries:,}",
             {None: "", 0: "run 1", 1: "run 2"}[better_run(row, meaning)],
@@ -108,10 +108,6 @@ def better_run(difference: Difference, meaning: MetricMeaning) -> int | None:
 
 class _NotComparable(Exception):
     """Why a metric is left out."""
-
-
-def _signed(meaning: MetricMeaning, value: float) -> str:
-    return ("+" if value >= 0 else "") + format_value(meaning, value)
 
 
 def _evaluated(folder: Path) -> RunRecord:
