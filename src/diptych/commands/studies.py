@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from diptych.studying.index_page import StudyRow, study_row, write_index
-from diptych.studying.page import FILE as PAGE
+from diptych.studying.planning import folder_name, plan_study, studies_folder
 from diptych.studying.reading import needs_of, study_files
-from diptych.studying.result import StudyResult
 from diptych.studying.shown_plan import shown_plan
-from diptych.studying.study import plan_study, run_study
 from diptych.text.printable import printable
 
 log = logging.getLogger(__name__)
@@ -27,6 +23,9 @@ def one_study(
     if dry_run:
         sys.stdout.write(printable(shown_plan(planned)))
         return 0
+    from diptych.studying.page import FILE as PAGE  # here: what is wrong with a study is said before torch is imported
+    from diptych.studying.study import run_study
+
     result, lost = run_study(planned)
     told = [f"{verdict.word}: {verdict.sentence}" for verdict in result.verdicts]
     told += [f"arm {arm} has no result: {why}" for arm, why in lost.items()]
@@ -39,7 +38,11 @@ def every_study(overrides: Sequence[str], quick: bool, dry_run: bool, out: Path 
     """Runs all studies that need nothing but this machine, one after another, each in a folder of its own, and writes
     an index of them after each; returns the exit status, 1 if one could not be run or an arm has no result.
     """
-    place = (out or Path(os.environ.get("DIPTYCH_RUNS", "runs")) / "studies").absolute()
+    from diptych.studying.index_page import StudyRow, study_row, write_index
+    from diptych.studying.page import FILE as PAGE
+    from diptych.studying.study import run_study
+
+    place = (out or studies_folder()).absolute()
     needs = {name: needs_of(name, own) for name in study_files(own)}
     for name, needed in needs.items():
         if needed:
@@ -47,13 +50,14 @@ def every_study(overrides: Sequence[str], quick: bool, dry_run: bool, out: Path 
     rows: list[StudyRow] = []
     status = 0
     for name in [name for name, needed in needs.items() if not needed]:
-        folder = place / (f"{name}_quick" if quick else name)
+        folder = place / folder_name(name, quick)
         try:
             if dry_run:
                 one_study(name, overrides, quick, dry_run, folder, own)
                 sys.stdout.write("\n")
                 continue
-            result, lost = _run(name, overrides, quick, folder, own)
+            log.info("study %s", name)
+            result, lost = run_study(plan_study(name, overrides, quick, folder, own))
             rows.append(study_row(result, folder / PAGE, place))
             status = max(status, int(bool(lost)))
         except (ValueError, OSError) as error:
@@ -64,10 +68,3 @@ def every_study(overrides: Sequence[str], quick: bool, dry_run: bool, out: Path 
     if rows:
         sys.stdout.write(printable(f"all studies: {index}\n"))
     return status
-
-
-def _run(
-    name: str, overrides: Sequence[str], quick: bool, folder: Path, own: Path | None
-) -> tuple[StudyResult, dict[str, str]]:
-    log.info("study %s", name)
-    return run_study(plan_study(name, overrides, quick, folder, own))

@@ -72,7 +72,7 @@ def read_study(
     """
     path = study_file(name, own)
     config_dir = [] if own is None else [f"config_dir={own}"]
-    of_cluster = [word for word in overrides if word.split("=")[0].split(".")[0] == "cluster"]
+    of_cluster = [word for word in overrides if word.lstrip("+~").split("=")[0].split(".")[0] == "cluster"]
     config = composed("study", [f"study={name}", *of_cluster, *config_dir])
     where = f"study/{path.name}"
     try:
@@ -105,6 +105,7 @@ def needs_of(name: str, own: Path | None) -> str | None:
 def _planned(plain: Mapping[str, Any], quick: bool, where: str) -> tuple[Study, list[str]]:
     size = "quick" if quick else "full"
     written = {arm: steps for arm, steps in plain["arms"].items() if steps is not None}
+    _check_arms(plain, written, where)
     hypotheses, left_out = [], []
     for number, given in enumerate(plain["hypotheses"], start=1):
         at = f"{where}: hypothesis {number}"
@@ -116,7 +117,6 @@ def _planned(plain: Mapping[str, Any], quick: bool, where: str) -> tuple[Study, 
             hypotheses.append(one)
         else:
             left_out.append(one.says or f"{one.metric} of {one.arm}")
-    _check_arms(plain, written, where)
     before = [_step(step, f"{where}: before, step {place}") for place, step in enumerate(plain["before"], start=1)]
     first = len(before) + 1
     own = {
@@ -183,7 +183,7 @@ def _step(given: Mapping[str, Any], at: str) -> WrittenStep:
 
 def _check_free_keys(config: DictConfig, where: str) -> None:
     """A key that is none of every study's must be used by its words, or it is a mistake."""
-    known = list(plain_section(OmegaConf.load(CONFIG_FOLDER / "study.yaml"), resolve=False))
+    known = [str(key) for key in OmegaConf.load(CONFIG_FOLDER / "study.yaml") if key != "defaults"]
     text = str(OmegaConf.to_container(config, resolve=False))
     for key in map(str, config):
         if key not in known and f"${{{key}" not in text:

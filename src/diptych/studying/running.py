@@ -40,6 +40,7 @@ class _Runner:
         self._work = {name: step for name, step in study.steps.items() if step.kind != "serve"}
         self._done = {name for name, step in self._work.items() if is_done(steps, step)}
         self._failed: dict[str, str] = {}
+        self._started = len(self._done)
 
     def run(self) -> dict[str, str]:
         at_once = self._cluster.at_once or max(len(self._work), 1)
@@ -90,7 +91,8 @@ class _Runner:
             self._failed[step.name] = str(error)
             log.error("%s: %s", step.name, error)
             return None
-        log.info("step %d of %d", len(self._done) + len(self._failed) + 1, len(self._work))
+        self._started += 1
+        log.info("step %d of %d: %s", self._started, len(self._work), step.name)
         return threads.submit(self._one_here if asks else finish_run, cluster, run)
 
     def _one_here(self, cluster: Cluster, run: Run) -> RunStatus:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from diptych.storage.run_status import read_status
 from diptych.studying.plan import Study
+from diptych.studying.planning import PlannedStudy
 from diptych.studying.running import is_done
 from diptych.studying.steps import Steps
-from diptych.studying.study import PlannedStudy
 from diptych.studying.study_file import plan_hash
 
 

@@ -1,64 +1,23 @@
-"""A study from its file to its page: planned, run, judged, written down."""
+"""A planned study from its first step to its page: run, judged, written down."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 
 import diptych
-from diptych.config import building
-from diptych.config.override_words import in_shell, override
 from diptych.storage.file_lock import RUN_PATIENCE, locked
 from diptych.storage.run_status import read_status
 from diptych.studying.judgement import judge
 from diptych.studying.page import write_study
-from diptych.studying.plan import Study
-from diptych.studying.reading import read_study
+from diptych.studying.planning import PlannedStudy
 from diptych.studying.result import StepRun, StudyResult
 from diptych.studying.running import run_steps
 from diptych.studying.servers import said_by
-from diptych.studying.steps import Steps
-from diptych.studying.study_file import add_findings, check_plan, fix_plan
+from diptych.studying.study_file import add_findings, fix_plan
 from diptych.studying.values import Collected, collect
-from diptych.sweeping.cluster import Cluster
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PlannedStudy:
-    """A study with its place, ready to be run: `command` repeats it; `left_out` are hypotheses that this size does not
-    ask, since it leaves out their arms.
-    """
-
-    study: Study
-    steps: Steps
-    cluster: Cluster
-    folder: Path
-    command: str
-    left_out: Sequence[str]
-
-
-def plan_study(
-    name: str, overrides: Sequence[str], quick: bool = False, out: Path | None = None, own: Path | None = None
-) -> PlannedStudy:
-    """The study as its file and the overrides have it, every step composed; nothing is run or written.
-
-    Raises:
-        ValueError: the file, an override or a step is wrong, or another plan lies in the folder.
-    """
-    study, of_cluster, left_out = read_study(name, overrides, quick, own)
-    place = Path(os.environ.get("DIPTYCH_RUNS", "runs")) / "studies" / (f"{name}_quick" if quick else name)
-    folder = (out or place).absolute()
-    check_plan(folder, study)
-    steps, cluster = Steps(study, folder, own), building.build(of_cluster)
-    steps.check(cluster)
-    words = [name, *overrides, *(["quick=true"] if quick else []), *([] if out is None else [override("out", out)])]
-    words += [] if own is None else [override("config_dir", own)]
-    return PlannedStudy(study, steps, cluster, folder, in_shell("diptych", "study", *words), left_out)
 
 
 def run_study(planned: PlannedStudy) -> tuple[StudyResult, dict[str, str]]:

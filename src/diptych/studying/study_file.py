@@ -6,14 +6,16 @@ import logging
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diptych.config.plain_config import leaves
 from diptych.storage.json_files import read_json, write_json
 from diptych.storage.key import key_of
 from diptych.studying.hypotheses import Comparison, Verdict
 from diptych.studying.plan import Study
-from diptych.studying.values import Collected
+
+if TYPE_CHECKING:
+    from diptych.studying.values import Collected  # which imports torch
 
 log = logging.getLogger(__name__)
 
