@@ -5,8 +5,9 @@ control.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import groupby, pairwise
+import re
+from collections.abc import Sequence
+from itertools import cycle, groupby
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -19,6 +20,7 @@ from diptych.contracts.retrieval import MetricMeaning
 from diptych.results.results_table import label, shown_scale
 from diptych.storage.whole import whole_file
 from diptych.studying.hypotheses import REFUTED, SUPPORTED, UNDECIDED
+from diptych.studying.plan import Study
 from diptych.studying.result import StudyResult
 from diptych.studying.table import Row, least_of
 
@@ -26,6 +28,7 @@ FILE = "study.png"
 # Okabe and Ito's colours, which people tell apart however they see colour; each word has a shape of its own as well.
 LOOKS = {SUPPORTED: ("#0072B2", "o"), REFUTED: ("#D55E00", "s"), UNDECIDED: ("#6B7280", "D"), "": ("#1c2430", "o")}
 _BAND, _SEED = "#E9E2C4", "#56B4E9"
+_CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # of a dial, the same authors'
 _DECADE = 10.0  # a dial that spans one gets a logarithmic axis
 _LONGEST_NAME = 26
 
@@ -52,7 +55,7 @@ def write_plot(folder: Path, result: StudyResult, rows: Sequence[Row]) -> Path |
     for (meaning, own), (left, right) in zip(strips, axes, strict=True):
         compared = [*own, *against.get(own[0].metric, ())]
         if len(result.study.dial) > 1:
-            _draw_dial(left, own, result.study.dial, result.study.dial_name, meaning)
+            _draw_dial(left, own, result.study, meaning)
         else:
             _draw_means(left, own, len(compared), meaning)
         left.set_title(label(own[0].metric, meaning), loc="left", fontweight="bold")
@@ -82,30 +85,52 @@ def _draw_means(ax: Axes, rows: Sequence[Row], lines: int, meaning: MetricMeanin
             mew=0.6,
             zorder=3,
         )
-    ax.set_xlabel("mean, and that of each seed")
+    ax.set_xlabel("mean, 95 % interval over queries")
     _rows_named(ax, [_short(row.arm) + ("" if row.measured else " (no values)") for row in rows], lines)
 
 
-def _draw_dial(ax: Axes, rows: Sequence[Row], dial: Mapping[str, float], name: str, meaning: MetricMeaning) -> None:
+def _draw_dial(ax: Axes, rows: Sequence[Row], study: Study, meaning: MetricMeaning) -> None:
     """The metric along the dial: means with their intervals, joined, and each seed's mean as a dot."""
     scale = shown_scale(meaning)
-    placed = sorted(((dial[row.arm], row) for row in rows if row.arm in dial and row.measured), key=lambda two: two[0])
-    xs = [x for x, _ in placed]
+    curves = _curves(rows, study)
+    xs = sorted({x for curve in curves.values() for x, _ in curve})
     if xs and xs[0] > 0 and xs[-1] / xs[0] >= _DECADE:
         ax.set_xscale("log")
-    intervals = [row.interval or (row.mean, row.mean) for _, row in placed]
-    low, high = ([scale * bounds[side] for bounds in intervals] for side in (0, 1))
-    ax.fill_between(xs, low, high, color=_SEED, alpha=0.25, lw=0)
-    ax.plot(xs, [scale * row.mean for _, row in placed], "-", color=LOOKS[SUPPORTED][0], lw=2)
-    for x, row in placed:
-        found = [scale * value for value in row.seed_means.values()]
-        ax.plot([x] * len(found), found, "o", ms=4.5, color=_SEED, mec="white", mew=0.6)
-    if all(second / first > 1.1 if ax.get_xscale() == "log" else True for first, second in pairwise(xs)):
-        ax.set_xticks(xs, [f"{x:g}" for x in xs])
-        ax.minorticks_off()
-    ax.set_xlabel(name or "dial")
-    ax.set_ylabel("mean and 95 % interval")
+    for colour, (name, curve) in zip(cycle(_CURVES), curves.items(), strict=False):
+        own = [x for x, _ in curve]
+        intervals = [row.interval or (row.mean, row.mean) for _, row in curve]
+        low, high = ([scale * bounds[side] for bounds in intervals] for side in (0, 1))
+        ax.fill_between(own, low, high, color=colour, alpha=0.18, lw=0)
+        ax.plot(own, [scale * row.mean for _, row in curve], color=colour, lw=2, label=_short(name))
+        for x, row in curve:
+            found = [scale * value for value in row.seed_means.values()]
+            ax.plot([x] * len(found), found, "o", ms=4.5, color=colour, mec="white", mew=0.6)
+    if len(curves) > 1:
+        ax.legend(fontsize=8, frameon=False)
+    ax.set_xticks(xs, [f"{x:g}" for x in xs])
+    ax.minorticks_off()
+    ax.set_xlabel(study.dial_name or "dial")
+    ax.set_ylabel("mean, 95 % interval over queries")
     ax.grid(alpha=0.3)
+
+
+def _curves(rows: Sequence[Row], study: Study) -> dict[str, list[tuple[float, Row]]]:
+    """By name the curves along the dial, each by rising values: one, or, where several arms share a value, one for each
+    beginning of names before a number (`kept_20`, `kept_40`; `out_20`, `out_40`). The control is a point of each.
+    """
+    placed = sorted(((study.dial[row.arm], row) for row in rows if row.arm in study.dial and row.measured), key=_x)
+    if len({x for x, _ in placed}) == len(placed):
+        return {"_alone": placed} if placed else {}
+    curves: dict[str, list[tuple[float, Row]]] = {}
+    for x, row in placed:
+        if row.arm != study.control:
+            curves.setdefault(re.sub(r"[\W\d_]+$", "", row.arm) or row.arm, []).append((x, row))
+    first = [(x, row) for x, row in placed if row.arm == study.control and row.control == study.control]
+    return {name: sorted([*first, *curve], key=_x) for name, curve in curves.items()}
+
+
+def _x(point: tuple[float, Row]) -> float:
+    return point[0]
 
 
 def _draw_differences(ax: Axes, rows: Sequence[Row], meaning: MetricMeaning, control: str) -> None:
