@@ -83,6 +83,25 @@ def test_two_curves_on_one_dial_are_told_apart_by_what_stands_before_the_number(
     assert lines == {"kept": [0.0, 0.2, 0.4], "out": [0.0, 0.2, 0.4]}
 
 
+def test_a_metric_may_be_the_dial_of_the_others(tmp_path, drawn):
+    """What is missed against what is invented: a curve for each family of arms, each seed at its own place."""
+    result = make_result(metrics=("missed", "recall_at_1"), dial_name="missed")
+    families = {"single": (0.5, "single"), "joined_2": (0.25, "joined"), "joined_1": (0.75, "all")}
+    values = {
+        arm: {"missed": {0: {"": missed}, 1: {"": missed - 0.25}}} | result.values[like]
+        for arm, (missed, like) in families.items()
+    }
+    arms = tuple(replace(result.study.arms[0], name=name) for name in values)
+    study = replace(result.study, arms=arms)
+    write(tmp_path, replace(result, study=study, values=values, meanings={"missed": MetricMeaning(better="lower")}))
+    _, _, curve, _ = drawn[0].axes
+    lines = {line.get_label(): line for line in curve.lines if not line.get_label().startswith("_")}
+    assert list(lines) == ["joined", "single"] and curve.get_xlabel() == "missed (%)"
+    assert [list(xy) for xy in lines["joined"].get_data()] == [[12.5, 62.5], [75.0, 37.5]]
+    dots = [line for line in curve.lines if line.get_marker() == "o"]
+    assert [25.0, 0.0] in [list(line.get_xdata()) for line in dots]
+
+
 def test_each_metric_has_a_strip_in_its_own_unit(tmp_path, drawn):
     result = make_result(metrics=("recall_at_1", "claims"))
     values = {arm: of | {"claims": {0: {"": 2.0}, 1: {"": 3.0}}} for arm, of in result.values.items()}

@@ -54,7 +54,7 @@ def study_rows(result: StudyResult) -> list[Row]:
     study = result.study
     arms = [study.control, *(arm.name for arm in study.arms if arm.name != study.control)]
     asked = [_place(verdict.hypothesis) for verdict in result.verdicts]
-    metrics = dict.fromkeys([*study.metrics, *(metric for metric, _, control in asked if control == study.control)])
+    metrics = dict.fromkeys([*study.metrics, *(metric for metric, _, _ in asked)])
     comparisons = {_place(one): one for one in result.comparisons}
     comparisons |= {_place(one.comparison): one.comparison for one in result.verdicts if one.comparison is not None}
     rows = []
