@@ -120,13 +120,10 @@ def _facts(result: StudyResult) -> list[tuple[str, str]]:
 def _failed(result: StudyResult) -> list[tuple[str, str, str]]:
     """Arm, step and reason of each arm that has no values."""
     found = []
-    for arm in result.study.arms:
-        failure = result.failure(arm.name)
-        if failure is not None:
-            lines = [line.strip() for line in failure[1].error.splitlines() if line.strip()]
-            found.append((arm.name, failure[0], lines[-1] if lines else "it gives no reason"))
-        elif arm.name not in result.values:
-            found.append((arm.name, "", "it has left no values"))
+    for arm in (arm.name for arm in result.study.arms if arm.name not in result.values):
+        step, run = result.failure(arm) or ("", None)
+        lines = (run.error if run else result.lost.get(arm, "")).strip().splitlines() or ["No reason is known."]
+        found.append((arm, step, lines[-1].strip()))
     return found
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import groupby, pairwise
+from itertools import cycle
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -18,6 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.results.results_table import label, shown_scale
 from diptych.storage.whole import whole_file
+from diptych.studying.dial import Dial, curves, dial_of
 from diptych.studying.hypotheses import REFUTED, SUPPORTED, UNDECIDED
 from diptych.studying.result import StudyResult
 from diptych.studying.table import Row, least_of
@@ -26,6 +27,7 @@ FILE = "study.png"
 # Okabe and Ito's colours, which people tell apart however they see colour; each word has a shape of its own as well.
 LOOKS = {SUPPORTED: ("#0072B2", "o"), REFUTED: ("#D55E00", "s"), UNDECIDED: ("#6B7280", "D"), "": ("#1c2430", "o")}
 _BAND, _SEED = "#E9E2C4", "#56B4E9"
+_CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # of a dial, the same authors'
 _DECADE = 10.0  # a dial that spans one gets a logarithmic axis
 _LONGEST_NAME = 26
 
@@ -34,30 +36,29 @@ _LONGEST_NAME = 26
 def write_plot(folder: Path, result: StudyResult, rows: Sequence[Row]) -> Path | None:
     """Draws `<folder>/study.png`, 900 pixels wide, and returns its path; None, and no file, where no arm has a value.
 
-    On the left, the mean of each seed as a dot and their mean as a bar; where the study has a dial, the means with
-    their intervals along it. On the right, the differences to the control with their intervals, coloured and shaped by
-    the verdict that rests on them; a band behind a row is what would be too little to matter.
+    On the left, the mean of each seed as a dot and their mean as a bar; where the study has a dial, curves along it. On
+    the right, the differences to the control with their intervals, coloured and shaped by the verdict that rests on
+    them; a band behind a row is what would be too little to matter.
     """
-    strips = [
-        (result.meanings.get(metric, MetricMeaning()), list(of_metric))
-        for metric, of_metric in groupby((row for row in rows if row.control == result.study.control), _metric)
-    ]
-    against = {metric: list(of) for metric, of in groupby(_other_controls(result, rows), _metric)}
-    strips = [(meaning, own) for meaning, own in strips if any(row.measured for row in own)]
+    control, dial = result.study.control, dial_of(result, rows)
+    by_metric = {metric: [row for row in rows if row.metric == metric] for metric in dict.fromkeys(map(_metric, rows))}
+    strips = [of_metric for of_metric in by_metric.values() if any(row.measured for row in of_metric)]
     if not strips:
         return None
-    heights = [0.9 + 0.34 * max(5, len(own) + len(against.get(own[0].metric, ()))) for _, own in strips]
+    heights = [0.9 + 0.34 * max(5, len(strip)) for strip in strips]
     figure = Figure(figsize=(9, sum(heights) + 0.5), layout="constrained", dpi=100)
     axes = figure.subplots(len(strips), 2, squeeze=False, height_ratios=heights)
-    for (meaning, own), (left, right) in zip(strips, axes, strict=True):
-        compared = [*own, *against.get(own[0].metric, ())]
-        if len(result.study.dial) > 1:
-            _draw_dial(left, own, result.study.dial, result.study.dial_name, meaning)
+    for strip, (left, right) in zip(strips, axes, strict=True):
+        meaning = result.meanings.get(strip[0].metric, MetricMeaning())
+        own = [row for row in strip if row.control == control]
+        along = curves(own, dial, control) if dial and strip[0].metric != result.study.dial_name else {}
+        if dial and along:
+            _draw_along(left, dial, along, meaning)
         else:
-            _draw_means(left, own, len(compared), meaning)
-        left.set_title(label(own[0].metric, meaning), loc="left", fontweight="bold")
-        _draw_differences(right, compared, meaning, result.study.control)
-    figure.legend(handles=_legend(rows), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+            _draw_means(left, own, len(strip), meaning)
+        left.set_title(label(strip[0].metric, meaning), loc="left", fontweight="bold")
+        _draw_differences(right, strip, meaning, control)
+    figure.legend(handles=_legend(rows), loc="outside lower center", ncols=6, frameon=False, fontsize=8)
     with whole_file(folder / FILE) as temporary:
         figure.savefig(temporary, format="png")
     return folder / FILE
@@ -82,30 +83,39 @@ def _draw_means(ax: Axes, rows: Sequence[Row], lines: int, meaning: MetricMeanin
             mew=0.6,
             zorder=3,
         )
-    ax.set_xlabel("mean, and that of each seed")
+    ax.set_xlabel("mean, 95 % interval over queries")
     _rows_named(ax, [_short(row.arm) + ("" if row.measured else " (no values)") for row in rows], lines)
 
 
-def _draw_dial(ax: Axes, rows: Sequence[Row], dial: Mapping[str, float], name: str, meaning: MetricMeaning) -> None:
+def _draw_along(ax: Axes, dial: Dial, along: Mapping[str, Sequence[Row]], meaning: MetricMeaning) -> None:
     """The metric along the dial: means with their intervals, joined, and each seed's mean as a dot."""
     scale = shown_scale(meaning)
-    placed = sorted(((dial[row.arm], row) for row in rows if row.arm in dial and row.measured), key=lambda two: two[0])
-    xs = [x for x, _ in placed]
-    if xs and xs[0] > 0 and xs[-1] / xs[0] >= _DECADE:
-        ax.set_xscale("log")
-    intervals = [row.interval or (row.mean, row.mean) for _, row in placed]
-    low, high = ([scale * bounds[side] for bounds in intervals] for side in (0, 1))
-    ax.fill_between(xs, low, high, color=_SEED, alpha=0.25, lw=0)
-    ax.plot(xs, [scale * row.mean for _, row in placed], "-", color=LOOKS[SUPPORTED][0], lw=2)
-    for x, row in placed:
-        found = [scale * value for value in row.seed_means.values()]
-        ax.plot([x] * len(found), found, "o", ms=4.5, color=_SEED, mec="white", mew=0.6)
-    if all(second / first > 1.1 if ax.get_xscale() == "log" else True for first, second in pairwise(xs)):
-        ax.set_xticks(xs, [f"{x:g}" for x in xs])
-        ax.minorticks_off()
-    ax.set_xlabel(name or "dial")
-    ax.set_ylabel("mean and 95 % interval")
+    for colour, (name, curve) in zip(cycle(_CURVES), along.items(), strict=False):
+        xs = [dial.values[row.arm] for row in curve]
+        intervals = [row.interval or (row.mean, row.mean) for row in curve]
+        low, high = ([scale * bounds[side] for bounds in intervals] for side in (0, 1))
+        ax.fill_between(xs, low, high, color=colour, alpha=0.18, lw=0)
+        means = [scale * row.mean for row in curve]
+        ax.plot(xs, means, marker="_", ms=9, mew=2, color=colour, lw=2, label=_short(name))
+        for row in curve:
+            found = [scale * value for value in row.seed_means.values()]
+            of_seeds = dial.of_seeds.get(row.arm, [dial.values[row.arm]] * len(found))
+            ax.plot(of_seeds, found, "o", ms=4.5, color=colour, mec="white", mew=0.6)
+    if len(along) > 1:
+        ax.legend(fontsize=8, frameon=False)
+    if not dial.measured:
+        _tick(ax, sorted({dial.values[row.arm] for curve in along.values() for row in curve}))
+    ax.set_xlabel(dial.name)
+    ax.set_ylabel("mean, 95 % interval over queries")
     ax.grid(alpha=0.3)
+
+
+def _tick(ax: Axes, values: Sequence[float]) -> None:
+    """Ticks at the arms."""
+    if values[0] > 0 and values[-1] / values[0] >= _DECADE:
+        ax.set_xscale("log")
+    ax.set_xticks(values, [f"{value:g}" for value in values])
+    ax.minorticks_off()
 
 
 def _draw_differences(ax: Axes, rows: Sequence[Row], meaning: MetricMeaning, control: str) -> None:
@@ -142,10 +152,6 @@ def _difference_name(row: Row, control: str) -> str:
     if row.arm == control:
         return f"{_short(row.arm)} (control)"
     return _short(row.arm) if row.control == control else f"{_short(row.arm)}\nto {_short(row.control)}"
-
-
-def _other_controls(result: StudyResult, rows: Sequence[Row]) -> list[Row]:
-    return sorted((row for row in rows if row.control != result.study.control), key=_metric)
 
 
 def _legend(rows: Sequence[Row]) -> list[Line2D | Patch]:

@@ -42,7 +42,8 @@ class StudyResult:
     among them. A query is named by its id, behind its set and a bar where there are several (`dress/q1`); a metric
     without values per query has one, under the empty name. `meanings` say of every metric how its numbers are read.
 
-    `command` is the line that repeats the study, `facts` are shown as they are: versions, the machine, the data.
+    `lost` says in a line why an arm has no values, where no step of its own failed. `command` is the line that repeats
+    the study, `facts` are shown as they are: versions, the machine, the data.
     """
 
     study: Study
@@ -55,6 +56,7 @@ class StudyResult:
     values: Mapping[str, Mapping[str, Mapping[int, Mapping[str, float | None]]]]
     meanings: Mapping[str, MetricMeaning]
     facts: Mapping[str, str] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

@@ -27,8 +27,8 @@ _NUM_RESAMPLES = 2000
 @dataclass(frozen=True, slots=True)
 class Row:
     """An arm by a metric. `mean` is over seeds, of each seed's mean (of ranks: median) over queries, with its 95 %
-    interval over both; `seed_means` are those of each seed, none of an arm that failed. `num_queries` is 0 where there
-    are no values per query. `comparison` is that with `control`, None of the control itself; `verdicts` rest on it.
+    interval over queries; `seed_means` are those of each seed, none of an arm that failed. `num_queries` is 0 without
+    values per query. `comparison` is that with `control`, None of the control itself; `verdicts` rest on it.
     """
 
     arm: str
@@ -54,7 +54,7 @@ def study_rows(result: StudyResult) -> list[Row]:
     study = result.study
     arms = [study.control, *(arm.name for arm in study.arms if arm.name != study.control)]
     asked = [_place(verdict.hypothesis) for verdict in result.verdicts]
-    metrics = dict.fromkeys([*study.metrics, *(metric for metric, _, control in asked if control == study.control)])
+    metrics = dict.fromkeys([*study.metrics, *(metric for metric, _, _ in asked)])
     comparisons = {_place(one): one for one in result.comparisons}
     comparisons |= {_place(one.comparison): one.comparison for one in result.verdicts if one.comparison is not None}
     rows = []
@@ -88,28 +88,29 @@ def write_csv(path: Path, rows: Sequence[Row], seeds: Sequence[int]) -> None:
         writer.writerows({name: harmless_cell(value) for name, value in line.items()} for line in lines)
 
 
-def mean_and_interval(values: OfSeeds, meaning: MetricMeaning) -> tuple[float, tuple[float, float] | None]:
-    """The mean over seeds of each seed's mean (or median) over queries, and its 95 % percentile interval: seeds and
-    queries are drawn with replacement, the same queries for each seed. NaN and None without values; no interval of a
-    single value.
+def mean_and_interval(of_seeds: OfSeeds, meaning: MetricMeaning) -> tuple[float, tuple[float, float] | None]:
+    """The mean over seeds of each seed's mean (or median) over queries, and its 95 % percentile interval over queries,
+    the same draws for each seed. Seeds are not drawn: two or three say too little, and are shown one by one. NaN and
+    None without values; no interval without values per query.
     """
-    queries = list(dict.fromkeys(query for of_seed in values.values() for query in of_seed))
-    mean = fmean(_summed_up(of_seed, meaning) for of_seed in values.values()) if queries else math.nan
-    if len(queries) * len(values) < 2:
+    queries = list(dict.fromkeys(query for of_seed in of_seeds.values() for query in of_seed))
+    if not queries:
+        return math.nan, None
+    mean = fmean(_summed_up(of_seed, meaning) for of_seed in of_seeds.values())
+    if len(queries) < 2:
         return mean, None
     counts = torch.cat(list(resampled_counts(len(queries), _NUM_RESAMPLES, 0)))
-    of_seeds = torch.cat(list(resampled_counts(len(values), _NUM_RESAMPLES, 1)))
-    drawn = torch.zeros(_NUM_RESAMPLES, dtype=torch.float64)
-    for times, of_seed in zip(of_seeds.T, values.values(), strict=True):
-        column = torch.tensor([_number(of_seed.get(query)) for query in queries], dtype=torch.float64)
+    drawn = []
+    for of_seed in of_seeds.values():
+        column = torch.tensor([_number(of_seed.get(query), meaning) for query in queries], dtype=torch.float64)
         known = ~column.isnan()
         if meaning.reduction == "median":
-            numbers = weighted_median(column, counts)
+            drawn.append(weighted_median(column, counts))
         else:
-            numbers = counts[:, known] @ column[known] / counts[:, known].sum(1)
-        drawn += torch.where(times > 0, times * numbers, 0.0)
-    drawn = drawn[~drawn.isnan()] / len(values)
-    return mean, percentiles(drawn, 0.95) if len(drawn) else None
+            drawn.append(counts[:, known] @ column[known] / counts[:, known].sum(1))
+    means = torch.stack(drawn).mean(0)
+    means = means[~means.isnan()]  # without the draws that have no query of an aspect
+    return mean, percentiles(means, 0.95) if len(means) else None
 
 
 def least_of(verdict: Verdict) -> float:
@@ -121,12 +122,14 @@ def least_of(verdict: Verdict) -> float:
 
 
 def _summed_up(of_seed: Mapping[str, float | None], meaning: MetricMeaning) -> float:
-    numbers = [value for value in of_seed.values() if value is not None and not math.isnan(value)]
-    return (median if meaning.reduction == "median" else fmean)(numbers) if numbers else math.nan
+    numbers = [_number(value, meaning) for value in of_seed.values()]
+    known = [number for number in numbers if not math.isnan(number)]
+    return (median if meaning.reduction == "median" else fmean)(known) if known else math.nan
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def _number(value: float | None, meaning: MetricMeaning) -> float:
+    """Null is the rank of what was not found, else a query to which the metric does not apply."""
+    return value if value is not None else math.inf if meaning.reduction == "median" else math.nan
 
 
 def _line(row: Row, seeds: Sequence[int]) -> dict[str, Any]:
