@@ -47,12 +47,16 @@ def test_a_metric_that_is_no_mean_has_one_value_a_seed_and_one_that_is_not_there
     assert "arm more has no recal_at_1. Did you mean 'recall_at_1'" in caplog.text
 
 
-def test_arms_that_were_measured_unlike_are_said(collected):
+def test_arms_that_were_measured_unlike_are_said_and_their_queries_are_not_paired(collected):
     def elsewhere(study):
-        path = study.steps.folder("more_0_evaluate") / "metrics.json"
-        path.write_text(path.read_text().replace('"val"', '"test"'))
+        for seed in (0, 1):
+            path = study.steps.folder(f"more_{seed}_evaluate") / "metrics.json"
+            path.write_text(path.read_text().replace('"val"', '"test"'))
 
-    assert collected(between=elsewhere).unlike() == ["split: few val; more test"]
+    found = collected(between=elsewhere)
+    assert found.unlike() == ["split: few val; more test"]
+    assert list(found.values["few"]["recall_at_1"][0])[0] == "rooms val: q0"
+    assert list(found.values["more"]["recall_at_1"][0])[0] == "rooms test: q0"
 
 
 def test_a_step_that_measures_nothing_costs_its_arm(collected):

@@ -48,7 +48,8 @@ def read_queries(folder: Path) -> dict[str, AskedQuery]:
     Raises:
         ValueError: the folder says nothing of its data, or the data cannot be read; names the file.
     """
-    config = OmegaConf.create(read_yaml(folder / ".hydra" / "config.yaml"))
+    of_study = folder / "config.yaml"  # written before the step was run; Hydra's own where it was run by itself
+    config = OmegaConf.create(read_yaml(of_study if of_study.is_file() else folder / ".hydra" / "config.yaml"))
     result = read_json(folder / METRICS, missing_ok=True) or {}
     own = OmegaConf.masked_copy(config, [key for key in ("data", "data_dir", "seed") if key in config])
     if config.get("ckpt") and "_target_" not in (config.get("data") or {}):  # the checkpoint's data, changed by these

@@ -73,7 +73,18 @@ def collect(study: Study, steps: Steps, not_done: Mapping[str, str]) -> Collecte
             if metric not in own:
                 log.warning("arm %s has no %s.%s", arm.name, metric, suggest(metric, list(run.cells)))
         collected.values[arm.name] = {metric: {seed: by_seed[seed][metric] for seed in by_seed} for metric in own}
+    _tell_apart(collected)
     return collected
+
+
+def _tell_apart(collected: Collected) -> None:
+    """Where arms were measured on different data or splits, equal names of queries mean nothing: gives them others."""
+    places = {arm: f"{facts['data']} {facts['split']}" for arm, facts in collected.facts.items()}
+    if len(set(places.values())) > 1:
+        for arm, of_metrics in collected.values.items():
+            for by_seed in of_metrics.values():
+                for seed, values in by_seed.items():
+                    by_seed[seed] = {key and f"{places[arm]}: {key}": value for key, value in values.items()}
 
 
 def values_by_query(run: RunRecord, metrics: Sequence[str]) -> dict[str, ByQuery]:
