@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from diptych.storage.run_status import change_status
+from diptych.studying.plan import Arm, Step, Study
 from diptych.sweeping.cluster import Run
 
 STUDY = """\
@@ -81,7 +82,16 @@ def write_results(folder: Path, found: list[float]) -> None:
     lines = [{"query_id": f"q{number}", "recall_at_1": value} for number, value in enumerate(found)]
     (folder / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     content = {
-        "data": ["rooms"], "split": "val", "lines": {}, "queries": {"scored": QUERIES, "expected": QUERIES},
+        "data": ["rooms"],
+        "split": "val",
+        "lines": {},
+        "queries": {"scored": QUERIES, "expected": QUERIES},
         "metrics": {"recall_at_1": sum(found) / len(found), "corpus": 3.5, "nothing": None},
     }
     (folder / "metrics.json").write_text(json.dumps(content))
+
+
+def planned_from(arms: tuple[Arm, ...], steps: dict[str, Step]) -> Study:
+    """A study of these arms, of which nothing else matters."""
+    said = {"name": "x", "question": "?", "limits": "", "metrics": ("m",), "hypotheses": (), "size": {}}
+    return Study(**said, control=arms[0].name, seeds=(0,), quick=False, arms=arms, steps=steps)

@@ -55,8 +55,8 @@ def test_arms_that_were_measured_unlike_are_said_and_their_queries_are_not_paire
 
     found = collected(between=elsewhere)
     assert found.unlike() == ["split: few val; more test"]
-    assert list(found.values["few"]["recall_at_1"][0])[0] == "rooms val: q0"
-    assert list(found.values["more"]["recall_at_1"][0])[0] == "rooms test: q0"
+    assert next(iter(found.values["few"]["recall_at_1"][0])) == "rooms val: q0"
+    assert next(iter(found.values["more"]["recall_at_1"][0])) == "rooms test: q0"
 
 
 def test_a_step_that_measures_nothing_costs_its_arm(collected):
