@@ -12,7 +12,7 @@ import diptych
 if TYPE_CHECKING:
     from diptych.studying.hypotheses import Hypothesis
 
-KINDS = ("train", "evaluate", "pipeline", "serve")
+KINDS = ("train", "evaluate", "pipeline", "pairs", "serve")
 DATA = "data_dir"  # <data_dir>: the folder of all sets, DIPTYCH_DATA
 SEED = "seed"
 PLACEHOLDER = re.compile(r"<([A-Za-z_][\w.-]*)>")

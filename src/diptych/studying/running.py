@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
@@ -35,8 +36,8 @@ def is_done(steps: Steps, step: Step) -> bool:
 class _Runner:
     def __init__(self, study: Study, steps: Steps, cluster: Cluster) -> None:
         self._study, self._steps, self._cluster = study, steps, cluster
-        self._of_server = cluster if cluster.on_this_machine else LocalCluster()
-        self._here, self._servers = threading.Lock(), Servers(steps)
+        self._here, self._one = cluster if cluster.on_this_machine else LocalCluster(), threading.Lock()
+        self._servers = Servers(steps)
         self._work = {name: step for name, step in study.steps.items() if step.kind != "serve"}
         self._done = {name for name, step in self._work.items() if is_done(steps, step)}
         self._failed: dict[str, str] = {}
@@ -83,7 +84,8 @@ class _Runner:
                 self._failed[server.name] = str(error)
                 log.error("%s", error)
                 return None
-        cluster = self._of_server if asks else self._cluster
+        # What asks a server must reach this machine's loopback, and pairs are written in a moment.
+        cluster = self._here if asks or step.kind == "pairs" else self._cluster
         try:
             run = self._steps.prepared(step, cluster, self._servers.addresses)
         except ValueError as error:
@@ -93,12 +95,16 @@ class _Runner:
             return None
         self._started += 1
         log.info("step %d of %d: %s", self._started, len(self._work), step.name)
-        return threads.submit(self._one_here if asks else finish_run, cluster, run)
+        return threads.submit(self._finish, step, cluster, run)
 
-    def _one_here(self, cluster: Cluster, run: Run) -> RunStatus:
-        """Of the steps that ask a server one at a time, where the others are sent to other machines."""
-        with nullcontext() if cluster is self._cluster else self._here:
-            return finish_run(cluster, run)
+    def _finish(self, step: Step, cluster: Cluster, run: Run) -> RunStatus:
+        """Runs the step to its end: those for this machine one at a time, where the others are sent to other ones."""
+        with nullcontext() if cluster is self._cluster else self._one:
+            since = time.monotonic()
+            status = finish_run(cluster, run)
+        if step.kind == "pairs" and status.state == "waiting":  # it keeps no status itself
+            status = change_status(run.folder, state="done", seconds=time.monotonic() - since)
+        return status
 
     def _note(self, step: Step, status: RunStatus) -> None:
         if status.state == "done":

@@ -13,12 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 from diptych.config.command_line import composed, with_open_sections
 from diptych.config.override_words import in_shell, override
 from diptych.config.short_names import FULL_NAMES, OPEN_SECTIONS
+from diptych.storage.run_status import change_status
 from diptych.studying.plan import DATA, PLACEHOLDER, Step, Study, filled
 from diptych.sweeping.cluster import Cluster, Run
 from diptych.sweeping.prepared_run import prepared_run
 from diptych.sweeping.run_words import check_run, run_words
 
 SERVER = "diptych.synthetic.server"
+PAIRS = "pairs.jsonl"  # in the folder of a step that writes some
 _ANY_ADDRESS = "http://127.0.0.1:1/v1"  # where the one that will be is not yet known
 _IN_HYDRA = re.compile(rf"(['\"]?){PLACEHOLDER.pattern}([\w./-]*)")
 
@@ -55,6 +57,9 @@ class Steps:
                 continue
             try:
                 words = self.words(step, {})
+                if step.kind == "pairs":
+                    _check_pairs(words)
+                    continue
                 config = self._composed(step, [*words, *cluster.overrides(_by_key(words))])
                 check_run(step.kind, config)
                 run_words(step.kind, config, words, self.folder(step.name))
@@ -66,10 +71,14 @@ class Steps:
     def prepared(self, step: Step, cluster: Cluster, addresses: Mapping[str, str]) -> Run:
         """The step's run: its folder has its config, and its status names the words as the plan has them."""
         words = self.words(step, addresses)
-        told = [*words, *cluster.overrides(_by_key(words))]
         start = [sys.executable, "-m", "diptych", step.kind]
         start += [] if self._own is None else [f"--config-dir={self._own}"]
-        return prepared_run(step.kind, self._composed(step, told), step.words, told, self.folder(step.name), start)
+        folder = self.folder(step.name)
+        if step.kind == "pairs":
+            change_status(folder, overrides=step.words)
+            return Run(folder, (*start, *words, f"out={folder / PAIRS}"))
+        told = [*words, *cluster.overrides(_by_key(words))]
+        return prepared_run(step.kind, self._composed(step, told), step.words, told, folder, start)
 
     def server_command(self, step: Step, addresses: Mapping[str, str]) -> list[str]:
         """What starts the server of the step."""
@@ -82,13 +91,20 @@ class Steps:
         if step.kind == "serve":
             return in_shell("python", "-m", SERVER, *words)
         where = [] if self._own is None else [f"--config-dir={self._own}"]
-        return in_shell("diptych", step.kind, *where, *words)
+        out = [override("out", PAIRS)] if step.kind == "pairs" else []
+        return in_shell("diptych", step.kind, *where, *words, *out)
 
     def _composed(self, step: Step, words: list[str]) -> DictConfig:
         full = with_open_sections(FULL_NAMES.get(step.kind, list)(words), OPEN_SECTIONS.get(step.kind, ()))
         config = composed(step.kind, [*full, *([] if self._own is None else [f"config_dir={self._own}"])])
         OmegaConf.set_readonly(config, False)
         return config
+
+
+def _check_pairs(words: list[str]) -> None:
+    if refused := [word for word in words if word.startswith("out=")]:
+        raise ValueError(f"{refused[0]}: they are written into the step's folder, <pairs>/{PAIRS}; leave out= away")
+    composed("train", [word for word in words if not word.startswith(("split=", "images_root="))])
 
 
 def _by_key(words: list[str]) -> dict[str, str]:
