@@ -41,12 +41,13 @@ ROOMS = (
     "report",
     "api",
     "sweeping",
+    "studying",
     "commands",
     "doors",
 )
 DOORS = ("__main__", "pipeline", "doctor", "export", "shards", "pairs", "sweep")  # python -m diptych.<door>
 CONCRETE = ("data", "models", "losses")  # what systems get from Hydra, never by import
-CONFIG_ROOMS = ("config", "commands", "sweeping", "doors")
+CONFIG_ROOMS = ("config", "commands", "sweeping", "studying", "doors")
 LIBRARIES = {
     "hydra": CONFIG_ROOMS,
     "omegaconf": CONFIG_ROOMS,

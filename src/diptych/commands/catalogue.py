@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from diptych.config.short_names import OPEN_SECTIONS
+
 
 class Command(NamedTuple):
     """`target` is `module:function`. With `config` Hydra composes that primary config for it, and keys of
@@ -22,13 +24,13 @@ COMMANDS = {
         "score a checkpoint, or a file of predictions",
         "diptych.commands.evaluation:evaluate",
         "evaluate",
-        ("data", "generation", "claim_checker", "prompt", "evidence", "length", "metrics"),
+        OPEN_SECTIONS["evaluate"],
     ),
     "pipeline": Command(
         "run stages: retrieve articles, caption, annotate",
         "diptych.commands.pipeline:run_pipeline",
         "pipeline",
-        ("generation", "claim_checker", "prompt", "evidence", "length", "metrics"),
+        OPEN_SECTIONS["pipeline"],
     ),
     "doctor": Command("is everything that a run needs there and readable?", "diptych.commands.entries:doctor"),
     "export": Command("a trained adapter for peft, vLLM and others", "diptych.commands.entries:export"),
@@ -37,6 +39,7 @@ COMMANDS = {
     "texts": Command("how varied the modification texts of triplets are", "diptych.commands.entries:texts"),
     "pairs": Command("the image pairs of a dataset, to annotate them anew", "diptych.commands.entries:pairs"),
     "sweep": Command("table and plot of a sweep; compare two runs", "diptych.sweeping.__main__:sweep"),
+    "study": Command("plan, run and judge an experiment of several arms", "diptych.commands.entries:study"),
     "submission check": Command("does a file keep a test server's rules?", "diptych.submission.__main__:check"),
     "submission write": Command("EVENTA's submission.zip", "diptych.submission.__main__:write"),
     "review": Command("a page to accept and reject annotated pairs", "diptych.report.annotation_review:review"),

@@ -140,6 +140,28 @@ def pairs(
     sys.stdout.write(f"{write_pairs(config, split, out, images_root)}\n")
 
 
+def study(
+    name: Annotated[str, "of conf/study, or `all` of them"],
+    /,
+    *overrides: str,
+    quick: Annotated[bool, "at the size that the study's file has for a first look"] = False,
+    dry_run: Annotated[bool, "print the plan, and run nothing"] = False,
+    out: Annotated[Path | None, "the folder; runs/studies/NAME, or NAME_quick, unless given"] = None,
+    config_dir: Annotated[Path | None, "configs of your own, with study/NAME.yaml among them"] = None,
+) -> int:
+    """An experiment of several arms: plans it, runs what is not done yet, judges its hypotheses, and leaves one page.
+    Killed anywhere, the same command goes on. Further settings are keys of the study's file, as seeds=[0,1], and
+    cluster=local|parallel|slurm (docs/studies.md). Exit status 1 if an arm has no result.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    own = None if config_dir is None else config_dir.absolute()
+    from diptych.commands.studies import every_study, one_study
+
+    if name == "all":
+        return every_study(overrides, quick, dry_run, out, own)
+    return one_study(name, overrides, quick, dry_run, out, own)
+
+
 def report(
     out: Annotated[Path, "the folder of a set that annotate_triplets made"],
     /,

@@ -11,14 +11,11 @@ from pathlib import Path
 from diptych.commands.catalogue import COMMANDS
 from diptych.commands.completion import script
 from diptych.config.arguments import run as run_function
-from diptych.config.short_names import with_full_names, with_names_of_evaluations
+from diptych.config.short_names import FULL_NAMES
 from diptych.extras import missing_extra
 from diptych.storage.json_values import encodable
 from diptych.sweeping.resuming import of_resumed_sweep
 from diptych.text.printable import printable
-
-# Short ways to write settings.
-_NAMES = {"pipeline": with_full_names, "evaluate": with_names_of_evaluations}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +73,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
         return 0
     from diptych.config.command_line import entry_point
 
-    names = _NAMES.get(name, list)
+    names = FULL_NAMES.get(name, list)
     return entry_point(
         command.config, command.target, arguments, command.open_sections, lambda words: names(of_resumed_sweep(words))
     )

@@ -240,6 +240,6 @@ def _without(key: str, words: Sequence[str]) -> list[str]:
         for word in words
         if "=" in word
         and not word.startswith(("-", "hydra"))
-        and word.split("=")[0] in ("experiment", "pipeline", "data", "trainer", "system/model")
+        and word.split("=")[0] in ("experiment", "pipeline", "study", "data", "trainer", "system/model")
         and key not in word
     ]

@@ -10,6 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+# Sections of which keys may be set although no config names them: see `command_line.with_open_sections`.
+_SECTIONS = ("generation", "claim_checker", "prompt", "evidence", "length", "metrics")
+OPEN_SECTIONS = {"evaluate": ("data", *_SECTIONS), "pipeline": _SECTIONS}
+
 _GROUPS = {
     **{name: f"search/{name}" for name in ("encoder", "index", "fusion", "policy")},
     **{name: f"annotation/{name}" for name in ("asker", "combine", "fetch", "agreement", "layout")},
@@ -44,3 +48,6 @@ def _renamed(words: Sequence[str], groups: Mapping[str, str]) -> list[str]:
         else word
         for word in words
     ]
+
+
+FULL_NAMES = {"pipeline": with_full_names, "evaluate": with_names_of_evaluations}  # by command

@@ -106,6 +106,11 @@ def format_value(meaning: MetricMeaning, value: float, digits: int | None = None
     return f"{shown_scale(meaning) * value:.{usual if digits is None else digits}f}"
 
 
+def format_difference(meaning: MetricMeaning, value: float) -> str:
+    """As `format_value`, with its sign: `+1.20`, for fractions in points of percent."""
+    return ("+" if value >= 0 else "") + format_value(meaning, value)
+
+
 def format_interval(meaning: MetricMeaning, interval: tuple[float, float] | None) -> str:
     """`[58.1, 66.0]` in the unit of `format_value`; empty without an interval."""
     if interval is None or any(math.isnan(bound) for bound in interval):

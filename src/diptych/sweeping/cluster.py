@@ -20,6 +20,7 @@ class Cluster(Protocol):
     """Where runs are executed. A config in `conf/cluster/` describes one."""
 
     at_once: int | None  # runs at a time; None: all of them
+    on_this_machine: bool  # whether what listens on this machine's loopback can be reached
 
     def overrides(self, chosen: Mapping[str, str]) -> list[str]:
         """Words that every run needs here, `trainer.devices=8`; `chosen` are the sweep's, by key.

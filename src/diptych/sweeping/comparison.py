@@ -11,20 +11,15 @@ import torch
 from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
-from diptych.config.override_words import in_shell, override
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.retrieval.median_rank import median_rank
-from diptych.results.results_table import format_value, screen
-from diptych.storage.json_files import each_json_line
-from diptych.storage.json_shapes import fault_of
+from diptych.results.results_table import format_difference, format_value, screen
 from diptych.sweeping.paired_differences import Difference, PairedMetric, paired_differences
 from diptych.sweeping.run_records import RESULT, RunRecord, find_runs
+from diptych.sweeping.scores import ROUNDED, Scores, read_scores, value_of_null, values_of
 from diptych.sweeping.table import heading, legend
 
-SCORES = "scores.jsonl"
-_ROUNDED = 2e-6  # captions' values per query are written with six decimals
 _NAMED = 6  # metrics named as left out, for each reason
 _LEVEL = 0.05  # of the p-value, below which a run is called better
 
@@ -44,7 +39,7 @@ def compare_runs(
     """
     runs = _evaluated(first), _evaluated(second)
     _check_same_measure(*runs)
-    scores = _read_scores(runs[0]), _read_scores(runs[1])
+    scores = read_scores(runs[0]), read_scores(runs[1])
     _check_same_queries(first, second, *scores)
     set_names = list(dict.fromkeys(set_name for set_name, _ in scores[0]))
     queries = {name: [query for query in scores[0] if query[0] == name] for name in set_names}
@@ -83,8 +78,8 @@ def print_comparison(
             Text(heading(row.metric, meaning, "", {})),
             format_value(meaning, row.first),
             format_value(meaning, row.second),
-            Text(_signed(meaning, row.difference), style="bold" if low > 0 or high < 0 else ""),
-            Text(f"[{_signed(meaning, low)}, {_signed(meaning, high)}]"),
+            Text(format_difference(meaning, row.difference), style="bold" if low > 0 or high < 0 else ""),
+            Text(f"[{format_difference(meaning, low)}, {format_difference(meaning, high)}]"),
             f"{row.p_value:.4f}",
             f"{row.num_queries:,}",
             {None: "", 0: "run 1", 1: "run 2"}[better_run(row, meaning)],
@@ -115,10 +110,6 @@ class _NotComparable(Exception):
     """Why a metric is left out."""
 
 
-def _signed(meaning: MetricMeaning, value: float) -> str:
-    return ("+" if value >= 0 else "") + format_value(meaning, value)
-
-
 def _evaluated(folder: Path) -> RunRecord:
     record = next((record for record in find_runs(folder) if record.folder == folder), None)
     if record is None:
@@ -144,32 +135,7 @@ def _check_same_measure(first: RunRecord, second: RunRecord) -> None:
         raise ValueError(f"{first.folder} and {second.folder} were not measured alike and do not compare: {told}")
 
 
-_Scores = dict[tuple[str | None, str], dict[str, float | None]]
-
-
-def _read_scores(run: RunRecord) -> _Scores:
-    """Values by metric, of every query by (set, id)."""
-    path = run.folder / SCORES
-    words = override("ckpt", _result(run).get("checkpoint")), override("split", _result(run)["split"])
-    advice = (
-        "values per query come from evaluating: score the run again and compare the new folder: "
-        f"{in_shell('python', 'evaluate.py', *words)}"
-    )
-    scores: _Scores = {}
-    for where, record in each_json_line(path, advice):
-        if (fault := fault_of(record, {"query_id": str, "set?": str}, "the line")) is not None:
-            raise ValueError(f"{where}: {fault}; {advice}")
-        place = record.pop("set", None), record.pop("query_id")
-        if (fault := fault_of(record, {str: (float, None)}, f"query {place[1]!r}")) is not None:
-            raise ValueError(f"{where}: {fault}; {advice}")
-        values = {name: None if value is None else float(value) for name, value in record.items()}
-        if place in scores:
-            raise ValueError(f"{where}: query {place[1]!r} occurs twice")
-        scores[place] = values
-    return scores
-
-
-def _check_same_queries(first: Path, second: Path, of_first: _Scores, of_second: _Scores) -> None:
+def _check_same_queries(first: Path, second: Path, of_first: Scores, of_second: Scores) -> None:
     for here, there, missing in (
         (first, second, of_first.keys() - of_second.keys()),
         (second, first, of_second.keys() - of_first.keys()),
@@ -184,17 +150,16 @@ def _check_same_queries(first: Path, second: Path, of_first: _Scores, of_second:
 def _paired_metric(
     name: str,
     runs: tuple[RunRecord, RunRecord],
-    scores: tuple[_Scores, _Scores],
+    scores: tuple[Scores, Scores],
     queries: Mapping[str | None, Sequence[tuple[str | None, str]]],
 ) -> PairedMetric:
     own_set = next((set_name for set_name in queries if set_name and name.startswith(f"{set_name}/")), None)
     key = name.removeprefix(f"{own_set}/") if own_set else name
     median = runs[0].meaning(name).reduction == "median"
-    # A query without a value of a metric is not in a retrieval's line; null stands for the rank of what was not found.
-    null = math.inf if "protocol" in _result(runs[0]) else math.nan
+    null = value_of_null(_result(runs[0]))
     sets = {}
     for set_name in [own_set] if own_set else queries:
-        first, second = (_values(key, of_run, queries[set_name], null) for of_run in scores)
+        first, second = (values_of(key, of_run, queries[set_name], null) for of_run in scores)
         if not torch.equal(first.isnan(), second.isnan()):
             raise _NotComparable("the two runs have values for different queries")
         if first.isnan().all():
@@ -207,12 +172,6 @@ def _paired_metric(
         reduced = [median_rank(pair[side]) if median else float(pair[side].nanmean()) for pair in sets.values()]
         values.append(sum(reduced) / len(reduced))
         stored = _result(run)["metrics"].get(name)
-        if stored is None or not math.isclose(stored, values[-1], rel_tol=1e-6, abs_tol=_ROUNDED):
+        if stored is None or not math.isclose(stored, values[-1], rel_tol=1e-6, abs_tol=ROUNDED):
             raise _NotComparable("not a mean over the queries")
     return PairedMetric(name, median, sets, *values)
-
-
-def _values(key: str, scores: _Scores, queries: Sequence[tuple[str | None, str]], null: float) -> Tensor:
-    """Values (Q,) float64; NaN where the metric does not apply, `null` for null."""
-    values = [scores[query].get(key, math.nan) for query in queries]
-    return torch.tensor([null if value is None else value for value in values], dtype=torch.float64)

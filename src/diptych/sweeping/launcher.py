@@ -18,12 +18,10 @@ from diptych.config import building
 from diptych.config.command_line import shown_command, starting_command, user_config_folder
 from diptych.config.override_words import as_meant, override
 from diptych.storage.json_files import write_json
-from diptych.storage.json_values import encodable
-from diptych.storage.run_status import RunStatus, change_status, read_status, same_overrides
-from diptych.storage.whole import write_file
+from diptych.storage.run_status import RunStatus, read_status, same_overrides
 from diptych.sweeping.cluster import Cluster, Run
+from diptych.sweeping.prepared_run import finish_run, in_a_line, prepared_run
 from diptych.sweeping.resuming import COMMAND, TRUST
-from diptych.sweeping.run_words import check_run, run_words
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +67,7 @@ class RunLauncher(Launcher):
             self._keep_command()
             runs = [self._prepare(number, words) for number, words in numbered]
         with ThreadPoolExecutor(self.cluster.at_once or len(runs)) as threads:
-            return list(threads.map(self._finish, runs))
+            return list(threads.map(lambda run: finish_run(self.cluster, run), runs))
 
     def tabulate(self) -> None:
         """Writes the table of all runs in the sweep's folder, which is printed too, and their plot."""
@@ -80,7 +78,7 @@ class RunLauncher(Launcher):
 
     def _how_to_go_on(self, unfinished: Sequence[int]) -> str:
         """What to say and do about runs that have not ended well."""
-        reasons = [f"  {number}: {_reason(read_status(self.folder / str(number)))}" for number in unfinished]
+        reasons = [f"  {number}: {in_a_line(read_status(self.folder / str(number)))}" for number in unfinished]
         return (
             f"{len(unfinished)} runs of {self.folder} are not done:\n" + "\n".join(reasons) + "\n"
             f"Resume them: {shown_command('-m', override('sweep.resume', self.folder))}"
@@ -106,19 +104,11 @@ class RunLauncher(Launcher):
         assert self.config is not None
         command = str(self.config.hydra.job.config_name)
         for_cluster = self.cluster.overrides(dict(word.split("=", 1) for word in words if "=" in word))
-        path, config = folder / "config.yaml", self._composed([*words, *for_cluster])
-        text = encodable(OmegaConf.to_yaml(config)).encode()
-        if not path.is_file():
-            check_run(command, config)
-        told = run_words(command, config, [*own, *for_cluster], folder)
-        if not path.is_file():
-            change_status(folder, overrides=tuple(own))
-            write_file(path, text)
-        # What the user's own words compose is the user's own; a folder that lay there need not be.
-        if command == "train" and (trust == TRUST or (trust is None and path.read_bytes() == text)):
-            told = [*told, TRUST]
+        config = self._composed([*words, *for_cluster])
         configs = user_config_folder(sys.argv[1:])
-        return Run(folder, (*starting_command(), *([f"--config-dir={configs}"] if configs else []), *told))
+        start = (*starting_command(), *([f"--config-dir={configs}"] if configs else []))
+        trusted = None if trust is None else trust == TRUST
+        return prepared_run(command, config, own, [*own, *for_cluster], folder, start, trusted)
 
     def _composed(self, words: Sequence[str]) -> DictConfig:
         """The run's own config."""
@@ -127,30 +117,6 @@ class RunLauncher(Launcher):
         config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         OmegaConf.set_readonly(config, False)
         return config
-
-    def _finish(self, run: Run) -> RunStatus:
-        status = read_status(run.folder)
-        if status is not None and status.state == "done":
-            log.info("run %s is done already", run.folder.name)
-            return status
-        log.info("run %s: %s", run.folder.name, " ".join(status.overrides if status else ()))
-        what_happened = self.cluster.execute(run)
-        status = read_status(run.folder) or RunStatus()
-        if what_happened and status.state in ("waiting", "running"):
-            status = change_status(run.folder, state="failed", error=what_happened)
-        log.info("run %s: %s", run.folder.name, _reason(status))
-        return status
-
-
-def _reason(status: RunStatus | None) -> str:
-    if status is None:
-        return "not started"
-    last_line = (status.error or "").strip().splitlines()[-1:]
-    if status.state == "failed" and last_line:
-        return f"failed: {last_line[0]}"
-    value = status.objective and status.objective.value
-    shown = f", {status.objective.metric} {value:.4f}" if status.objective and value is not None else ""
-    return status.state + (f" at step {status.step}" if status.step else "") + shown
 
 
 def _returned(status: RunStatus) -> JobReturn:

@@ -29,10 +29,13 @@ class LocalCluster:
     killed, its runs are told to save a checkpoint and stop (Linux).
     """
 
+    on_this_machine = True
+
     def __init__(self, jobs: int = 1, gpus_per_job: int | None = None) -> None:
         if jobs < 1 or (gpus_per_job is not None and gpus_per_job < 1):
             raise ValueError(f"cluster.jobs={jobs} and cluster.gpus_per_job={gpus_per_job} must be 1 or more")
-        self.at_once, self._gpus = jobs, None
+        self.at_once: int | None = jobs
+        self._gpus = None
         if gpus_per_job is not None:
             shares = _shares(visible_gpus(), gpus_per_job)
             self.at_once = min(jobs, len(shares))
@@ -60,7 +63,7 @@ class LocalCluster:
         with log_path.open("ab") as file:
             output = None if alone else file
             process = subprocess.Popen(
-                run.command, env=environment, stdout=output, stderr=output, preexec_fn=_end_with_parent
+                run.command, env=environment, stdout=output, stderr=output, preexec_fn=end_with_parent
             )
             code = process.wait()
         if code < 0:
@@ -84,7 +87,9 @@ def _shares(gpus: list[str], size: int) -> list[str]:
     return [",".join(gpus[start : start + size]) for start in range(0, len(gpus) - size + 1, size)]
 
 
-def _end_with_parent() -> None:
-    """In the child, before it becomes the run: SIGTERM (save and stop) when the sweep's process is gone."""
+def end_with_parent() -> None:
+    """In the child, before it becomes the run: SIGTERM (save and stop) when the sweep's process is gone, or the thread
+    that started it.
+    """
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -50,8 +50,9 @@ def run_words(command: str, config: DictConfig, words: Sequence[str], folder: Pa
     here = [override("hydra.run.dir", folder), "hydra.output_subdir=null"]
     if command == "evaluate":
         return [*words, override("resume", folder), *here]
-    own = override("out" if "out" in config else "work_dir", folder)
-    if "output" not in config:
+    keys = list(config)  # `in` does not see those whose values are missing
+    own = override("out" if "out" in keys else "work_dir", folder)
+    if "output" not in keys:
         return [*words, own, *here]
     # One file: in the folder, under the name that it was given.
     name = "output" if OmegaConf.is_missing(config, "output") else Path(str(config.output)).name

@@ -37,6 +37,8 @@ class SlurmCluster:
     the limit of one job in minutes; `signal_seconds` before it the run is told to save, and is queued again.
     """
 
+    on_this_machine = False
+
     def __init__(
         self,
         nodes: int = 1,

@@ -1,0 +1,132 @@
+"""What the arms of a study came to: the values of its metrics, query by query, out of what the last steps left."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from diptych.config.checking import suggest
+from diptych.contracts.retrieval import MetricMeaning
+from diptych.metrics.retrieval.median_rank import median_rank
+from diptych.results.record import SCORES
+from diptych.studying.audited import audited_pairs
+from diptych.studying.plan import Study
+from diptych.studying.steps import Steps
+from diptych.sweeping.run_records import RESULT, RunRecord, find_runs
+from diptych.sweeping.scores import ROUNDED, read_scores, value_of_null, values_of
+
+log = logging.getLogger(__name__)
+
+ByQuery = dict[str, float | None]
+
+
+@dataclass
+class Collected:
+    """`values` are arm -> metric -> seed -> query -> value: see `collect`. `meanings` say of every metric how it is to
+    be read, `facts` of every arm what its numbers mean (see `RunRecord.facts`), and `lost` why an arm has none.
+    """
+
+    values: dict[str, dict[str, dict[int, ByQuery]]] = field(default_factory=dict)
+    meanings: dict[str, MetricMeaning] = field(default_factory=dict)
+    facts: dict[str, dict[str, str]] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+
+    def unlike(self) -> list[str]:
+        """What the arms were not measured alike in, a line each; empty where all numbers mean the same."""
+        names = dict.fromkeys(name for facts in self.facts.values() for name in facts)
+        by_name = {name: {arm: facts.get(name, "none") for arm, facts in self.facts.items()} for name in names}
+        return [
+            f"{name}: " + "; ".join(f"{arm} {value}" for arm, value in by_arm.items())
+            for name, by_arm in by_name.items()
+            if len(set(by_arm.values())) > 1
+        ]
+
+
+def collect(study: Study, steps: Steps, not_done: Mapping[str, str]) -> Collected:
+    """The values of all arms whose last steps are done for every seed.
+
+    A query is named by its id, behind its set and a bar where there are several. A metric that is not the mean, or the
+    median, of its values per query (corpus BLEU, the mean of several sets), or that has none, has one value for each
+    seed, under the empty name. One that the results do not have is left out, and said.
+    """
+    metrics = list(dict.fromkeys([*study.metrics, *(one.metric for one in study.hypotheses)]))
+    collected = Collected()
+    for arm in study.arms:
+        last = {seed: names[-1] for seed, names in arm.steps.items()}
+        if lost := next((f"{name}: {not_done[name]}" for name in last.values() if name in not_done), None):
+            collected.lost[arm.name] = lost
+            continue
+        try:
+            runs = {seed: _evaluated(steps, name) for seed, name in last.items()}
+            by_seed = {seed: values_by_query(run, metrics) for seed, run in runs.items()}
+        except ValueError as error:
+            collected.lost[arm.name] = str(error)
+            log.error("arm %s: %s", arm.name, error)
+            continue
+        run = next(iter(runs.values()))
+        collected.facts[arm.name] = run.facts
+        own = [metric for metric in metrics if all(metric in values for values in by_seed.values())]
+        for metric in own:
+            collected.meanings.setdefault(metric, run.meaning(metric))
+        for metric in metrics:
+            if metric not in own:
+                log.warning("arm %s has no %s.%s", arm.name, metric, suggest(metric, list(run.cells)))
+        collected.values[arm.name] = {metric: {seed: by_seed[seed][metric] for seed in by_seed} for metric in own}
+    _tell_apart(collected)
+    return collected
+
+
+def _tell_apart(collected: Collected) -> None:
+    """Where arms were measured on different data or splits, equal names of queries mean nothing: gives them others."""
+    places = {arm: f"{facts['data']} {facts['split']}" for arm, facts in collected.facts.items()}
+    if len(set(places.values())) > 1:
+        for arm, of_metrics in collected.values.items():
+            for by_seed in of_metrics.values():
+                for seed, values in by_seed.items():
+                    by_seed[seed] = {key and f"{places[arm]}: {key}": value for key, value in values.items()}
+
+
+def values_by_query(run: RunRecord, metrics: Sequence[str]) -> dict[str, ByQuery]:
+    """The values per query of those metrics that the run has."""
+    assert run.result is not None
+    stored = run.result["metrics"]
+    scores = read_scores(run) if (run.folder / SCORES).is_file() else {}
+    sets = {name for name, _ in scores}
+    found: dict[str, ByQuery] = {}
+    for metric in metrics:
+        if (value := stored.get(metric)) is None:
+            continue
+        own_set = next((name for name in sets if name and metric.startswith(f"{name}/")), None)
+        queries = [query for query in scores if own_set in (None, query[0])]
+        key = metric.removeprefix(f"{own_set}/") if own_set else metric
+        numbers = values_of(key, scores, queries, value_of_null(run.result))
+        median = run.meaning(metric).reduction == "median"
+        found[metric] = dict(audited_pairs(run.folder, metric) or {"": float(value)})
+        if numbers.numel() and not numbers.isnan().all():
+            reduced = median_rank(numbers) if median else float(numbers.nanmean())
+            if math.isclose(value, reduced, rel_tol=1e-6, abs_tol=ROUNDED):
+                names = [query if name is None else f"{name}/{query}" for name, query in queries]
+                found[metric] = {
+                    name: scores[query].get(key)
+                    for name, query in zip(names, queries, strict=True)
+                    if key in scores[query]
+                }
+    return found
+
+
+def _evaluated(steps: Steps, name: str) -> RunRecord:
+    """What the step has left.
+
+    Raises:
+        ValueError: nothing, or it is damaged; names the folder.
+    """
+    folder = steps.folder(name)
+    record = next((one for one in find_runs(folder) if one.folder == folder), None)
+    if record is None or record.result is None:
+        raise ValueError(
+            f"{folder}: no {RESULT}; an arm's last step must be one that measures"
+            + (f" ({record.problem})" if record and record.problem else "")
+        )
+    return record

@@ -1,0 +1,82 @@
+import json
+
+import pytest
+from instant_steps import FAKE, STUDY, write_study
+
+from diptych.studying.planning import plan_study
+from diptych.studying.running import run_steps
+from diptych.studying.study_file import fix_plan
+from diptych.studying.values import collect, values_by_query
+from diptych.sweeping.run_records import find_runs
+
+
+@pytest.fixture
+def collected(tmp_path):
+    def collected(*words, text=STUDY, between=lambda study: None):
+        study = plan_study("steps", [FAKE, *words], out=tmp_path / "out", own=write_study(tmp_path, text))
+        study.folder.mkdir()
+        fix_plan(study.folder, study.study)
+        not_done = run_steps(study.study, study.steps, study.cluster)
+        between(study)
+        return collect(study.study, study.steps, not_done)
+
+    return collected
+
+
+def test_values_are_those_of_the_last_steps_query_by_query(collected):
+    found = collected()
+    assert found.lost == {} and found.unlike() == []
+    assert list(found.values) == ["few", "more"]
+    of_seeds = found.values["few"]["recall_at_1"]
+    assert {seed: sum(values.values()) / 20 for seed, values in of_seeds.items()} == {0: 0.2, 1: 0.3}
+    assert list(of_seeds[1].items())[:4] == [("q0", 1.0), ("q1", 1.0), ("q2", 1.0), ("q3", 0.0)]
+    assert found.meanings["recall_at_1"].unit == "fraction"
+
+
+def test_an_arm_that_failed_for_one_seed_has_no_values_and_a_reason(collected):
+    found = collected("+cluster.failing=[more_1_second]")
+    assert list(found.values) == ["few"]
+    assert found.lost == {"more": "more_1_evaluate: not started: it needs more_1_second"}
+
+
+def test_a_metric_that_is_no_mean_has_one_value_a_seed_and_one_that_is_not_there_is_said(collected, caplog):
+    text = STUDY.replace("metrics: [recall_at_1]", "metrics: [recall_at_1, corpus, recal_at_1]")
+    found = collected(text=text)
+    assert found.values["more"]["corpus"] == {0: {"": 3.5}, 1: {"": 3.5}}
+    assert "recal_at_1" not in found.values["more"]
+    assert "arm more has no recal_at_1. Did you mean 'recall_at_1'" in caplog.text
+
+
+def test_arms_that_were_measured_unlike_are_said_and_their_queries_are_not_paired(collected):
+    def elsewhere(study):
+        for seed in (0, 1):
+            path = study.steps.folder(f"more_{seed}_evaluate") / "metrics.json"
+            path.write_text(path.read_text().replace('"val"', '"test"'))
+
+    found = collected(between=elsewhere)
+    assert found.unlike() == ["split: few val; more test"]
+    assert next(iter(found.values["few"]["recall_at_1"][0])) == "rooms val: q0"
+    assert next(iter(found.values["more"]["recall_at_1"][0])) == "rooms test: q0"
+
+
+def test_a_step_that_measures_nothing_costs_its_arm(collected):
+    found = collected(between=lambda study: (study.steps.folder("few_0_evaluate") / "metrics.json").unlink())
+    assert list(found.values) == ["more"]
+    assert "no metrics.json; an arm's last step must be one that measures" in found.lost["few"]
+
+
+def test_of_several_sets_a_metric_of_one_has_its_queries(tmp_path):
+    lines = [
+        {"query_id": "q", "set": "dress", "recall_at_1": 1.0},
+        {"query_id": "q", "set": "shirt", "recall_at_1": 0.0},
+    ]
+    lines += [{"query_id": "r", "set": "shirt", "recall_at_1": 0.0}]
+    (tmp_path / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    metrics = {"recall_at_1": 0.5, "dress/recall_at_1": 1.0, "shirt/recall_at_1": 0.0}
+    content = {"data": ["fashioniq"], "split": "val", "lines": {}, "queries": {"scored": 3, "expected": 3}}
+    (tmp_path / "metrics.json").write_text(json.dumps({**content, "metrics": metrics}))
+    (run,) = find_runs(tmp_path)
+    assert values_by_query(run, ["shirt/recall_at_1", "recall_at_1", "absent"]) == {
+        "shirt/recall_at_1": {"shirt/q": 0.0, "shirt/r": 0.0},
+        "recall_at_1": {"": 0.5},  # of the sets' means
+    }
