@@ -514,6 +514,7 @@ WRITERS = {
     "report/": FIRST,
     "submission/": NO_RANKS,
     "sweeping/": NO_RANKS,
+    "studying/": NO_RANKS,
     "commands/doctor_report.py": NO_RANKS,
 }
 

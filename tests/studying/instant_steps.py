@@ -81,7 +81,10 @@ def write_results(folder: Path, found: list[float]) -> None:
     lines = [{"query_id": f"q{number}", "recall_at_1": value} for number, value in enumerate(found)]
     (folder / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     content = {
-        "data": ["rooms"], "split": "val", "lines": {}, "queries": {"scored": QUERIES, "expected": QUERIES},
+        "data": ["rooms"],
+        "split": "val",
+        "lines": {},
+        "queries": {"scored": QUERIES, "expected": QUERIES},
         "metrics": {"recall_at_1": sum(found) / len(found), "corpus": 3.5, "nothing": None},
     }
     (folder / "metrics.json").write_text(json.dumps(content))
