@@ -513,6 +513,7 @@ WRITERS = {
     "report/": FIRST,
     "submission/": NO_RANKS,
     "sweeping/": NO_RANKS,
+    "studying/": NO_RANKS,
     "commands/doctor_report.py": NO_RANKS,
 }
 
