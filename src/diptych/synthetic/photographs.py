@@ -22,6 +22,7 @@ PALETTE: Mapping[str, Rgb] = {
     "black": (48, 48, 54),
     "brown": (126, 84, 52),
 }
+WOODS: Mapping[str, Rgb] = {"oak": (176, 132, 84), "walnut": (104, 70, 48), "birch": (214, 188, 148)}
 _WHITE: Rgb = (246, 244, 238)
 
 

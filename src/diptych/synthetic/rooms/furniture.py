@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from diptych.synthetic.canvas import Canvas, Plane, Rgb, mix, shade
-from diptych.synthetic.photographs import PALETTE, pattern_colours
+from diptych.synthetic.photographs import PALETTE, WOODS, pattern_colours
 from diptych.synthetic.rooms.scene import Style
 from diptych.synthetic.scenes import Item
 
-WOODS: Mapping[str, Rgb] = {"oak": (176, 132, 84), "walnut": (104, 70, 48), "birch": (214, 188, 148)}
 _WHITE: Rgb = (246, 244, 238)
 BED_LENGTH = 2.05
 BED_HEIGHT = 0.55
