@@ -28,5 +28,5 @@ class Market(HotelCIR):
         self._settings = settings or MarketSettings()
 
     def prepare(self) -> None:
-        """Generates the set (half a minute at full size, with a progress bar) unless it is there, complete."""
+        """Generates the set (at full size as long as rooms take, with a progress bar) unless it is there, complete."""
         generate_market(self.root, self._settings, show_progress=True)
