@@ -24,6 +24,7 @@ from diptych.annotation.verification_question import VerificationPrompt
 from diptych.synthetic.rooms import scene as rooms
 from diptych.synthetic.rooms.change_reading import Claim
 from diptych.synthetic.rooms.language import describe_changes
+from diptych.synthetic.scenes import find_changes
 
 BEFORE = {
     "rug": {"colour": "red", "pattern": "striped"},
@@ -56,8 +57,8 @@ def test_the_sets_own_sentences_are_read_right(every_change_as_likely):
     for _ in range(150):
         hotel = rooms.sample_hotel(rng)
         for one, other in ((0, 1), (0, 2), (4, 0), (5, 6), (0, 7)):
-            before, after = hotel.rooms[one], hotel.rooms[other]
-            text = describe_changes(rooms.find_changes(before, after), before, rng)
+            before, after = hotel.scenes[one], hotel.scenes[other]
+            text = describe_changes(find_changes(before, after), before, rng)
             objects = [room.to_json()["objects"] for room in (before, after)]
             there, back = audit_pair([text], *objects), audit_pair([text], *reversed(objects))
             assert there.verdicts == (RIGHT,) and not there.missed, text

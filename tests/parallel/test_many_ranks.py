@@ -495,7 +495,7 @@ WRITERS = {
     "data/triplets/shard_writing.py": LOCK,
     "storage/file_lock.py": LOCK,
     "synthetic/generated_folder.py": LOCK,
-    "synthetic/rooms/": "lock: synthetic/generated_folder.py",
+    "synthetic/triplet_sets.py": "lock: synthetic/generated_folder.py",
     "synthetic/newsroom/": "lock: synthetic/generated_folder.py",
     "synthetic/server/": NO_RANKS,
     "annotation/layouts/": FIRST,  # what the export stage writes at its end

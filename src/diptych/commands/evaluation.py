@@ -70,7 +70,7 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     path = checkpoint_path(config.ckpt)
     checkpoint = checkpoints.load(path, weights_alone=True)
     trained = config_of(checkpoint, path, config.data_dir)
-    chosen = HydraConfig.get().runtime.choices["data"]
+    chosen = HydraConfig.get().runtime.choices.get("data")  # which several have not: data=[rooms,market]
     # The checkpoint's own data with single settings changed, or another dataset altogether.
     data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
     given, context = _replacements(config), {"data_dir": config.data_dir, "seed": trained.seed}

@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from diptych.storage.json_files import as_written, read_json
-from diptych.synthetic.rooms.generate import IMAGE_SIZE
-from diptych.synthetic.rooms.scene import KINDS, Item, Scene, scene_from_json
+from diptych.synthetic.rooms.scene import KINDS, Scene, scene_from_json
+from diptych.synthetic.scenes import Item
+from diptych.synthetic.triplet_sets import IMAGE_SIZE
 
 _SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _SIDE = 16  # of the thumbnails; an eighth of the set's pictures, which JPEG decodes without its details

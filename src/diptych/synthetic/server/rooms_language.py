@@ -8,17 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from diptych.synthetic.rooms.language import (
-    NOUNS,
-    NUMBER_WORDS,
-    PATTERN_WORDS,
-    PLURAL_NOUNS,
-    SINGULARS,
-    SIZE_WORDS,
-    UNCOUNTABLE_NOUNS,
-    WHERE,
-)
-from diptych.synthetic.rooms.scene import ATTRIBUTES, KINDS, Change, Item
+from diptych.synthetic.clauses import NUMBER_WORDS, PATTERN_WORDS
+from diptych.synthetic.rooms.language import NOUNS, PLURAL_NOUNS, SINGULARS, SIZE_WORDS, UNCOUNTABLE_NOUNS, WHERE
+from diptych.synthetic.rooms.scene import KINDS
+from diptych.synthetic.scenes import ATTRIBUTES, Change, Item
 
 Items = Mapping[str, Item]
 
