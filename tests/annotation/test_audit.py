@@ -110,6 +110,19 @@ def test_counts_of_a_pair():
     assert audit.counts["claimed_objects"] == 4 and audit.counts["hallucinated_objects"] == 1
 
 
+def test_what_is_said_twice_is_one_claim_as_bad_as_the_worst():
+    said = [
+        "Make the rug blue.",
+        "Turn the rug blue.",
+        "Make the rug white.",
+        "Make the chair green.",
+        "Add a green lamp.",
+    ]
+    counts = audit_pair(said, BEFORE, AFTER).counts
+    names = ("claims", "right_claims", "wrong_claims", "hallucinated_claims")
+    assert [counts[name] for name in names] == [3, 1, 1, 1] and counts["sentences"] == 5
+
+
 def test_rates_are_sums_over_pairs_with_intervals():
     pairs = [audit_pair(["Make the rug blue."], BEFORE, AFTER).counts] * 3
     pairs += [audit_pair(["Make the chair red.", "Add a lamp."], BEFORE, AFTER).counts] * 3
