@@ -313,6 +313,11 @@ class CaptionData(Protocol):
         system: missing data must not cost a model.
         """
 
+    def untruths(self) -> list[dict[str, Any]]:
+        """What was made untrue on purpose of the training data, with what was true, an object each; empty where nothing
+        was.
+        """
+
     def prepare_for(self, system: TrainableSystem) -> None:
         """Takes in what this system, which has no weights yet, wants of a batch; ValueError if that cannot be had."""
 
