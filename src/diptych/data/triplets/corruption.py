@@ -1,4 +1,4 @@
-"""Training texts that are made untrue, for studies of what that costs: a known share, of stated kinds, the truth kept."""
+"""Training texts that are made untrue, for studies of what that costs: a known share, the truth kept."""
 
 from __future__ import annotations
 
