@@ -32,8 +32,9 @@ class Rooms(SceneSource):
         settings: RoomsSettings | None = None,
         exclude_reference: bool = False,
         use_distractors: bool = False,
+        name: str | None = None,
     ) -> None:
-        super().__init__(root, exclude_reference, use_distractors)
+        super().__init__(root, exclude_reference, use_distractors, name)
         self._settings = settings or RoomsSettings()
 
     def prepare(self) -> None:
