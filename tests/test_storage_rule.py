@@ -15,6 +15,7 @@ MAY_WRITE = {  # these are handed a file or folder that lies in a whole one
     ("layout.py", "write_json"),
     ("layout.py", "write_table"),
     ("layout.py", "write_database"),
+    ("lessons.py", "write"),
     ("story.py", "make_story"),
     ("story.py", "_write_photos"),
     ("triplet_sets.py", "_write_scene"),

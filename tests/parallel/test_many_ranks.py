@@ -514,7 +514,6 @@ WRITERS = {
     "report/": FIRST,
     "submission/": NO_RANKS,
     "sweeping/": NO_RANKS,
-    "studying/": NO_RANKS,
     "commands/doctor_report.py": NO_RANKS,
 }
 

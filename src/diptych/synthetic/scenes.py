@@ -78,6 +78,10 @@ class Scene:
         state: Item | None = getattr(self, name)
         return state
 
+    def items(self) -> dict[str, Item]:
+        """The objects that are there by name, in the order of `kinds`."""
+        return {name: item for name in self.kinds if (item := self.item(name)) is not None}
+
     def with_items(self: S, states: Mapping[str, Item | None]) -> S:
         """This scene with some objects in another state."""
         return replace(self, **states)  # type: ignore[type-var]  # every scene is a dataclass
@@ -88,10 +92,10 @@ class Scene:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which the world's `scene_from_json` makes the scene; absent objects are null."""
-        items = {name: self.item(name) for name in self.kinds}
+        states = {name: self.item(name) for name in self.kinds}
         return {
             "style": asdict(self.style),
-            "objects": {name: None if item is None else item.to_json() for name, item in items.items()},
+            "objects": {name: None if item is None else item.to_json() for name, item in states.items()},
         }
 
 

@@ -16,7 +16,7 @@ same seed gives the same bytes with any number of processes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,7 +27,7 @@ from diptych.storage.processes import run_tasks
 from diptych.synthetic.canvas import Array
 from diptych.synthetic.generated_folder import generate_folder
 from diptych.synthetic.photographs import Photograph, encode_jpeg
-from diptych.synthetic.scenes import Change, Group, find_changes, pairs_by_num_changes
+from diptych.synthetic.scenes import Change, Group, Scene, find_changes, pairs_by_num_changes
 
 IMAGE_SIZE = 128
 SPLITS = ("train", "val", "test")
@@ -41,7 +41,7 @@ class World:
 
     `version` changes with the bytes that a seed gives. The functions are of modules, so that processes can be sent the
     tasks: `sample_group(rng)`; `describe_changes(changes, the scene before, rng)`, a text; `sample_photograph(style,
-    rng)`; `draw(scene, photograph, size)`, RGB pixels.
+    rng)`; `draw(scene, photograph, size)`, RGB pixels; `scene_from_json`, of what `Scene.to_json` gives.
     """
 
     name: str
@@ -52,6 +52,7 @@ class World:
     describe_changes: Callable[[Sequence[Change], Any, np.random.Generator], str]
     sample_photograph: Callable[[Any, np.random.Generator], Photograph]
     draw: Callable[[Any, Photograph, int], Array]
+    scene_from_json: Callable[[Mapping[str, Any]], Scene]
 
     @property
     def manifest_name(self) -> str:

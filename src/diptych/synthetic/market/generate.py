@@ -16,10 +16,12 @@ from diptych.synthetic.canvas import Array
 from diptych.synthetic.command_line import run_generator
 from diptych.synthetic.market.drawing import draw_stall, sample_photograph
 from diptych.synthetic.market.language import describe_changes
-from diptych.synthetic.market.scene import sample_stall
+from diptych.synthetic.market.scene import sample_stall, scene_from_json
 from diptych.synthetic.triplet_sets import TripletSetSettings, World, draw_contact_sheet, generate_set
 
-MARKET = World("market", "stall", "day", 1, sample_stall, describe_changes, sample_photograph, draw_stall)
+MARKET = World(
+    "market", "stall", "day", 1, sample_stall, describe_changes, sample_photograph, draw_stall, scene_from_json
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,12 @@ from diptych.synthetic.canvas import Array
 from diptych.synthetic.command_line import run_generator
 from diptych.synthetic.rooms.drawing import draw_room, sample_photograph
 from diptych.synthetic.rooms.language import describe_changes
-from diptych.synthetic.rooms.scene import sample_hotel
+from diptych.synthetic.rooms.scene import sample_hotel, scene_from_json
 from diptych.synthetic.triplet_sets import TripletSetSettings, World, draw_contact_sheet, generate_set
 
-ROOMS = World("rooms", "hotel", "room", 4, sample_hotel, describe_changes, sample_photograph, draw_room)
+ROOMS = World(
+    "rooms", "hotel", "room", 4, sample_hotel, describe_changes, sample_photograph, draw_room, scene_from_json
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,12 @@
-"""Rooms as a triplet source: Hotel-CIR's reader over the generated set, which is made on first use."""
+"""Rooms as a triplet source."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from pathlib import Path
-from typing import ClassVar
-
-from diptych.data.triplets.hotel_cir import HotelCIR
-from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
+from diptych.synthetic.rooms.generate import RoomsSettings
+from diptych.synthetic.scene_source import SceneSource
 
 
-class Rooms(HotelCIR):
-    """The generated hotel rooms in Hotel-CIR's layout and protocol; `settings` decide what is generated."""
+class Rooms(SceneSource):
+    """The generated hotel rooms."""
 
     name = "rooms"
     docs_page = "docs/rooms.md"
-    writes: ClassVar[Mapping[str, str]] = {"root": "*"}  # it is made where there is nothing
-
-    def __init__(
-        self,
-        root: str | Path,
-        settings: RoomsSettings | None = None,
-        exclude_reference: bool = False,
-        use_distractors: bool = False,
-    ) -> None:
-        super().__init__(root, exclude_reference, use_distractors)
-        self._settings = settings or RoomsSettings()
-
-    def prepare(self) -> None:
-        """Generates the set (half a minute at full size, with a progress bar) unless it is there, complete."""
-        generate_rooms(self.root, self._settings, show_progress=True)
+    settings_class = RoomsSettings

@@ -14,8 +14,9 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from diptych.storage.json_files import as_written, read_json
-from diptych.synthetic.rooms.scene import KINDS, Scene, scene_from_json
+from diptych.storage.json_files import as_written
+from diptych.synthetic.rooms.scene import Room, scene_from_json
+from diptych.synthetic.scene_source import scene_description
 from diptych.synthetic.scenes import Item
 from diptych.synthetic.triplet_sets import IMAGE_SIZE
 
@@ -52,7 +53,7 @@ class RoomsFolder:
         self._thumbnails = np.stack(thumbnails).reshape(len(thumbnails), -1)
         self._squares = (self._thumbnails**2).sum(axis=1)
         self._seen: dict[bytes, Picture] = {}
-        self._scenes: dict[int, Scene] = {}
+        self._scenes: dict[int, Room] = {}
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -86,9 +87,9 @@ class RoomsFolder:
             name = self._paths[number].relative_to(self.root / "images").with_suffix(".json")
             path = self.root / "scenes" / name
             with as_written(path, "generate the rooms again"):
-                scene = scene_from_json(read_json(path, "generate the rooms again", shape={"scene": dict})["scene"])
+                scene = scene_from_json(scene_description(path))
             self._scenes[number] = scene
-        return {kind: item for kind in KINDS if (item := scene.item(kind)) is not None}
+        return scene.items()
 
     def _named(self, url: str) -> Picture:
         parts = unquote(urlparse(url).path).split("/")
