@@ -74,6 +74,22 @@ def test_a_higher_threshold_claims_less():
             seen = now
 
 
+def test_words_of_the_reference_stand_unless_the_odds_exceed_the_threshold():
+    """All that is not so is 50 less likely here."""
+    for before, after in rooms(4):
+        reference = items_of(before)
+        assert described_again(right(after), reference, 49.0) == items_of(after)
+        assert described_again(right(after), reference, 50.0) == reference
+
+
+def test_what_appears_or_goes_is_one_change():
+    before, after = next(two for two in rooms(5) if any(c.attribute == PRESENCE for c in find_changes(*two)))
+    everything = PairLook(np.full(len(FIELDS), 9.0), right(before), right(after))
+    optional = {name for name, kind in KINDS.items() if kind.optional}
+    seen = changes_seen(everything, 0.0)
+    assert all((change.attribute == PRESENCE) == (change.object in optional) for change in seen)
+
+
 def test_a_description_says_one_thing_of_each_object_however_unsure():
     look = unsure(np.random.default_rng(2))
     said = described(look, 1e9)
