@@ -77,8 +77,8 @@ def test_a_higher_threshold_claims_less():
 def test_words_of_the_reference_stand_unless_the_odds_exceed_the_threshold():
     """All that is not so is 50 less likely here."""
     for before, after in rooms(4):
-        reference = items_of(before)
-        assert described_again(right(after), reference, 49.0) == items_of(after)
+        reference = before.items()
+        assert described_again(right(after), reference, 49.0) == after.items()
         assert described_again(right(after), reference, 50.0) == reference
 
 
