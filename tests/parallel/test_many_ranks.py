@@ -499,6 +499,7 @@ WRITERS = {
     "synthetic/generated_folder.py": LOCK,
     "synthetic/rooms/": "lock: synthetic/generated_folder.py",
     "synthetic/newsroom/": "lock: synthetic/generated_folder.py",
+    "synthetic/reader/": "lock: synthetic/generated_folder.py",
     "synthetic/server/": NO_RANKS,
     "annotation/layouts/": FIRST,  # what the export stage writes at its end
     "commands/export.py": NO_RANKS,

@@ -10,6 +10,7 @@ from typing import Any
 
 from diptych.annotation.audit import RATES, audit_pair, audit_table, num_objects, summarise, true_changes
 from diptych.annotation.audit_breakdown import breakdown_table, breakdowns
+from diptych.annotation.audit_scores import audit_metrics, pair_scores
 from diptych.annotation.descriptor_consistency import (
     PairDescriptions,
     descriptions_beside,
@@ -21,12 +22,14 @@ from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import ImagePair, read_pairs
 from diptych.photos.image_urls import is_remote
 from diptych.stages.running.record_stage import RecordStage
-from diptych.storage.json_files import read_json, write_json
+from diptych.storage.json_files import json_lines, read_json, write_json
+from diptych.storage.line_checksums import LineChecksums
 from diptych.storage.record_log import RecordFile, RecordLog
 
 log = logging.getLogger(__name__)
 
-AUDIT = "audit.json"
+AUDIT, METRICS, SCORES = "audit.json", "metrics.json", "scores.jsonl"
+SET = "rooms"  # the data whose scenes are known
 
 
 class AuditTriplets(RecordStage):
@@ -46,12 +49,17 @@ class AuditTriplets(RecordStage):
     `planted` are the rates at which an imitated annotator was made to err, where one wrote the sentences: they stand in
     `audit.json`, since a rate that was put in is no finding.
 
+    `results` is a folder for `metrics.json` and `scores.jsonl`, the same in the form of an evaluation
+    (`annotation/audit_scores.py`).
+
     A pair fails as `no_scene`, `different_hotels` (nothing says which objects are the same), or `no_sentences` in any
-    of the ways.
+    of the ways; with `silence`, a way that has no sentences for a pair says nothing about it, and misses all its
+    changes. Annotators that may keep silent are compared so: the pairs about which one of them is sure are the easy
+    ones.
     """
 
     record_key = "pair_id"
-    runtime_settings = ("pairs", "ways")
+    runtime_settings = ("pairs", "ways", "results")
 
     def __init__(
         self,
@@ -59,17 +67,24 @@ class AuditTriplets(RecordStage):
         ways: Mapping[str, str | Path],
         images_root: str | Path | None = None,
         planted: Mapping[str, float] | None = None,
+        silence: bool = False,
+        results: str | Path | None = None,
     ) -> None:
         if not ways:
             raise ValueError("ways is empty: name at least one file of sentences, as three_stage=.../records.jsonl")
         self.pairs, self.images_root = Path(pairs), images_root
         self.ways = {name: Path(path) for name, path in ways.items()}
-        self.planted = dict(planted or {})
+        self.planted, self.silence = dict(planted or {}), silence
+        self.results = None if results is None else Path(results)
 
     def input_files(self) -> Sequence[Path]:
         """Pairs and sentences, and the descriptions that there are."""
         described = [path for found in self._descriptions.values() for path in found.files]
         return [self.pairs, *self.ways.values(), *described]
+
+    def output_files(self) -> Sequence[Path]:
+        """What stands in `results`."""
+        return [] if self.results is None else [self.results / name for name in (METRICS, SCORES)]
 
     @cached_property
     def _descriptions(self) -> dict[str, PairDescriptions]:
@@ -92,7 +107,7 @@ class AuditTriplets(RecordStage):
         }
         for pair_id in ids:
             absent = [name for name, records in sentences.items() if pair_id not in records]
-            if absent:
+            if absent and not self.silence:
                 message = f"{', '.join(str(self.ways[name]) for name in absent)}: no sentences for the pair"
                 yield Failure(pair_id, "no_sentences", message)
                 continue
@@ -108,7 +123,7 @@ class AuditTriplets(RecordStage):
             before, after = reference["objects"], target["objects"]
             ways = {}
             for name, records in sentences.items():
-                written = records[pair_id]["sentences"]
+                written = records[pair_id]["sentences"] if pair_id in records else []
                 audit = audit_pair(written, before, after)
                 ways[name] = {
                     "sentences": written,
@@ -130,7 +145,7 @@ class AuditTriplets(RecordStage):
             ValueError: an earlier version began the folder.
         """
         records = list(RecordFile(folder, self.record_key).records().values())
-        if any("objects" not in record for record in records):
+        if any(_of_earlier_version(record) for record in records):
             raise ValueError(
                 f"{folder} was begun by an earlier version, whose records say less: remove it and give the command "
                 "again; an audit asks no model"
@@ -146,12 +161,22 @@ class AuditTriplets(RecordStage):
         content = {"pairs": len(records), "not_audited": len(failures), **planted, "ways": summaries}
         content |= {"differences": {"from": first, "ways": differences}, **parts, **descriptors}
         write_json(folder / AUDIT, content, indent=1)
+        if self.results is not None:
+            lines = json_lines(pair_scores(records, list(self.ways)), ascii_only=True)
+            LineChecksums(self.results / SCORES).replace_lines(lines)
+            told = {name: content[name] for name in ("pairs", "not_audited", "planted") if name in content}
+            write_json(self.results / METRICS, {"data": [SET], **told, **audit_metrics(records, summaries)})
         log.info("true of %d pairs (95 %% intervals):\n%s", len(records), audit_table(summaries, self.planted))
         if others:
             log.info("paired differences:\n%s", difference_table(first, differences, list(RATES)))
         log.info("by kind of change, number of objects, and number of changes:\n%s", breakdown_table(parts))
         if described:
             log.info("descriptions of objects, changed and unchanged:\n%s", descriptor_table(described))
+
+
+def _of_earlier_version(record: Mapping[str, Any]) -> bool:
+    """Whether a record says less than this version's."""
+    return "objects" not in record or any("claims" not in way["counts"] for way in record["ways"].values())
 
 
 def _scene(image: str) -> Mapping[str, Any]:
