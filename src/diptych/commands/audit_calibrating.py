@@ -63,20 +63,22 @@ class CalibrateAudit(RecordStage):
     - `unread`, `false_alarms` and `overlooked`: the shares of all sentences that it could not read, that are true and
       called untrue, and that are untrue and not called so.
 
-    `wording` is `server` (the words of the imitated annotator), `set` (of the rooms set), or the server's with a
-    `fifth` or `half` of their nouns and adjectives exchanged for rarer ones. With `perfect` the draws are those of an
-    audit that keeps all that it promises: nothing is unread or mistaken, and 95 of 100 intervals hold the chance.
+    The pairs are those of `split`. `wording` is `server` (the words of the imitated annotator), `set` (of the rooms
+    set), or the server's with a `fifth` or `half` of their nouns and adjectives exchanged for rarer ones. With
+    `perfect` the draws are those of an audit that keeps all that it promises: nothing is unread or mistaken, and 95 of
+    100 intervals hold the chance.
 
     Raises:
         ValueError: another wording, a chance outside 0 to 1, or fewer than two draws.
     """
 
     record_key = "draw"
-    runtime_settings = ("pairs", "name", "output")
+    runtime_settings = ("pairs", "split", "name", "output")
 
     def __init__(
         self,
         pairs: str | Path,
+        split: str,
         planted: float,
         wording: str,
         num_draws: int,
@@ -92,7 +94,7 @@ class CalibrateAudit(RecordStage):
             raise ValueError(f"planted={planted}: a chance, from 0 to 1")
         if num_draws < 2 or num_pairs < 1:
             raise ValueError(f"num_draws={num_draws}, num_pairs={num_pairs}: at least two draws of one pair")
-        self.pairs, self.planted, self.wording = Path(pairs), planted, wording
+        self.pairs, self.split, self.planted, self.wording = Path(pairs), split, planted, wording
         self.num_draws, self.num_pairs, self.seed = num_draws, num_pairs, seed
         self.name, self.output, self.perfect = name, Path(output), perfect
 
@@ -160,7 +162,7 @@ class CalibrateAudit(RecordStage):
         """metrics.json and scores.jsonl, into `output`."""
         records = RecordFile(folder, self.record_key).records()
         values = [{"query_id": name, **{key: record[key] for key in _ABOUT}} for name, record in records.items()]
-        origin = {"experiment": self.name, "data": [SET], "split": "pairs", "checkpoint": None, "seed": self.seed}
+        origin = {"experiment": self.name, "data": [SET], "split": self.split, "checkpoint": None, "seed": self.seed}
         record = EvaluationRecord(
             {**origin, "world_size": 1, "planted": self.planted, "wording": self.wording},
             num_scored=len(records),

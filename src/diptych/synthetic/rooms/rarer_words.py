@@ -50,7 +50,7 @@ _WORD = re.compile(r"\b(?:" + "|".join(_RARER) + r")\b")
 
 
 def in_rarer_words(sentence: str, share: float, rng: random.Random) -> str:
-    """The sentence with each noun, colour, pattern and size exchanged, with a chance of `share`, for a rarer word of the
-    same meaning.
+    """The sentence with each noun, colour, pattern and size exchanged, with a chance of `share`, for a rarer word that
+    means the same.
     """
     return _WORD.sub(lambda word: rng.choice(_RARER[word[0]]) if rng.random() < share else word[0], sentence)
