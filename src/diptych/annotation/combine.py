@@ -87,9 +87,7 @@ class SentenceCombiner:
             if (reason := conflict(sentences[pair[0]], sentences[pair[1]]))
         }
         drawn = self._drawn(pair_id, len(sentences))
-        candidates = (
-            (parts, _varied(self.seed, pair_id, sentences, parts), _clash(parts, clashes)) for parts in drawn
-        )
+        candidates = ((parts, _varied(self.seed, pair_id, sentences, parts), _clash(parts, clashes)) for parts in drawn)
         return _kept(candidates, len(drawn), self.limit, tokens, filters)
 
     def _drawn(self, pair_id: str, number: int) -> list[Parts]:
@@ -101,8 +99,8 @@ class SentenceCombiner:
 
 
 class SentenceJoiner:
-    """One text of all sentences of a pair, in their order; with `singles`, the sentences as texts of their own behind it.
-    A sentence that contradicts or repeats one before it is left out of the joined text.
+    """One text of all sentences of a pair, in their order; with `singles` the sentences are texts of their own, too. A
+    sentence that contradicts or repeats one before it is left out of the joined text.
     """
 
     def __init__(self, singles: bool = False, seed: int = 0) -> None:

@@ -58,10 +58,11 @@ class SceneSource(HotelCIR):
         return all(holds(change, before, after) for change in self.changes(*self._scenes_of(split, other)))
 
     def _scenes_of(self, split: str, triplet: Triplet) -> tuple[Any, Any]:
-        one, other = (self._scene(split, name) for name in (triplet.reference_image, triplet.target_image))
+        one, other = (self.scene_of(split, name) for name in (triplet.reference_image, triplet.target_image))
         return one, other
 
-    def _scene(self, split: str, image_id: str) -> Any:
+    def scene_of(self, split: str, image_id: str) -> Any:
+        """What is on a picture; ValueError where nothing says it."""
         picture = self.image_path(split, image_id).relative_to(self.root / "images")
         path = (self.root / "scenes" / picture).with_suffix(".json")
         with as_written(path, _AGAIN):
