@@ -18,6 +18,8 @@ from diptych.annotation.combine import join
 from diptych.config.trained_encoder import TrainedEncoder
 from diptych.contracts.pipelines import Failure, Result
 from diptych.contracts.retrieval import MetricMeaning, Query
+from diptych.ranking.fitted_protocol import fitted
+from diptych.ranking.ranked_queries import rank_queries
 from diptych.results.record import METRICS, EvaluationRecord
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.record_log import RecordFile
@@ -69,25 +71,22 @@ def hold(
     `embed` gives the embeddings (B, E) of pictures with texts, and whose text was cut.
     """
     ids, rows = gallery
-    position = {image_id: place for place, image_id in enumerate(ids)}
-    excludes = source.protocol(split).exclude_reference
+    protocol = fitted(source.protocol(split), [one.query for one in dialogues], len(ids))
     for _ in range(num_rounds):
         going = [one for one in dialogues if not one.over]
         if not going:
             return
         pictures, texts = zip(*(one.asks(history) for one in going), strict=True)
         vectors, cut = embed([source.image_path(split, image_id) for image_id in pictures], texts)
-        for one, vector, was_cut in zip(going, vectors, cut, strict=True):
+        for one, vector in zip(going, vectors, strict=True):
             one.vectors.append(vector)
+        asked = torch.stack([torch.stack(one.vectors).mean(0) for one in going]) if history == "mean" else vectors
+        found = rank_queries(asked, rows, [one.query for one in going], ids, protocol, k=1)
+        for one, ranked, was_cut in zip(going, found, cut, strict=True):
+            assert ranked.target_rank is not None  # the target is in the gallery
             one.truncated |= was_cut
-            asked = torch.stack(one.vectors).mean(0) if history == "mean" else vector
-            scores = rows @ asked
-            if excludes:
-                scores[position[one.query.reference_image]] = -torch.inf
-            target = position[str(one.query.target_image)]
-            order = scores.argsort(descending=True, stable=True)
-            one.ranks.append(int((order == target).nonzero().item()) + 1)
-            one.shown.append(ids[int(order[0])])
+            one.ranks.append(ranked.target_rank)
+            one.shown.append(ranked.ranked_ids[0])
             if not one.over:
                 one.texts.append(still_to_change(source, split, one))
                 one.pictures.append(one.shown[-1])
