@@ -12,8 +12,9 @@ from diptych.commands.audit_calibrating import WORDINGS, CalibrateAudit
 from diptych.data.pairs.triplet_pairs import pairs_of
 from diptych.storage.json_files import read_json, read_json_lines, write_json_lines
 from diptych.storage.record_log import RecordFile
-from diptych.synthetic.rooms.scene import find_changes, sample_hotel
-from diptych.synthetic.rooms.source import Rooms, items_of
+from diptych.synthetic.rooms.scene import sample_hotel
+from diptych.synthetic.rooms.source import Rooms
+from diptych.synthetic.scenes import find_changes
 from diptych.synthetic.server.rooms_language import untrue_change
 from tiny_sets import tiny_set
 
@@ -22,19 +23,15 @@ from tiny_sets import tiny_set
 def test_every_wording_is_read_as_it_is_meant(wording):
     rng, numbers = random.Random(0), np.random.default_rng(0)
     for _ in range(40):
-        rooms = sample_hotel(numbers).rooms
+        rooms = sample_hotel(numbers).scenes
         before, after = rng.sample(rooms, 2)
-        objects, items = ([of(scene) for scene in (before, after)] for of in (objects_of, items_of))
+        objects, items = zip(*((room.to_json()["objects"], room.items()) for room in (before, after)), strict=True)
         for change in find_changes(before, after) * 2:
             true = WORDINGS[wording](change, before, rng)
             assert audit_pair([true], *objects).verdicts == (RIGHT,), true
             told = untrue_change(change, *items, rng)
             untrue = WORDINGS[wording](told, before, rng)
             assert audit_pair([untrue], *objects).verdicts[0] in ("wrong", "hallucinated"), untrue
-
-
-def objects_of(scene):
-    return scene.to_json()["objects"]
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ RATES = {
     "sentences_wrong": ("wrong_sentences", "sentences"),
     "sentences_hallucinated": ("hallucinated_sentences", "sentences"),
     "sentences_unread": ("unread_sentences", "sentences"),
-    "claims_right": ("right_claims", "claims"),
     "claims_wrong": ("wrong_claims", "claims"),
     "claims_hallucinated": ("hallucinated_claims", "claims"),
     "objects_hallucinated": ("hallucinated_objects", "claimed_objects"),

@@ -16,13 +16,13 @@ from diptych.contracts.pipelines import Failure, Result
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.data.pairs.image_pairs import read_pairs
 from diptych.results.record import METRICS, EvaluationRecord
-from diptych.stages.annotation.audit_triplets import SET, scene_behind
+from diptych.stages.annotation.audit_triplets import scene_behind
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.record_log import RecordFile
 from diptych.synthetic.rooms.language import describe_change
 from diptych.synthetic.rooms.rarer_words import in_rarer_words
-from diptych.synthetic.rooms.scene import Change, Scene, find_changes, scene_from_json
-from diptych.synthetic.rooms.source import items_of
+from diptych.synthetic.rooms.scene import Room, scene_from_json
+from diptych.synthetic.scenes import Change, find_changes
 from diptych.synthetic.server.rooms_language import say_change, untrue_change
 
 LEVEL = 0.95  # of the audit's intervals
@@ -37,15 +37,15 @@ _ABOUT = {
 }
 
 
-def _own(change: Change, before: Scene, rng: random.Random) -> str:
-    return say_change(change, items_of(before).get(change.object), rng, rng.randrange(60))  # any of the wordings
+def _own(change: Change, before: Room, rng: random.Random) -> str:
+    return say_change(change, before.items().get(change.object), rng, rng.randrange(60))  # any of the wordings
 
 
-def _of_the_set(change: Change, before: Scene, rng: random.Random) -> str:
+def _of_the_set(change: Change, before: Room, rng: random.Random) -> str:
     return describe_change(change, before, np.random.default_rng(rng.getrandbits(64)))
 
 
-WORDINGS: Mapping[str, Callable[[Change, Scene, random.Random], str]] = {
+WORDINGS: Mapping[str, Callable[[Change, Room, random.Random], str]] = {
     "server": _own,
     "set": _of_the_set,
     "fifth": lambda *said: in_rarer_words(_own(*said), 0.2, said[-1]),
@@ -126,7 +126,7 @@ class CalibrateAudit(RecordStage):
         found = dict.fromkeys(("unread", "false_alarms", "overlooked"), 0)
         num_untrue = 0
         for before, after in rng.choices(self._scenes, k=self.num_pairs):
-            items, untrue, sentences = (items_of(before), items_of(after)), [], []
+            items, untrue, sentences = (before.items(), after.items()), [], []
             for change in find_changes(before, after):
                 untrue.append(rng.random() < self.planted)
                 told = untrue_change(change, *items, rng) if untrue[-1] else change
@@ -152,7 +152,7 @@ class CalibrateAudit(RecordStage):
         }
 
     @cached_property
-    def _scenes(self) -> list[tuple[Scene, Scene]]:
+    def _scenes(self) -> list[tuple[Room, Room]]:
         pairs = read_pairs(self.pairs).pairs
         known = {image: None for pair in pairs for image in (pair.reference_image, pair.target_image)}
         scenes = {image: scene_from_json(scene_behind(image)) for image in known}
@@ -162,7 +162,13 @@ class CalibrateAudit(RecordStage):
         """metrics.json and scores.jsonl, into `output`."""
         records = RecordFile(folder, self.record_key).records()
         values = [{"query_id": name, **{key: record[key] for key in _ABOUT}} for name, record in records.items()]
-        origin = {"experiment": self.name, "data": [SET], "split": self.split, "checkpoint": None, "seed": self.seed}
+        origin = {
+            "experiment": self.name,
+            "data": ["rooms"],
+            "split": self.split,
+            "checkpoint": None,
+            "seed": self.seed,
+        }
         record = EvaluationRecord(
             {**origin, "world_size": 1, "planted": self.planted, "wording": self.wording},
             num_scored=len(records),

@@ -24,6 +24,7 @@ from diptych.results.record import METRICS, EvaluationRecord
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.record_log import RecordFile
 from diptych.synthetic.scene_source import SceneSource
+from diptych.synthetic.scenes import find_changes
 
 HISTORIES = ("first", "last", "mean", "joined")
 _BATCH_SIZE = 64
@@ -93,8 +94,8 @@ def hold(
 
 
 def still_to_change(source: SceneSource, split: str, dialogue: Dialogue) -> str:
-    """What the user says of the image shown: all that still differs from the target; of an image of another hotel, whose
-    rooms nobody compares, only that which was wanted of the reference.
+    """What the user says of the image shown: all that still differs from the target; of one of another hotel, whose
+    rooms nobody compares, only what was wanted of the reference.
     """
     query, said = dialogue.query, len(dialogue.texts)
     shown, reference, target = (
@@ -102,7 +103,7 @@ def still_to_change(source: SceneSource, split: str, dialogue: Dialogue) -> str:
     )
     rng = random.Random(f"{query.query_id} {said}")
     start = shown if shown.style == target.style else reference
-    return source.say(source.changes(start, target), start, rng)
+    return source.say(find_changes(start, target), start, rng)
 
 
 class Dialogues(RecordStage):

@@ -164,22 +164,17 @@ def test_what_cannot_be_audited_is_counted_by_reason(written, tmp_path):
         AuditTriplets(pairs, {})
 
 
-def test_silence_misses_what_changed_and_results_are_those_of_an_evaluation(written, tmp_path):
-    """Of 8 pairs two are silent; their changes count, and each pair has a line."""
+def test_silence_misses_what_changed(written, tmp_path):
+    """Of 8 pairs one way is silent about two; all count, and so do their changes."""
     pairs, ways, records = written
-    kept = list(RecordLog(ways["true"], "pair_id").read().values())[2:]
-    RecordLog(ways["true"], "pair_id").write(kept)
-    stage = AuditTriplets(pairs, {"true": ways["true"]}, silence=True, results=tmp_path / "out")
-    done, failures = finished(stage, tmp_path / "audit")
+    RecordLog(ways["true"], "pair_id").write(list(RecordLog(ways["true"], "pair_id").read().values())[2:])
+    done, failures = finished(AuditTriplets(pairs, ways, silence=True), tmp_path / "audit")
     assert not failures and len(done) == 8 and done[0]["ways"]["true"]["sentences"] == []
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    found = json.loads((tmp_path / "audit" / "audit.json").read_text())["ways"]
     silent, every = (sum(len(record["changes"]) for record in some) for some in (records[:2], records))
-    assert metrics["shares"]["missed"] == {"part": silent, "of": every} and metrics["data"] == ["rooms"]
-    assert metrics["metrics"]["hallucinated"] == metrics["metrics"]["wrong"] == 0
-    scores = [json.loads(line) for line in (tmp_path / "out" / "scores.jsonl").read_text().splitlines()]
-    assert [line["query_id"] for line in scores] == [f"p{place}" for place in range(8)]
-    assert sum(line["missed"] for line in scores) / 8 == pytest.approx(silent / every)
-    assert stage.output_files() == [tmp_path / "out" / name for name in ("metrics.json", "scores.jsonl")]
+    missed = {way: (of["changes_missed"]["part"], of["changes_missed"]["of"]) for way, of in found.items()}
+    assert missed == {"true": (silent, every), "invented": (every, every)}
+    assert found["true"]["claims_hallucinated"]["rate"] == found["true"]["claims_wrong"]["rate"] == 0
 
 
 class Decided:

@@ -7,20 +7,17 @@ import pytest
 
 from diptych.synthetic.reader.fields import FIELDS, NOT_THERE, PRESENCE, states_of
 from diptych.synthetic.reader.looks import Look, PairLook, changes_seen, described, described_again
-from diptych.synthetic.rooms.scene import KINDS, Item, Scene, find_changes, sample_hotel
+from diptych.synthetic.rooms.scene import KINDS, Room, sample_hotel
+from diptych.synthetic.scenes import Item, find_changes
 from diptych.synthetic.server.rooms_language import changes_between
 
 THRESHOLDS = (-2.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
-def items_of(scene: Scene) -> dict[str, Item]:
-    return {name: item for name in KINDS if (item := scene.item(name)) is not None}
-
-
-def right(scene: Scene) -> Look:
+def right(scene: Room) -> Look:
     """Numbers of a reader that is sure, and right; of what is absent it knows no attribute."""
     log_probs = []
-    for field, state in zip(FIELDS, states_of(items_of(scene)), strict=True):
+    for field, state in zip(FIELDS, states_of(scene.items()), strict=True):
         sure = np.full(len(field.values), 0.0 if state == NOT_THERE else -50.0)
         if state != NOT_THERE:
             sure[state] = 0.0
@@ -33,15 +30,15 @@ def unsure(rng: np.random.Generator) -> Look:
     return Look([values - np.logaddexp.reduce(values) for values in logits])
 
 
-def rooms(number: int) -> list[tuple[Scene, Scene]]:
+def rooms(number: int) -> list[tuple[Room, Room]]:
     rng = np.random.default_rng(number)
-    return [(hotel.rooms[0], hotel.rooms[7]) for hotel in (sample_hotel(rng) for _ in range(40))]
+    return [(hotel.scenes[0], hotel.scenes[7]) for hotel in (sample_hotel(rng) for _ in range(40))]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 4.0])
 def test_a_reader_that_is_right_says_what_is_there_and_what_changed(threshold):
     for before, after in rooms(0):
-        reference, target = items_of(before), items_of(after)
+        reference, target = before.items(), after.items()
         assert described(right(before), threshold) == reference
         assert described(right(after), threshold) == target
         assert described_again(right(after), reference, threshold) == target
@@ -77,6 +74,22 @@ def test_a_higher_threshold_claims_less():
             seen = now
 
 
+def test_words_of_the_reference_stand_unless_the_odds_exceed_the_threshold():
+    """All that is not so is 50 less likely here."""
+    for before, after in rooms(4):
+        reference = before.items()
+        assert described_again(right(after), reference, 49.0) == after.items()
+        assert described_again(right(after), reference, 50.0) == reference
+
+
+def test_what_appears_or_goes_is_one_change():
+    before, after = next(two for two in rooms(5) if any(c.attribute == PRESENCE for c in find_changes(*two)))
+    everything = PairLook(np.full(len(FIELDS), 9.0), right(before), right(after))
+    optional = {name for name, kind in KINDS.items() if kind.optional}
+    seen = changes_seen(everything, 0.0)
+    assert all((change.attribute == PRESENCE) == (change.object in optional) for change in seen)
+
+
 def test_a_description_says_one_thing_of_each_object_however_unsure():
     look = unsure(np.random.default_rng(2))
     said = described(look, 1e9)
@@ -86,9 +99,9 @@ def test_a_description_says_one_thing_of_each_object_however_unsure():
 
 def test_what_the_reference_does_not_say_is_not_said_of_the_target():
     before, after = rooms(3)[0]
-    vague = {"walls": Item(colour=items_of(before)["walls"].colour)}
+    vague = {"walls": Item(colour=before.items()["walls"].colour)}
     again = described_again(right(after), vague, 2.0)
     assert again["walls"].pattern is None
     assert {name: item for name, item in again.items() if name != "walls"} == {
-        name: item for name, item in items_of(after).items() if name != "walls" and KINDS[name].optional
+        name: item for name, item in after.items().items() if name != "walls" and KINDS[name].optional
     }

@@ -15,8 +15,9 @@ from diptych.synthetic.reader.fields import FIELDS, NOT_THERE, PRESENCE_OF, stat
 from diptych.synthetic.reader.lessons import lessons, seen
 from diptych.synthetic.reader.networks import SIDE
 from diptych.synthetic.reader.reader import Reader, ReaderSettings
-from diptych.synthetic.rooms.generate import HotelTask, RoomsSettings
+from diptych.synthetic.rooms.generate import RoomsSettings
 from diptych.synthetic.rooms.scene import KINDS, sample_hotel
+from diptych.synthetic.triplet_sets import GroupTask
 
 TINY = ReaderSettings(width=2, steps=2, num_hotels=2, seed=3)
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8))
@@ -76,10 +77,10 @@ def test_lessons_are_of_no_sets_hotels_and_their_states_are_those_of_the_rooms(f
     pictures, states = lessons(folder / "lessons-2", 2)
     assert pictures.shape == (2, of_lessons.ROOMS, 3, SIDE, SIDE)
     rng = np.random.default_rng(np.random.SeedSequence([of_lessons._OWN, 1]))
-    rooms = sample_hotel(rng).rooms
+    rooms = sample_hotel(rng).scenes
     assert states[1].tolist() == [states_of({name: room.item(name) for name in KINDS}) for room in rooms]
-    known = [sample_hotel(HotelTask(folder, RoomsSettings(seed=seed), "train", 1).rng()) for seed in range(5)]
-    assert all(hotel.rooms[0] != rooms[0] for hotel in known)
+    known = [sample_hotel(GroupTask(folder, RoomsSettings(seed=seed), "train", 1).rng()) for seed in range(5)]
+    assert all(hotel.scenes[0] != rooms[0] for hotel in known)
     lamp = PRESENCE_OF["lamp"]
     absent = states[:, :, lamp] == 0
     assert (states[:, :, lamp + 1][absent] == NOT_THERE).all() and (states[:, :, lamp + 1][~absent] >= 0).all()

@@ -10,7 +10,6 @@ from typing import Any
 
 from diptych.annotation.audit import RATES, audit_pair, audit_table, num_objects, summarise, true_changes
 from diptych.annotation.audit_breakdown import breakdown_table, breakdowns
-from diptych.annotation.audit_scores import audit_metrics, pair_scores
 from diptych.annotation.descriptor_consistency import (
     PairDescriptions,
     descriptions_beside,
@@ -22,14 +21,12 @@ from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import ImagePair, read_pairs
 from diptych.photos.image_urls import is_remote
 from diptych.stages.running.record_stage import RecordStage
-from diptych.storage.json_files import json_lines, read_json, write_json
-from diptych.storage.line_checksums import LineChecksums
+from diptych.storage.json_files import read_json, write_json
 from diptych.storage.record_log import RecordFile, RecordLog
 
 log = logging.getLogger(__name__)
 
-AUDIT, METRICS, SCORES = "audit.json", "metrics.json", "scores.jsonl"
-SET = "rooms"  # the data whose scenes are known
+AUDIT = "audit.json"
 
 
 class AuditTriplets(RecordStage):
@@ -49,9 +46,6 @@ class AuditTriplets(RecordStage):
     `planted` are the rates at which an imitated annotator was made to err, where one wrote the sentences: they stand in
     `audit.json`, since a rate that was put in is no finding.
 
-    `results` is a folder for `metrics.json` and `scores.jsonl`, the same in the form of an evaluation
-    (`annotation/audit_scores.py`).
-
     A pair fails as `no_scene`, `different_hotels` (nothing says which objects are the same), or `no_sentences` in any
     of the ways; with `silence`, a way that has no sentences for a pair says nothing about it, and misses all its
     changes. Annotators that may keep silent are compared so: the pairs about which one of them is sure are the easy
@@ -59,7 +53,7 @@ class AuditTriplets(RecordStage):
     """
 
     record_key = "pair_id"
-    runtime_settings = ("pairs", "ways", "results")
+    runtime_settings = ("pairs", "ways")
 
     def __init__(
         self,
@@ -68,23 +62,17 @@ class AuditTriplets(RecordStage):
         images_root: str | Path | None = None,
         planted: Mapping[str, float] | None = None,
         silence: bool = False,
-        results: str | Path | None = None,
     ) -> None:
         if not ways:
             raise ValueError("ways is empty: name at least one file of sentences, as three_stage=.../records.jsonl")
         self.pairs, self.images_root = Path(pairs), images_root
         self.ways = {name: Path(path) for name, path in ways.items()}
         self.planted, self.silence = dict(planted or {}), silence
-        self.results = None if results is None else Path(results)
 
     def input_files(self) -> Sequence[Path]:
         """Pairs and sentences, and the descriptions that there are."""
         described = [path for found in self._descriptions.values() for path in found.files]
         return [self.pairs, *self.ways.values(), *described]
-
-    def output_files(self) -> Sequence[Path]:
-        """What stands in `results`."""
-        return [] if self.results is None else [self.results / name for name in (METRICS, SCORES)]
 
     @cached_property
     def _descriptions(self) -> dict[str, PairDescriptions]:
@@ -161,11 +149,6 @@ class AuditTriplets(RecordStage):
         content = {"pairs": len(records), "not_audited": len(failures), **planted, "ways": summaries}
         content |= {"differences": {"from": first, "ways": differences}, **parts, **descriptors}
         write_json(folder / AUDIT, content, indent=1)
-        if self.results is not None:
-            lines = json_lines(pair_scores(records, list(self.ways)), ascii_only=True)
-            LineChecksums(self.results / SCORES).replace_lines(lines)
-            told = {name: content[name] for name in ("pairs", "not_audited", "planted") if name in content}
-            write_json(self.results / METRICS, {"data": [SET], **told, **audit_metrics(records, summaries)})
         log.info("true of %d pairs (95 %% intervals):\n%s", len(records), audit_table(summaries, self.planted))
         if others:
             log.info("paired differences:\n%s", difference_table(first, differences, list(RATES)))

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from diptych.synthetic.rooms.scene import ATTRIBUTES, KINDS, Item
+from diptych.synthetic.rooms.scene import KINDS
+from diptych.synthetic.scenes import ATTRIBUTES, Item
 
 PRESENCE = "presence"
 NOT_THERE = -1  # the place of an attribute's value where its object is absent

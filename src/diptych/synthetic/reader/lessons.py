@@ -17,11 +17,13 @@ from PIL import Image
 from diptych.storage.arrays import map_array
 from diptych.storage.json_files import write_json
 from diptych.synthetic.generated_folder import generate_folder
+from diptych.synthetic.photographs import encode_jpeg
 from diptych.synthetic.reader.fields import FIELDS, states_of
 from diptych.synthetic.reader.networks import SIDE
-from diptych.synthetic.rooms.drawing import draw_room, encode_jpeg, sample_photograph
-from diptych.synthetic.rooms.generate import IMAGE_SIZE, VERSION
+from diptych.synthetic.rooms.drawing import draw_room, sample_photograph
+from diptych.synthetic.rooms.generate import ROOMS as WORLD
 from diptych.synthetic.rooms.scene import KINDS, sample_hotel
+from diptych.synthetic.triplet_sets import IMAGE_SIZE
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ def lessons(folder: Path, num_hotels: int) -> Lessons:
     Raises:
         ValueError: the folder holds anything else, or is damaged.
     """
-    manifest = {"rooms_version": VERSION, "num_hotels": num_hotels, "side": SIDE}
+    manifest = {"rooms_version": WORLD.version, "num_hotels": num_hotels, "side": SIDE}
 
     def write(partial: Path) -> None:
         drawn = []
@@ -60,7 +62,7 @@ def lessons(folder: Path, num_hotels: int) -> Lessons:
 def _draw(number: int) -> tuple[NDArray[np.uint8], list[list[int]]]:
     """The pictures of all rooms of a hotel, and their states."""
     rng = np.random.default_rng(np.random.SeedSequence([_OWN, number]))
-    rooms = sample_hotel(rng).rooms
+    rooms = sample_hotel(rng).scenes
     jpegs = [encode_jpeg(draw_room(room, sample_photograph(room.style, rng), IMAGE_SIZE)) for room in rooms]
     pictures = [seen(Image.open(io.BytesIO(jpeg))) for jpeg in jpegs]
     return np.stack(pictures), [states_of({name: room.item(name) for name in KINDS}) for room in rooms]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.synthetic.reader.fields import FIELDS, FIELDS_OF, PRESENCE, PRESENCE_OF
-from diptych.synthetic.rooms.scene import Change, Item
+from diptych.synthetic.scenes import Change, Item
 
 Array = NDArray[Any]
 

@@ -22,7 +22,7 @@ from diptych.synthetic.reader.lessons import Lessons, lessons, seen
 from diptych.synthetic.reader.looks import Look, PairLook
 from diptych.synthetic.reader.networks import SIDE, PairNetwork, PictureNetwork
 from diptych.synthetic.reader.training import train_pair_network, train_picture_network
-from diptych.synthetic.rooms.generate import VERSION as ROOMS_VERSION
+from diptych.synthetic.rooms.generate import ROOMS
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Reader:
         self, kind: str, make: Callable[[int], Network], train: Callable[[Lessons, int, int, int], Network]
     ) -> Network:
         settings = self.settings
-        manifest = {"version": VERSION, "rooms_version": ROOMS_VERSION, "kind": kind, "side": SIDE, **asdict(settings)}
+        manifest = {"version": VERSION, "rooms_version": ROOMS.version, "kind": kind, "side": SIDE, **asdict(settings)}
         folder = self.folder / f"{kind}-{key_of(manifest)}"
 
         def write(partial: Path) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from diptych.synthetic.reader.fields import FIELDS, NOT_THERE
 from diptych.synthetic.reader.lessons import ROOMS, Lessons
 from diptych.synthetic.reader.networks import PairNetwork, PictureNetwork
-from diptych.synthetic.rooms.generate import SHARE_BY_NUM_CHANGES
-from diptych.synthetic.rooms.scene import pairs_by_num_changes
+from diptych.synthetic.scenes import pairs_by_num_changes
+from diptych.synthetic.triplet_sets import SHARE_BY_NUM_CHANGES
 
 log = logging.getLogger(__name__)
 

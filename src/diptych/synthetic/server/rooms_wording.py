@@ -8,7 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diptych.synthetic.rooms.scene import Change, Item
+from diptych.synthetic.scenes import Change, Item
 from diptych.synthetic.server.rooms_language import (
     Items,
     describe_item,
