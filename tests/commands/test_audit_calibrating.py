@@ -56,7 +56,7 @@ def test_the_share_that_was_planted_is_found_again(pairs, tmp_path):
     records, result = drawn(pairs, tmp_path / "out")
     for record in records:
         assert record["recovered"] == record["planted"] / record["sentences"]  # all of them, and no other
-        assert record["bias"] == pytest.approx(record["recovered"] - 0.3)
+        assert record["bias"] == 0
         assert record["covered"] == (record["interval"][0] <= 0.3 <= record["interval"][1])
         assert not record["unread"] and not record["false_alarms"] and not record["overlooked"]
     assert len({record["planted"] for record in records}) > 1  # each draw has numbers of its own

@@ -62,7 +62,7 @@ def test_the_user_says_what_differs_between_the_picture_shown_and_the_target(roo
 
 def test_what_a_round_searches_with(rooms):
     wrong = toward(other=1, target=0.5)
-    dialogue, asked, ids = talk(rooms, "joined", 2, [wrong, wrong])
+    dialogue, asked, _ = talk(rooms, "joined", 2, [wrong, wrong])
     reference = rooms.image_path("val", dialogue.query.reference_image)
     assert [path for path, _ in asked] == [reference] * 2
     for text in dialogue.texts[:2]:
@@ -70,7 +70,7 @@ def test_what_a_round_searches_with(rooms):
     dialogue, asked, _ = talk(rooms, "first", 3, [wrong] * 3)
     assert asked == asked[:1] * 3 and dialogue.ranks == [2, 2, 2]
     # (.89, .45) and (0, 1) along other and target: of their mean the target is nearer
-    dialogue, asked, ids = talk(rooms, "mean", 2, [wrong, toward(target=1)])
+    dialogue, asked, _ = talk(rooms, "mean", 2, [wrong, toward(target=1)])
     assert dialogue.ranks == [2, 1]
     assert asked[1][0] == rooms.image_path("val", dialogue.shown[0])
     dialogue, _, _ = talk(rooms, "mean", 2, [wrong, toward(other=1, target=1)])

@@ -59,7 +59,8 @@ class CalibrateAudit(RecordStage):
     sentences and what the audit found; metrics.json and scores.jsonl, in the folder `output`, have of each draw
 
     - `covered`: 1 where the audit's interval holds the chance, else 0;
-    - `recovered`: the share of sentences that the audit calls wrong or hallucinated, and `bias`, that minus the chance;
+    - `recovered`: the share of sentences that the audit calls wrong or hallucinated, and `bias`, that minus the share
+      that was untrue in the draw;
     - `unread`, `false_alarms` and `overlooked`: the shares of all sentences that it could not read, that are true and
       called untrue, and that are untrue and not called so.
 
@@ -147,7 +148,7 @@ class CalibrateAudit(RecordStage):
             "interval": rate["interval"],
             "covered": float(low <= self.planted <= high),
             "recovered": rate["rate"],
-            "bias": rate["rate"] - self.planted,
+            "bias": rate["rate"] - num_untrue / rate["of"],
             **{kind: number / rate["of"] for kind, number in found.items()},
         }
 

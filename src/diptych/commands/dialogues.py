@@ -197,7 +197,9 @@ class Dialogues(RecordStage):
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """metrics.json and scores.jsonl, into `output`."""
         records = RecordFile(folder, self.record_key).records()
-        values = [{"query_id": query_id, **found_by_round(one, self.num_rounds)} for query_id, one in records.items()]
+        values: list[dict[str, Any]] = [
+            {"query_id": query_id, **found_by_round(one, self.num_rounds)} for query_id, one in records.items()
+        ]
         origin: dict[str, Any] = {"experiment": self.name, "data": [self.source.name], "split": self.split}
         origin |= {"checkpoint": str(self.encoder.checkpoint), "seed": None, "world_size": 1, "history": self.history}
         names = [key for key in values[0] if key != "query_id"]

@@ -19,7 +19,8 @@ class Combine(RecordStage):
 
     `combiner` makes permutations, or one text of all; None leaves the sentences as they are. Texts of more than
     `max_tokens` tokens of `preprocessing`, and those that one of the `filters` (None: switched off) refuses, are
-    dropped and counted by reason. A pair fails as `no_sentences` where an earlier stage has none, and as `no_texts` where all were dropped.
+    dropped and counted by reason. A pair fails as `no_sentences` where an earlier stage has none, and as `no_texts`
+    where all were dropped.
     """
 
     record_key = "pair_id"
