@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from diptych.annotation.combine import SentenceCombiner, TokenLimit, join, leave_sentences
+from diptych.annotation.combine import SentenceCombiner, SentenceJoiner, TokenLimit, join, leave_sentences
 from diptych.annotation.filters import Diversity
 
 WORDS = ("vase", "clock", "mirror", "sofa", "desk", "stool", "screen", "basket")
@@ -63,6 +63,15 @@ def test_filters_make_room_for_other_texts(tokens):
     found = SentenceCombiner(limit=7).combine("pair", sentences(3), tokens, [Diversity(0.99)])
     assert len({frozenset(parts) for parts in found.parts}) == len(found.parts) == 7
     assert sum(found.dropped.values()) == 15 - 7
+
+
+def test_all_sentences_as_one_text_without_what_is_said_before(tokens):
+    told = ["Make the rug red.", "Remove the lamp.", "The rug should be red.", "Add a plant."]
+    (text,) = SentenceJoiner().combine("p", told, tokens).texts
+    assert [text.lower().count(word) for word in ("rug", "lamp", "plant")] == [1, 1, 1]
+    found = SentenceJoiner(singles=True).combine("p", told, tokens)
+    assert found.texts == (text, *told) and found.parts[0] == (0, 1, 3)
+    assert SentenceJoiner(singles=True).combine("p", told[:1], tokens).texts == (told[0],)
 
 
 def test_without_combining_sentences_stay_as_they_are(tokens):

@@ -33,6 +33,8 @@ def test_the_pairs_of_a_dataset_are_those_that_the_annotation_reads(data, tmp_pa
     first = (tmp_path / "new/pairs.jsonl").read_text().splitlines()[0]
     assert '"reference_image":"dev/dev-0-0-img0.png"' in first.replace(": ", ":")
     assert len(read_pairs(tmp_path / "new/pairs.jsonl", data / "cirr/img_raw").pairs) == 12
+    assert run("pairs", [*words, "num_pairs=5"]) == 0
+    assert "pairs.jsonl: 5 pairs of" in capsys.readouterr().out
 
 
 def test_a_mix_keeps_each_pair_once_and_says_so(data, tmp_path, capsys, caplog):

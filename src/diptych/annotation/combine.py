@@ -27,6 +27,15 @@ _LOOSE_END = re.compile(r"[\s.,;:!?]+$")
 _CAPITALISED = re.compile(r"(?<=[^.!?\s] )[A-Z][a-z]+")  # in the middle of a sentence: names
 
 
+class Combiner(Protocol):
+    """Makes a pair's texts of its sentences."""
+
+    def combine(
+        self, pair_id: str, sentences: Sequence[str], tokens: TokenLimit, filters: Iterable[TextFilter] = ()
+    ) -> CombinedTexts:
+        """The texts that `tokens` and the filters let pass, and what they do not."""
+
+
 class TextFilter(Protocol):
     """Refuses texts, one after the other. `reason` is the word under which they are counted."""
 
@@ -78,7 +87,7 @@ class SentenceCombiner:
             if (reason := conflict(sentences[pair[0]], sentences[pair[1]]))
         }
         drawn = self._drawn(pair_id, len(sentences))
-        candidates = ((parts, self._joined(pair_id, sentences, parts), _clash(parts, clashes)) for parts in drawn)
+        candidates = ((parts, _varied(self.seed, pair_id, sentences, parts), _clash(parts, clashes)) for parts in drawn)
         return _kept(candidates, len(drawn), self.limit, tokens, filters)
 
     def _drawn(self, pair_id: str, number: int) -> list[Parts]:
@@ -88,12 +97,27 @@ class SentenceCombiner:
         _random(self.seed, pair_id).shuffle(every)
         return every
 
-    def _joined(self, pair_id: str, sentences: Sequence[str], parts: Parts) -> str:
-        rng = _random(self.seed, pair_id, *map(str, parts))
-        joints: list[str] = []
-        for _ in parts[1:]:  # only full stops may come twice
-            joints.append(rng.choice([joint for joint in _JOINTS if joint == _JOINTS[0] or joint not in joints]))
-        return join([sentences[part] for part in parts], joints, names=_names(sentences))
+
+class SentenceJoiner:
+    """One text of all sentences of a pair, in their order; with `singles` the sentences are texts of their own, too. A
+    sentence that contradicts or repeats one before it is left out of the joined text.
+    """
+
+    def __init__(self, singles: bool = False, seed: int = 0) -> None:
+        self.singles, self.seed = singles, seed
+
+    def combine(
+        self, pair_id: str, sentences: Sequence[str], tokens: TokenLimit, filters: Iterable[TextFilter] = ()
+    ) -> CombinedTexts:
+        """The pair's texts, the joined one first."""
+        parts: list[int] = []
+        for number, sentence in enumerate(sentences):
+            if not any(conflict(sentences[part], sentence) for part in parts):
+                parts.append(number)
+        whole = tuple(parts)
+        every = [whole, *((number,) for number in range(len(sentences)) if self.singles and (number,) != whole)]
+        candidates = ((of, _varied(self.seed, pair_id, sentences, of), None) for of in every)
+        return _kept(candidates, len(every), len(every), tokens, filters)
 
 
 class TokenLimit:
@@ -135,6 +159,15 @@ def join(sentences: Sequence[str], joints: Sequence[str], names: Iterable[str] =
             sentence = sentence[:1].lower() + sentence[1:]
         text = f"{_LOOSE_END.sub('', text)}{joint}{sentence}"
     return _closed(text)
+
+
+def _varied(seed: int, pair_id: str, sentences: Sequence[str], parts: Parts) -> str:
+    """These of the sentences as one text, joined in ways that the seed, the pair and the parts decide."""
+    rng = _random(seed, pair_id, *map(str, parts))
+    joints: list[str] = []
+    for _ in parts[1:]:  # only full stops may come twice
+        joints.append(rng.choice([joint for joint in _JOINTS if joint == _JOINTS[0] or joint not in joints]))
+    return join([sentences[part] for part in parts], joints, names=_names(sentences))
 
 
 def _closed(text: str) -> str:

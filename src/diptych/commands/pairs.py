@@ -10,6 +10,8 @@ A line has the keys that the annotation reads (docs/annotation.md), and for trac
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -22,19 +24,32 @@ from diptych.storage.json_files import write_json_lines
 log = logging.getLogger(__name__)
 
 
-def write_pairs(config: DictConfig, split: str, out: Path, images_root: Path | None = None) -> str:
+def write_pairs(
+    config: DictConfig,
+    split: str,
+    out: Path,
+    images_root: Path | None = None,
+    aspects: Sequence[str] = (),
+    num_pairs: int | None = None,
+) -> str:
     """Writes the pairs of a config's data, of those sources that train on (or, of other splits, are evaluated on);
     returns what was written, in words. Warns of what is no pair of its own, and of images that are not there.
 
+    With `aspects` (`changes_2`: docs/rooms.md) pairs are written whose query has one of them, and no others;
+    `num_pairs` is how many at most, the first.
+
     Raises:
-        ValueError: the data holds no triplets, or none of the split; or an image lies outside `images_root`.
+        ValueError: the data holds no triplets, or none of the split or of the aspects; or an image lies outside
+            `images_root`.
     """
     if out.suffix != ".jsonl":
         raise ValueError(f"out={out} must end in .jsonl: a pair a line is written")
     sources = triplet_sources(config, split)
-    found = pairs_of(sources, split)
+    found = pairs_of(sources, split, aspects)
+    found = replace(found, pairs=found.pairs[:num_pairs])
+    asked = f" of the aspects {', '.join(aspects)}" if aspects else ""
     if not found.pairs:
-        raise ValueError(f"{split} of {', '.join(sources)} has no two different images that could be a pair")
+        raise ValueError(f"{split} of {', '.join(sources)} has no two different images that could be a pair{asked}")
     folder = (images_root or out.parent).resolve()
     lines = [pair.line(folder) for pair in found.pairs]
     outside = [line["pair_id"] for line in lines if Path(line["reference_image"]).is_absolute()]

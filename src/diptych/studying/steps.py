@@ -104,7 +104,9 @@ class Steps:
 def _check_pairs(words: list[str]) -> None:
     if refused := [word for word in words if word.startswith("out=")]:
         raise ValueError(f"{refused[0]}: they are written into the step's folder, <pairs>/{PAIRS}; leave out= away")
-    composed("train", [word for word in words if not word.startswith(("split=", "images_root="))])
+    composed(
+        "train", [word for word in words if not word.startswith(("split=", "images_root=", "aspects=", "num_pairs="))]
+    )
 
 
 def _by_key(words: list[str]) -> dict[str, str]:

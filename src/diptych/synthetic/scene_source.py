@@ -5,7 +5,7 @@ pictures show.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ import numpy as np
 from diptych.contracts.retrieval import Triplet
 from diptych.data.triplets.hotel_cir import HotelCIR
 from diptych.storage.json_files import as_written, read_json
-from diptych.synthetic.scenes import Scene, find_changes
+from diptych.synthetic.scenes import Change, Scene, find_changes
 from diptych.synthetic.triplet_sets import TripletSetSettings, generate_set
 from diptych.synthetic.untruths import TELLERS, holds, untrue_changes
 
@@ -57,19 +57,24 @@ class SceneSource(HotelCIR):
         told = untrue_changes(kind, before.kinds, find_changes(before, after), before.items(), after.items(), rng)
         if told is None:
             return None
-        return self._settings.world.describe_changes(told, before, np.random.default_rng(rng.getrandbits(64)))
+        return self.say(told, before, rng)
+
+    def say(self, changes: Sequence[Change], before: Scene, rng: random.Random) -> str:
+        """Changes of a scene in the words of the set's own texts."""
+        return self._settings.world.describe_changes(changes, before, np.random.default_rng(rng.getrandbits(64)))
 
     def is_true_of(self, split: str, triplet: Triplet, other: Triplet) -> bool:
         """Whether all changes between the other's pictures happened between the triplet's too."""
         before, after = (scene.items() for scene in self._scenes_of(split, triplet))
         return all(holds(change, before, after) for change in find_changes(*self._scenes_of(split, other)))
 
-    def _scenes_of(self, split: str, triplet: Triplet) -> tuple[Scene, Scene]:
-        one, other = (self._scene(split, name) for name in (triplet.reference_image, triplet.target_image))
-        return one, other
-
-    def _scene(self, split: str, image_id: str) -> Scene:
+    def scene_of(self, split: str, image_id: str) -> Scene:
+        """What is on a picture; ValueError where its scene is not there."""
         picture = self.image_path(split, image_id).relative_to(self.root / "images")
         path = (self.root / "scenes" / picture).with_suffix(".json")
         with as_written(path, _AGAIN):
             return self._settings.world.scene_from_json(scene_description(path))
+
+    def _scenes_of(self, split: str, triplet: Triplet) -> tuple[Scene, Scene]:
+        one, other = (self.scene_of(split, name) for name in (triplet.reference_image, triplet.target_image))
+        return one, other

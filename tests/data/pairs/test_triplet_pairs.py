@@ -13,6 +13,7 @@ from diptych.data.triplets.cirr import CIRR
 from diptych.data.triplets.hotel_cir import HotelCIR
 from diptych.data.triplets.triplet_jsonl import TripletJSONL
 from diptych.storage.record_log import RecordLog
+from diptych.synthetic.rooms.source import Rooms
 from tiny_sets import tiny_set
 
 
@@ -101,3 +102,12 @@ def test_a_linked_image_keeps_its_name(tmp_path):
     (pair,) = pairs_of({"own": source}, "train").pairs
     assert pair.line(tmp_path.resolve())["reference_image"] == "a.png"
     assert pair.line(tmp_path / "elsewhere")["reference_image"] == f"{tmp_path.resolve()}/a.png"
+
+
+def test_pairs_of_an_aspect_alone(tmp_path):
+    source = Rooms(tiny_set("rooms", tmp_path / "rooms"))
+    queries = source.queries("train")
+    wanted = {query.query_id for query in queries if "changes_2" in query.aspects}
+    found = pairs_of({"rooms": source}, "train", ["changes_2"])
+    assert 0 < len(wanted) < len(queries)
+    assert {query_id for pair in found.pairs for query_id in pair.query_ids} == wanted

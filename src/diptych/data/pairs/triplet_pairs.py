@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,9 @@ class TripletPairs:
         return tuple(dict.fromkeys(path for pair in self.pairs for path in (pair.reference_image, pair.target_image)))
 
 
-def pairs_of(sources: Mapping[str, TripletSource], split: str) -> TripletPairs:
-    """The different (reference, target) pairs of a split of all sources; only annotations are read.
+def pairs_of(sources: Mapping[str, TripletSource], split: str, aspects: Sequence[str] = ()) -> TripletPairs:
+    """The different (reference, target) pairs of a split of all sources; only annotations are read. With `aspects`, of
+    those records alone whose query has one of them.
 
     Raises:
         ValueError: a source hides the targets of the split, two pairs have one id, or as the sources' own.
@@ -62,7 +63,11 @@ def pairs_of(sources: Mapping[str, TripletSource], split: str) -> TripletPairs:
     found: dict[tuple[Path, Path], list[Any]] = {}
     repeated, unchanged, num_records = [], [], 0
     for name, source in sources.items():
+        queries = source.queries(split) if aspects else []
+        wanted = {query.query_id for query in queries if not set(aspects).isdisjoint(query.aspects)}
         for query_id, reference, target, group in _records(source, split):
+            if aspects and query_id not in wanted:
+                continue
             num_records += 1
             pair_id = query_id if len(sources) == 1 or query_id.startswith(f"{name}-") else f"{name}-{query_id}"
             images = source.image_path(split, reference), source.image_path(split, target)

@@ -101,7 +101,7 @@ class AuditTriplets(RecordStage):
                 continue
             pair = self._pairs[pair_id]
             try:
-                reference, target = _scene(pair.reference_image), _scene(pair.target_image)
+                reference, target = scene_behind(pair.reference_image), scene_behind(pair.target_image)
             except ValueError as error:
                 yield Failure(pair_id, "no_scene", str(error))
                 continue
@@ -162,7 +162,7 @@ def _of_earlier_version(record: Mapping[str, Any]) -> bool:
     return "objects" not in record or any("claims" not in way["counts"] for way in record["ways"].values())
 
 
-def _scene(image: str) -> Mapping[str, Any]:
+def scene_behind(image: str) -> Mapping[str, Any]:
     """The scene of a room's picture."""
     path = Path(image)
     places = [place for place, part in enumerate(path.parts) if part == "images"]

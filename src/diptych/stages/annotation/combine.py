@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from diptych.annotation.combine import SentenceCombiner, TextFilter, TokenLimit, leave_sentences
+from diptych.annotation.combine import Combiner, TextFilter, TokenLimit, leave_sentences
 from diptych.contracts.models import Preprocessing
 from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_pairs import read_pairs
@@ -17,9 +17,10 @@ from diptych.storage.record_log import RecordLog
 class Combine(RecordStage):
     """For every pair of `pairs` the texts that its record in `sentences` (`{"pair_id", "sentences"}`) gives.
 
-    `combiner` makes permutations; None leaves the sentences as they are. Texts of more than `max_tokens` tokens of
-    `preprocessing`, and those that one of the `filters` (None: switched off) refuses, are dropped and counted by
-    reason. A pair fails as `no_sentences` where an earlier stage has none, and as `no_texts` where all were dropped.
+    `combiner` makes permutations, or one text of all; None leaves the sentences as they are. Texts of more than
+    `max_tokens` tokens of `preprocessing`, and those that one of the `filters` (None: switched off) refuses, are
+    dropped and counted by reason. A pair fails as `no_sentences` where an earlier stage has none, and as `no_texts`
+    where all were dropped.
     """
 
     record_key = "pair_id"
@@ -30,7 +31,7 @@ class Combine(RecordStage):
         pairs: str | Path,
         sentences: str | Path,
         preprocessing: Preprocessing,
-        combiner: SentenceCombiner | None,
+        combiner: Combiner | None,
         filters: Mapping[str, TextFilter | None] | None = None,
         max_tokens: int = 77,
         images_root: str | Path | None = None,

@@ -88,7 +88,7 @@ _PROPERTY = re.compile(
 )
 _JOINT = re.compile(r"\s*(?:[.;:]|,? then\b|,? while\b|,? and\b|,? but\b|,)\s*")
 _ADD = "|".join((*ADD_VERBS, "put (?:in|up)", "bring in", "hang", "bring", "set up"))
-_REMOVE = "|".join((*REMOVE_VERBS, "take", "get rid of", "do (?:away with|without)", "leave out", "drop"))
+_REMOVE = "|".join((*REMOVE_VERBS, "take", "get rid of", "do (?:away with|without)", "leave out", "drop", "clear"))
 _CHANGE = "|".join((*CHANGE_VERBS, *REPLACE_VERBS, "give", "reduce", "increase", "position"))
 _STATE = r"have|use|choose|feature|show|with|now with|put|place|stand|set"
 _BE = (
@@ -102,7 +102,9 @@ _HEAD = re.compile(
     rf"|{_PLURAL_SUBJECT} (?:now )?(?:{_BE})\b)"
 )
 _ADD_VERB = re.compile(rf"(?:now )?(?:{_ADD})\b")
-_REMOVE_VERB = re.compile(rf"(?:now )?(?:{_REMOVE})\b|there (?:should be|is|are) no(?: longer)?\b|without\b")
+_REMOVE_VERB = re.compile(
+    rf"(?:now )?(?:{_REMOVE})\b|there (?:should be|is|are) no(?: longer)?\b|without\b|(?:the )?room no longer ha[sd]\b"
+)
 _GONE = re.compile(r"\b(?:gone|missing|removed|taken away|disappears?|absent|no longer (?:there|present|visible|in))\b")
 _APPEARS = re.compile(r"\b(?:added|appears?|introduced|placed in)\b")
 _FREE_STATE = re.compile(r"(?:now )?(?:have|use|choose|feature|show|with|now with|there )\b|make it\b")
@@ -115,6 +117,7 @@ _ROOM = re.compile(
     r"^(?:the )?(?:bed)?room (?:should )?(?:now )?(?:has|have|features?|shows?|contains?|gets?|gains?|receives?)\b"
 )
 _DECORATE = re.compile(rf"^add (?:a |an )?((?:(?:{_ADJECTIVE}) ?)+)(?:pattern |colou?r )?to (?:the )?({_THING})\b")
+_GO = re.compile(rf"^go from ({_ADJECTIVE}) to ({_ADJECTIVE}) ({_THING})\b")
 _ONTO_FIXED = re.compile(r"\b(?:to|from|off|for|in|by) (?:the|a) (?:bed|window|wardrobe|door|ceiling|walls?|floor)\b")
 _REPLACES = re.compile(r"^(.*?) (?:replaces?|takes? the place of) (.*)$")
 _NAMED_PLACE = re.compile(r"\b(?:on|above|over|under|beneath|beside|near|behind|by|with|in|at|against|from)\b")
@@ -188,6 +191,7 @@ def _clauses(text: str) -> list[str]:
 
 
 def _read_clause(clause: str) -> list[Claim]:
+    clause = _GO.sub(r"change the \3 from \1 to \2", clause)
     clause = _DECORATE.sub(r"make the \2 \1", _ROOM.sub("have", clause))
     replaced = _REPLACES.match(clause)
     if replaced and (thing := _names_thing(replaced.group(1))):
