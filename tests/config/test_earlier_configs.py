@@ -38,6 +38,12 @@ def with_data(config, **changes):
 # Arguments that have come since, which a config without them leaves at the value that was built in.
 SINCE = {
     "data.images_on": "auto",
+    "data.corruption": {
+        "_target_": "diptych.data.triplets.corruption.Corruption",
+        "untrue": 0,  # nothing is made untrue
+        "kinds": None,
+        "seed": 0,
+    },
     "system.loss.mask_duplicates": True,
     "system.model.backbone.preprocessing.tokenizer": "open_clip",
 }

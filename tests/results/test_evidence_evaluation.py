@@ -44,7 +44,12 @@ QUERIES = [
     ),
     query("q2", Evidence(), "Rome."),
 ]
-FACTS = {"q1": [ArticleFact("cost", "a", 21, 48, 21 / len(TEXT)), ArticleFact("who", "a", 66, 82, 66 / len(TEXT))]}
+FACTS = {
+    "q1": [
+        ArticleFact(name, "a", start, end, start / len(TEXT), TEXT[start:end])
+        for name, start, end in (("cost", 21, 48), ("who", 66, 82))
+    ]
+}
 
 
 def scores(queries=QUERIES, metrics=None, facts=FACTS):

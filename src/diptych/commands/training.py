@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -36,6 +37,7 @@ from diptych.parallel.private_parts import set_command_of_ranks
 from diptych.parallel.sharding import check_shardable
 from diptych.parallel.tensor_budget import TensorBudget
 from diptych.storage.file_lock import RUN_PATIENCE, locked
+from diptych.storage.json_files import write_json_lines
 from diptych.storage.run_status import read_status
 from diptych.storage.whole import write_link, write_text
 
@@ -105,7 +107,7 @@ def _run(
     elif config.init_from:
         load_first_weights(system, config)
     if started_here:
-        _claim(run_dir, config)
+        _claim(run_dir, config, datamodule.untruths())
         if resume:
             csv.resume_from(step)
         _report_size(system, config.name, trainer.precision)
@@ -225,9 +227,11 @@ def _slurm() -> list[SLURMEnvironment]:
     return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
-def _claim(run_dir: Path, config: DictConfig) -> None:
-    """Writes the composed config, unresolved, and points `latest` at the run."""
+def _claim(run_dir: Path, config: DictConfig, untruths: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the composed config, unresolved, and what was made untrue in the data; points `latest` at the run."""
     write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config))  # other ranks may be reading it
+    if untruths:
+        write_json_lines(run_dir / "untruths.jsonl", untruths)
     write_link(run_dir.parent / "latest", run_dir.name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +103,8 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ArticleFact:
-    """A fact that the caption of a photo needs, and the sentence that states it: `article.text[start:end]`.
+    """A fact that a reference caption of a photo states, and the sentence of the article that states it:
+    `sentence`, which is `article.text[start:end]`.
 
     `position` says how far into the article it begins, from 0 to 1.
     """
@@ -112,6 +114,7 @@ class ArticleFact:
     start: int
     end: int
     position: float
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +164,21 @@ class ArticleLookup(Collection[str], Protocol):
 class NewsSource(Protocol):
     """News photos and articles on disk. Construction reads nothing; every method may raise ValueError naming file,
     line or key. A source that inherits from this class has, until it says otherwise, nothing to prepare, no notes, no
-    facts, no published counts and no test server.
+    facts, no published counts, no test server and nothing untrue to tell.
 
     - `kind` is what the source is for; triplets are of another.
     - `published_counts` are the rows of its published files by part, and `articles`.
     - `submission_format` names the class of its test server's file, a `submission.formats.CaptionFormat`, by module and
       name: submissions stand above data.
+    - `untrue_article_kinds` and `untrue_caption_kinds` are the kinds of untruth that it can tell by its facts:
+      `untrue_article` and `untrue_base_caption`.
     """
 
     kind: ClassVar[str] = "captions"
     published_counts: Mapping[str, int] = MappingProxyType({})
     submission_format: str | None = None
+    untrue_article_kinds: tuple[str, ...] = ()
+    untrue_caption_kinds: tuple[str, ...] = ()
 
     name: str
     root: Path
@@ -193,7 +200,7 @@ class NewsSource(Protocol):
         """The photos to caption, in file order."""
 
     def facts(self, split: str) -> Mapping[str, Sequence[ArticleFact]]:
-        """The facts that each photo's caption needs, by query id, where a set knows them; else empty."""
+        """The facts that each photo's references state, by query id, where a set knows them; else empty."""
         return {}
 
     def answers_hidden(self, split: str) -> bool:
@@ -207,6 +214,16 @@ class NewsSource(Protocol):
 
     def gallery(self) -> Iterable[GalleryImage]:
         """Every photo printed with an article once, in a fixed order."""
+
+    def untrue_article(self, article: Article, kind: str, rng: random.Random) -> tuple[Article, dict[str, str]] | None:
+        """The article with facts of this kind that are not those of its event, and what is said in the place of what is
+        true; None where the kind does not apply.
+        """
+        return None
+
+    def untrue_base_caption(self, split: str, query_id: str, kind: str, rng: random.Random) -> str | None:
+        """What can be seen in a photo, of this kind of untruth; None where it does not apply."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -311,6 +328,11 @@ class CaptionData(Protocol):
     def prepare_training(self) -> None:
         """Makes what can be made, and raises ValueError for what training and validation would miss. Before there is a
         system: missing data must not cost a model.
+        """
+
+    def untruths(self) -> list[dict[str, Any]]:
+        """What was made untrue on purpose of the training data, with what was true, an object each; empty where nothing
+        was.
         """
 
     def prepare_for(self, system: TrainableSystem) -> None:

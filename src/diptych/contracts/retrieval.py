@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from diptych.contracts.models import (
     ON_HOST,
@@ -105,18 +106,20 @@ class TripletSource(Protocol):
     """A dataset on disk. Construction reads nothing; every method may raise ValueError naming file, line or key.
 
     `docs_page` is the page under docs/ that says how to get the data; `splits` the names that the methods accept.
-    A source that inherits from this class has, until it says otherwise, nothing to prepare, no published counts and no
-    test server.
+    A source that inherits from this class has, until it says otherwise, nothing to prepare, no published counts, no
+    test server and no knowledge of what its images show.
 
     - `kind` is what the source is for; news photos are of another.
     - `published_counts` are the pairs and images of its published splits, with which the doctor compares.
     - `submission_format` names the class of its test server's file, a `submission.formats.RankingFormat`, by module and
       name: submissions stand above data.
+    - `untrue_kinds` are the kinds of untrue texts that it can tell (`untrue_text`), where it knows what images show.
     """
 
     kind: ClassVar[str] = "retrieval"
     published_counts: Mapping[str, tuple[int, int]] = MappingProxyType({})
     submission_format: str | None = None
+    untrue_kinds: tuple[str, ...] = ()
 
     name: str
     root: Path
@@ -141,6 +144,17 @@ class TripletSource(Protocol):
 
     def image_path(self, split: str, image_id: str) -> Path:
         """The file of an image named by a triplet or query of the split; always inside `root`."""
+
+    def untrue_text(self, split: str, triplet: Triplet, kind: str, rng: random.Random) -> str | None:
+        """A text of one of `untrue_kinds` that is known to be untrue of the triplet's images; None where the kind does
+        not apply to them.
+        """
+        return None
+
+    def is_true_of(self, split: str, triplet: Triplet, other: Triplet) -> bool:
+        """Whether the texts of the other triplet are true of this one's images too, as far as the source knows."""
+        pairs = [(one.reference_image, one.target_image) for one in (triplet, other)]
+        return pairs[0] == pairs[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +406,9 @@ class RetrievalData(Protocol):
         """Makes what can be made, and raises ValueError for what training and validation would miss. Before there is a
         system: missing data must not cost a model.
         """
+
+    def untruths(self) -> list[dict[str, Any]]:
+        """What was made untrue on purpose, with what was true, an object each; empty where nothing was."""
 
     def prepare_for(self, system: TrainableSystem) -> None:
         """Takes in what this system, which has no weights yet, wants of a batch; ValueError if that cannot be had."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from diptych.contracts.news import ArticleFact, ArticleLookup, CaptionItem
+from diptych.contracts.retrieval import Better, Unit
 from diptych.data.news.fusion_cache import PreparedQuery
 from diptych.data.news.prompt import evidence_text
 from diptych.metrics.captions.caption_metric import CaptionMetric
@@ -50,16 +51,17 @@ def evidence_scores(
     """
     scores = {}
     if claims is not None:
-        of_queries = [distinct(claims[query.query_id]) for query in queries]
-        prompt = claim_recall("evidence_recall", of_queries, [evidence_text(query.evidence) for query in queries])
-        whole = claim_recall("article_recall", of_queries, list(_whole_articles(queries, articles)))
-        numbers = sum(claim.is_quantity for of_query in of_queries for claim in of_query)
-        names = sum(map(len, of_queries)) - numbers
-        scores["evidence_recall"] = _scores(
+        wanted = [distinct(claims[query.query_id]) for query in queries]
+        prompt = claim_recall("evidence_recall", wanted, [evidence_text(query.evidence) for query in queries])
+        whole = claim_recall("article_recall", wanted, list(_whole_articles(queries, articles)))
+        numbers = sum(claim.is_quantity for of_query in wanted for claim in of_query)
+        names = sum(map(len, wanted)) - numbers
+        scores["evidence_recall"] = of_queries(
             queries,
             prompt[0] | whole[0],
             {"evidence_recall": prompt[1], "article_recall": whole[1]},
             f"{names} names and {numbers} numbers and dates",
+            ABOUT,
         )
     of_photos = [facts.get(query.query_id, ()) for query in queries]
     if any(of_photos):
@@ -67,7 +69,7 @@ def evidence_scores(
         places = [third(fact) for of_photo in of_photos for fact in of_photo]
         thirds = ", ".join(str(places.count(number)) for number in range(len(THIRDS)))
         counted = f"{len(places)} facts, by the thirds of their articles {thirds}"
-        scores["fact_recall"] = _scores(queries, corpus, {"fact_recall": per_item}, counted)
+        scores["fact_recall"] = of_queries(queries, corpus, {"fact_recall": per_item}, counted, ABOUT)
     return scores
 
 
@@ -79,11 +81,16 @@ def _whole_articles(queries: Sequence[PreparedQuery], articles: ArticleLookup) -
         yield evidence_text(replace(evidence, text=text))
 
 
-def _scores(
-    queries: Sequence[PreparedQuery], corpus: dict[str, float], per_item: dict[str, np.ndarray], counted: str
+def of_queries(
+    queries: Sequence[PreparedQuery],
+    corpus: dict[str, float],
+    per_item: dict[str, np.ndarray],
+    counted: str,
+    about: Mapping[str, tuple[Unit, Better | None]],
 ) -> CaptionScores:
-    about = {name: ABOUT[name] for name in per_item}
-    scores = CaptionScores(corpus, per_item, counted=counted, about=about, num_items=len(queries))
+    """The values of all queries and of each (N,), in their order; `about` says how each is to be read."""
+    own = {name: about[name] for name in per_item}
+    scores = CaptionScores(corpus, per_item, counted=counted, about=own, num_items=len(queries))
     scores.query_ids = tuple(query.query_id for query in queries)
     references = [len(query.reference_captions) for query in queries]
     scores.references_per_item = (min(references), max(references))

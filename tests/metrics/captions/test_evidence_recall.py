@@ -54,8 +54,16 @@ def test_where_nothing_is_claimed_there_is_no_share():
         claim_recall("x", [], [])
 
 
+TEXT = "".join(chr(0x4E00 + place) for place in range(300))  # each character once
+
+
 def fact(start: int, end: int, position: float, article_id: str = "a") -> ArticleFact:
-    return ArticleFact("who", article_id, start, end, position)
+    return ArticleFact("who", article_id, start, end, position, TEXT[start:end])
+
+
+def chosen(article_id: str, *spans: tuple[int, int]) -> Evidence:
+    text = " ".join(TEXT[start:end] for start, end in spans)
+    return Evidence(article_id, text=text, chunks=tuple(Chunk(start, end) for start, end in spans))
 
 
 def test_facts_by_hand():
@@ -66,8 +74,8 @@ def test_facts_by_hand():
         [],
     ]
     evidence = [
-        Evidence("a", chunks=(Chunk(0, 95), Chunk(100, 140), Chunk(150, 300))),  # the second is cut at 95
-        Evidence("c", chunks=(Chunk(0, 1000),)),  # another article
+        chosen("a", (0, 95), (100, 140), (150, 300)),  # the second is cut at 95
+        chosen("c", (0, 300)),  # another article
         Evidence(),
     ]
     corpus, per_item = fact_recall(facts, evidence)

@@ -9,6 +9,7 @@ from typing import Any
 
 from diptych.contracts.news import Article, ArticleLookup, Candidate, NewsQuery, NewsSource
 from diptych.data.news.base_captions import read_base_captions
+from diptych.data.news.corruption import CorruptedInputs, NewsCorruption
 from diptych.data.news.fusion_preparation import FusionInput
 from diptych.data.news.retrieval_file import first_of_each_article, read_retrieval
 from diptych.ranking.known_ids import Value, with_known_keys
@@ -20,13 +21,36 @@ class FusionInputs:
     """The inputs of a source's photos; arguments as in `NewsDataModule`. Every method may raise ValueError."""
 
     def __init__(
-        self, source: NewsSource, retrieval: str | None, base_captions: str | None, mixed_share: float, seed: int
+        self,
+        source: NewsSource,
+        retrieval: str | None,
+        base_captions: str | None,
+        mixed_share: float,
+        seed: int,
+        corruption: NewsCorruption | None = None,
     ) -> None:
         self.source, self.retrieval, self.base_captions = source, retrieval, base_captions
-        self.mixed_share, self.seed = mixed_share, seed
+        self.mixed_share, self.seed, self.corruption = mixed_share, seed, corruption or NewsCorruption()
 
     def reader(self, split: str, evidence_source: str) -> Callable[[NewsQuery], FusionInput]:
-        """Reads the split's files, and gives what turns a photo of it into its input."""
+        """Reads the split's files, and gives what turns a photo of it into its input, corrupted where it is to be."""
+        read = self._reader(split, evidence_source)
+        if not self.corruption.touches(split):
+            return read
+        corrupted = self._corrupted(split)
+        return lambda query: corrupted(read(query))[0]
+
+    def untruths(self, split: str, evidence_source: str) -> list[dict[str, Any]]:
+        """What was made untrue in the split's inputs, with what was true, an object each."""
+        if not self.corruption.touches(split):
+            return []
+        read, corrupted = self._reader(split, evidence_source), self._corrupted(split)
+        return [untruth for query in self.source.queries(split) for untruth in corrupted(read(query))[1]]
+
+    def _corrupted(self, split: str) -> CorruptedInputs:
+        return CorruptedInputs(self.corruption, self.source, split, self._captions(split))
+
+    def _reader(self, split: str, evidence_source: str) -> Callable[[NewsQuery], FusionInput]:
         candidates = {} if evidence_source == "annotated" else self.candidates(split)
         if evidence_source == "annotated" and self.source.answers_hidden(split):
             raise ValueError(f"{self.source.name} {split} has no annotated articles; set evaluation_source=retrieved")
@@ -61,6 +85,7 @@ class FusionInputs:
         """What decides the inputs, and the state of the files they come from, as JSON can hold it."""
         mixing = {"mixed_share": self.mixed_share, "seed": self.seed} if evidence_source == "mixed" else {}
         retrieved = None if evidence_source == "annotated" else self.retrieval
+        corrupted = {"corruption": self.corruption.settings(self.source)} if self.corruption.touches(split) else {}
         return {
             "source": self.source.name,
             "split": split,
@@ -70,6 +95,7 @@ class FusionInputs:
             **mixing,
             "retrieval": _stamp(_file(retrieved, split)) if retrieved is not None else None,
             "base_captions": _stamp(_file(self.base_captions, split)) if self.base_captions else None,
+            **corrupted,
         }
 
     def _captions(self, split: str) -> Mapping[str, str]:

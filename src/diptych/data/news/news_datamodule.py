@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from diptych.contracts.models import TrainableSystem
 from diptych.contracts.news import Candidate, FusionExample, NewsSource
+from diptych.data.news.corruption import NewsCorruption
 from diptych.data.news.fusion_cache import FusionData, PreparedQuery, open_or_prepare
 from diptych.data.news.fusion_inputs import FusionInputs
 from diptych.data.news.fusion_preparation import FusionPreparation
@@ -38,6 +39,7 @@ class NewsDataModule(L.LightningDataModule):
       the photos, chosen by a hash of seed and id, have the annotated one. Evaluation sees `evaluation_source`.
     - `base_captions` is a file too (see `read_base_captions`), `{split}` in its name if each has its own; null: none.
     - `row_length` tokens make a row, `batch_size` rows a batch. `packing` puts several examples into a row.
+    - `corruption` makes evidence and base captions untrue; None, or shares of 0, leave them alone.
 
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
     """
@@ -60,6 +62,7 @@ class NewsDataModule(L.LightningDataModule):
         packing: bool = True,
         validation_split: str = "val",
         seed: int = 0,
+        corruption: NewsCorruption | None = None,
     ) -> None:
         super().__init__()
         if len(sources) != 1:
@@ -75,7 +78,7 @@ class NewsDataModule(L.LightningDataModule):
         self.sources, self.preparation, self.cache = dict(sources), preparation, Path(cache)
         ((self.name, self.source),) = self.sources.items()
         check_folder_name(self.name, "data.sources:")
-        self.inputs = FusionInputs(self.source, retrieval, base_captions, mixed_share, seed)
+        self.inputs = FusionInputs(self.source, retrieval, base_captions, mixed_share, seed, corruption)
         self.evidence_source, self.evaluation_source = evidence_source, evaluation_source
         self.row_length, self.batch_size, self.packing = row_length, batch_size, packing
         self.validation_split, self.seed = validation_split, seed
@@ -90,6 +93,10 @@ class NewsDataModule(L.LightningDataModule):
         """
         self.prepare_evaluation(self.validation_split)
         self.training_data()
+
+    def untruths(self) -> list[dict[str, Any]]:
+        """What `corruption` made untrue in what is trained on, with what was true, an object each."""
+        return self.inputs.untruths("train", self.evidence_source)
 
     def prepare_for(self, system: TrainableSystem) -> None:
         """Takes in whether prompts carry a loss."""

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from diptych.contracts.models import Preprocessing, TrainableSystem
 from diptych.contracts.retrieval import EvaluationSet, PhraseFinder, TripletBatch, TripletSource
 from diptych.data.triplets.concepts import ConceptReader
+from diptych.data.triplets.corruption import CorruptedTriplets, Corruption
 from diptych.data.triplets.evaluation_data import (
     EvaluationSettings,
     SplitLoaders,
@@ -36,7 +37,7 @@ class CIRDataModule(L.LightningDataModule):
     `FromShards`; without it there is evaluation alone. `evaluation` and `images` say how the rest is read.
     `images_on` says where the pictures of training are kept: `host`, `gpu`, or `auto`, which is the GPU if it has room
     (`resident_pictures.fits_on`). `num_workers` processes serve each loader. `noun_phrases` finds those of the texts,
-    where a loss wants them.
+    where a loss wants them. `corruption` makes training texts untrue; None, or a share of 0, leaves them all alone.
 
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
     """
@@ -55,6 +56,7 @@ class CIRDataModule(L.LightningDataModule):
         num_workers: int = 4,
         noun_phrases: PhraseFinder | None = None,
         images_on: str = "auto",
+        corruption: Corruption | None = None,
     ) -> None:
         super().__init__()
         for name in sources:
@@ -64,7 +66,7 @@ class CIRDataModule(L.LightningDataModule):
         self.num_workers, self.noun_phrases = num_workers, noun_phrases
         if images_on not in PLACES:
             raise ValueError(f"images_on={images_on!r} is not one of {', '.join(PLACES)}")
-        self.images_on = images_on
+        self.images_on, self.corruption = images_on, corruption
         self.train_on = _known(train_on, self.sources, "data.train_on")
         self.evaluate_on = _known(evaluate_on, self.sources, "data.evaluate_on")
         self.reader = self.images.reader(preprocessing.image)
@@ -90,7 +92,7 @@ class CIRDataModule(L.LightningDataModule):
     def training_inputs(self) -> TrainingInputs:
         """What `training` is given."""
         return TrainingInputs(
-            {name: self.sources[name] for name in self.train_on},
+            {name: self._corrupted.get(name, self.sources[name]) for name in self.train_on},
             self.preprocessing,
             self.reader,
             self.images.on_missing,
@@ -98,6 +100,16 @@ class CIRDataModule(L.LightningDataModule):
             self.evaluation.batch_size,
             self.images_on,
         )
+
+    @cached_property
+    def _corrupted(self) -> dict[str, CorruptedTriplets]:
+        if self.corruption is None or not self.corruption.untrue:
+            return {}
+        return {name: self.corruption.of(self.sources[name]) for name in self.train_on}
+
+    def untruths(self) -> list[dict[str, Any]]:
+        """The training texts that `corruption` made untrue, with what was true: the fields of `UntrueText`."""
+        return [untrue.to_json() for source in self._corrupted.values() for untrue in source.untrue_texts]
 
     @property
     def training_batch_size(self) -> int:
@@ -112,6 +124,11 @@ class CIRDataModule(L.LightningDataModule):
 
     @cached_property
     def _of_system(self) -> Callable[[TrainableSystem], TrainingData]:
+        if self._corrupted and self._training.kind == "shards":
+            raise ValueError(
+                "data.corruption: shards hold their texts as they were written; give it to python -m diptych.shards,"
+                " and train on them without it"
+            )
         return self._training.open(self.training_inputs())
 
     def prepare_for(self, system: TrainableSystem) -> None:

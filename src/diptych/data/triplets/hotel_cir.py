@@ -33,7 +33,8 @@ class HotelCIR(TripletSource):
 
     The defaults are good4cir's protocol: the gallery is the union of the split's references and targets, in the order
     of first use, and the query's reference stays in its ranking. `exclude_reference` takes it out; `use_distractors`
-    adds the records' distractors to the gallery. Both stand in the protocol.
+    adds the records' distractors to the gallery. Both stand in the protocol. `name` tells two sources of one set apart,
+    as when it is evaluated by both protocols.
 
     `difference` may be one string or a list of sentences; a query joins a list with blanks. Records without one are
     left out and their number is logged. The aspect `changes_<n>` counts the sentences of a list, or the objects in
@@ -45,8 +46,14 @@ class HotelCIR(TripletSource):
     docs_page = "docs/hotel_cir.md"
     splits = ("train", "val", "test")
 
-    def __init__(self, root: str | Path, exclude_reference: bool = False, use_distractors: bool = False) -> None:
-        self.root = Path(root)
+    def __init__(
+        self,
+        root: str | Path,
+        exclude_reference: bool = False,
+        use_distractors: bool = False,
+        name: str | None = None,
+    ) -> None:
+        self.root, self.name = Path(root), name or type(self).name
         self._exclude_reference = exclude_reference
         self._use_distractors = use_distractors
         self._records: dict[str, list[tuple[Triplet, tuple[str, ...]]]] = {}

@@ -53,8 +53,8 @@ def fact_recall(
     """The share of each item's facts whose sentence the evidence holds whole: `fact_recall` of all, and of those that
     begin in each third of their article (`fact_recall/third_1`, ...); and the same of each item (N,).
 
-    Evidence from another article holds none. What titles and lists of key facts say does not count. NaN where there are
-    no facts.
+    Evidence from another article holds none, and a sentence that says something else now is not held. What titles and
+    lists of key facts say does not count. NaN where there are no facts.
 
     Raises:
         ValueError: there is nothing to score, or the numbers of items differ.
@@ -65,9 +65,7 @@ def fact_recall(
     for item, (of_item, chosen) in enumerate(zip(facts, evidence, strict=True)):
         for fact in of_item:
             number[item, third(fact)] += 1
-            held[item, third(fact)] += fact.article_id == chosen.article_id and any(
-                chunk.start <= fact.start and fact.end <= chunk.end for chunk in chosen.chunks
-            )
+            held[item, third(fact)] += fact.article_id == chosen.article_id and fact.sentence in chosen.text
     shares = dict(zip(THIRDS, _divide(held.sum(0), number.sum(0)), strict=True))
     corpus = {"fact_recall": float(_divide(held.sum(), number.sum()))}
     corpus |= {f"fact_recall/{part}": float(share) for part, share in shares.items()}

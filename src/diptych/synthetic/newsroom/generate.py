@@ -41,6 +41,7 @@ from diptych.synthetic.newsroom.story import Story, make_story
 from diptych.synthetic.rooms.canvas import Array
 
 VERSION = 1
+_OF_QUERY_PHOTOS = ("kept_share", "blur")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class NewsroomSettings:
     """What decides the bytes of the set, and what its manifest repeats.
 
     A family is four events (see `casting`). `captions_per_query` rows of an answers' table belong to one query, each in
-    another style; OpenEvents has one.
+    another style; OpenEvents has one. `kept_share` is how much of each side of its archive photo a query photo shows;
+    None: between 74 % and 96 %, each its own. `blur` is the standard deviation of its blur, as a share of its width.
     """
 
     seed: int = 0
@@ -56,10 +58,16 @@ class NewsroomSettings:
     num_val_families: int = 12
     num_test_families: int = 24
     captions_per_query: int = 1
+    kept_share: float | None = None
+    blur: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.kept_share is not None and not 0.1 <= self.kept_share <= 1:
+            raise ValueError(f"kept_share={self.kept_share} must be between 0.1 and 1 of a side, or null")
+        if not 0 <= self.blur <= 0.1:
+            raise ValueError(f"blur={self.blur} must be between 0 and 0.1 of the width")
         for name, value in asdict(self).items():
-            if value < (0 if name == "seed" else 1):
+            if name not in _OF_QUERY_PHOTOS and value < (0 if name == "seed" else 1):
                 raise ValueError(f"{name}={value} is too small for a newsroom set")
         if self.captions_per_query > len(STYLES):
             raise ValueError(f"captions_per_query={self.captions_per_query}: there are only {len(STYLES)} styles")
@@ -73,8 +81,9 @@ class NewsroomSettings:
         return sample_events(self.seed, {split: getattr(self, f"num_{split}_families") for split in SPLITS})
 
     def manifest(self) -> dict[str, Any]:
-        """The content of `newsroom.json`."""
-        return {"version": VERSION, "width": WIDTH, "height": HEIGHT, **asdict(self)}
+        """The content of `newsroom.json`; what has come later stands in it where it is used."""
+        settings = {name: value for name, value in asdict(self).items() if value or name not in _OF_QUERY_PHOTOS}
+        return {"version": VERSION, "width": WIDTH, "height": HEIGHT, **settings}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,8 @@ def _write_set(folder: Path, settings: NewsroomSettings, num_workers: int | None
 
 def write_event(task: EventTask) -> Story:
     """Draw the photos of one event into the task's folder, and return its texts and facts."""
-    return make_story(task.event, task.family, task.settings.seed, task.folder)
+    settings = task.settings
+    return make_story(task.event, task.family, settings.seed, task.folder, settings.kept_share, settings.blur)
 
 
 def _write_tables(folder: Path, settings: NewsroomSettings, stories: Sequence[Story]) -> None:
@@ -180,9 +190,12 @@ def command(
     num_val_families: Annotated[int, "families to validate with"] = _DEFAULTS.num_val_families,
     num_test_families: Annotated[int, "families to test with"] = _DEFAULTS.num_test_families,
     captions_per_query: Annotated[int, "reference captions of each photo"] = _DEFAULTS.captions_per_query,
+    kept_share: Annotated[float | None, "of each side of an archive photo, in its query photo"] = _DEFAULTS.kept_share,
+    blur: Annotated[float, "of query photos, as a share of their width"] = _DEFAULTS.blur,
 ) -> None:
     """Draws and writes the newsroom set in OpenEvents' layout, or a contact sheet of it, or both."""
-    settings = NewsroomSettings(seed, num_train_families, num_val_families, num_test_families, captions_per_query)
+    families = (num_train_families, num_val_families, num_test_families)
+    settings = NewsroomSettings(seed, *families, captions_per_query, kept_share, blur)
     run_generator("newsroom", out, sheet, workers, settings, generate_newsroom, draw_sheet)
 
 

@@ -30,7 +30,7 @@ _NUMBER_WORDS = (
     "eleven",
     "twelve",
 )
-_INDOORS = ("exhibition", "treaty_signing")
+INDOORS = ("exhibition", "treaty_signing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def base_caption(scene: Scene, rng: np.random.Generator) -> str:
     )
     slots = {"people": people, "count": _NUMBER_WORDS[scene.count], "colour": scene.colour}
     text = fill(KINDS[scene.kind].visible.caption, slots, rng)
-    if scene.kind not in _INDOORS:
+    if scene.kind not in INDOORS:
         text += ". " + fill(read_texts("captions")["light"][scene.light], {}, rng)
     if scene.count == 1:
         for many, one in _SINGULAR.items():

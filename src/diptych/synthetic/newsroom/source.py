@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -14,6 +16,7 @@ from diptych.storage.json_files import as_written, read_json
 from diptych.storage.json_shapes import Count
 from diptych.synthetic.newsroom import layout
 from diptych.synthetic.newsroom.generate import NewsroomSettings, generate_newsroom
+from diptych.synthetic.newsroom.untruths import ARTICLE_KINDS, WRONG_OBJECTS, misdescription, with_facts_of_another
 
 _MAKE_AGAIN = "generate the set again"
 _FACTS = {
@@ -28,6 +31,8 @@ class Newsroom(OpenEvents):
     docs_page = "docs/newsroom.md"
     writes: ClassVar[Mapping[str, str]] = {"root": "*"}  # it is made where there is nothing
     published_counts: Mapping[str, int] = MappingProxyType({})
+    untrue_article_kinds = ARTICLE_KINDS
+    untrue_caption_kinds = (WRONG_OBJECTS,)
 
     def __init__(self, root: str | Path, settings: NewsroomSettings | None = None) -> None:
         folders = {"database": layout.DATABASE_IMAGES, **layout.QUERY_IMAGES}
@@ -39,28 +44,73 @@ class Newsroom(OpenEvents):
         generate_newsroom(self.root, self._settings, show_progress=True)
 
     def facts(self, split: str) -> dict[str, list[ArticleFact]]:
-        """The facts that each photo's caption needs, by query id: those of `facts.json`; empty where that file is not.
+        """The facts that a reference caption of each photo states, by query id: those of `facts.json`; empty where that
+        file is not.
 
         Raises:
             ValueError: the file breaks the format, or its sentences are not those of the articles.
         """
         check_split(split, self.splits, "newsroom")
-        path = self.root / layout.FACTS
-        if not path.is_file():
-            return {}
         articles, found = self.articles(), {}
-        for event in read_json(path, _MAKE_AGAIN, shape=_FACTS)["events"]:
+        captions = {query.query_id: query.reference_captions for query in self.queries(split)}
+        for event in self._events:
             if event["split"] == split:
-                with as_written(path, _MAKE_AGAIN):
-                    found[event["query_id"]] = list(_facts(event, articles[event["article_id"]], path))
+                told = " ".join(" ".join(captions[event["query_id"]]).split()).lower()
+                with as_written(self._facts_file, _MAKE_AGAIN):
+                    all_facts = _facts(event, articles[event["article_id"]], self._facts_file)
+                    found[event["query_id"]] = [fact for fact in all_facts if _words(event, fact.name) in told]
         return found
+
+    def untrue_article(self, article: Article, kind: str, rng: random.Random) -> tuple[Article, dict[str, str]] | None:
+        """The article with names, places, or dates and numbers of an event of another family."""
+        with as_written(self._facts_file, _MAKE_AGAIN):
+            event = next((one for one in self._events if one["article_id"] == article.article_id), None)
+            if event is None:
+                return None
+            others = [one for one in self._events if one["family"] != event["family"]]
+            return with_facts_of_another(article, event, others, kind, rng)
+
+    def untrue_base_caption(self, split: str, query_id: str, kind: str, rng: random.Random) -> str | None:
+        """What is visible, a third of it wrong."""
+        with as_written(self._facts_file, _MAKE_AGAIN):
+            event = next((one for one in self._events if one["query_id"] == query_id), None)
+            return None if event is None else misdescription(event, rng)
+
+    @property
+    def _facts_file(self) -> Path:
+        return self.root / layout.FACTS
+
+    @cached_property
+    def _events(self) -> list[Mapping[str, Any]]:
+        if not self._facts_file.is_file():
+            return []
+        events: list[Mapping[str, Any]] = read_json(self._facts_file, _MAKE_AGAIN, shape=_FACTS)["events"]
+        return events
 
 
 def _facts(event: Mapping[str, Any], article: Article, path: Path) -> Iterator[ArticleFact]:
     spans = _spans(event["sentences"], article, path)
     for name, sentence in event["fact_sentences"].items():
         start, end = spans[sentence]
-        yield ArticleFact(name, article.article_id, start, end, start / len(article.text))
+        words = " ".join(article.text[start:end].split())
+        yield ArticleFact(name, article.article_id, start, end, start / len(article.text), words)
+
+
+def _words(event: Mapping[str, Any], fact: str) -> str:
+    """The words without which a caption does not state a fact, in lower case; every caption says what happened."""
+    (main, second), numbers = event["who"], [number["text"] for number in event["numbers"]]
+    words = {
+        "what": "",
+        "when": event["when"]["text"],
+        "country": event["where"]["country"],
+        "who": main["name"],
+        "second": second["name"],
+        "organisation": event["organisation"],
+        "first_number": numbers[0],
+        "second_number": numbers[1],
+        "why": event["why"],
+    }
+    return words[fact].lower()
 
 
 def _spans(sentences: Sequence[str], article: Article, path: Path) -> list[tuple[int, int]]:

@@ -42,10 +42,13 @@ class Story:
     query_descriptor: Array
 
 
-def make_story(event: Event, family: Sequence[Event], seed: int, folder: Path) -> Story:
+def make_story(
+    event: Event, family: Sequence[Event], seed: int, folder: Path, kept_share: float | None = None, blur: float = 0.0
+) -> Story:
     """Write the event's photos into the set that is made in `folder`, and return the rest.
 
-    `family` are the events that resemble it, itself among them. The same arguments give the same bytes.
+    `family` are the events that resemble it, itself among them; `kept_share` and `blur` are those of `sample_rework`.
+    The same arguments give the same bytes, and the same archive photos and texts whatever those two.
     """
     texts, pictures = (np.random.default_rng(np.random.SeedSequence([seed, part, event.number])) for part in (2, 3))
     scene = sample_scene(event, pictures)
@@ -56,7 +59,7 @@ def make_story(event: Event, family: Sequence[Event], seed: int, folder: Path) -
     num_photos = 1 + int(pictures.integers(_MAX_PHOTOS))
     image_ids = tuple(layout.make_id(seed, "image", _MAX_PHOTOS * event.number + i) for i in range(num_photos))
     photos, photo_facts = _write_photos(scene, image_ids, folder, pictures)
-    rework = sample_rework(pictures)
+    rework = sample_rework(pictures, kept_share, blur)
     query_photo = rework_photo(photos[0], rework)
     (folder / layout.QUERY_IMAGES[event.split] / f"{query_id}.jpg").write_bytes(encode_jpeg(query_photo))
     return Story(

@@ -14,9 +14,11 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from diptych.storage.json_files import as_written, read_json
+from diptych.storage.json_files import as_written
 from diptych.synthetic.rooms.generate import IMAGE_SIZE
-from diptych.synthetic.rooms.scene import KINDS, Item, Scene, scene_from_json
+from diptych.synthetic.rooms.scene import Item, Scene, scene_from_json
+from diptych.synthetic.rooms.source import items_of
+from diptych.synthetic.scene_source import scene_description
 
 _SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _SIDE = 16  # of the thumbnails; an eighth of the set's pictures, which JPEG decodes without its details
@@ -85,9 +87,9 @@ class RoomsFolder:
             name = self._paths[number].relative_to(self.root / "images").with_suffix(".json")
             path = self.root / "scenes" / name
             with as_written(path, "generate the rooms again"):
-                scene = scene_from_json(read_json(path, "generate the rooms again", shape={"scene": dict})["scene"])
+                scene = scene_from_json(scene_description(path))
             self._scenes[number] = scene
-        return {kind: item for kind in KINDS if (item := scene.item(kind)) is not None}
+        return items_of(scene)
 
     def _named(self, url: str) -> Picture:
         parts = unquote(urlparse(url).path).split("/")

@@ -19,6 +19,8 @@ from diptych.synthetic.rooms.language import (
     WHERE,
 )
 from diptych.synthetic.rooms.scene import ATTRIBUTES, KINDS, Change, Item
+from diptych.synthetic.rooms.source import WORLD
+from diptych.synthetic.untruths import another_value, of_unchanged
 
 Items = Mapping[str, Item]
 
@@ -229,34 +231,20 @@ def untrue_change(change: Change, before: Items, after: Items, rng: random.Rando
     """A change that did not happen: this one with another outcome, one of an object that stayed as it is, or an object
     that is in neither room.
     """
-    options = []
-    if change.attribute != "presence":
-        known = (change.before, change.after)
-        options = [replace(change, after=value) for value in _others(change.object, change.attribute, known)]
-    options = [rng.choice(options)] if options else []
-    same = [kind for kind, item in before.items() if item == after.get(kind) and item.colour is not None]
-    if same:
-        kind = rng.choice(same)
-        old = before[kind].colour
-        options.append(Change(kind, "colour", old, rng.choice(_others(kind, "colour", (old,)))))
+    told = [another_value(WORLD, change, before, after, rng), of_unchanged(WORLD, "colour", before, after, rng)]
+    options = [option for option in told if option is not None]
     absent = [kind for kind in ("rug", "lamp", "chair") if kind not in before and kind not in after]
     if absent or not options:
         kind = rng.choice(absent or ["rug"])
         colours = tuple(items[kind].colour for items in (before, after) if kind in items)
-        values = {name: rng.choice(KINDS[kind].values(name)) for name in ATTRIBUTES if KINDS[kind].values(name)}
-        values["colour"] = rng.choice(_others(kind, "colour", colours))
-        options.append(Change(kind, "presence", None, Item(**values)))
+        options.append(Change(kind, "presence", None, WORLD.sample_item(kind, rng, colours)))
     return rng.choice(options)
-
-
-def _others(kind: str, attribute: str, known: Sequence[Any]) -> list[Any]:
-    return [value for value in KINDS[kind].values(attribute) if value not in known]
 
 
 def misdescribed(kind: str, item: Item, rng: random.Random) -> Item:
     """The object with one attribute wrong."""
     name = rng.choice(list(item.to_json()))
-    return replace(item, **{name: rng.choice(_others(kind, name, (getattr(item, name),)))})
+    return replace(item, **{name: rng.choice(WORLD.other_values(kind, name, (getattr(item, name),)))})
 
 
 def is_true(sentence: str, before: Items, after: Items) -> bool:
