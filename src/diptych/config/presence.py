@@ -11,9 +11,9 @@ from diptych.config.building import build
 from diptych.storage.presence import require_folder
 
 
-def require_inputs(config: DictConfig) -> None:
+def require_inputs(config: DictConfig, made_later: Path | None = None) -> None:
     """Does nothing where what the command reads is there: as `require_data`, and of an evaluation what to evaluate,
-    of a training what it starts from.
+    of a training what it starts from. What lies in the folder `made_later` need not be there yet.
 
     Raises:
         ValueError: it is not; says what is missing.
@@ -22,20 +22,20 @@ def require_inputs(config: DictConfig) -> None:
         if (config.ckpt is None) == (config.predictions is None):
             raise ValueError("say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME")
         for key in ("ckpt", "predictions"):
-            _require_there(key, config[key])
+            _require_there(key, config[key], made_later)
     if "init_from" in config:
-        _require_there("init_from", config.init_from)
-    require_data(config)
+        _require_there("init_from", config.init_from, made_later)
+    require_data(config, made_later)
 
 
-def _require_there(key: str, path: str | None) -> None:
-    if path is not None and not Path(path).exists():
+def _require_there(key: str, path: str | None, made_later: Path | None) -> None:
+    if path is not None and not _lies_in(Path(path), made_later) and not Path(path).exists():
         raise ValueError(f"{key}={path}: there is no such file or folder")
 
 
-def require_data(config: DictConfig) -> None:
-    """Does nothing where the folder of each source is there, or the source makes its own, or the config has none, or is
-    a pipeline's whose stages read other files.
+def require_data(config: DictConfig, made_later: Path | None = None) -> None:
+    """Does nothing where the folder of each source is there or lies in `made_later`, or the source makes its own, or
+    the config has none, or is a pipeline's whose stages read other files.
 
     Raises:
         ValueError: a folder is missing; says where it was looked for, and which page tells how to get the data.
@@ -50,8 +50,12 @@ def require_data(config: DictConfig) -> None:
         if node is None or "_target_" not in node:
             continue  # which is said later, with the names that there are
         source = build(node)
-        if not _makes_its_own(source):
+        if not _makes_its_own(source) and not _lies_in(Path(source.root), made_later):
             require_folder(Path(source.root), source.name, source.docs_page)
+
+
+def _lies_in(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.absolute().is_relative_to(folder)
 
 
 def _makes_its_own(source: Any) -> bool:

@@ -12,7 +12,7 @@ from diptych.studying.judgement import judge
 from diptych.studying.page import write_study
 from diptych.studying.planning import PlannedStudy
 from diptych.studying.result import StepRun, StudyResult
-from diptych.studying.running import run_steps
+from diptych.studying.running import is_done, run_steps
 from diptych.studying.servers import said_by
 from diptych.studying.study_file import add_findings, fix_plan
 from diptych.studying.values import Collected, collect
@@ -25,9 +25,11 @@ def run_study(planned: PlannedStudy) -> tuple[StudyResult, dict[str, str]]:
     with the reason.
 
     Raises:
-        ValueError: another process runs the study.
+        ValueError: another process runs the study; or data, or a model, that a step names is not there, which is said
+            before anything is run or written.
     """
     study, folder = planned.study, planned.folder
+    planned.steps.require_inputs([name for name, step in study.steps.items() if is_done(planned.steps, step)])
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock", RUN_PATIENCE, f"{folder}: another process runs this study; wait for it, or stop it"):
         content = fix_plan(folder, study)
