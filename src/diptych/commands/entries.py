@@ -127,6 +127,7 @@ def pairs(
     out: Annotated[Path, "the file to write, FILE.jsonl"],
     split: Annotated[str, "of which the pairs are"] = "train",
     images_root: Annotated[Path | None, "where the paths begin that are written; beside the file unless given"] = None,
+    number: Annotated[int | None, "of pairs, drawn by `seed`; all unless given"] = None,
 ) -> None:
     """The pairs of images of a triplet dataset, each once, for pipeline=annotate_triplets to write new texts for. Their
     ids are those of the dataset's records. Further settings are those of train, as data.root=PATH.
@@ -137,7 +138,7 @@ def pairs(
     from diptych.commands.pairs import write_pairs
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sys.stdout.write(f"{write_pairs(config, split, out, images_root)}\n")
+    sys.stdout.write(f"{write_pairs(config, split, out, images_root, number)}\n")
 
 
 def study(

@@ -10,6 +10,8 @@ A line has the keys that the annotation reads (docs/annotation.md), and for trac
 from __future__ import annotations
 
 import logging
+import random
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -22,12 +24,16 @@ from diptych.storage.json_files import write_json_lines
 log = logging.getLogger(__name__)
 
 
-def write_pairs(config: DictConfig, split: str, out: Path, images_root: Path | None = None) -> str:
-    """Writes the pairs of a config's data, of those sources that train on (or, of other splits, are evaluated on);
-    returns what was written, in words. Warns of what is no pair of its own, and of images that are not there.
+def write_pairs(
+    config: DictConfig, split: str, out: Path, images_root: Path | None = None, number: int | None = None
+) -> str:
+    """Writes the pairs of a config's data, of those sources that train on (or, of other splits, are evaluated on), or
+    `number` of them, drawn by the config's seed; returns what was written, in words. Warns of what is no pair of its
+    own, and of images that are not there.
 
     Raises:
-        ValueError: the data holds no triplets, or none of the split; or an image lies outside `images_root`.
+        ValueError: the data holds no triplets, or none of the split, or fewer than `number` pairs; or an image lies
+            outside `images_root`.
     """
     if out.suffix != ".jsonl":
         raise ValueError(f"out={out} must end in .jsonl: a pair a line is written")
@@ -35,6 +41,8 @@ def write_pairs(config: DictConfig, split: str, out: Path, images_root: Path | N
     found = pairs_of(sources, split)
     if not found.pairs:
         raise ValueError(f"{split} of {', '.join(sources)} has no two different images that could be a pair")
+    if number is not None:
+        found = _drawn(found, number, config.seed)
     folder = (images_root or out.parent).resolve()
     lines = [pair.line(folder) for pair in found.pairs]
     outside = [line["pair_id"] for line in lines if Path(line["reference_image"]).is_absolute()]
@@ -46,6 +54,13 @@ def write_pairs(config: DictConfig, split: str, out: Path, images_root: Path | N
         f"{out}: {len(lines):,} pairs of {len(found.images):,} images, from {found.num_records:,} records of"
         f" {', '.join(f'{name}/{split}' for name in sources)}"
     )
+
+
+def _drawn(found: TripletPairs, number: int, seed: int) -> TripletPairs:
+    if not 1 <= number <= len(found.pairs):
+        raise ValueError(f"number={number}: there are {len(found.pairs):,} pairs to draw from")
+    places = sorted(random.Random(seed).sample(range(len(found.pairs)), number))
+    return replace(found, pairs=tuple(found.pairs[place] for place in places))
 
 
 def _warn(found: TripletPairs) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from diptych.config.building import build
 from diptych.storage.presence import require_folder
 
 
-def require_inputs(config: DictConfig, made_later: Path | None = None) -> None:
+def require_inputs(config: DictConfig) -> None:
     """Does nothing where what the command reads is there: as `require_data`, and of an evaluation what to evaluate,
-    of a training what it starts from. What lies in the folder `made_later` need not be there yet.
+    of a training what it starts from.
 
     Raises:
         ValueError: it is not; says what is missing.
@@ -22,24 +23,30 @@ def require_inputs(config: DictConfig, made_later: Path | None = None) -> None:
         if (config.ckpt is None) == (config.predictions is None):
             raise ValueError("say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME")
         for key in ("ckpt", "predictions"):
-            _require_there(key, config[key], made_later)
+            _require_there(key, config[key])
     if "init_from" in config:
-        _require_there("init_from", config.init_from, made_later)
-    require_data(config, made_later)
+        _require_there("init_from", config.init_from)
+    require_data(config)
 
 
-def _require_there(key: str, path: str | None, made_later: Path | None) -> None:
-    if path is not None and not _lies_in(Path(path), made_later) and not Path(path).exists():
+def _require_there(key: str, path: str | None) -> None:
+    if path is not None and not Path(path).exists():
         raise ValueError(f"{key}={path}: there is no such file or folder")
 
 
-def require_data(config: DictConfig, made_later: Path | None = None) -> None:
-    """Does nothing where the folder of each source is there or lies in `made_later`, or the source makes its own, or
-    the config has none, or is a pipeline's whose stages read other files.
+def require_data(config: DictConfig) -> None:
+    """Does nothing where the folder of each source is there, or the source makes its own, or the config has none, or is
+    a pipeline's whose stages read other files.
 
     Raises:
         ValueError: a folder is missing; says where it was looked for, and which page tells how to get the data.
     """
+    for message in missing_data(config):
+        raise ValueError(message)
+
+
+def missing_data(config: DictConfig, made_later: Path | None = None) -> Iterator[str]:
+    """Of each source whose folder is missing, what `require_data` says; folders in `made_later` need not be there."""
     stages = OmegaConf.to_yaml(config.stages) if "stages" in config else None
     if stages is not None and not any(named in stages for named in ("${source", "${data", "${describe")):
         return
@@ -50,8 +57,12 @@ def require_data(config: DictConfig, made_later: Path | None = None) -> None:
         if node is None or "_target_" not in node:
             continue  # which is said later, with the names that there are
         source = build(node)
-        if not _makes_its_own(source) and not _lies_in(Path(source.root), made_later):
+        if _makes_its_own(source) or _lies_in(Path(source.root), made_later):
+            continue
+        try:
             require_folder(Path(source.root), source.name, source.docs_page)
+        except ValueError as error:
+            yield str(error)
 
 
 def _lies_in(path: Path, folder: Path | None) -> bool:

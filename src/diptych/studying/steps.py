@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.command_line import composed, with_open_sections
 from diptych.config.override_words import in_shell, override
-from diptych.config.presence import require_inputs
+from diptych.config.presence import missing_data
 from diptych.config.short_names import FULL_NAMES, OPEN_SECTIONS
 from diptych.storage.run_status import change_status
 from diptych.studying.plan import DATA, PLACEHOLDER, Step, Study, filled
@@ -71,22 +71,20 @@ class Steps:
                 ) from error
             self._checked[step.name] = config
 
-    def require_inputs(self, done: Collection[str]) -> None:
-        """Asks whether all that `check`ed steps read is there, but for what other steps make, and but for those `done`.
+    def require_data(self, done: Collection[str]) -> None:
+        """Asks whether the data that the steps of `check` read is there, unless they are `done` or other steps make it.
 
         Raises:
-            ValueError: something is not; says all that is missing, and which page tells how to get it.
+            ValueError: some is not; says all that is missing, and which pages tell how to get it.
         """
-        missing: dict[str, str] = {}
-        for name, config in self._checked.items():
-            if name not in done:
-                try:
-                    require_inputs(config, made_later=self._folder)
-                except ValueError as error:
-                    missing.setdefault(str(error), name)
+        checked = {name: config for name, config in self._checked.items() if name not in done}
+        missing = {message: name for name, config in checked.items() for message in missing_data(config, self._folder)}
         if missing:
-            told = "".join(f"\n{name}: {error}" for error, name in missing.items())
-            raise ValueError(f"study {self._study.name} cannot begin, and nothing was run.{told}")
+            told = "".join(f"\n{name}: {message}" for message, name in missing.items())
+            raise ValueError(
+                f"study {self._study.name} cannot begin; nothing was run (DIPTYCH_DATA names the folder of all sets)."
+                + told
+            )
 
     def prepared(self, step: Step, cluster: Cluster, addresses: Mapping[str, str]) -> Run:
         """The step's run: its folder has its config, and its status names the words as the plan has them."""
@@ -124,7 +122,7 @@ class Steps:
 def _config_of_pairs(words: list[str]) -> DictConfig:
     if refused := [word for word in words if word.startswith("out=")]:
         raise ValueError(f"{refused[0]}: they are written into the step's folder, <pairs>/{PAIRS}; leave out= away")
-    return composed("train", [word for word in words if not word.startswith(("split=", "images_root="))])
+    return composed("train", [word for word in words if not word.startswith(("split=", "images_root=", "number="))])
 
 
 def _by_key(words: list[str]) -> dict[str, str]:
