@@ -14,9 +14,7 @@ from PIL import Image
 from annotation_runs import KEY, serving
 from diptych.config.folder import CONFIG_FOLDER
 from diptych.storage.run_status import read_status
-from diptych.studying.planning import plan_study
-from diptych.studying.reading import needs_of, study_files
-from diptych.studying.study import run_study
+from diptych.studying.reading import study_files
 from tiny_runs import TINY_CAPTIONS, TINY_MODEL, TINY_RUN
 from tiny_sets import make_data
 from working_folder import WorkingFolder
@@ -28,7 +26,9 @@ CPU = ["trainer=cpu", "trainer.precision=32-true", "trainer.enable_progress_bar=
 VAL = "data.sources.openevents.val_share=0.5"  # a twentieth of so few articles is none
 # Left out, for the time that they take: each differs from one that stays in a word.
 LEFT_OUT = {
-    "good4cir_table": [f"{mix}{of}" for mix in ("cirr_r", "hotel", "cirr_hotel", "cirr_r_hotel") for of in ("", "_val")],
+    "good4cir_table": [
+        f"{mix}{of}" for mix in ("cirr_r", "hotel", "cirr_hotel", "cirr_r_hotel") for of in ("", "_val")
+    ],
     "good4cir_diversity": ["cheaper"],
     "beyond_vision_rank": ["r16", "r64", "r512"],
     "beyond_vision_chunks": ["k3", "window2", "window4", "stride2"],
@@ -90,7 +90,7 @@ def tiny_study(name, folder, tiny_words):
     for published, small in SMALL_MODELS.items():
         text = text.replace(published, small)
     content = yaml.safe_load(text)
-    for steps in (content["before"] if "before" in content else [], *content["arms"].values()):
+    for steps in (content.get("before", []), *content["arms"].values()):
         for step in steps:
             ((kind, words),) = ((key, of) for key, of in step.items() if key != "as")
             words = [word for word in words if not word.startswith(("captioner=", "describe.retrieval"))]
