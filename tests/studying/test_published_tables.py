@@ -96,7 +96,8 @@ def tiny_study(name, folder, tiny_words):
             words = [word for word in words if not word.startswith(("captioner=", "describe.retrieval"))]
             words = [re.sub(r"caption_metrics=.*", "caption_metrics=[cider,length]", word) for word in words]
             step[kind] = [*words, *tiny_words(kind, words)]
-    path = folder / "conf/study" / f"{name}.yaml"
+    content["name"] = f"tiny_{name}"  # Hydra takes the package's of that name before that of a folder
+    path = folder / "conf/study" / f"tiny_{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("# @package _global_\n" + yaml.safe_dump(content, sort_keys=False))
 
@@ -105,7 +106,7 @@ def run(name, place, *words):
     """Runs it; what it ended as, and its folder."""
     out = place.folder / name
     left_out = [f"arms.{arm}=null" for arm in LEFT_OUT.get(name, ())]
-    words = [name, "--config-dir=conf", "quick=true", f"out={out}", *left_out, *words]
+    words = [f"tiny_{name}", "--config-dir=conf", "quick=true", f"out={out}", *left_out, *words]
     place.run("diptych", "study", *words)
     return json.loads((out / "study.json").read_text()), out
 

@@ -107,6 +107,6 @@ def test_a_study_ends_the_same_after_many_kills(tmp_path, capsys):
         study.kill()
         study.wait()
         with capsys.disabled():
-            print(f"killed {number + 1}: {'at work' if alive else 'it had ended'}", flush=True)
+            sys.stderr.write(f"killed {number + 1}: {'at work' if alive else 'it had ended'}\n")
     place.start(*COMMAND, f"out={killed}", real=True).ends(1)
     assert findings(killed) == findings(alone)

@@ -77,8 +77,10 @@ class Steps:
         Raises:
             ValueError: some is not; says all that is missing, and which pages tell how to get it.
         """
-        checked = {name: config for name, config in self._checked.items() if name not in done}
-        missing = {message: name for name, config in checked.items() for message in missing_data(config, self._folder)}
+        missing: dict[str, str] = {}
+        for name, config in self._checked.items():
+            for message in missing_data(config, self._folder) if name not in done else ():
+                missing.setdefault(message, name)
         if missing:
             told = "".join(f"\n{name}: {message}" for message, name in missing.items())
             raise ValueError(
