@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 
 import hydra
 import pytest
@@ -251,4 +252,4 @@ def test_every_study_says_all_that_a_study_has_to(study):
     assert keys <= set(content) and content["name"] == study
     assert all(one["says"] and one["metric"] in content["metrics"] for one in content["hypotheses"])
     pages = re.findall(r"docs/\w+\.md", str(content.get("needs")))
-    assert all((CONF.parent / page).is_file() for page in pages) and bool(pages) is ("needs" in content)
+    assert all((Path(__file__).parents[1] / page).is_file() for page in pages) and bool(pages) is ("needs" in content)

@@ -112,7 +112,7 @@ def run(name, place, *words):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_table_is_run_on_tiny_data(name, place, tiny_words, monkeypatch):
+def test_a_table_is_run_on_tiny_data(name, place, tiny_words):
     tiny_study(name, place.folder, tiny_words)
     if name in ("good4cir_hallucination", "good4cir_diversity"):
         with serving(place.folder / "data") as server:
@@ -121,6 +121,15 @@ def test_a_table_is_run_on_tiny_data(name, place, tiny_words, monkeypatch):
     else:
         found, out = run(name, place)
     assert found["not_done"] == {}
-    states = {path.name: read_status(path).state for path in (out / "steps").iterdir() if path.name != "latest"}
-    assert set(states.values()) == {"done"}
-    print(name, {arm: list(of) for arm, of in found["values"].items()}, [v["sentence"] for v in found["verdicts"]])
+    statuses = {path.name: read_status(path) for path in (out / "steps").iterdir() if path.name != "latest"}
+    assert {status.state for status in statuses.values()} == {"done"}
+    trained = {
+        name: status.step for name, status in statuses.items() if (out / "steps" / name / "checkpoints").is_dir()
+    }
+    assert all(step == (1 if "early" in name or "untuned" in name else 2) for name, step in trained.items())
+    measured = {metric for of_arm in found["values"].values() for metric in of_arm}
+    assert measured & {"hotel_cir/recall_at_1", "sentences_refused", "sentences/distinct_2", "cider", "recall_at_1"}
+    if name == "good4cir_table":
+        files = [path.name for path in (out / "steps/cirr_0_evaluate/submission").iterdir()]
+        assert {"cirr_test1.recall.json", "cirr_test1.recall_subset.json"} <= set(files) and len(files) == 3
+        assert "circo/map_at_5" in found["values"]["cirr_val"] and "circo/map_at_5" not in found["values"]["cirr"]
