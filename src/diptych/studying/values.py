@@ -63,9 +63,7 @@ def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: An
             runs = {seed: _evaluated(steps, name) for seed, name in last.items()}
             answered = (answers or {}).get(arm.name, {})
             by_seed = {
-                seed: {name: {"": value} for name, value in answered.get(seed, {}).items()}
-                | values_by_query(run, metrics)
-                for seed, run in runs.items()
+                seed: _answers(answered.get(seed, {})) | values_by_query(run, metrics) for seed, run in runs.items()
             }
         except ValueError as error:
             collected.lost[arm.name] = str(error)
@@ -82,6 +80,10 @@ def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: An
         collected.values[arm.name] = {metric: {seed: by_seed[seed][metric] for seed in by_seed} for metric in own}
     _tell_apart(collected)
     return collected
+
+
+def _answers(of_servers: Mapping[str, float]) -> dict[str, ByQuery]:
+    return {metric: {"": value} for metric, value in of_servers.items()}
 
 
 def _tell_apart(collected: Collected) -> None:

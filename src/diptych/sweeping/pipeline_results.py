@@ -73,7 +73,7 @@ def _of_ways(folder: Path) -> dict[str, Any] | None:
         values |= {f"{way}/mean_words": of["words"]["mean"]}
         values |= {f"{way}/usd": one["cost"] and one["cost"]["per_triplet"]["usd"]}
     better = {"distinct_1": "higher", "distinct_2": "higher", "self_bleu_4": "lower", "usd": "lower"}
-    about = {name: {"unit": "score", "better": word} for name, word in better.items()}
+    about: dict[str, dict[str, str | None]] = {name: {"unit": "score", "better": of} for name, of in better.items()}
     about |= {"mean_words": {"unit": "score", "better": None}}
     scored = {"scored": one["common_pairs"], "expected": one["pairs"]}
     return {"data": "pairs", "split": "sentences", "queries": scored, "lines": {}, "metrics": values, "about": about}
