@@ -1,6 +1,8 @@
 """Every config composes, every `_target_` binds to its signature, and mistakes get an answer."""
 
+import re
 import sys
+from pathlib import Path
 
 import hydra
 import pytest
@@ -10,6 +12,7 @@ from omegaconf import OmegaConf
 from diptych.config import building, checking, command_line, folder
 from diptych.config.resolvers import register_resolvers
 from diptych.studying.planning import plan_study
+from diptych.studying.reading import needs_of
 
 CONF = folder.CONFIG_FOLDER
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -225,5 +228,28 @@ def test_a_sweep_of_evaluations_starts_no_processes_of_its_own():
 @pytest.mark.parametrize("study", options("study"))
 def test_every_study_is_planned_with_every_step_composed(study, quick, tmp_path):
     planned = plan_study(study, [], quick, tmp_path / "study")
-    assert planned.study.hypotheses and planned.study.minutes
+    assert planned.study.hypotheses and (planned.study.minutes or needs_of(study, None))
     assert (CONF / "study" / f"{study}.yaml").read_text().splitlines()[1] == f"# diptych study {study}"
+
+
+@pytest.mark.parametrize("study", options("study"))
+def test_every_study_says_all_that_a_study_has_to(study):
+    """What names arms and steps is looked at where it is planned."""
+    content = OmegaConf.to_container(OmegaConf.load(CONF / "study" / f"{study}.yaml"))
+    keys = {
+        "name",
+        "question",
+        "hypotheses",
+        "metrics",
+        "control",
+        "seeds",
+        "size",
+        "quick",
+        "limits",
+        "minutes",
+        "arms",
+    }
+    assert keys <= set(content) and content["name"] == study
+    assert all(one["says"] and one["metric"] in content["metrics"] for one in content["hypotheses"])
+    pages = re.findall(r"docs/\w+\.md", str(content.get("needs")))
+    assert all((Path(__file__).parents[1] / page).is_file() for page in pages) and bool(pages) is ("needs" in content)

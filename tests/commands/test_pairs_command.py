@@ -33,8 +33,20 @@ def test_the_pairs_of_a_dataset_are_those_that_the_annotation_reads(data, tmp_pa
     first = (tmp_path / "new/pairs.jsonl").read_text().splitlines()[0]
     assert '"reference_image":"dev/dev-0-0-img0.png"' in first.replace(": ", ":")
     assert len(read_pairs(tmp_path / "new/pairs.jsonl", data / "cirr/img_raw").pairs) == 12
-    assert run("pairs", [*words, "num_pairs=5"]) == 0
-    assert "pairs.jsonl: 5 pairs of" in capsys.readouterr().out
+
+
+def test_some_are_drawn_by_the_seed(data, tmp_path, capsys):
+    def drawn(*words):
+        assert run("pairs", ["data=cirr", f"data_dir={data}", f"out={tmp_path / 'pairs.jsonl'}", *words]) == 0
+        return [pair.pair_id for pair in read_pairs(tmp_path / "pairs.jsonl").pairs]
+
+    first = drawn("num_pairs=5")
+    assert len(first) == 5 and first == sorted(first) == drawn("num_pairs=5", "seed=0") != drawn(
+        "num_pairs=5", "seed=1"
+    )
+    assert "5 pairs of " in capsys.readouterr().out
+    assert run("pairs", ["data=cirr", f"data_dir={data}", f"out={tmp_path / 'pairs.jsonl'}", "num_pairs=13"]) == 2
+    assert "num_pairs=13: there are 12 pairs to draw from" in capsys.readouterr().err
 
 
 def test_a_mix_keeps_each_pair_once_and_says_so(data, tmp_path, capsys, caplog):

@@ -29,3 +29,17 @@ def test_the_rate_is_the_mean_of_its_pairs(tmp_path):
     assert values == pytest.approx({"p": 0.2 + 0.2 * 0.3, "q": 0.2 + 0.8 * 0.3, "r": 0.2 - 1.0 * 0.3})
     assert sum(values.values()) / 3 == pytest.approx(0.2)
     assert audited_pairs(tmp_path, "one/recall_at_1") is None
+
+
+def test_what_a_second_model_refuses_counts_by_pair_and_pairs_without_sentences_too(tmp_path):
+    folder = tmp_path / "work/verify_sentences"
+    folder.mkdir(parents=True)
+    counted = {"p": (3, 4), "q": (0, 1), "r": (5, 5), "s": (0, 0)}
+    pairs = {pair: {"holds": holds, "verified": of} for pair, (holds, of) in counted.items()}
+    content = {"sentences": 10, "unverified": 2, "share": 0.8, "pairs": pairs}
+    (folder / "agreement.json").write_text(json.dumps(content))
+    change_status(tmp_path, state="done")
+    (run,) = find_runs(tmp_path)
+    assert run.meaning("sentences_refused").better == "lower"
+    values = values_by_query(run, ["sentences_refused"])["sentences_refused"]
+    assert values == pytest.approx({"p": 0.2 + 0.2 * 0.4, "q": 0.2 + 0.8 * 0.4, "r": 0.2 - 1.0 * 0.4, "s": 0.2})

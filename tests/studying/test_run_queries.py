@@ -85,7 +85,7 @@ def test_what_says_nothing_of_its_data_is_an_error(tmp_path):
 
 
 def test_captions_of_an_evaluation_and_of_a_pipeline(tmp_path):
-    for folder in (tmp_path / "evaluate", tmp_path / "pipeline/write_captions"):
+    for folder in (tmp_path / "evaluate", tmp_path / "pipeline/caption"):
         folder.mkdir(parents=True)
         (folder / "predictions.jsonl").write_text('{"query_id": "p1", "caption": "A fire.", "stop_reason": "end"}\n')
     for name in ("evaluate", "pipeline"):

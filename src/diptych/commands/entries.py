@@ -128,7 +128,7 @@ def pairs(
     split: Annotated[str, "of which the pairs are"] = "train",
     images_root: Annotated[Path | None, "where the paths begin that are written; beside the file unless given"] = None,
     aspects: Annotated[list[str] | None, "only pairs of one of these: changes_2,changes_3"] = None,
-    num_pairs: Annotated[int | None, "the first so many; all unless given"] = None,
+    num_pairs: Annotated[int | None, "so many, drawn by `seed`; all unless given"] = None,
 ) -> None:
     """The pairs of images of a triplet dataset, each once, for pipeline=annotate_triplets to write new texts for. Their
     ids are those of the dataset's records. Further settings are those of train, as data.root=PATH.

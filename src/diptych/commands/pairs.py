@@ -10,6 +10,7 @@ A line has the keys that the annotation reads (docs/annotation.md), and for trac
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,24 +33,25 @@ def write_pairs(
     aspects: Sequence[str] = (),
     num_pairs: int | None = None,
 ) -> str:
-    """Writes the pairs of a config's data, of those sources that train on (or, of other splits, are evaluated on);
-    returns what was written, in words. Warns of what is no pair of its own, and of images that are not there.
+    """Writes the pairs of a config's data, of those sources that train on (or, of other splits, are evaluated on), or
+    `num_pairs` of them, drawn by the config's seed; returns what was written, in words. Warns of what is no pair of its
+    own, and of images that are not there.
 
-    With `aspects` (`changes_2`: docs/rooms.md) pairs are written whose query has one of them, and no others;
-    `num_pairs` is how many at most, the first.
+    With `aspects` (`changes_2`: docs/rooms.md) pairs are written whose query has one of them, and no others.
 
     Raises:
-        ValueError: the data holds no triplets, or none of the split or of the aspects; or an image lies outside
-            `images_root`.
+        ValueError: the data holds no triplets, or none of the split or of the aspects, or fewer than `num_pairs` pairs;
+            or an image lies outside `images_root`.
     """
     if out.suffix != ".jsonl":
         raise ValueError(f"out={out} must end in .jsonl: a pair a line is written")
     sources = triplet_sources(config, split)
     found = pairs_of(sources, split, aspects)
-    found = replace(found, pairs=found.pairs[:num_pairs])
     asked = f" of the aspects {', '.join(aspects)}" if aspects else ""
     if not found.pairs:
         raise ValueError(f"{split} of {', '.join(sources)} has no two different images that could be a pair{asked}")
+    if num_pairs is not None:
+        found = _drawn(found, num_pairs, config.seed)
     folder = (images_root or out.parent).resolve()
     lines = [pair.line(folder) for pair in found.pairs]
     outside = [line["pair_id"] for line in lines if Path(line["reference_image"]).is_absolute()]
@@ -61,6 +63,13 @@ def write_pairs(
         f"{out}: {len(lines):,} pairs of {len(found.images):,} images, from {found.num_records:,} records of"
         f" {', '.join(f'{name}/{split}' for name in sources)}"
     )
+
+
+def _drawn(found: TripletPairs, number: int, seed: int) -> TripletPairs:
+    if not 1 <= number <= len(found.pairs):
+        raise ValueError(f"num_pairs={number}: there are {len(found.pairs):,} pairs to draw from")
+    places = sorted(random.Random(seed).sample(range(len(found.pairs)), number))
+    return replace(found, pairs=tuple(found.pairs[place] for place in places))
 
 
 def _warn(found: TripletPairs) -> None:

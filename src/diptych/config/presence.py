@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ def require_data(config: DictConfig) -> None:
     Raises:
         ValueError: a folder is missing; says where it was looked for, and which page tells how to get the data.
     """
+    for message in missing_data(config):
+        raise ValueError(message)
+
+
+def missing_data(config: DictConfig, made_later: Path | None = None) -> Iterator[str]:
+    """Of each source whose folder is missing, what `require_data` says; folders in `made_later` need not be there."""
     stages = OmegaConf.to_yaml(config.stages) if "stages" in config else None
     if stages is not None and not any(named in stages for named in ("${source", "${data", "${describe")):
         return
@@ -50,8 +57,16 @@ def require_data(config: DictConfig) -> None:
         if node is None or "_target_" not in node:
             continue  # which is said later, with the names that there are
         source = build(node)
-        if not _makes_its_own(source):
+        if _makes_its_own(source) or _lies_in(Path(source.root), made_later):
+            continue
+        try:
             require_folder(Path(source.root), source.name, source.docs_page)
+        except ValueError as error:
+            yield str(error)
+
+
+def _lies_in(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.absolute().is_relative_to(folder)
 
 
 def _makes_its_own(source: Any) -> bool:

@@ -13,7 +13,7 @@ from diptych.results.record import PREDICTIONS
 from diptych.storage.json_files import each_json_line
 from diptych.studying.run_queries import AskedQuery
 
-_CAPTIONS = Path("write_captions") / PREDICTIONS  # of a pipeline
+_CAPTIONS = Path("caption") / PREDICTIONS  # of pipeline=caption_news
 _ARTICLES = Path("articles") / "retrieval.json"
 
 

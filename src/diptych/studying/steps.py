@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.command_line import composed, with_open_sections
 from diptych.config.override_words import in_shell, override
+from diptych.config.presence import missing_data
 from diptych.config.short_names import FULL_NAMES, OPEN_SECTIONS
 from diptych.storage.run_status import change_status
 from diptych.studying.plan import DATA, PLACEHOLDER, Step, Study, filled
@@ -30,6 +31,7 @@ class Steps:
 
     def __init__(self, study: Study, folder: Path, own: Path | None = None) -> None:
         self._study, self._folder, self._own = study, folder, own
+        self._checked: dict[str, DictConfig] = {}  # of the first seed's steps, by name
 
     def folder(self, name: str) -> Path:
         """Where the step of this name works."""
@@ -58,7 +60,7 @@ class Steps:
             try:
                 words = self.words(step, {})
                 if step.kind == "pairs":
-                    _check_pairs(words)
+                    self._checked[step.name] = _config_of_pairs(words)
                     continue
                 config = self._composed(step, [*words, *cluster.overrides(_by_key(words))])
                 check_run(step.kind, config)
@@ -67,6 +69,24 @@ class Steps:
                 raise ValueError(
                     f"study/{self._study.name}.yaml: arm {names[step.name]}, {step.kind} ({step.name}): {error}"
                 ) from error
+            self._checked[step.name] = config
+
+    def require_data(self, done: Collection[str]) -> None:
+        """Asks whether the data that the steps of `check` read is there, unless they are `done` or other steps make it.
+
+        Raises:
+            ValueError: some is not; says all that is missing, and which pages tell how to get it.
+        """
+        missing: dict[str, str] = {}
+        for name, config in self._checked.items():
+            for message in missing_data(config, self._folder) if name not in done else ():
+                missing.setdefault(message, name)
+        if missing:
+            told = "".join(f"\n{name}: {message}" for message, name in missing.items())
+            raise ValueError(
+                f"study {self._study.name} cannot begin; nothing was run (DIPTYCH_DATA names the folder of all sets)."
+                + told
+            )
 
     def prepared(self, step: Step, cluster: Cluster, addresses: Mapping[str, str]) -> Run:
         """The step's run: its folder has its config, and its status names the words as the plan has them."""
@@ -101,12 +121,11 @@ class Steps:
         return config
 
 
-def _check_pairs(words: list[str]) -> None:
+def _config_of_pairs(words: list[str]) -> DictConfig:
     if refused := [word for word in words if word.startswith("out=")]:
         raise ValueError(f"{refused[0]}: they are written into the step's folder, <pairs>/{PAIRS}; leave out= away")
-    composed(
-        "train", [word for word in words if not word.startswith(("split=", "images_root=", "aspects=", "num_pairs="))]
-    )
+    own = ("split=", "images_root=", "aspects=", "num_pairs=")
+    return composed("train", [word for word in words if not word.startswith(own)])
 
 
 def _by_key(words: list[str]) -> dict[str, str]:

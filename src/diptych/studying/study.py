@@ -12,7 +12,8 @@ from diptych.studying.judgement import judge
 from diptych.studying.page import write_study
 from diptych.studying.planning import PlannedStudy
 from diptych.studying.result import StepRun, StudyResult
-from diptych.studying.running import run_steps
+from diptych.studying.running import is_done, run_steps
+from diptych.studying.server_answers import read_server_answers
 from diptych.studying.servers import said_by
 from diptych.studying.study_file import add_findings, fix_plan
 from diptych.studying.values import Collected, collect
@@ -25,14 +26,17 @@ def run_study(planned: PlannedStudy) -> tuple[StudyResult, dict[str, str]]:
     with the reason.
 
     Raises:
-        ValueError: another process runs the study.
+        ValueError: data that a step reads is missing, which is said before anything is run or written; another process
+            runs the study; or what servers answered is written down wrongly.
     """
     study, folder = planned.study, planned.folder
+    planned.steps.require_data([name for name, step in study.steps.items() if is_done(planned.steps, step)])
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock", RUN_PATIENCE, f"{folder}: another process runs this study; wait for it, or stop it"):
         content = fix_plan(folder, study)
+        answers = read_server_answers(folder, study)
         not_done = run_steps(study, planned.steps, planned.cluster)
-        found = collect(study, planned.steps, not_done)
+        found = collect(study, planned.steps, not_done, answers)
         for line in found.unlike():
             log.warning("the arms were not measured alike: %s", line)
         comparisons, verdicts = judge(found.values, study.control, study.metrics, study.hypotheses, found.meanings)

@@ -13,6 +13,7 @@ from diptych.metrics.retrieval.median_rank import median_rank
 from diptych.results.record import SCORES
 from diptych.studying.audited import audited_pairs
 from diptych.studying.plan import Study
+from diptych.studying.server_answers import Answers
 from diptych.studying.steps import Steps
 from diptych.sweeping.run_records import RESULT, RunRecord, find_runs
 from diptych.sweeping.scores import ROUNDED, read_scores, value_of_null, values_of
@@ -44,8 +45,8 @@ class Collected:
         ]
 
 
-def collect(study: Study, steps: Steps, not_done: Mapping[str, str]) -> Collected:
-    """The values of all arms whose last steps are done for every seed.
+def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: Answers | None = None) -> Collected:
+    """The values of all arms whose last steps are done for every seed, and beside them what servers have answered.
 
     A query is named by its id, behind its set and a bar where there are several. A metric that is not the mean, or the
     median, of its values per query (corpus BLEU, the mean of several sets), or that has none, has one value for each
@@ -60,7 +61,10 @@ def collect(study: Study, steps: Steps, not_done: Mapping[str, str]) -> Collecte
             continue
         try:
             runs = {seed: _evaluated(steps, name) for seed, name in last.items()}
-            by_seed = {seed: values_by_query(run, metrics) for seed, run in runs.items()}
+            answered = (answers or {}).get(arm.name, {})
+            by_seed = {
+                seed: _answers(answered.get(seed, {})) | values_by_query(run, metrics) for seed, run in runs.items()
+            }
         except ValueError as error:
             collected.lost[arm.name] = str(error)
             log.error("arm %s: %s", arm.name, error)
@@ -76,6 +80,10 @@ def collect(study: Study, steps: Steps, not_done: Mapping[str, str]) -> Collecte
         collected.values[arm.name] = {metric: {seed: by_seed[seed][metric] for seed in by_seed} for metric in own}
     _tell_apart(collected)
     return collected
+
+
+def _answers(of_servers: Mapping[str, float]) -> dict[str, ByQuery]:
+    return {metric: {"": value} for metric, value in of_servers.items()}
 
 
 def _tell_apart(collected: Collected) -> None:

@@ -20,11 +20,11 @@ from diptych.storage.json_shapes import Count, fault_of
 from diptych.storage.json_values import encodable
 from diptych.storage.run_status import FILE, Objective, RunStatus, read_status
 from diptych.storage.yaml_files import read_yaml
+from diptych.sweeping.pipeline_results import result_of_pipeline
 
 log = logging.getLogger(__name__)
 
 RESULT = "metrics.json"
-AUDIT = "audit_triplets/audit.json"  # in the folder of a pipeline that audits annotations
 _RETRIEVAL = ("recall_at_1", "average", "recall_at_5", "map_at_5", "recall_at_10", "median_rank")
 _SHAPE = {  # of metrics.json
     "data": (str, [str]),
@@ -235,7 +235,7 @@ def _read_run(top: Path, folder: Path) -> RunRecord | None:
     try:
         result = read_json(folder / RESULT, missing_ok=True)
         if result is None and status is not None:
-            result = _of_pipeline(folder)
+            result = result_of_pipeline(folder)
         if result is not None and (fault := _fault_of(result, status)) is not None:
             if status is None and not problems:
                 log.warning("%s: not the result of an evaluation (%s); left out", folder / RESULT, fault)
@@ -247,37 +247,6 @@ def _read_run(top: Path, folder: Path) -> RunRecord | None:
     name = encodable(str(folder.relative_to(top)) if folder != top else folder.name)
     overrides = {key: value for key, _, value in (word.lstrip("+").partition("=") for word in words)}
     return RunRecord(name, folder, status, overrides, result, "; ".join(problems) or None)
-
-
-def _of_pipeline(folder: Path) -> dict[str, Any] | None:
-    """What the stages of a pipeline left in their folders: the captions' evaluation, else how well articles were found,
-    else how true annotations are, in the form of an evaluation; None where nothing was measured.
-    """
-    captions = read_json(folder / "write_captions" / RESULT, missing_ok=True)
-    shape = {"split": str, "queries": Count, "metrics": {"articles": {str: (float, None)}, str: {str: (float, None)}}}
-    found = read_json(folder / "articles" / RESULT, missing_ok=True, shape=shape)
-    if captions is not None:
-        return captions
-    if found is None:
-        return _of_audit(folder)
-    values = {f"{name}/{key}": value for name, of in found["metrics"].items() for key, value in of.items()}
-    values |= {key: values.pop(f"articles/{key}") for key in found["metrics"]["articles"]}
-    queries = {"scored": found["queries"], "expected": found["queries"]}
-    data = found.get("data", "articles")
-    return {"data": data, "split": found["split"], "queries": queries, "lines": {}, "metrics": values}
-
-
-def _of_audit(folder: Path) -> dict[str, Any] | None:
-    """The rates of an audit of annotations, those of each way behind its name, in the form of an evaluation."""
-    shape = {"pairs": Count, "not_audited": Count, "ways": {str: {str: {"rate": (float, None)}}}}
-    found = read_json(folder / AUDIT, missing_ok=True, shape=shape)
-    if found is None:
-        return None
-    values = {f"{way}/{name}": one["rate"] for way, rates in found["ways"].items() for name, one in rates.items()}
-    about = {key.split("/")[-1]: {"unit": "fraction", "better": "lower"} for key in values}
-    about |= {"sentences_right": {"unit": "fraction", "better": "higher"}}
-    queries = {"scored": found["pairs"], "expected": found["pairs"] + found["not_audited"]}
-    return {"data": "pairs", "split": "audited", "queries": queries, "lines": {}, "metrics": values, "about": about}
 
 
 def _fault_of(result: Any, status: RunStatus | None) -> str | None:

@@ -74,9 +74,9 @@ class VerifySentences(AskStage):
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """`agreement.json`; sentences without a verdict count in `unverified` only."""
-        by_pair: dict[str, dict[str, int]] = {}
+        by_pair = {pair_id: {"holds": 0, "verified": 0} for pair_id in self.pairs}
         for record in RecordFile(folder, self.record_key).records().values():
-            counts = by_pair.setdefault(record["pair_id"], {"holds": 0, "verified": 0})
+            counts = by_pair[record["pair_id"]]
             counts["holds"] += record["holds"]
             counts["verified"] += 1
         holds, verified = (sum(counts[name] for counts in by_pair.values()) for name in ("holds", "verified"))
