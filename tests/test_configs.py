@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from diptych.config import building, checking, command_line, folder
 from diptych.config.resolvers import register_resolvers
+from diptych.studying.planning import plan_study
 
 CONF = folder.CONFIG_FOLDER
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -217,3 +218,12 @@ def test_a_sweep_of_evaluations_starts_no_processes_of_its_own():
         building.build_trainer(config.trainer)
     config.trainer.devices = 1
     assert building.build_trainer(config.trainer).world_size == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("study", options("study"))
+def test_every_study_is_planned_with_every_step_composed(study, quick, tmp_path):
+    planned = plan_study(study, [], quick, tmp_path / "study")
+    assert planned.study.hypotheses and planned.study.minutes
+    assert (CONF / "study" / f"{study}.yaml").read_text().splitlines()[1] == f"# diptych study {study}"

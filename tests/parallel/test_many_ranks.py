@@ -506,6 +506,7 @@ WRITERS = {
     "annotation/guarded_web.py": NOTHING,
     "commands/importing.py": NO_RANKS,
     "commands/pairs.py": NO_RANKS,
+    "studying/": NO_RANKS,
     "commands/texts.py": NO_RANKS,
     "api/": NO_RANKS,
     "annotation/ledger/ledger_file.py": SHARED,

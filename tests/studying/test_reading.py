@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 from instant_steps import STUDY, write_study
 
@@ -105,3 +108,15 @@ def test_a_mistaken_override_gets_the_nearest(read, word, message):
 def test_a_mistaken_name_gets_the_nearest(tmp_path):
     with pytest.raises(ValueError, match="there is no study 'stebs'. Did you mean 'steps'"):
         read_study("stebs", [], False, write_study(tmp_path))
+
+
+def test_the_study_that_the_page_writes_is_one(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
+    yaml = text.split("`conf/study/longer.yaml`\n\n```yaml\n")[1].split("```")[0]
+    study, _, _ = read_study("longer", [], True, write_study(tmp_path, yaml, "longer"))
+    assert study.size == {"short": 20, "long": 40} and len(study.steps) == 8
+
+
+def test_the_page_lists_every_study():
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text().split("## The studies")[1]
+    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == set(study_files(None))

@@ -157,8 +157,9 @@ def study(
     own = None if config_dir is None else config_dir.absolute()
     from diptych.commands.studies import every_study, one_study
 
-    one = every_study if name == "all" else one_study
-    return one(*([] if name == "all" else [name]), overrides, quick, dry_run, out, own)
+    if name == "all":
+        return every_study(overrides, quick, dry_run, out, own)
+    return one_study(name, overrides, quick, dry_run, out, own)
 
 
 def report(

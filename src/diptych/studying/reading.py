@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -81,7 +81,7 @@ def read_study(
         _check_free_keys(config, where)
         if quick:
             _check_known(config.quick, config, f"{where}: quick")
-            config = OmegaConf.merge(config, config.quick)
+            config = cast(DictConfig, OmegaConf.merge(config, config.quick))
         for word in overrides:
             if word not in of_cluster:
                 _set(config, as_meant(word), where)

@@ -11,6 +11,7 @@ from diptych.config.checking import suggest
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.retrieval.median_rank import median_rank
 from diptych.results.record import SCORES
+from diptych.studying.audited import audited_pairs
 from diptych.studying.plan import Study
 from diptych.studying.steps import Steps
 from diptych.sweeping.run_records import RESULT, RunRecord, find_runs
@@ -102,7 +103,7 @@ def values_by_query(run: RunRecord, metrics: Sequence[str]) -> dict[str, ByQuery
         key = metric.removeprefix(f"{own_set}/") if own_set else metric
         numbers = values_of(key, scores, queries, value_of_null(run.result))
         median = run.meaning(metric).reduction == "median"
-        found[metric] = {"": float(value)}
+        found[metric] = dict(audited_pairs(run.folder, metric) or {"": float(value)})
         if numbers.numel() and not numbers.isnan().all():
             reduced = median_rank(numbers) if median else float(numbers.nanmean())
             if math.isclose(value, reduced, rel_tol=1e-6, abs_tol=ROUNDED):

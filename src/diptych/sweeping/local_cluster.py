@@ -34,7 +34,8 @@ class LocalCluster:
     def __init__(self, jobs: int = 1, gpus_per_job: int | None = None) -> None:
         if jobs < 1 or (gpus_per_job is not None and gpus_per_job < 1):
             raise ValueError(f"cluster.jobs={jobs} and cluster.gpus_per_job={gpus_per_job} must be 1 or more")
-        self.at_once, self._gpus = jobs, None
+        self.at_once: int | None = jobs
+        self._gpus = None
         if gpus_per_job is not None:
             shares = _shares(visible_gpus(), gpus_per_job)
             self.at_once = min(jobs, len(shares))

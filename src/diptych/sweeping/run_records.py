@@ -24,6 +24,7 @@ from diptych.storage.yaml_files import read_yaml
 log = logging.getLogger(__name__)
 
 RESULT = "metrics.json"
+AUDIT = "audit_triplets/audit.json"  # in the folder of a pipeline that audits annotations
 _RETRIEVAL = ("recall_at_1", "average", "recall_at_5", "map_at_5", "recall_at_10", "median_rank")
 _SHAPE = {  # of metrics.json
     "data": (str, [str]),
@@ -250,18 +251,33 @@ def _read_run(top: Path, folder: Path) -> RunRecord | None:
 
 def _of_pipeline(folder: Path) -> dict[str, Any] | None:
     """What the stages of a pipeline left in their folders: the captions' evaluation, else how well articles were found,
-    in the form of an evaluation; None where nothing was measured.
+    else how true annotations are, in the form of an evaluation; None where nothing was measured.
     """
     captions = read_json(folder / "write_captions" / RESULT, missing_ok=True)
     shape = {"split": str, "queries": Count, "metrics": {"articles": {str: (float, None)}, str: {str: (float, None)}}}
     found = read_json(folder / "articles" / RESULT, missing_ok=True, shape=shape)
-    if captions is not None or found is None:
+    if captions is not None:
         return captions
+    if found is None:
+        return _of_audit(folder)
     values = {f"{name}/{key}": value for name, of in found["metrics"].items() for key, value in of.items()}
     values |= {key: values.pop(f"articles/{key}") for key in found["metrics"]["articles"]}
     queries = {"scored": found["queries"], "expected": found["queries"]}
     data = found.get("data", "articles")
     return {"data": data, "split": found["split"], "queries": queries, "lines": {}, "metrics": values}
+
+
+def _of_audit(folder: Path) -> dict[str, Any] | None:
+    """The rates of an audit of annotations, those of each way behind its name, in the form of an evaluation."""
+    shape = {"pairs": Count, "not_audited": Count, "ways": {str: {str: {"rate": (float, None)}}}}
+    found = read_json(folder / AUDIT, missing_ok=True, shape=shape)
+    if found is None:
+        return None
+    values = {f"{way}/{name}": one["rate"] for way, rates in found["ways"].items() for name, one in rates.items()}
+    about = {key.split("/")[-1]: {"unit": "fraction", "better": "lower"} for key in values}
+    about |= {"sentences_right": {"unit": "fraction", "better": "higher"}}
+    queries = {"scored": found["pairs"], "expected": found["pairs"] + found["not_audited"]}
+    return {"data": "pairs", "split": "audited", "queries": queries, "lines": {}, "metrics": values, "about": about}
 
 
 def _fault_of(result: Any, status: RunStatus | None) -> str | None:
