@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from diptych.contracts.news import CaptionItem, NewsSource
 from diptych.contracts.pipelines import Failure, Result
@@ -65,7 +66,7 @@ class MeasureArticles(RecordStage):
         corpus, per_item = article_retrieval([ranked.get(name, ()) for name in ids], [answers[name] for name in ids])
         scores = CaptionScores(corpus, per_item, about=dict(ABOUT), num_items=len(ids))
         scores.query_ids = tuple(ids)
-        about = {"experiment": self.name, "data": [self.source.name], "split": self.split}
+        about: dict[str, Any] = {"experiment": self.name, "data": [self.source.name], "split": self.split}
         about |= {"checkpoint": None, "seed": None, "world_size": 1}
         items = [CaptionItem(name, "") for name in ids]
         record = captions_record({"articles": scores}, items, with_predictions=False, **about)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class MeasureEvidence(RecordStage):
         means = {name: values for one in scores.values() for name, values in one.per_item.items()}
         scores["per_photo"] = _means(prepared, means)
         items = [CaptionItem(query.query_id, "", query.reference_captions) for query in prepared]
-        about = {"experiment": self.name, "data": [self.data.name], "split": self.split}
+        about: dict[str, Any] = {"experiment": self.name, "data": [self.data.name], "split": self.split}
         record = captions_record(
             scores, items, with_predictions=False, **about, checkpoint=None, seed=None, world_size=1
         )

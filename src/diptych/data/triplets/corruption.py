@@ -118,7 +118,8 @@ class CorruptedTriplets(TripletSource):
         kinds, seed = self.corruption.kinds_of(self.source), self.corruption.seed
         places = [(one, place) for one in self.source.triplets("train") for place in range(len(one.modification_texts))]
         keys = {key_of_name(f"{seed}/{self.name}/{one.query_id}/{place}"): (one, place) for one, place in places}
-        wanted, found = round(self.corruption.untrue * len(places)), []
+        wanted = round(self.corruption.untrue * len(places))
+        found: list[UntrueText] = []
         for key in sorted(keys):
             if len(found) == wanted:
                 break
