@@ -38,15 +38,15 @@ from diptych.results.caption_signatures import caption_signatures
 from diptych.results.evidence_evaluation import checked_claims, evidence_scores, reference_claims
 from diptych.results.record import EvaluationRecord
 from diptych.results.signatures import said_of_few_articles
+from diptych.stages.news.baseline_captions import LEAD_SENTENCES
 from diptych.storage.json_files import read_json_lines
 from diptych.storage.json_shapes import Count
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
 from diptych.systems.caption_records import count_outcomes
-from diptych.text.sentences import split_sentences
+from diptych.text.sentences import first_sentences
 
 log = logging.getLogger(__name__)
 
-_LEAD_SENTENCES = 3
 _WRITTEN = {"caption": str, "stop_reason?": str, "prompt_tokens?": Count}
 
 
@@ -263,9 +263,7 @@ def _baselines(main: CaptionSet, prepared: Mapping[str, PreparedQuery], articles
 def _lead(evidence: Evidence, articles: ArticleLookup) -> str:
     if evidence.article_id is None:
         return ""
-    text = articles[evidence.article_id].text
-    spans = split_sentences(text)[:_LEAD_SENTENCES]
-    return " ".join(text[spans[0][0] : spans[-1][1]].split()) if spans else ""
+    return first_sentences(articles[evidence.article_id].text, LEAD_SENTENCES)
 
 
 def _add_retrieval(record: EvaluationRecord, datamodule: CaptionData, split: str) -> None:

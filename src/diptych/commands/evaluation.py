@@ -38,6 +38,7 @@ from diptych.results.caption_evaluation import (
     score_captions,
 )
 from diptych.results.caption_signatures import caption_signatures
+from diptych.results.caption_subset import CaptionSubset
 from diptych.results.results import retrieval_record
 from diptych.storage.json_files import read_json
 from diptych.systems.caption_fuser import CaptionFuserSystem
@@ -65,6 +66,7 @@ def evaluate(config: DictConfig) -> None:
 
 
 def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
+    _refuse_subset(config)
     if config.server is not None:
         check_server(config)
     path = checkpoint_path(config.ckpt)
@@ -107,6 +109,11 @@ def _replacements(config: DictConfig) -> dict[str, Any]:
         raise ValueError("caption_metrics are those of a file of captions; of a checkpoint choose metrics=[...]")
     metrics = plain["metrics"] if _asked_for("metrics") else _single_keys(config, "metrics")
     return {**{name: plain[name] for name in _OF_CAPTIONS}, "metrics": metrics}
+
+
+def _refuse_subset(config: DictConfig) -> None:
+    if CaptionSubset(**plain_section(config.caption_subset)) != CaptionSubset():
+        raise ValueError("caption_subset is of a file of captions: leave it out, or name one, predictions=FILE")
 
 
 def _asked_for(metrics: str) -> bool:
@@ -191,6 +198,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     if all(source.kind == NewsSource.kind for source in sources.values()):
         _evaluate_captions(config, sources, run_dir)
         return
+    _refuse_subset(config)
     predictions = _read_predictions(Path(config.predictions))
     names = config.data.evaluate_on or list(sources)
     for name, node in config.metrics.items():
@@ -239,7 +247,7 @@ def _known_gallery(source: TripletSource, split: str) -> list[str] | None:
 def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Path) -> None:
     """Scores `{"query id": "caption"}` against the split's reference captions."""
     ((name, source),) = sources.items()
-    predictions = read_captions(Path(config.predictions))
+    predictions, subset = read_captions(Path(config.predictions)), CaptionSubset(**plain_section(config.caption_subset))
     source.prepare()
     if source.answers_hidden(config.split):
         raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
@@ -248,9 +256,11 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     building.settle(config, chosen)  # before anything is computed
     metrics = {key: building.build(node) for key, node in config[chosen].items()}
     items = caption_items(predictions, queries, lambda query_id: source.image_path(config.split, query_id))
-    scores = score_captions(items, metrics)
+    items = subset.of(items)
+    items, scores = subset.of_measured(items, score_captions(items, metrics))
     about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}
     record = captions_record(scores, items, **about, seed=config.seed, world_size=1)
+    record.num_scored = min(record.num_scored, len(items))
     record.metrics |= reference_scores(items, metrics)
     record.signatures = caption_signatures(record.metrics)
     record.write(run_dir)
