@@ -43,6 +43,7 @@ from diptych.storage.json_files import read_json_lines
 from diptych.storage.json_shapes import Count
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
 from diptych.systems.caption_records import count_outcomes
+from diptych.systems.sampled_candidates import take_candidates
 from diptych.text.sentences import first_sentences
 
 log = logging.getLogger(__name__)
@@ -71,11 +72,13 @@ def caption_and_score(
     ablation: str | Sequence[str] | None = None,
     post_processing: Sequence[str] = (),
     served: ServedModel | None = None,
+    candidates: str | Path | None = None,
     **about: Any,
 ) -> None:
     """Writes the captions of a split, scores them, and leaves metrics.json, predictions.jsonl,
     scores.jsonl and the report; every process writes captions, the first one scores. Of a model that is `served` this
-    process has read nothing, and asks alone.
+    process has read nothing, and asks alone. With `candidates`, the folder of an earlier evaluation, the model's own
+    are chosen from its samples (see `take_candidates`).
     """
     unknown = [step for step in post_processing if step not in STEPS]
     if unknown:
@@ -84,6 +87,8 @@ def caption_and_score(
     if rank() == 0:
         resumed = in_shell(override("resume", run_dir))
         log.info("captions go to %s; if this is stopped, the same command with %s goes on", run_dir, resumed)
+    if candidates is not None:  # every process, as none may begin without: the bytes are the same
+        take_candidates(captions_file(Path(candidates), ""), captions_file(run_dir, ""), system.generator.settings)
     write_captions(trainer, system, datamodule, split, run_dir, variants, served)
     first, processes = rank() == 0, world_size()
     if not in_sweep():

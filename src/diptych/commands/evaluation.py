@@ -82,7 +82,7 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
         weights = checkpoints.weights_of(checkpoint, path)
         datamodule, system = build_trained(trained, new.data, config.data_dir, weights, path)
         cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
-    for name in ("ablation", "post_processing", "server"):
+    for name in ("ablation", "candidates", "post_processing", "server"):
         if config[name] and system.kind != CaptionFuserSystem.kind:
             raise ValueError(f"{name} is of captions, which this checkpoint does not write: leave it out")
     quiet_lightning()
@@ -96,7 +96,7 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     if served is not None:
         at = {"model": served.server.model, "base_url": served.server.base_url}
         about |= {"replaced": {**new.said, "server": at}, "replaced_from": new.before}
-    options = {"ablation": config.ablation, "post_processing": config.post_processing, "served": served}
+    options = {name: config[name] for name in ("ablation", "candidates", "post_processing")} | {"served": served}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
 
 
@@ -191,7 +191,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     """Scores `{"query id": [ranked ids]}`; needs annotations only."""
     if HydraConfig.get().runtime.choices["data"] == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
-    for name in (*_OF_CAPTIONS, "ablation", "post_processing", "server"):
+    for name in (*_OF_CAPTIONS, "ablation", "candidates", "post_processing", "server"):
         if config[name]:
             raise ValueError(f"{name} says how a checkpoint writes captions: a prediction file has none, leave it out")
     sources = {name: building.build(node) for name, node in config.data.sources.items()}

@@ -14,8 +14,8 @@ from diptych.metrics.captions.caption_scores import CaptionScores
 
 @dataclass(frozen=True, slots=True)
 class CaptionSubset:
-    """`num_photos` of a split are scored together, with the first `num_references` of each, and of `num_measured` of them
-    the values are reported: these are the same for every seed. The others are drawn by `seed`, those of a smaller
+    """`num_photos` of a split are scored together, with the first `num_references` of each. Of `num_measured` of
+    them, the same for every seed, the values are reported; the others are drawn by `seed`, those of a smaller
     number among those of a larger one. None is all there are.
 
     Raises:
