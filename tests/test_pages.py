@@ -100,6 +100,7 @@ DOORS = {  # modules whose command has another name
     "report.annotation_review": "review",
     "commands.data_card": "report",
     "synthetic.rooms.generate": "generate rooms",
+    "synthetic.market.generate": "generate market",
     "synthetic.newsroom.generate": "generate newsroom",
 }
 STAND_INS = {"EXPERIMENT": "cir_hotel"}  # for what a page leaves to the reader

@@ -15,10 +15,11 @@ MAY_WRITE = {  # these are handed a file or folder that lies in a whole one
     ("layout.py", "write_json"),
     ("layout.py", "write_table"),
     ("layout.py", "write_database"),
+    ("lessons.py", "write"),
     ("story.py", "make_story"),
     ("story.py", "_write_photos"),
-    ("generate.py", "_write_room"),
-    ("generate.py", "_write_json"),
+    ("triplet_sets.py", "_write_scene"),
+    ("triplet_sets.py", "_write_json"),
 }
 STREAMED = "json_stream.py"  # reads a value at a time, and knows the lines itself
 PACKAGED = "texts.py"  # reads YAML of the package's own, in the generated newsroom

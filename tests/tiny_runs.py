@@ -17,7 +17,7 @@ from diptych.commands.training import train
 from diptych.config import folder, resolvers
 from diptych.config.command_line import with_open_sections
 from diptych.config.short_names import with_full_names, with_names_of_evaluations
-from tiny_sets import TINY, TINY_NEWS
+from tiny_sets import TINY, TINY_MARKET, TINY_NEWS
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY_MODEL = [
@@ -68,6 +68,10 @@ TINY_CAPTIONS = [
 TINY_ROOMS_SIZES = [
     f"data.sources.rooms.settings.{name}={getattr(TINY, name)}"
     for name in ("num_train_hotels", "num_val_hotels", "num_test_hotels")
+]
+TINY_MARKET_SIZES = [
+    f"data.sources.market.settings.{name}={getattr(TINY_MARKET, name)}"
+    for name in ("num_train_stalls", "num_val_stalls", "num_test_stalls")
 ]
 TINY_NEWS_SIZES = [
     f"++data.sources.newsroom.settings.{name}={getattr(TINY_NEWS, name)}"

@@ -11,17 +11,19 @@ import numpy as np
 from PIL import Image
 
 from diptych.storage.file_lock import locked
+from diptych.synthetic.market.generate import MarketSettings, generate_market
 from diptych.synthetic.newsroom.generate import NewsroomSettings, generate_newsroom
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
 from warm_python import warm
 
 TINY = RoomsSettings(num_train_hotels=6, num_val_hotels=28, num_test_hotels=28)
+TINY_MARKET = MarketSettings(num_train_stalls=6, num_val_stalls=28, num_test_stalls=28)
 TINY_NEWS = NewsroomSettings(num_train_families=2, num_val_families=1, num_test_families=1)
 
 
 def tiny_set(name: str, folder: Path) -> Path:
-    """A copy, at `folder`, of `rooms` (TINY), `newsroom` (TINY_NEWS), `openevents` (the same, as published) or `cirr`
-    (with rewritten captions).
+    """A copy, at `folder`, of `rooms` (TINY), `market` (TINY_MARKET), `newsroom` (TINY_NEWS), `openevents` (the same,
+    as published) or `cirr` (with rewritten captions).
     """
     made = warm.folder() / "sets" / name
     with locked(made.with_name(f"{name}.lock")):
@@ -99,6 +101,7 @@ def _write(path: Path, value: Any) -> None:
 
 _MAKERS = {
     "rooms": lambda root: generate_rooms(root, TINY, num_workers=1),
+    "market": lambda root: generate_market(root, TINY_MARKET, num_workers=1),
     "newsroom": lambda root: generate_newsroom(root, TINY_NEWS, num_workers=1),
     "openevents": _make_openevents,
     "cirr": _make_cirr,

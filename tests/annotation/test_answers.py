@@ -79,6 +79,7 @@ def test_blanks_are_tidied():
         ("<think>hm</think>", "stop", "empty"),
         (DESCRIPTION, "MAX_TOKENS", "cut"),
         (DESCRIPTION, "model_length", "cut"),
+        (DESCRIPTION, "abort", "cut"),
         (DESCRIPTION, "FINISH_REASON_SAFETY", "refused"),
         (DESCRIPTION, "refusal", "refused"),
         (DESCRIPTION[:-20], "stop", "invalid"),

@@ -24,6 +24,7 @@ from diptych.annotation.verification_question import VerificationPrompt
 from diptych.synthetic.rooms import scene as rooms
 from diptych.synthetic.rooms.change_reading import Claim
 from diptych.synthetic.rooms.language import describe_changes
+from diptych.synthetic.scenes import find_changes
 
 BEFORE = {
     "rug": {"colour": "red", "pattern": "striped"},
@@ -56,8 +57,8 @@ def test_the_sets_own_sentences_are_read_right(every_change_as_likely):
     for _ in range(150):
         hotel = rooms.sample_hotel(rng)
         for one, other in ((0, 1), (0, 2), (4, 0), (5, 6), (0, 7)):
-            before, after = hotel.rooms[one], hotel.rooms[other]
-            text = describe_changes(rooms.find_changes(before, after), before, rng)
+            before, after = hotel.scenes[one], hotel.scenes[other]
+            text = describe_changes(find_changes(before, after), before, rng)
             objects = [room.to_json()["objects"] for room in (before, after)]
             there, back = audit_pair([text], *objects), audit_pair([text], *reversed(objects))
             assert there.verdicts == (RIGHT,) and not there.missed, text
@@ -107,6 +108,19 @@ def test_counts_of_a_pair():
     assert audit.missed[0] == ("lamp", "presence") and ("plant", "presence") in audit.missed
     assert audit.counts["changed_objects"] == 4 and audit.counts["missed_objects"] == 1
     assert audit.counts["claimed_objects"] == 4 and audit.counts["hallucinated_objects"] == 1
+
+
+def test_what_is_said_twice_is_one_claim_as_bad_as_the_worst():
+    said = [
+        "Make the rug blue.",
+        "Turn the rug blue.",
+        "Make the rug white.",
+        "Make the chair green.",
+        "Add a green lamp.",
+    ]
+    counts = audit_pair(said, BEFORE, AFTER).counts
+    names = ("claims", "right_claims", "wrong_claims", "hallucinated_claims")
+    assert [counts[name] for name in names] == [3, 1, 1, 1] and counts["sentences"] == 5
 
 
 def test_rates_are_sums_over_pairs_with_intervals():

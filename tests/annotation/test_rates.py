@@ -18,7 +18,7 @@ def pairs(*counts: tuple[int, int]) -> list[dict[str, int]]:
 def test_a_rate_is_a_sum_over_pairs_and_its_interval_the_bootstraps():
     counts = pairs((1, 2), (0, 3), (2, 2), (0, 1))
     found = rates_of(counts, RATES)["wrong"]
-    assert found["rate"] == 3 / 8 and found["of"] == 8
+    assert found["rate"] == 3 / 8 and (found["part"], found["of"]) == (3, 8)
     rng, draws = np.random.default_rng(0), []
     for _ in range(1000):
         drawn = [counts[place] for place in rng.integers(4, size=4)]
@@ -29,7 +29,7 @@ def test_a_rate_is_a_sum_over_pairs_and_its_interval_the_bootstraps():
 def test_where_no_draw_differs_the_interval_is_wilsons_of_the_pairs():
     assert rates_of(pairs((0, 5), (0, 7), (0, 0)), RATES)["wrong"]["interval"] == [*wilson_interval(0, 2)]
     assert rates_of(pairs((1, 2)), RATES)["wrong"]["interval"] == [*wilson_interval(0.5, 1)]
-    assert rates_of([], RATES)["wrong"] == {"rate": None, "interval": None, "of": 0}
+    assert rates_of([], RATES)["wrong"] == {"rate": None, "interval": None, "part": 0, "of": 0}
 
 
 @pytest.mark.parametrize("number", [1, 3, 5])

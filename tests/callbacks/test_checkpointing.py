@@ -221,14 +221,29 @@ def full_once(trainer):
 
 
 @pytest.mark.hostile("limits")
-def test_a_full_disk_is_an_error_in_the_log_with_the_room_that_there_is_and_not_the_end(trainer, caplog):
-    trainer.full = True
+def test_a_full_disk_that_is_met_before_the_thread_is_an_error_in_the_log_and_not_the_end(trainer, caplog):
+    def full(path, weights_only, storage_options):
+        raise OSError(f"{path}: no space left")
+
+    trainer.save_checkpoint = full  # as of sharded checkpoints
     callback = Checkpointing("val/metric", "max")
     with caplog.at_level(logging.ERROR):
         validate(callback, trainer, 1, metric=0.1)
-        train_to(callback, trainer, 501)  # the next save
     assert caplog.text.count("no space left") == 1  # one file with both names
     assert re.search(r"The disk is full, or writing to it limited: [\d.]+ \wB are free", caplog.text)
+    with pytest.raises(OSError, match="no space left"):
+        callback.check_saved(trainer)
+
+
+def test_what_went_wrong_in_writing_does_not_hide_what_ended_the_training(trainer, caplog):
+    def failures():
+        raise TypeError("cannot pickle it")
+
+    callback = Checkpointing("val/metric", "max")
+    trainer.failures = failures
+    with caplog.at_level(logging.ERROR):
+        callback.on_exception(trainer, None, ValueError("the loss is nan"))
+    assert "could not be written: cannot pickle it" in caplog.text
 
 
 @pytest.mark.hostile("limits")
@@ -276,13 +291,12 @@ def test_a_process_that_cannot_even_begin_meets_the_others_where_they_wait(train
         callback.check_saved(trainer)
 
 
-def test_an_exception_waits_for_what_is_being_written_and_the_reason_is_still_known_at_the_end(trainer, caplog):
+def test_an_exception_waits_for_what_is_being_written_and_the_reason_is_still_known_at_the_end(trainer):
     """As a signal leaves a validation: nothing is saved after it."""
     trainer.full = True
     callback = Checkpointing("val/metric", "max")
     validate(callback, trainer, 1, metric=0.1)
-    with caplog.at_level(logging.ERROR):
-        callback.on_exception(trainer, None, RuntimeError())
-    assert "no space left" in caplog.text
+    callback.on_exception(trainer, None, RuntimeError())
+    assert trainer.failed == {}  # it has been asked
     with pytest.raises(OSError, match="no space left"):
         callback.check_saved(trainer)

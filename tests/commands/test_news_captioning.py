@@ -6,14 +6,19 @@ import json
 import sys
 
 import pytest
+import torch
 from omegaconf import OmegaConf
-from transformers import Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3ForCausalLM
 
+from diptych.commands.export import export
 from diptych.commands.news_captioning import fuser_data, without_blanks
 from diptych.commands.pipeline import prepare_config, stage_runs
+from diptych.models.fuser.qlora_fuser import QLoRAFuser
 from diptych.parallel import checkpoints
 from diptych.submission.eventa import check_eventa
 from diptych.synthetic.newsroom.source import Newsroom
+from scripted_server import Server, running
+from served_model import writing
 from tiny_runs import (
     TINY_NEWS_SIZES,
     TINY_RETRIEVAL,
@@ -186,6 +191,37 @@ def test_what_the_checkpoint_holds_is_replaced_as_in_evaluate(work, words):
     assert "Replaced for this evaluation" in (work / "caption/report/index.html").read_text()
     run_pipeline_with(*words)  # back again
     assert content(work / "caption")["predictions.jsonl"] == first["predictions.jsonl"]
+
+
+def test_a_server_that_holds_the_merged_fuser_writes_the_same(work, words, fuser, tmp_path, monkeypatch, caplog):
+    merged = str(export(fuser, tmp_path / "merged", merge=True, dtype="float32"))
+    greedy = [*words, "generation=greedy", "generation.max_new_tokens=24"]
+    run_pipeline_with(*greedy)
+    local = {name: (work / "caption" / name).read_bytes() for name in ("predictions.jsonl", "records.jsonl")}
+    scores = json.loads((work / "caption/metrics.json").read_text())["metrics"]
+
+    model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32).eval()
+    step = writing(model, AutoTokenizer.from_pretrained(merged))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(QLoRAFuser, "load", None)  # the base model is not read
+    with running(Server([step], [{"id": merged, "max_model_len": 4096}])) as server:
+        by_server = ["server=vllm", f"server.model={merged}", f"server.base_url={server.url}"]
+        run_pipeline_with(*greedy, *by_server)
+        assert {name: (work / "caption" / name).read_bytes() for name in local} == local
+        found = json.loads((work / "caption/metrics.json").read_text())
+        assert found["metrics"] == scores
+        assert found["replaced"]["server"] == {"model": merged, "base_url": server.url}
+        for word, message in {
+            "server.concurrency=0": r"server\.concurrency=0, .*: want at least 1",
+            "server.model=???": r"^server\.model=\.\.\. is missing: what the server calls",
+            "ablation=untuned": "ablation=untuned is of the base model, which the server does not hold",
+            "trainer.devices=2": "server is asked by one process, and trainer has 2",
+        }.items():
+            with pytest.raises(ValueError, match=message):
+                run_pipeline_with(*greedy, *by_server, word)
+    caplog.set_level("INFO")
+    run_pipeline_with(*greedy, *by_server, "server.base_url=http://127.0.0.1:9/v1")  # another address is no other model
+    assert "write_captions: 4 done (4 kept), none failed" in caplog.text
 
 
 def test_a_pipeline_that_writes_no_captions_has_none_of_these_dials():

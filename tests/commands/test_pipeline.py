@@ -52,8 +52,23 @@ def stages(*words):
 def test_the_type_of_an_encoder_is_settled_before_its_folder_is_begun():
     words = ["pipeline=news_retrieval", "data=newsroom", "+encoder@encoders.clip=clip_b32"]
     assert stages(*words)["embed_gallery_clip"].settings["encoder"]["dtype"] == "float32"
-    published = stages("pipeline=news_retrieval", "data=openevents", "news_models=published")
-    assert published["embed_gallery_siglip"].stage.encoder.dtype == "float32"
+    published = ["pipeline=news_retrieval", "data=openevents", "news_models=published"]
+    assert stages(*published)["embed_gallery_siglip"].stage.encoder.dtype == "float32"
+    one = stages(*published, "encoders.siglip.dtype=bfloat16")
+    assert [one[f"embed_gallery_{name}"].stage.encoder.dtype for name in ("siglip", "beit3_coco")] == [
+        "bfloat16",
+        "float32",
+    ]
+
+
+@pytest.mark.parametrize("option", options("search/encoder"))
+def test_any_encoder_stands_in_the_place_of_a_published_one(option, tmp_path):
+    (tmp_path / "one.ckpt").touch()
+    words = [f"encoder@encoders.siglip={option}"]
+    words += [f"encoders.siglip.checkpoint={tmp_path}/one.ckpt"] * (option == "cir_checkpoint")
+    found = stages("pipeline=news_retrieval", "data=openevents", "news_models=published", *words)
+    encoder = found["embed_gallery_siglip"].settings["encoder"]
+    assert encoder.get("dtype", "float32") == "float32"
 
 
 def names_of(*encoders):

@@ -10,7 +10,7 @@ import torch
 from diptych.config import folder
 from diptych.parallel import checkpoints
 from diptych.storage.run_status import read_status
-from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN, run_evaluate, run_train
+from tiny_runs import TINY_MARKET_SIZES, TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN, run_evaluate, run_train
 from tiny_sets import make_data
 
 pytestmark = pytest.mark.slow
@@ -41,6 +41,7 @@ def tiny_rooms(data):
     return [f"data_dir={data}", *TINY_ROOMS_SIZES]
 
 
+GENERATED = {"cir_market": TINY_MARKET_SIZES, "cir_rooms_market": [*TINY_ROOMS_SIZES, *TINY_MARKET_SIZES]}
 MIXES = [name for name in EXPERIMENTS if name.startswith("cir_") and name != "cir_rooms"]
 
 
@@ -51,7 +52,8 @@ def test_every_mix_trains_and_is_scored(experiment, data, tmp_path):
 
 
 def trained(experiment, data, run, *overrides):
-    run_train(run, f"experiment={experiment}", f"data_dir={data}", *TINY_MODEL, *TINY_RUN, *overrides)
+    sizes = GENERATED.get(experiment, [])
+    run_train(run, f"experiment={experiment}", f"data_dir={data}", *TINY_MODEL, *TINY_RUN, *sizes, *overrides)
     validated = json.loads((run / "metrics.json").read_text())
     assert validated["experiment"] == experiment
     return validated
@@ -148,6 +150,19 @@ def test_other_data_replaces_the_checkpoints(rooms_run, data, tmp_path):
     )
     assert record["data"] == ["cirr"]
     assert "recall_subset_at_1" in record["metrics"] and "average" in record["metrics"]
+
+
+def test_a_model_of_one_world_is_scored_on_both_by_the_same_kinds_of_change(rooms_run, data, tmp_path):
+    words = ["data=[rooms,market]", *TINY_ROOMS_SIZES, *TINY_MARKET_SIZES, "data.num_workers=0"]
+    record = run_evaluate(tmp_path / "e", f"ckpt={rooms_run}", "split=val", f"data_dir={data}", *words)
+    assert record["data"] == ["rooms", "market"]
+    kinds = {world: kinds_of(record["metrics"], f"{world}/recall_at_1/changed_") for world in ("rooms", "market")}
+    assert {"colour", "presence"} <= kinds["rooms"]
+    assert {"colour", "presence", "count", "goods", "price"} <= kinds["market"]
+
+
+def kinds_of(metrics, prefix):
+    return {name.removeprefix(prefix) for name in metrics if name.startswith(prefix)}
 
 
 def test_a_hidden_split_writes_both_submission_files_that_the_validator_accepts(rooms_run, data, tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 from diptych.annotation.askers.batch import BatchAsker
 from diptych.annotation.askers.local import LocalAsker
 from diptych.annotation.askers.online import OnlineAsker
+from diptych.annotation.askers.reader import ReaderAsker
 from diptych.annotation.combine import SentenceCombiner
 from diptych.annotation.layouts.cirr_rewritten import CIRRRewrittenLayout
 from diptych.annotation.layouts.hotel_cir import HotelCIRLayout
@@ -27,6 +28,7 @@ CONF = folder.CONFIG_FOLDER
 ANNOTATION = ["pairs=p.jsonl", "out=o", "model=m"]
 STAGES = {
     "annotate_triplets": ["describe_reference", "describe_target", "write_modifications", "combine", "export"],
+    "annotate_independent": ["describe_reference", "describe_target", "write_modifications", "combine", "export"],
     "annotate_one_stage": ["one_stage", "combine", "export"],
     "verify_sentences": ["verify_sentences"],
     "audit_triplets": ["audit_triplets", "compare_ways"],
@@ -35,6 +37,7 @@ STAGES = {
 }
 WORDS = {
     "annotate_triplets": ANNOTATION,
+    "annotate_independent": ANNOTATION,
     "annotate_one_stage": ANNOTATION,
     "verify_sentences": [*ANNOTATION, "sentences=s.jsonl"],
     "audit_triplets": ["pairs=p.jsonl", "out=o", "ways={a: s.jsonl}"],
@@ -75,6 +78,16 @@ def test_askers(asker, kind):
             2,
             True,
         )
+
+
+def test_a_reader_names_itself_as_the_model():
+    """Two readers' answers are told apart in a ledger; a name of another model is refused."""
+    words = [*ANNOTATION[:2], "asker=reader", "asker.threshold=-0.5", "asker.settings.seed=4"]
+    asking = stages("annotate_independent", *words)["describe_target"].stage.asking
+    assert type(asking.asker) is ReaderAsker
+    assert asking.model == asking.asker.model == "reader-w12-n600-h750-s4-t-0.5"
+    with pytest.raises(ValueError, match="the asker asks 'reader-w12-.*, but model=m;"):
+        stages("annotate_independent", *words, "model=m")
 
 
 def test_combining_is_switched_off_with_one_word():

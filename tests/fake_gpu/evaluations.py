@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -12,7 +13,7 @@ from counts import Counts
 from tiny_parts import B, backbone, fuser_system, retrieval_system, words
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.data import DataLoader
-from transformers import masking_utils
+from transformers import BatchFeature, masking_utils
 
 import fake_gpu
 from diptych.contracts.news import FusionExample
@@ -20,6 +21,8 @@ from diptych.contracts.retrieval import GalleryBatch, QueryBatch
 from diptych.models.backbones.beit3 import BEiT3, BEiT3Sizes
 from diptych.models.backbones.beit3_encoder import BEiT3Encoder
 from diptych.models.backbones.clip_encoder import CLIPEncoder
+from diptych.models.captioners.caption import DecodingSettings
+from diptych.models.captioners.image_text_to_text import ImageTextCaptioner
 from diptych.stages.news.embed_photos import EmbedPhotos
 from diptych.systems.caption_fuser import CaptionJob, job_loader
 from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings
@@ -89,6 +92,28 @@ def captions(merged: bool, **generation: Any) -> dict[str, Any]:
         "waits": {wait: count / 4 for wait, count in fake_gpu.readable(many - few).items()},
         "kernels a token": (kernels_of_many - kernels_of_few) / 4,
     }
+
+
+def base_captions() -> dict[str, Any]:
+    """What the host waits for in a batch of so many photos, where every answer ends with its first token; a Qwen3 of
+    texts stands in the captioner's model.
+    """
+    masking_utils.is_tracing = lambda tensor=None: False
+    found = {}
+    for count in (2, 8):
+        watch = fake_gpu.watch({"item": lambda place, tensor: 1})
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            captioner = ImageTextCaptioner(
+                "tiny", "Describe.", quantization="none", decoding=DecodingSettings(min_new_tokens=0, num_beams=1)
+            )
+            captioner._model = fuser_system().model.model.get_base_model().eval()
+            captioner._processor = SimpleNamespace(tokenizer=Numbers())
+            ids = torch.ones(count, 7, dtype=torch.long)
+            captioner._inputs = lambda photos, ids=ids: BatchFeature({"input_ids": ids, "attention_mask": ids})
+            with watch:
+                captioner.describe([None] * count)
+        found[count] = fake_gpu.readable(watch.waits)
+    return {"waits": found}
 
 
 def photos() -> dict[str, Any]:

@@ -11,7 +11,7 @@ import fake_gpu
 fake_gpu.prepare()  # before anything is imported that is prepared
 
 import torch  # noqa: E402
-from evaluations import captions, evaluation, photos  # noqa: E402
+from evaluations import base_captions, captions, evaluation, photos  # noqa: E402
 from layers import (  # noqa: E402
     kernels_of_a_layer,
     memory_of_layers,
@@ -19,6 +19,7 @@ from layers import (  # noqa: E402
     passes_of_a_layer,
 )
 from omegaconf import OmegaConf  # noqa: E402
+from replicated import waits_of_streams  # noqa: E402
 from saves import waits_of_a_save  # noqa: E402
 from sharded import sharded_training  # noqa: E402
 from tiny_parts import FUSION, MUON, fuser_system, retrieval_system, triplets  # noqa: E402
@@ -49,6 +50,7 @@ CHECKS = {
     "fuser": lambda: train(fuser_system, lambda: FUSION),
     "sharded": lambda: sharded_training(micro_batch_size=None),
     "sharded muon pieces": lambda: sharded_training(micro_batch_size=4, optimizer=MUON),
+    "streams": waits_of_streams,
     "layer": kernels_of_a_layer,
     "composer's norms": norms_of_the_composer,
     "layers' memory": memory_of_layers,
@@ -57,6 +59,7 @@ CHECKS = {
     "test": lambda: evaluation("test"),
     "captions": lambda: captions(merged=False, do_sample=False),
     "sampled captions": lambda: captions(merged=True),
+    "base captions": base_captions,
     "random states": random_states_of_pieces,
     "precisions": precisions,
     "save": waits_of_a_save,

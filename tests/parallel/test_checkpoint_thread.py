@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -97,6 +99,27 @@ def test_copies_use_the_memory_of_those_before(tmp_path):
     assert torch.equal(first["state_dict"]["0.weight"], training.model[0].weight)
 
 
+def test_keys_that_are_written_alike_have_copies_of_their_own():
+    copies = HostCopies()
+    for first in (0.0, 5.0):  # the second time into memory that is there
+        tensors = [torch.full((2,), first + number) for number in range(4)]
+        state = {"a/b": tensors[0], "a": {"b": tensors[1]}, 1: tensors[2], "1": tensors[3]}
+        assert plain(copies.of(state)) == plain(state)
+
+
+def test_where_memory_cannot_be_pinned_ordinary_memory_is_taken(monkeypatch, caplog):
+    def refused(tensor, pin_memory=False, **words):
+        if pin_memory:
+            raise RuntimeError("CUDA error: out of memory")
+        return torch.zeros(2)
+
+    monkeypatch.setattr(torch, "empty_like", refused)
+    copies, on_gpu = HostCopies(), SimpleNamespace(is_cuda=True)
+    for _ in range(2):
+        assert copies._room_for(on_gpu).shape == (2,)
+    assert caplog.text.count("not pinned, which takes longer: CUDA error: out of memory") == 1
+
+
 def test_the_further_names_are_given_when_the_first_is_whole(tmp_path, gate):
     best, last = tmp_path / "best.ckpt", tmp_path / "last.ckpt"
     writer = ThreadedCheckpointIO()
@@ -107,7 +130,9 @@ def test_the_further_names_are_given_when_the_first_is_whole(tmp_path, gate):
 
 
 @pytest.mark.hostile("limits")
-def test_a_full_disk_is_said_once_when_asked_by_the_names_that_are_not_there(tmp_path, monkeypatch):
+def test_a_full_disk_is_in_the_log_at_once_and_said_when_asked_by_the_names_that_are_not_there(
+    tmp_path, monkeypatch, caplog
+):
     best, last = tmp_path / "best.ckpt", tmp_path / "last.ckpt"
     writer = ThreadedCheckpointIO()
     writer.save_checkpoint(Training().state(), best, [last])
@@ -120,6 +145,8 @@ def test_a_full_disk_is_said_once_when_asked_by_the_names_that_are_not_there(tmp
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         writer.save_checkpoint(Training().state(), best, [last])
+        writer.teardown()
+        assert re.search(r"No space left.* The disk is full, or writing .*: [\d.]+ \wB are free", caplog.text)
         failures = writer.failures()
     assert list(failures) == [best, last] and "No space left" in str(failures[best])
     assert writer.failures() == {} and best.read_bytes() == before and best.samefile(last)

@@ -18,7 +18,16 @@ from diptych.contracts.retrieval import ContrastiveEmbeddings, TripletBatch
 from diptych.losses.info_nce import InfoNCE
 from diptych.parallel import distributed
 from diptych.parallel.data_parallel import DataParallelStrategy
-from diptych.parallel.distributed import any_rank, gather, gather_rows, gather_with_gradient, rank, world_size
+from diptych.parallel.distributed import (
+    any_rank,
+    gather,
+    gather_rows,
+    gather_with_gradient,
+    on_every_rank,
+    rank,
+    smallest,
+    world_size,
+)
 from diptych.parallel.sharding import shard_model
 from warm_python import warm
 
@@ -207,6 +216,18 @@ def work(number: int, folder: str) -> None:
     seen["nearly"] = gather_rows(torch.tensor([0, 1] if number == 0 else [1, 2]), nearly, 3, "queries")["value"]
 
     seen["any"] = [any_rank(flag) for flag in (False, number == 0, number == 1, True)]
+    seen["smallest"] = [smallest(number + 3), smallest(5 - number)]
+
+    def fail_on_second() -> int:
+        if number == 1:
+            raise ValueError("a full disk")
+        return number
+
+    seen["done"] = on_every_rank(lambda: number)
+    try:
+        on_every_rank(fail_on_second)
+    except (ValueError, RuntimeError) as error:
+        seen["failed"] = str(error)
     torch.save(seen, Path(folder) / f"{number}.pt")
     dist.destroy_process_group()
 
@@ -308,6 +329,12 @@ def test_rows_that_contradict_each_other_are_named_on_every_rank(ranks):
 
 def test_a_flag_on_any_rank_is_a_flag_on_all(ranks):
     assert [seen["any"] for seen in ranks] == [[False, True, True, True]] * 2
+    assert [seen["smallest"] for seen in ranks] == [[3, 4]] * 2
+
+
+def test_work_that_fails_on_one_rank_fails_on_all(ranks):
+    assert [seen["done"] for seen in ranks] == [0, 1]
+    assert [seen["failed"] for seen in ranks] == ["another process has failed; its own message says why", "a full disk"]
 
 
 # ------------------------------------------------------------------------------------------- one process
@@ -317,7 +344,7 @@ def test_without_a_process_group_there_is_one_rank():
     rows = torch.ones(2, 3)
     assert (rank(), world_size()) == (0, 1)
     assert gather(rows) is rows and gather_with_gradient(rows) is rows
-    assert any_rank(True) and not any_rank(False)
+    assert any_rank(True) and not any_rank(False) and smallest(3) == 3
 
 
 def test_rows_of_one_process_are_put_in_order():

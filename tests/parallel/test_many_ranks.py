@@ -252,13 +252,11 @@ def test_a_rank_that_brought_nothing_is_missed(group):
 
 
 def test_prompts_are_shared_out(group, tmp_path):
-    generator = CaptionGenerator(GenerationSettings(batch_size=2))
+    generator = CaptionGenerator(GenerationSettings())
     prompts = [FusionExample(f"q{n}", tuple(range(n % 11 + 1)), ()) for n in range(150)]
     shares = []
     for group.rank in range(RANKS):
-        shares.append(
-            [example.query_id for batch in generator._batches(torch.nn.Identity(), prompts) for example in batch]
-        )
+        shares.append([example.query_id for batch in generator._batches(prompts, room=2) for example in batch])
         RecordLog(rank_file(tmp_path / "predictions.jsonl", group.rank)).append({"query_id": q} for q in shares[-1])
     assert len(list(tmp_path.glob("*.jsonl"))) == RANKS
     assert sorted(query_id for share in shares for query_id in share) == sorted(example.query_id for example in prompts)
@@ -498,8 +496,9 @@ WRITERS = {
     "data/triplets/shard_writing.py": LOCK,
     "storage/file_lock.py": LOCK,
     "synthetic/generated_folder.py": LOCK,
-    "synthetic/rooms/": "lock: synthetic/generated_folder.py",
+    "synthetic/triplet_sets.py": "lock: synthetic/generated_folder.py",
     "synthetic/newsroom/": "lock: synthetic/generated_folder.py",
+    "synthetic/reader/": "lock: synthetic/generated_folder.py",
     "synthetic/server/": NO_RANKS,
     "annotation/layouts/": FIRST,  # what the export stage writes at its end
     "commands/export.py": NO_RANKS,

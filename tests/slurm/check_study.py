@@ -18,9 +18,14 @@ TRAIN = ["experiment=cir_rooms", "seed=<seed>", *TINY_MODEL, *TINY_RUN, *TINY_RO
 OUT = "data.sources.rooms.exclude_reference=true"
 PAIRS = ["data=rooms", "split=val", *TINY_ROOMS_SIZES]
 STUDY = {
-    "name": "tiny", "question": "Does leaving out the reference help?", "control": "kept", "seeds": [0],
+    "name": "tiny",
+    "question": "Does leaving out the reference help?",
+    "control": "kept",
+    "seeds": [0],
     "hypotheses": [{"metric": "recall_at_5", "arm": "out", "control": "kept", "direction": "higher", "least": 0.01}],
-    "metrics": ["recall_at_5"], "limits": "Two steps teach nothing.", "before": [{"pairs": PAIRS}],
+    "metrics": ["recall_at_5"],
+    "limits": "Two steps teach nothing.",
+    "before": [{"pairs": PAIRS}],
     "arms": {
         "kept": [{"train": TRAIN}, {"evaluate": ["ckpt=<train>", "split=val"]}],
         "out": [{"train": TRAIN}, {"evaluate": ["ckpt=<train>", "split=val", OUT]}],

@@ -67,6 +67,10 @@ def test_other_settings_are_refused(tmp_path):
     claim(path, made_with, [])
     claim(path, made_with, [records])
     assert json.loads(path.read_text())["model"] == "x"
+    assert claim(path, made_with, [records], {"room": 3}) == {"room": 3}  # of a version that kept nothing
+    other = tmp_path / "kept.settings.json"
+    assert claim(other, made_with, [], {"room": 3}) == {"room": 3}
+    assert claim(other, made_with, [records], {"room": 5}) == {"room": 3}
     with pytest.raises(ValueError, match=r"settings.temperature \(was 1.0, is 0.7\).*delete .*predictions.jsonl"):
         claim(path, {**made_with, "settings": {"temperature": 0.7, "stop": (1, 2)}}, [records])
     path.write_text("{")

@@ -47,6 +47,20 @@ def test_a_pair_without_values_per_query_has_no_examples():
     assert examples_of(replace(result, values={arm: {"recall_at_1": {0: {"": 1.0}}} for arm in VALUES})) == []
 
 
+def test_queries_that_are_named_with_their_data_have_their_pictures(tmp_path):
+    """As where another arm of the study was measured elsewhere."""
+    result = write_runs(tmp_path)
+    values = {
+        arm: {
+            metric: {seed: {f"rooms val: {query}": value for query, value in of.items()} for seed, of in by.items()}
+            for metric, by in metrics.items()
+        }
+        for arm, metrics in result.values.items()
+    }
+    first = examples_of(replace(result, values=values))[0].examples[0]
+    assert (first.changed.query, first.asked.text) == ("rooms val: q2", "make it 2") and first.arm.first.rank == 1
+
+
 def test_damaged_answers_cost_the_pictures_and_not_the_page(tmp_path, caplog):
     result = write_runs(tmp_path)
     (tmp_path / "runs/joined_0_evaluate/predictions.jsonl").write_text("{")

@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,8 @@ import torch
 import yaml
 
 from diptych.contracts.news import FusionExample
+from diptych.systems import caption_generation
+from diptych.systems.answer_writer import AnswerWriter
 from diptych.systems.caption_generation import CaptionGenerator, GenerationSettings
 from diptych.systems.caption_records import count_outcomes
 from toy_language_model import GREEDY, SAMPLED, Letters, Scripted, ToyLanguageModel, make_prompts, run
@@ -86,6 +89,26 @@ def test_a_killed_run_goes_on(toy, tmp_path, candidates):
     assert len(calls) == 4  # the three that were never written and the one of which half was
     run(toy, output, settings, describe=kill_at(1))
     assert output.read_bytes() == expected.read_bytes()
+
+
+def test_batches_go_on_in_the_size_that_there_was_room_for_when_they_were_begun(toy, tmp_path, monkeypatch):
+    output, lengths = tmp_path / "predictions.jsonl", []
+    monkeypatch.setattr(AnswerWriter, "write", _noted(AnswerWriter.write, lengths))
+    for room, describe in ((3, kill_at(5)), (4, kill_at(-1))):  # less memory was free the first time
+        monkeypatch.setattr(caption_generation, "answers_at_a_time", lambda *_, room=room: room)
+        with suppress(Killed):
+            run(toy, output, replace(SAMPLED, batch_size="auto"), describe=describe)
+    assert lengths == [3, 3, 3, 3, 2]  # the second batch again: it was not kept
+    records = run(toy, output, replace(SAMPLED, batch_size=2), describe=kill_at(-1))
+    assert records == run(toy, tmp_path / "whole.jsonl", SAMPLED, describe=kill_at(-1))
+
+
+def _noted(write, lengths):
+    def noting(self, asked):
+        lengths.append(len(asked))
+        return write(self, asked)
+
+    return noting
 
 
 def test_a_smaller_batch_may_go_on_but_nothing_else(toy, tmp_path):
@@ -177,33 +200,6 @@ def test_prompts_that_cannot_be_answered_are_refused(toy, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("settings", [SAMPLED, replace(SAMPLED, num_candidates=3, batch_size=8)])
-def test_a_batch_that_is_too_large_is_halved(toy, tmp_path, monkeypatch, caplog, settings):
-    expected = run(toy, tmp_path / "expected.jsonl", settings)
-    forward, sizes = toy.forward, []
-
-    def fail_late(input_ids, past_key_values, **inputs):
-        sizes.append(len(input_ids))
-        if len(input_ids) > 2 and past_key_values is not None:  # some tokens have been written by then
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(input_ids=input_ids, past_key_values=past_key_values, **inputs)
-
-    monkeypatch.setattr(toy, "forward", fail_late)
-    assert run(toy, tmp_path / "predictions.jsonl", settings) == expected
-    said = [record.getMessage() for record in caplog.records]
-    assert said[0] == f"out of memory with {sizes[0]} answers at a time: {sizes[0] // 2} from here on"
-    assert sizes.count(sizes[0]) <= 2  # it is not tried again
-
-
-def test_out_of_memory_with_one_answer_says_what_to_lower(toy, tmp_path, monkeypatch):
-    def fail(*_, **__):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(toy, "forward", fail)
-    with pytest.raises(ValueError, match=r"with one answer to a prompt of \d+ tokens: lower generation.max_new_tokens"):
-        run(toy, tmp_path / "predictions.jsonl", SAMPLED)
-
-
 def test_a_broken_model_is_refused(tmp_path):
     model = Scripted([10])
     forward = model.forward
@@ -212,12 +208,6 @@ def test_a_broken_model_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="NaN"):
         run(model, tmp_path / "p.jsonl", GREEDY, [FusionExample("q", (10,))])
-
-
-def test_the_model_is_left_as_it_was(toy, tmp_path):
-    toy.train()
-    run(toy, tmp_path / "predictions.jsonl", GREEDY, make_prompts(2))
-    assert toy.training
 
 
 def test_added_fields_may_not_replace_others(toy, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import patience
 from diptych.contracts.news import FusionExample
 from diptych.models.server.prompt_client import PromptClient
+from diptych.models.server.server_failures import ServerFailure
 from diptych.systems.caption_generation import CaptionGenerator
 from scripted_server import Server, running
 from served_model import writing
@@ -86,6 +87,13 @@ def test_what_is_written_is_not_asked_again(tmp_path):
     found, asked = served(output, GREEDY, step)
     assert found == expected and len(asked) == 7
     assert served(output, GREEDY, broken) == (expected, [])
+    gone = PromptClient("toy", "http://127.0.0.1:9/v1", max_retries=0)
+    with pytest.raises(ServerFailure, match="no connection"):
+        CaptionGenerator(GREEDY).generate_served(
+            gone, Letters(), make_prompts(), tmp_path / "other.jsonl", model_fingerprint="tiny"
+        )
+    again = CaptionGenerator(GREEDY).generate_served(gone, Letters(), make_prompts(), output, model_fingerprint="tiny")
+    assert again == expected  # there was nothing to ask
     assert output.read_bytes() == (tmp_path / "local.jsonl").read_bytes()
 
 

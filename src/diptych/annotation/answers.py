@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from diptych.annotation.image_mentions import image_mention
 from diptych.contracts.pipelines import Answer
-from diptych.models.server.finish_reasons import is_cut, is_filtered
+from diptych.models.server.finish_reasons import is_broken_off, is_cut, is_filtered
 from diptych.storage.json_values import json_objects
 from diptych.text.sentences import split_sentences
 
@@ -123,10 +123,13 @@ def parse(
     `fewest_sentences` says how many two descriptions call for; where nothing is known of the images, one is enough.
 
     Raises:
-        InvalidAnswer: `cut` by the token limit, `empty`, `refused` by the server's filter or in words, or `invalid`.
+        InvalidAnswer: `cut` by the token limit or broken off, `empty`, `refused` by the server's filter or in words, or
+            `invalid`.
     """
     if is_cut(answer.finish_reason):
         raise InvalidAnswer("cut", "The answer was cut off before its end. Answer again, in fewer words.")
+    if is_broken_off(answer.finish_reason):
+        raise InvalidAnswer("cut", f"The answer was broken off ({answer.finish_reason}). Answer again.")
     if is_filtered(answer.finish_reason):
         raise InvalidAnswer("refused", f"The server withheld the answer ({answer.finish_reason}).")
     text = answer.text.rpartition(_THOUGHTS_END)[2]

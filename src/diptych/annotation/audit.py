@@ -22,6 +22,8 @@ RATES = {
     "sentences_wrong": ("wrong_sentences", "sentences"),
     "sentences_hallucinated": ("hallucinated_sentences", "sentences"),
     "sentences_unread": ("unread_sentences", "sentences"),
+    "claims_wrong": ("wrong_claims", "claims"),
+    "claims_hallucinated": ("hallucinated_claims", "claims"),
     "objects_hallucinated": ("hallucinated_objects", "claimed_objects"),
     "objects_wrong": ("wrong_objects", "claimed_objects"),
     "objects_missed": ("missed_objects", "changed_objects"),
@@ -45,8 +47,9 @@ class PairAudit:
 
     `verdicts` has one for each sentence: `hallucinated` where it claims that an object changed which did not, else
     `wrong` where it says anything else that is not so, else `right`; `unread` where no claim could be read. `missed`
-    lists the true changes, as (object, attribute), that no sentence states rightly. `counts` are what `RATES` divide,
-    `kinds` the same of `KIND_RATES` by kind of change, those kinds that occur.
+    lists the true changes, as (object, attribute), that no sentence states rightly. `counts` are what `RATES` divide;
+    what several sentences say of one object's colour is one claim there, as bad as the worst of them. `kinds` are the
+    same of `KIND_RATES` by kind of change, those kinds that occur, and of every claim.
     """
 
     verdicts: tuple[str, ...]
@@ -129,6 +132,7 @@ def audit_pair(sentences: Sequence[str], reference: Objects, target: Objects) ->
     changed = {name for name, _ in changes}
     verdicts, stated = [], set()
     outcomes: dict[str, list[str]] = {}
+    claims: dict[tuple[str, str], list[str]] = {}
     kinds: dict[str, dict[str, int]] = {}
     for sentence in sentences:
         found = []
@@ -139,17 +143,21 @@ def audit_pair(sentences: Sequence[str], reference: Objects, target: Objects) ->
                 of_kind = kinds.setdefault(kind, dict(NO_COUNTS))
                 of_kind["claims"] += 1
                 of_kind[f"{verdict}_claims"] += 1
+                claims.setdefault((claim.object, kind), []).append(verdict)
             stated |= covered
             outcomes.setdefault(claim.object, []).append(verdict)
-        verdicts.append(next((verdict for verdict in _WORST_FIRST if verdict in found), UNREAD))
+        verdicts.append(_worst(found) or UNREAD)
     missed = tuple(change for change in changes if change not in stated)
     for change in changes:
         of_kind = kinds.setdefault(change[1], dict(NO_COUNTS))
         of_kind["changes"] += 1
         of_kind["missed_changes"] += change not in stated
     counts = {f"{verdict}_sentences": verdicts.count(verdict) for verdict in (*_WORST_FIRST, UNREAD)}
+    worst = [_worst(found) for found in claims.values()]
+    counts |= {f"{verdict}_claims": worst.count(verdict) for verdict in _WORST_FIRST}
     counts |= {
         "sentences": len(sentences),
+        "claims": len(claims),
         "claimed_objects": len(outcomes),
         "hallucinated_objects": sum(HALLUCINATED in found for found in outcomes.values()),
         "wrong_objects": sum(WRONG in found for found in outcomes.values()),
@@ -159,6 +167,10 @@ def audit_pair(sentences: Sequence[str], reference: Objects, target: Objects) ->
         "missed_changes": len(missed),
     }
     return PairAudit(tuple(verdicts), missed, counts, kinds)
+
+
+def _worst(verdicts: Sequence[str]) -> str | None:
+    return next((verdict for verdict in _WORST_FIRST if verdict in verdicts), None)
 
 
 def num_objects(reference: Objects, target: Objects) -> int:

@@ -26,7 +26,8 @@ def share_interval(part: int, whole: int) -> list[float] | None:
 
 
 def rates_of(counts: Sequence[Counts], rates: Rates, num_resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """Each of `rates` over all pairs: `{"rate", "interval": [low, high], "of": the number that it is a share of}`.
+    """Each of `rates` over all pairs: `{"rate", "interval": [low, high], "part", "of"}`, the last two the numbers
+    that it is the share of.
 
     `counts` are those of the pairs. The 95 % interval is the percentile bootstrap's over pairs (Efron and Tibshirani,
     An Introduction to the Bootstrap, 1993, chapter 13). Where all draws agree, as for a rate of 0, it would have no
@@ -37,7 +38,7 @@ def rates_of(counts: Sequence[Counts], rates: Rates, num_resamples: int = 1000, 
     summary: dict[str, Any] = {}
     for name, (part, whole) in rates.items():
         total = int(table[whole].sum())
-        entry: dict[str, Any] = {"rate": None, "interval": None, "of": total}
+        entry: dict[str, Any] = {"rate": None, "interval": None, "part": int(table[part].sum()), "of": total}
         if total:
             entry["rate"] = rate = float(table[part].sum() / total)
             shares = drawn[part][drawn[whole] > 0] / drawn[whole][drawn[whole] > 0]

@@ -10,11 +10,10 @@ import lightning as L
 
 from diptych.contracts.models import TrainableSystem
 from diptych.parallel import checkpoints
-from diptych.parallel.checkpoint_thread import ThreadedCheckpointIO
+from diptych.parallel.checkpoint_thread import ThreadedCheckpointIO, unsaved
 from diptych.parallel.distributed import any_rank, rank, said_by_any
 from diptych.parallel.private_parts import log_training_step, set_logged_step
 from diptych.parallel.sharding import ShardedStrategy
-from diptych.storage.room import free_bytes, size_in_words
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ class Checkpointing(L.Callback):
 
     The run's config.yaml travels inside, so that a checkpoint needs nothing else to be evaluated. The training goes on
     while it is written, but for sharded ones (`ThreadedCheckpointIO` is the trainer's); the next one, and the end of
-    the training, wait for it. A full disk is then logged as an error, known to all processes, and the run continues:
+    the training, wait for it. A full disk is an error in the log, then known to all processes, and the run continues:
     the previous checkpoint is whole. What could not be saved until the end is kept in mind, `best` in later
     checkpoints too: see `check_saved`.
     """
@@ -108,8 +107,11 @@ class Checkpointing(L.Callback):
         self._settle(trainer)
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
-        """Waits for what is being written: if it cannot be, nobody else may come to say so."""
-        self._look(trainer)
+        """Waits for what is being written. What went wrong there must not hide what ended the training."""
+        try:
+            self._look(trainer)
+        except Exception as error:
+            log.error("the latest checkpoint could not be written: %s", error)
 
     def check_saved(self, trainer: L.Trainer) -> None:
         """For the end of a training. Raises OSError, on every process, unless the run's last state and its best, as far
@@ -169,20 +171,14 @@ class Checkpointing(L.Callback):
             trainer.save_checkpoint(paths[0], weights_only=False, storage_options=paths[1:])
         except OSError as error:
             trainer.strategy.barrier("Trainer.save_checkpoint")  # at which the processes that write nothing wait
-            self._note_failure(trainer, error, *names)
+            self._failed |= dict.fromkeys(names, str(reason := unsaved(error, _folder(trainer))))
+            if rank() == 0:
+                log.error("%s", reason)
 
     def _look(self, trainer: L.Trainer) -> None:
         """Waits for what this process is writing, and notes why it could not be."""
         failures = cast(ThreadedCheckpointIO, trainer.strategy.checkpoint_io).failures()
-        if failures:
-            self._note_failure(trainer, next(iter(failures.values())), *(path.stem for path in failures))
-
-    def _note_failure(self, trainer: L.Trainer, error: OSError, *names: str) -> None:
-        room = size_in_words(free_bytes(_folder(trainer)))
-        reason = f"{error}. The disk is full, or writing to it limited: {room} are free"
-        self._failed |= dict.fromkeys(names, reason)
-        if rank() == 0:
-            log.error("%s", reason)
+        self._failed |= {path.stem: str(error) for path, error in failures.items()}
 
     def _settle(self, trainer: L.Trainer) -> None:
         """Waits for what is being written. All processes, which must come here together, then know whether it is on the

@@ -47,5 +47,6 @@ COMMANDS = {
     "blind rates": Command("rates and agreement from what was marked on it", "diptych.report.blind_results:rates"),
     "report": Command("the data card of an annotated set", "diptych.commands.entries:report"),
     "generate rooms": Command("draw the rooms set", "diptych.synthetic.rooms.generate:command"),
+    "generate market": Command("draw the market set", "diptych.synthetic.market.generate:command"),
     "generate newsroom": Command("draw and write the newsroom set", "diptych.synthetic.newsroom.generate:command"),
 }

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.commands.caption_scoring import caption_and_score
 from diptych.commands.caption_variants import ablation_variants
-from diptych.commands.served_model import check_server, served_model
+from diptych.commands.served_model import check_one_process, check_server, origin, prompt_server, served_model
 from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section, typed_overrides
@@ -72,7 +72,7 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     path = checkpoint_path(config.ckpt)
     checkpoint = checkpoints.load(path, weights_alone=True)
     trained = config_of(checkpoint, path, config.data_dir)
-    chosen = HydraConfig.get().runtime.choices["data"]
+    chosen = HydraConfig.get().runtime.choices.get("data")  # which several have not: data=[rooms,market]
     # The checkpoint's own data with single settings changed, or another dataset altogether.
     data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
     given, context = _replacements(config), {"data_dir": config.data_dir, "seed": trained.seed}
@@ -87,15 +87,16 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
             raise ValueError(f"{name} is of captions, which this checkpoint does not write: leave it out")
     quiet_lightning()
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
-    served = None if config.server is None else served_model(config, trainer, weights)
-    if served is None:
+    server = served = None
+    if config.server is None:
         cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device, weights_follow=True)
         checkpoints.load_weights(system, checkpoint, path)
+    else:
+        check_one_process(trainer)
+        server = prompt_server(plain_section(config.server))
+        served = served_model(server, weights)
     about = {"experiment": trained.name, "checkpoint": str(path), "step": checkpoint.get("global_step")}
-    about |= {"seed": trained.seed, **new.origin()}
-    if served is not None:
-        at = {"model": served.server.model, "base_url": served.server.base_url}
-        about |= {"replaced": {**new.said, "server": at}, "replaced_from": new.before}
+    about |= {"seed": trained.seed, **origin(new, server)}
     options = {name: config[name] for name in ("ablation", "candidates", "post_processing")} | {"served": served}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
 

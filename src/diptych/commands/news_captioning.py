@@ -16,12 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.commands.caption_scoring import captions_file, score_written, write_captions
 from diptych.commands.caption_variants import MODEL, Variant, ablation_variants
+from diptych.commands.served_model import origin, prompt_server, served_model
 from diptych.config.building import build
 from diptych.config.plain_config import plain_section
 from diptych.config.replacements import errors_in_typed_words, replaced
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.news import CaptionData, NewsSource
 from diptych.contracts.pipelines import Failure, Result, SharedWork
+from diptych.contracts.prompts import PromptServer
 from diptych.data.news.base_captions import read_base_captions
 from diptych.data.news.captions_file import read_captions
 from diptych.data.news.retrieval_file import article_ids, read_retrieval
@@ -41,8 +43,8 @@ class WriteCaptions(RecordStage):
     hold (its prompt, its selection of chunks) but for `changes`, by dotted names, and the `sources` and `cache` of this
     pipeline; these come as configs, since they are built together with the system, and so do the `replacements` of
     generation, prompt, evidence and metrics (see `config.replacements`). `ablation` writes further captions beside, as
-    in evaluate.py. The stage's folder is as evaluate.py leaves it. Records are `{"query_id", "caption"}`,
-    for an ablation under `<its name>/<query id>`.
+    in evaluate.py, and a `server`, a config too, that holds the merged fuser writes in its place. The stage's folder is
+    as evaluate.py leaves it. Records are `{"query_id", "caption"}`, for an ablation under `<its name>/<query id>`.
 
     Raises:
         ValueError: an ablation is not known; later, the checkpoint is no fuser's, or what it needs is missing.
@@ -51,6 +53,7 @@ class WriteCaptions(RecordStage):
     runtime_settings = (
         *("checkpoint", "retrieval", "base_captions", "cache", "changes.cache", "ablation", "submission"),
         *("replacements.generation.batch_size", "replacements.evidence.encoder.folder"),
+        *(f"server.{name}" for name in ("base_url", "api_key_env", "concurrency", "timeout_s", "max_retries")),
     )
 
     def __init__(
@@ -66,6 +69,7 @@ class WriteCaptions(RecordStage):
         changes: Mapping[str, Any] | None = None,
         ablation: str | Sequence[str] | None = None,
         replacements: Mapping[str, Any] | None = None,
+        server: Mapping[str, Any] | None = None,
     ) -> None:
         if len(sources) != 1:
             raise ValueError(f"data.sources must hold one source of news photos, found {list(sources)}")
@@ -74,6 +78,7 @@ class WriteCaptions(RecordStage):
         self.retrieval, self.base_captions = Path(retrieval), Path(base_captions)
         self.data_dir, self.split, self.submission = data_dir, split, Path(submission)
         self.variants = {"": MODEL, **ablation_variants(ablation)}
+        self.server = None if server is None else prompt_server(server)
 
     def input_files(self) -> Sequence[Path]:
         """The checkpoint, and what the stages before have left."""
@@ -96,7 +101,7 @@ class WriteCaptions(RecordStage):
         fuser = self._fuser
         fuser.prepare()
         about = {"experiment": fuser.trained.name, "checkpoint": str(self.checkpoint), "seed": fuser.trained.seed}
-        about |= fuser.replaced.origin()
+        about |= origin(fuser.replaced, self.server)
         score_written(fuser.system, fuser.datamodule, self.split, folder, self.variants, **about)
         written = read_captions(captions_file(folder, ""))
         captions = without_blanks(written, read_base_captions(self.base_captions))
@@ -120,12 +125,14 @@ class WriteCaptions(RecordStage):
     @cached_property
     def _fuser(self) -> TrainedFuser:
         changes = self.data_changes()
-        return TrainedFuser(self.checkpoint, changes, self.data_dir, self.split, self.variants, self.replacements)
+        return TrainedFuser(
+            self.checkpoint, changes, self.data_dir, self.split, self.variants, self.replacements, self.server
+        )
 
 
 class TrainedFuser:
     """The fuser of a checkpoint with its data, `changes` of whose section are made, and with `replacements`; the
-    SharedWork of WriteCaptions.
+    SharedWork of WriteCaptions. Where a `server` holds the model, it is not read here.
 
     Raises:
         ValueError: the checkpoint is no fuser's, is missing, or does not fit the data.
@@ -141,8 +148,9 @@ class TrainedFuser:
         split: str,
         variants: Mapping[str, Variant],
         replacements: Mapping[str, Any],
+        server: PromptServer | None,
     ) -> None:
-        self.path, self.split, self.variants = path, split, variants
+        self.path, self.split, self.variants, self.server = path, split, variants, server
         self._checkpoint = checkpoints.load(path)
         self.trained = config_of(self._checkpoint, path, data_dir)
         data, context = fuser_data(self.trained, changes), {"data_dir": data_dir, "seed": self.trained.seed}
@@ -168,9 +176,13 @@ class TrainedFuser:
         on where it was stopped.
         """
         self.prepare()
-        self.system.load_pretrained(trainer.strategy.root_device, weights_follow=True)
-        checkpoints.load_weights(self.system, self._checkpoint, self.path)
-        write_captions(trainer, self.system, self.datamodule, self.split, folder, self.variants)
+        served = None
+        if self.server is None:
+            self.system.load_pretrained(trainer.strategy.root_device, weights_follow=True)
+            checkpoints.load_weights(self.system, self._checkpoint, self.path)
+        else:
+            served = served_model(self.server, checkpoints.weights_of(self._checkpoint, self.path))
+        write_captions(trainer, self.system, self.datamodule, self.split, folder, self.variants, served)
         captions = {
             _name(variant, query_id): caption
             for variant in self.variants

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.commands.evaluation import quiet_lightning
+from diptych.commands.served_model import check_one_process, check_server
 from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section
@@ -54,6 +55,8 @@ def _run(config: DictConfig) -> None:
     work_dir = Path(config.work_dir)
     own = {"logger": False, "enable_progress_bar": False, "default_root_dir": str(work_dir)}  # the runner has a bar
     trainer = building.build_trainer(config.trainer, **own)  # first: it says where the stages' models will compute
+    if config.get("server") is not None:
+        check_one_process(trainer)
     runs = stage_runs(config)
     busy = f"{work_dir}: another pipeline is at work here; wait for it, or name another folder"
     alone = locked(work_dir / ".pipeline.lock", RUN_PATIENCE, busy)
@@ -80,6 +83,8 @@ def prepare_config(config: DictConfig) -> DictConfig:
         ValueError: one of the pipeline's values is missing.
     """
     checking.check_given(config)
+    if config.get("server") is not None:
+        check_server(config)
     plain = plain_section(config, resolve=False)
     for name in PLACES:
         if plain.get(name) is not None and f"${{{name}}}" not in str(plain["stages"]):

@@ -17,14 +17,20 @@ class DataParallelStrategy(DDPStrategy):
     def __init__(self, compress_gradients: str | None = None, process_group_backend: str | None = None) -> None:
         if compress_gradients not in (None, "bf16"):
             raise ValueError(f"compress_gradients={compress_gradients} is not one of bf16, null")
-        super().__init__(
-            process_group_backend=process_group_backend, forward_sync_buffers=False, gradient_as_bucket_view=True
-        )
+        super().__init__(process_group_backend=process_group_backend)
         self.compress_gradients = compress_gradients
 
     def configure_ddp(self) -> None:
-        """Wraps the model. Lightning's own way to a hook is for GPUs alone, and silent elsewhere."""
-        super().configure_ddp()
-        assert isinstance(self.model, DistributedDataParallel)
+        """Wraps the model on the stream that computes. Lightning's own way takes another one, as CUDA graphs want it:
+        then two streams wait for each other at every gradient of every step. And its hooks are for GPUs alone, and
+        silent elsewhere.
+        """
+        assert self.model is not None
+        self.model = DistributedDataParallel(
+            self.model,
+            device_ids=self.determine_ddp_device_ids(),
+            forward_sync_buffers=False,
+            gradient_as_bucket_view=True,
+        )
         if self.compress_gradients is not None:
             self.model.register_comm_hook(None, bf16_compress_hook)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Done = TypeVar("Done")
 
 
 def world_size() -> int:
@@ -150,6 +152,27 @@ def any_rank(flag: bool) -> bool:
     count = torch.tensor(int(flag))
     dist.all_reduce(count, group=_hosts())
     return bool(count.item())
+
+
+def smallest(number: int) -> int:
+    """The smallest of all ranks' numbers, on every rank. The hosts ask each other."""
+    if world_size() == 1:
+        return number
+    least = torch.tensor(number)
+    dist.all_reduce(least, dist.ReduceOp.MIN, group=_hosts())
+    return int(least.item())
+
+
+def on_every_rank(work: Callable[[], Done]) -> Done:
+    """Does this process's work and waits for the others; fails on all where it fails on one, so that none waits on."""
+    error: Exception | None = None
+    try:
+        done = work()
+    except Exception as caught:
+        error = caught
+    if any_rank(error is not None):
+        raise error or RuntimeError("another process has failed; its own message says why")
+    return done
 
 
 def said_by_any(text: str) -> str:

@@ -26,16 +26,20 @@ _SECONDS_TO_END = 2.0  # for another process, from its connection's end to its o
 _SECONDS_TO_SAY_IT = 5.0  # for what this process itself has to say about the loss of another
 _SECONDS_TO_FOLLOW = 10.0  # for a process to end after the one that has started it, as it does when all is well
 
+_STARTER = "DIPTYCH_STARTED_BY"  # the process that has others started for its job
+
 _started: list[subprocess.Popen] = []
 
 
 def watch_processes(on_loss: Callable[[str], None] | None = None) -> None:
     """Has the processes that Lightning starts for a job on this machine watched, in the place of its own watch, which
     kills this process without a word: when one fails, `on_loss` is told, all are ended, and this one too, with exit
-    status 1. A process that was started for a job watches the one that has started it: NCCL does not notice its end.
+    status 1. A process that Lightning or torchrun has started watches the one that did: NCCL does not notice its end.
     """
-    if "LOCAL_RANK" in os.environ:  # as Lightning and torchrun set it
-        threading.Thread(target=_wait_for_end_of, args=(os.getppid(), on_loss), daemon=True).start()
+    starter = os.getppid()
+    if os.environ.get(_STARTER) == str(starter) or "TORCHELASTIC_RUN_ID" in os.environ:  # a shell may go away
+        threading.Thread(target=_wait_for_end_of, args=(starter, on_loss), daemon=True).start()
+    os.environ[_STARTER] = str(os.getpid())
 
     def observe(processes: Sequence[subprocess.Popen]) -> None:
         _started[:] = processes
@@ -109,7 +113,7 @@ def _wait_for_end_of(starter: int, on_loss: Callable[[str], None] | None) -> Non
     while os.getppid() == starter:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     time.sleep(_SECONDS_TO_FOLLOW)
-    said = "the process that has started this one is gone, killed from outside"
+    said = "the process that has started this one is gone, killed from outside; start the job again, it goes on"
     try:
         if on_loss is not None:
             on_loss(said)

@@ -166,18 +166,28 @@ def merge_rank_files(
         RecordLog(part).remove()
 
 
-def claim(path: Path, settings: Mapping[str, Any], records: Sequence[Path]) -> None:
+def existing_logs(output: Path) -> list[Path]:
+    """The log and those of its ranks, as far as they are there."""
+    return [path for path in (output, *rank_files(output)) if path.exists()]
+
+
+def claim(
+    path: Path, settings: Mapping[str, Any], records: Sequence[Path], kept: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Says in a small JSON file what record files are made with, or checks that it says so already.
 
     `settings` hold what JSON can; nested keys are named with dots. The file is written in one step, and only where no
-    record exists yet.
+    record exists yet. What is `kept` may differ: returns what the file has of it, or else what is given.
 
     Raises:
         ValueError: the records were made with other settings, or it cannot be known; names the files, and what differs.
     """
     advice = f"delete {', '.join(map(str, (*records, path)))} to start anew, or write into another folder"
+    kept = dict(kept or {})
     if path.exists():
-        there, here = _flat(read_json(path, advice)), _flat(json.loads(json.dumps(settings)))
+        content = read_json(path, advice, shape=dict)
+        kept |= {name: content.pop(name) for name in kept if name in content}
+        there, here = _flat(content), _flat(json.loads(json.dumps(settings)))
         if there != here:
             changed = [key for key in here | there if there.get(key) != here.get(key)]
             listed = ", ".join(f"{key} (was {there.get(key)!r:.40}, is {here.get(key)!r:.40})" for key in changed)
@@ -187,7 +197,8 @@ def claim(path: Path, settings: Mapping[str, Any], records: Sequence[Path]) -> N
             f"{records[0]} has records, but {path}, which says what they were made with, is gone; {advice}"
         )
     else:
-        write_json(path, settings)
+        write_json(path, {**settings, **kept})
+    return kept
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 
 from diptych.studying.result import StudyResult
@@ -83,7 +84,8 @@ def examples_of(result: StudyResult, most: int = MOST) -> list[Examples]:
     pairs: dict[tuple[str, str], str] = {}
     for verdict in result.verdicts:
         pairs.setdefault((verdict.hypothesis.arm, verdict.hypothesis.control), verdict.hypothesis.metric)
-    found = [_of_pair(result, metric, arm, control, most) for (arm, control), metric in pairs.items()]
+    runs = _Runs(result)
+    found = [_of_pair(runs, metric, arm, control, most) for (arm, control), metric in pairs.items()]
     return [one for one in found if one is not None]
 
 
@@ -101,31 +103,56 @@ def all_changed(control: OfSeeds, arm: OfSeeds) -> list[Changed]:
     return [Changed(query, before[query], after[query]) for query in before if query and query in after]
 
 
-def _of_pair(result: StudyResult, metric: str, arm: str, control: str, most: int) -> Examples | None:
-    arms = {name: result.values.get(name, {}).get(metric, {}) for name in (control, arm)}
-    changed = all_changed(arms[control], arms[arm])
+class _Runs:
+    """What the runs of a study left, each folder read once."""
+
+    def __init__(self, result: StudyResult) -> None:
+        self.result = result
+        self._queries, self._answers = cache(read_queries), cache(self._read_answers)
+
+    def asked(self, arm: str) -> dict[str, AskedQuery]:
+        """The queries of an arm, by name."""
+        return self._queries(self.result.last_folder(arm, self._seeds(arm)[0]))
+
+    def answers(self, arm: str) -> dict[int, dict[str, Answer]]:
+        """The answers of an arm, by seed and query."""
+        return {seed: self._answers(arm, seed) for seed in self._seeds(arm)}
+
+    def _seeds(self, arm: str) -> list[int]:
+        return sorted({seed for of_seeds in self.result.values[arm].values() for seed in of_seeds})
+
+    def _read_answers(self, arm: str, seed: int) -> dict[str, Answer]:
+        return read_answers(self.result.last_folder(arm, seed), self.asked(arm))
+
+
+def _of_pair(runs: _Runs, metric: str, arm: str, control: str, most: int) -> Examples | None:
+    control_values, arm_values = (runs.result.values.get(name, {}).get(metric, {}) for name in (control, arm))
+    changed = all_changed(control_values, arm_values)
     if not changed:
         return None
     asked: dict[str, AskedQuery] = {}
-    answers: dict[str, dict[int, dict[str, Answer]]] = {name: {} for name in arms}
+    answers: dict[str, dict[int, dict[str, Answer]]] = {control: {}, arm: {}}
     problem = ""
     try:
-        asked = read_queries(result.last_folder(control, min(arms[control])))
-        answers = {
-            name: {seed: read_answers(result.last_folder(name, seed), asked) for seed in of}
-            for name, of in arms.items()
-        }
+        asked = runs.asked(control)
+        answers = {name: runs.answers(name) for name in (control, arm)}
     except Exception as error:  # what data of somebody's own may raise: the figures do not depend on it
         problem = str(error) or type(error).__name__
-        log.warning("study %s: what changed is shown without pictures: %s", result.study.name, problem)
+        log.warning("study %s: what changed is shown without pictures: %s", runs.result.study.name, problem)
     places = {name: _mean_log_ranks(of_seeds.values()) for name, of_seeds in answers.items()}
     moves = {query: abs(places[arm].get(query, place) - place) for query, place in places[control].items()}
+    names = {one.query: _name(one.query, asked) for one in changed}
     examples = []
-    for one in most_changed(changed, moves, most):
-        sides = [Side(name, _of_query(one.query, found)) for name, found in answers.items()]
-        examples.append(Example(one, asked.get(one.query), *sides))
+    for one in most_changed(changed, {query: moves.get(name, 0.0) for query, name in names.items()}, most):
+        sides = [Side(name, _of_query(names[one.query], found)) for name, found in answers.items()]
+        examples.append(Example(one, asked.get(names[one.query]), *sides))
     risen, fallen = sum(one.change > 0 for one in changed), sum(one.change < 0 for one in changed)
     return Examples(metric, arm, control, examples, risen, fallen, len(changed) - risen - fallen, problem)
+
+
+def _name(query: str, asked: Mapping[str, AskedQuery]) -> str:
+    """The query's name in its run: without what it was measured on, where the arms of a study differ in that."""
+    return query if query in asked else query.partition(": ")[2]
 
 
 def _of_query(query: str, answers: Mapping[int, Mapping[str, Answer]]) -> dict[int, Answer]:

@@ -39,8 +39,9 @@ class StudyResult:
 
     `comparisons` are those of every arm with the control, by every metric; `verdicts` one for each hypothesis, in the
     plan's order. `values` are arm -> metric -> seed -> query -> value, as they were judged: an arm that failed is not
-    among them. A query is named by its id, behind its set and a bar where there are several (`dress/q1`); a metric
-    without values per query has one, under the empty name. `meanings` say of every metric how its numbers are read.
+    among them. A query is named by its id, behind its set and a bar where there are several (`dress/q1`), and behind
+    its data and split where the arms differ in them (`rooms val: q1`); a metric without values per query has one, under
+    the empty name. `meanings` say of every metric how its numbers are read.
 
     `lost` says in a line why an arm has no values, where no step of its own failed. `command` is the line that repeats
     the study, `facts` are shown as they are: versions, the machine, the data.

@@ -53,6 +53,8 @@ def read_queries(folder: Path) -> dict[str, AskedQuery]:
     result = read_json(folder / METRICS, missing_ok=True) or {}
     own = OmegaConf.masked_copy(config, [key for key in ("data", "data_dir", "seed") if key in config])
     if config.get("ckpt") and "_target_" not in (config.get("data") or {}):  # the checkpoint's data, changed by these
+        if "checkpoint" not in result:
+            raise ValueError(f"{folder / METRICS} names no checkpoint, whose data it is of")
         trained = OmegaConf.create(read_yaml(Path(result["checkpoint"]).parents[1] / "config.yaml"))
         own.data = OmegaConf.merge(trained.data, own.get("data") or {})
     split = str(result.get("split") or config.get("split") or "val")

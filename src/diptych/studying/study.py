@@ -48,6 +48,7 @@ def run_study(planned: PlannedStudy) -> tuple[StudyResult, dict[str, str]]:
             values=found.values,
             meanings=found.meanings,
             facts=_facts(found, planned),
+            lost=found.lost,
         )
         log.info("%s", write_study(folder, result))
     return result, found.lost

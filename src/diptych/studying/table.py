@@ -107,7 +107,9 @@ def mean_and_interval(of_seeds: OfSeeds, meaning: MetricMeaning) -> tuple[float,
         if meaning.reduction == "median":
             drawn.append(weighted_median(column, counts))
         else:
-            drawn.append(counts[:, known] @ column[known] / counts[:, known].sum(1))
+            # Not a product of matrices: its last digits depend on the number of threads.
+            sums, numbers = (part.numpy().sum(1) for part in (counts[:, known] * column[known], counts[:, known]))
+            drawn.append(torch.from_numpy(sums) / torch.from_numpy(numbers))
     means = torch.stack(drawn).mean(0)
     means = means[~means.isnan()]  # without the draws that have no query of an aspect
     return mean, percentiles(means, 0.95) if len(means) else None

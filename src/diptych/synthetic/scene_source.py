@@ -1,16 +1,22 @@
-"""A generated world as a triplet source that can tell untrue texts, because it knows what its pictures show."""
+"""A generated world as a triplet source, which is made on first use and can tell untrue texts: it knows what its
+pictures show.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
 
 from diptych.contracts.retrieval import Triplet
 from diptych.data.triplets.hotel_cir import HotelCIR
 from diptych.storage.json_files import as_written, read_json
-from diptych.synthetic.untruths import TELLERS, Items, World, holds, untrue_changes
+from diptych.synthetic.scenes import Scene, find_changes
+from diptych.synthetic.triplet_sets import TripletSetSettings, generate_set
+from diptych.synthetic.untruths import TELLERS, holds, untrue_changes
 
 _AGAIN = "generate the set again"
 
@@ -22,47 +28,48 @@ def scene_description(path: Path) -> Mapping[str, Any]:
 
 
 class SceneSource(HotelCIR):
-    """Hotel-CIR's layout over a generated world, with `scenes/` beside `images/`. A subclass says what the world is:
-    `world`, and the four methods that know its scenes.
+    """A world in Hotel-CIR's layout and protocol, with `scenes/` beside `images/`; `settings` decide what is generated.
+    A subclass says what these are where they are not given.
     """
 
-    world: ClassVar[World]
+    writes: ClassVar[Mapping[str, str]] = {"root": "*"}  # it is made where there is nothing
     untrue_kinds = tuple(TELLERS)
+    settings_class: ClassVar[type[TripletSetSettings]]
 
-    def scene(self, described: Mapping[str, Any]) -> Any:
-        """The scene that `scene_description` gives; ValueError where it is none."""
-        raise NotImplementedError
+    def __init__(
+        self,
+        root: str | Path,
+        settings: TripletSetSettings | None = None,
+        exclude_reference: bool = False,
+        use_distractors: bool = False,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(root, exclude_reference, use_distractors, name)
+        self._settings = settings or self.settings_class()
 
-    def items(self, scene: Any) -> Items:
-        """Its objects by name, absent ones left out."""
-        raise NotImplementedError
-
-    def changes(self, before: Any, after: Any) -> Sequence[Any]:
-        """Everything that differs between two scenes."""
-        raise NotImplementedError
-
-    def say(self, changes: Sequence[Any], before: Any, rng: random.Random) -> str:
-        """Changes of a scene in the words of the set's own texts."""
-        raise NotImplementedError
+    def prepare(self) -> None:
+        """Generates the set (about a minute at full size, with a progress bar) unless it is there, complete."""
+        generate_set(self.root, self._settings, None, show_progress=True)
 
     def untrue_text(self, split: str, triplet: Triplet, kind: str, rng: random.Random) -> str | None:
         """A text in the set's own words that is untrue of the triplet's pictures, as their scenes say."""
         before, after = self._scenes_of(split, triplet)
-        changes, items = self.changes(before, after), (self.items(before), self.items(after))
-        told = untrue_changes(kind, self.world, changes, *items, rng)
-        return None if told is None else self.say(told, before, rng)
+        told = untrue_changes(kind, before.kinds, find_changes(before, after), before.items(), after.items(), rng)
+        if told is None:
+            return None
+        return self._settings.world.describe_changes(told, before, np.random.default_rng(rng.getrandbits(64)))
 
     def is_true_of(self, split: str, triplet: Triplet, other: Triplet) -> bool:
         """Whether all changes between the other's pictures happened between the triplet's too."""
-        before, after = (self.items(scene) for scene in self._scenes_of(split, triplet))
-        return all(holds(change, before, after) for change in self.changes(*self._scenes_of(split, other)))
+        before, after = (scene.items() for scene in self._scenes_of(split, triplet))
+        return all(holds(change, before, after) for change in find_changes(*self._scenes_of(split, other)))
 
-    def _scenes_of(self, split: str, triplet: Triplet) -> tuple[Any, Any]:
+    def _scenes_of(self, split: str, triplet: Triplet) -> tuple[Scene, Scene]:
         one, other = (self._scene(split, name) for name in (triplet.reference_image, triplet.target_image))
         return one, other
 
-    def _scene(self, split: str, image_id: str) -> Any:
+    def _scene(self, split: str, image_id: str) -> Scene:
         picture = self.image_path(split, image_id).relative_to(self.root / "images")
         path = (self.root / "scenes" / picture).with_suffix(".json")
         with as_written(path, _AGAIN):
-            return self.scene(scene_description(path))
+            return self._settings.world.scene_from_json(scene_description(path))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import torch
 from rich.console import Console
 from rich.progress import Progress, track
 from torch import nn
@@ -20,22 +16,18 @@ from torch import nn
 from diptych.contracts.news import ClaimChecker, FusionExample, SentenceEncoder, TextTokenizer
 from diptych.contracts.pipelines import Failure
 from diptych.contracts.prompts import PromptAnswer, PromptServer
-from diptych.parallel.distributed import any_rank, rank, world_size
-from diptych.storage.record_log import RecordLog, claim, merge_rank_files, rank_file, rank_files, read_logs
-from diptych.systems import consensus, decoding
+from diptych.parallel.distributed import on_every_rank, rank, smallest, world_size
+from diptych.storage.record_log import RecordLog, claim, existing_logs, merge_rank_files, rank_file, read_logs
+from diptych.systems import consensus
+from diptych.systems.answer_writer import AnswerWriter, answering
 from diptych.systems.answers_at_a_time import answers_at_a_time
-from diptych.systems.beam_search import complete_with_beams
 from diptych.systems.candidate_choice import CHOICES, CandidateChoice
-from diptych.systems.caption_records import caption_record, described, end_at_target
+from diptych.systems.caption_records import caption_record, described, end_at_target, made_with
 from diptych.systems.checked_prompts import check_prompts, context_of
-from diptych.systems.decoding import Decoded, Decoder
+from diptych.systems.decoding import Decoder
 from diptych.systems.served_answers import check_answered, prompt_request, read_answer
 
-log = logging.getLogger(__name__)
-
-Done = TypeVar("Done")
 Batch = list[FusionExample]
-_SINCE = ("choice", "num_beams")  # settings that came after files were claimed with the others
 
 
 @dataclass(frozen=True)
@@ -98,9 +90,10 @@ class CaptionGenerator:
     by support with what decided (see `CandidateChoice`).
     A caption may be empty; it is never replaced.
 
-    Started again after it was killed, a run works out only what is missing, in the batches of an undisturbed run, and
-    ends with the same bytes. Batches, restarts, processes and their number change nothing but rounding in the model's
-    own precision.
+    Started again after it was killed, a run works out only what is missing, in the batches of an undisturbed run (of
+    which the file of settings keeps the size that was found), and ends with the same bytes, unless memory ran out on
+    the way and batches were halved. Batches, restarts, processes and their number change nothing but rounding in the
+    model's own precision.
 
     Raises:
         ValueError: the choice needs an encoder or a checker, and there is none.
@@ -114,7 +107,6 @@ class CaptionGenerator:
     ) -> None:
         self.settings = settings
         self._choice: CandidateChoice | None = None
-        self._room = 0  # for answers at a time, beams counted
         if settings.num_candidates == 1:
             return
         closeness: consensus.Closeness = consensus.cider_closeness
@@ -151,29 +143,28 @@ class CaptionGenerator:
         """
         output = Path(output)
         ends = sorted({tokenizer.eos_token_id, *end_of_turn})
-        made_with = self._made_with(prompts, model_fingerprint, ends)
-        done = _on_every_rank(lambda: self._completed(context_of(model), prompts, output, made_with))
+        origin = made_with(self.settings, prompts, model_fingerprint, ends)
+        on_every_rank(lambda: self._check(prompts, context_of(model)))
+        found = smallest(on_every_rank(lambda: self._room(model, prompts)))
+        done, room = on_every_rank(lambda: self._completed(prompts, output, origin, found))
 
         def work() -> None:
             log = RecordLog(output if world_size() == 1 else rank_file(output, rank()))
-            batches = self._batches(model, prompts)
+            writer = self._writer(model, tokenizer, room, ends)
+            batches = self._batches(prompts, room)
             missing = [batch for batch in batches if any(one.query_id not in done for one in batch)]
             silent = not show_progress or rank() > 0
             for batch in track(missing, "Writing captions", console=Console(stderr=True), disable=silent):
-                records = self._answer(model, tokenizer, batch, ends)
+                records = self._answer(writer, tokenizer, batch)
                 log.append([described(record, describe) for record in records if record["query_id"] not in done])
 
         def merge() -> None:
             if rank() == 0:
                 merge_rank_files(output, [example.query_id for example in prompts], partial(self._choose, prompts))
 
-        was_training = model.training
-        model.eval()
-        try:
-            _on_every_rank(work)
-        finally:
-            model.train(was_training)
-        _on_every_rank(merge)
+        with answering(model):
+            on_every_rank(work)
+        on_every_rank(merge)
         return list(RecordLog(output).read().values())
 
     def generate_served(
@@ -200,8 +191,10 @@ class CaptionGenerator:
                 " generation.num_beams=1, or leave server out"
             )
         ends = [tokenizer.eos_token_id]
-        made_with = self._made_with(prompts, model_fingerprint, ends) | {"server_model": server.model}
-        done = self._completed(server.context(), prompts, output, made_with)
+        origin = made_with(self.settings, prompts, model_fingerprint, ends) | {"server_model": server.model}
+        whole = len(_written(prompts, output)) == len(prompts)  # then the server may be gone
+        self._check(prompts, None if whole else server.context())
+        done, _ = self._completed(prompts, output, origin)
         missing = {example.query_id: example for example in prompts if example.query_id not in done}
         log, decoder, failures = RecordLog(output), self._decoder(tokenizer, ends), []
 
@@ -232,60 +225,48 @@ class CaptionGenerator:
             ValueError: as `generate`.
         """
         self._check(prompts, context_of(model))
-        was_training = model.training
-        model.eval()
-        try:
-            ends, batches = [tokenizer.eos_token_id], self._batches(model, prompts)
-            written = [record for batch in batches for record in self._answer(model, tokenizer, batch, ends)]
-        finally:
-            model.train(was_training)
+        with answering(model):
+            writer = self._writer(model, tokenizer, self._room(model, prompts), [tokenizer.eos_token_id])
+            batches = self._batches(prompts, writer.room)
+            written = [record for batch in batches for record in self._answer(writer, tokenizer, batch)]
         of_query = {record["query_id"]: record for record in written}
         return self._choose(prompts, [of_query[example.query_id] for example in prompts])
 
     def _completed(
-        self, context: int | None, prompts: Sequence[FusionExample], output: Path, made_with: Mapping[str, Any]
-    ) -> set[str]:
-        """The ids of the queries that have a record, after everything has been checked."""
-        self._check(prompts, context)
-        existing = [path for path in (output, *rank_files(output)) if path.exists()]
-        claim(output.with_suffix(".settings.json"), made_with, existing)
-        return set(read_logs(existing, [example.query_id for example in prompts]))
+        self, prompts: Sequence[FusionExample], output: Path, origin: Mapping[str, Any], room: int = 0
+    ) -> tuple[set[str], int]:
+        """The ids of the queries that have a record, of this origin; and for how many answers there was room when they
+        were begun, where that is found automatically.
+        """
+        kept = {"answers_at_a_time": room if self.settings.batch_size == "auto" else None}
+        held = claim(output.with_suffix(".settings.json"), origin, existing_logs(output), kept)["answers_at_a_time"]
+        is_found = self.settings.batch_size == "auto" and type(held) is int
+        return _written(prompts, output), max(1, held) if is_found else room
 
     def _check(self, prompts: Sequence[FusionExample], context: int | None) -> None:
         settings = self.settings
         compares = settings.num_candidates > 1 and settings.consensus == "cider"
         check_prompts(prompts, context, settings.max_new_tokens, settings.target_words, compares)
 
-    def _made_with(self, prompts: Sequence[FusionExample], model: str, ends: Sequence[int]) -> dict[str, Any]:
-        # Not the batch size: who runs out of memory may lower it and go on.
-        settings = {name: value for name, value in asdict(self.settings).items() if name != "batch_size"}
-        for name in _SINCE:  # files of versions that did not have them go on
-            if settings[name] == getattr(GenerationSettings, name):
-                del settings[name]
-        listed: list[Any] = [(example.query_id, example.prompt_ids) for example in prompts]
-        if any(example.target_words for example in prompts):
-            listed.append([example.target_words for example in prompts])
-        digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
-        return {"settings": settings, "model": model, "end_of_turn": list(ends), "prompts": digest}
-
-    def _batches(self, model: nn.Module, prompts: Sequence[FusionExample]) -> list[Batch]:
-        """This process's share, longest first, so that the first batch shows whether memory suffices."""
+    def _room(self, model: nn.Module, prompts: Sequence[FusionExample]) -> int:
+        """For how many answers at a time, beams counted."""
         size, most = self.settings.batch_size, self.settings.max_new_tokens
-        self._room = answers_at_a_time(model, prompts, most) if isinstance(size, str) else size
+        return answers_at_a_time(model, prompts, most) if isinstance(size, str) else size
+
+    def _writer(self, model: nn.Module, tokenizer: TextTokenizer, room: int, ends: Collection[int]) -> AnswerWriter:
+        settings = self.settings
+        return AnswerWriter(model, self._decoder(tokenizer, ends), room, settings.num_beams, settings.seed)
+
+    def _batches(self, prompts: Sequence[FusionExample], room: int) -> list[Batch]:
+        """This process's share, longest first, so that the first batch shows whether memory suffices."""
         ordered = sorted(prompts, key=lambda example: -len(example.prompt_ids))[rank() :: world_size()]
-        size = max(1, self._room // max(self.settings.num_candidates, self.settings.num_beams))
+        size = max(1, room // max(self.settings.num_candidates, self.settings.num_beams))
         return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
-    def _answer(
-        self, model: nn.Module, tokenizer: TextTokenizer, batch: Batch, ends: Collection[int]
-    ) -> Iterator[dict[str, Any]]:
+    def _answer(self, writer: AnswerWriter, tokenizer: TextTokenizer, batch: Batch) -> Iterator[dict[str, Any]]:
         """The records of a batch of queries, without what `describe` gives."""
-        decoder, numbers = self._decoder(tokenizer, ends), range(self.settings.num_candidates)
-        asked = [(example, number) for example in batch for number in numbers]
-        answers: list[Decoded] = []
-        while len(answers) < len(asked):
-            size = max(1, self._room // self.settings.num_beams)
-            answers += self._written(decoder, model, asked[len(answers) :][:size])
+        numbers = range(self.settings.num_candidates)
+        answers = writer.write([(example, number) for example in batch for number in numbers])
         for position, example in enumerate(batch):
             own = answers[position * len(numbers) : (position + 1) * len(numbers)]
             yield caption_record(example, own, tokenizer, self.settings.target_words)
@@ -301,49 +282,12 @@ class CaptionGenerator:
             is_long_enough=lambda answer: end_at_target(answer, tokenizer, self.settings.target_words) is not None,
         )
 
-    def _written(self, decoder: Decoder, model: nn.Module, asked: Sequence[tuple[FusionExample, int]]) -> list[Decoded]:
-        """Answers to prompts, by the number of the candidate; none where they are too many for the device, which has
-        room for half as many from then on.
-        """
-        answers = [decoding.new_decoded(example, number, self.settings.seed) for example, number in asked]
-        try:
-            self._complete(decoder, model, answers)
-        except torch.OutOfMemoryError as error:
-            if len(asked) == 1:
-                raise ValueError(
-                    f"out of memory with one answer to a prompt of {len(asked[0][0].prompt_ids)} tokens: lower "
-                    "generation.max_new_tokens or num_beams, shorten the evidence, or take a card with more memory, "
-                    f"and start again to resume ({error})"
-                ) from error
-        else:
-            return answers
-        self._room = len(asked) // 2 * self.settings.num_beams
-        log.warning("out of memory with %d answers at a time: %d from here on", len(asked), len(asked) // 2)
-        return []
-
-    def _complete(self, decoder: Decoder, model: nn.Module, answers: Sequence[Decoded]) -> None:
-        if self.settings.num_beams == 1:
-            decoder.complete(model, answers)
-            return
-        limits = (decoder.end_of_turn, decoder.pad_token_id, decoder.max_new_tokens)
-        complete_with_beams(model, answers, self.settings.num_beams, *limits)
-        for answer in answers:
-            if decoder.is_long_enough(answer):
-                answer.stop_reason = decoding.TARGET_WORDS
-
     def _choose(self, prompts: Sequence[FusionExample], records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The records with the choice among their candidates."""
         evidence = {example.query_id: example.evidence for example in prompts}
         return records if self._choice is None else self._choice.choose(records, evidence)
 
 
-def _on_every_rank(work: Callable[[], Done]) -> Done:
-    """Does this process's work and waits for the others; fails on all where it fails on one, so that none waits on."""
-    error: Exception | None = None
-    try:
-        done = work()
-    except Exception as caught:
-        error = caught
-    if any_rank(error is not None):
-        raise error or RuntimeError("another process has failed; its own message says why")
-    return done
+def _written(prompts: Sequence[FusionExample], output: Path) -> set[str]:
+    """The ids of the queries that have a record."""
+    return set(read_logs(existing_logs(output), [example.query_id for example in prompts]))

@@ -1,9 +1,12 @@
-"""What is kept of an answer: the caption, why it ended, and how long it is."""
+"""What is kept of answers: what they rest on, and of each the caption, why it ended, and how long it is."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
 from diptych.contracts.news import FusionExample, TextTokenizer
@@ -11,7 +14,25 @@ from diptych.storage.json_values import encodable
 from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
 from diptych.systems.decoding import TARGET_WORDS, Decoded
 
+_SINCE = ("choice", "num_beams")  # settings that came after files were claimed with the others
 _PROMPT_END = 16  # tokens: where a chat template puts what begins an answer
+
+
+def made_with(settings: Any, prompts: Sequence[FusionExample], model: str, ends: Sequence[int]) -> dict[str, Any]:
+    """What the records of a file rest on: the settings, of a dataclass, the model's fingerprint, the tokens that end an
+    answer, and a hash of the prompts.
+    """
+    # Not the batch size: who runs out of memory may lower it and go on.
+    kept = {name: value for name, value in asdict(settings).items() if name != "batch_size"}
+    usual = {field.name: field.default for field in fields(settings)}
+    for name in _SINCE:  # files of versions that did not have them go on
+        if kept[name] == usual[name]:
+            del kept[name]
+    listed: list[Any] = [(example.query_id, example.prompt_ids) for example in prompts]
+    if any(example.target_words for example in prompts):
+        listed.append([example.target_words for example in prompts])
+    digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+    return {"settings": kept, "model": model, "end_of_turn": list(ends), "prompts": digest}
 
 
 def caption_record(

@@ -42,5 +42,6 @@ def check_answered(failures: Sequence[Failure], number: int) -> None:
         first = failures[0]
         raise ValueError(
             f"the server has not answered {len(failures)} of {number} prompts, first {first.record_id!r}:"
-            f" {first.reason}: {first.message}; the others' captions are kept, resume=FOLDER asks for these alone"
+            f" {first.reason}: {first.message}; the others' captions are kept;"
+            " a pipeline that is run again asks for these alone, and so does an evaluation with resume=FOLDER"
         )

@@ -53,6 +53,14 @@ def test_words_for_withheld_are_a_failure(word):
 
 
 @pytest.mark.hostile("network")
+@pytest.mark.parametrize("word", ["abort", "error", "FINISH_REASON_ERROR"])
+def test_an_answer_that_the_server_broke_off_is_a_failure(word):
+    result = described({"message": {"content": "a tow"}, "finish_reason": word})
+    assert isinstance(result, Failure) and result.reason == "server_error"
+    assert word in result.message and "a tow" in result.message
+
+
+@pytest.mark.hostile("network")
 @pytest.mark.parametrize("content", [None, "", " ", 5, [], [{"type": "thinking", "text": "draft"}]])
 def test_an_answer_without_a_text_is_blank(content):
     assert described({"message": {"content": content, "reasoning": "?"}, "finish_reason": "stop"}) == Caption(

@@ -46,7 +46,7 @@ def test_what_is_asked_and_read():
     assert server.paths == {"/v1/completions"}
     plain = {"top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
     asked = {"model": "fuser", "prompt": [5, 6], "n": 2, "max_tokens": 9, "stop_token_ids": [1, 2]}
-    sampling = {"temperature": 0.7, "min_p": 0.1, "seed": 3, "return_token_ids": True}
+    sampling = {"temperature": 0.7, "min_p": 0.1, "seed": 3, "return_token_ids": True, "ignore_eos": True}
     assert server.requests == [asked | sampling | plain]
 
 
@@ -55,6 +55,7 @@ def test_what_is_asked_and_read():
     [
         (choices(("a", "stop", [7])), "server_error", "wrote 1 answers to a prompt, and was asked for 2"),
         (choices(("a", "stop", [7]), ("", "content_filter", [])), "refused", r"withholds .*content_filter"),
+        (choices(("a", "stop", [7]), ("b", "abort", [8])), "server_error", r"broke off its answer \(abort\)"),
         ((400, {}, {"error": {"message": "too long"}}), "bad_request", "too long"),
         ((200, {}, {"choices": [{"message": {"content": "a"}}]}), "server_error", "its answer is no completion"),
     ],

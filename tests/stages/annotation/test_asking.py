@@ -20,7 +20,8 @@ from diptych.stages.annotation.asking import Asking
 from diptych.stages.annotation.write_modifications import WriteModifications
 from diptych.stages.running.runner import PipelineRunner, StageCounts, StageRun
 from diptych.storage.record_log import RecordLog
-from diptych.synthetic.rooms.scene import KINDS, Item
+from diptych.synthetic.rooms.scene import KINDS
+from diptych.synthetic.scenes import Item
 from diptych.synthetic.server.rooms_language import describe_item
 from diptych.synthetic.server.server import AnnotationServer, ServerSettings
 

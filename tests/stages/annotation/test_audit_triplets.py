@@ -164,6 +164,19 @@ def test_what_cannot_be_audited_is_counted_by_reason(written, tmp_path):
         AuditTriplets(pairs, {})
 
 
+def test_silence_misses_what_changed(written, tmp_path):
+    """Of 8 pairs one way is silent about two; all count, and so do their changes."""
+    pairs, ways, records = written
+    RecordLog(ways["true"], "pair_id").write(list(RecordLog(ways["true"], "pair_id").read().values())[2:])
+    done, failures = finished(AuditTriplets(pairs, ways, silence=True), tmp_path / "audit")
+    assert not failures and len(done) == 8 and done[0]["ways"]["true"]["sentences"] == []
+    found = json.loads((tmp_path / "audit" / "audit.json").read_text())["ways"]
+    silent, every = (sum(len(record["changes"]) for record in some) for some in (records[:2], records))
+    missed = {way: (of["changes_missed"]["part"], of["changes_missed"]["of"]) for way, of in found.items()}
+    assert missed == {"true": (silent, every), "invented": (every, every)}
+    assert found["true"]["claims_hallucinated"]["rate"] == found["true"]["claims_wrong"]["rate"] == 0
+
+
 class Decided:
     """An asker that says yes to sentences of one kind; the first answer to each question is no JSON."""
 

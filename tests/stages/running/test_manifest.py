@@ -80,6 +80,14 @@ EARLIER = {
             "captioner": {"client": {"_target_": "diptych.models.server.vlm_client.VLMClient", "model": "m"}},
         },
     ),
+    "write_captions": (
+        {"_target_": "diptych.commands.news_captioning.WriteCaptions", "replacements": {"length": None}},
+        {
+            "_target_": "diptych.commands.news_captioning.WriteCaptions",
+            "replacements": {"length": None},
+            "server": None,
+        },
+    ),
 }
 
 
@@ -139,8 +147,9 @@ def test_other_settings_of_an_earlier_version_are_set_aside(tmp_path, input_file
 def test_an_automatic_type_is_that_which_the_folder_was_begun_with(tmp_path, input_file):
     """On another machine it would be another one, and all embeddings be made again."""
 
-    def settings(dtype, target="A"):
-        return {"_target_": "Stage", "dtype": "float16", "encoder": {"_target_": target, "dtype": dtype, "size": 2}}
+    def settings(dtype, target="A", **other):
+        encoder = {"_target_": target, "dtype": dtype, "size": 2, "backbone": {"_target_": "C", "name": "c"}}
+        return {"_target_": "Stage", "dtype": "float16", "encoder": encoder | other}
 
     folder = tmp_path / "stage"
     assert as_begun(settings("auto"), folder) == settings("auto")
@@ -148,6 +157,12 @@ def test_an_automatic_type_is_that_which_the_folder_was_begun_with(tmp_path, inp
     assert as_begun(settings("auto"), folder) == settings("bfloat16")
     assert as_begun(settings("float32"), folder) == settings("float32")
     assert as_begun(settings("auto", "B"), folder) == settings("auto", "B")
+    unsaid = settings("auto")
+    del unsaid["encoder"]["dtype"]
+    assert as_begun(unsaid, folder) == settings("bfloat16")
+    for other in ({"size": 3}, {"backbone": {"_target_": "C", "name": "d"}}):  # which is set aside anyway
+        assert as_begun(settings("auto", **other), folder) == settings("auto", **other)
+    assert as_begun(settings("auto", batch_size=8), folder) == settings("bfloat16", batch_size=8)
     open_folder(folder, "stage", settings("float32"), [input_file])
     assert not (folder / "records.jsonl").exists()  # those of the other type are set aside
 

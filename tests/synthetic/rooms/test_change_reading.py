@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from diptych.annotation.opposition import CONTRADICTION, conflict
+from diptych.synthetic.clauses import PATTERN_WORDS
 from diptych.synthetic.rooms.change_reading import read_claims
-from diptych.synthetic.rooms.language import NOUNS, PATTERN_WORDS
+from diptych.synthetic.rooms.language import NOUNS
 from diptych.synthetic.rooms.scene import KINDS
 from diptych.text.change_words import ADD_VERBS, CHANGE_VERBS, COLOURS, REMOVE_VERBS, REPLACE_VERBS
 

@@ -4,9 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from diptych.synthetic.rooms.canvas import SUPERSAMPLING, Camera, Canvas, Plane
-from diptych.synthetic.rooms.drawing import draw_room, encode_jpeg, sample_photograph
-from diptych.synthetic.rooms.scene import find_changes, sample_hotel
+from diptych.synthetic.canvas import SUPERSAMPLING, Camera, Canvas, Plane
+from diptych.synthetic.photographs import encode_jpeg
+from diptych.synthetic.rooms.drawing import draw_room, sample_photograph
+from diptych.synthetic.rooms.scene import sample_hotel
+from diptych.synthetic.scenes import find_changes
 
 _STRAIGHT = Camera(x=0.0, y=1.0, z=4.0, yaw=0.0, focal=1.0, horizon=0.5)
 
@@ -48,7 +50,7 @@ def test_unknown_pattern_is_refused():
 def test_drawing_is_deterministic_and_fills_the_picture():
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        scene = sample_hotel(rng).rooms[0]
+        scene = sample_hotel(rng).scenes[0]
         photograph = sample_photograph(scene.style, rng)
         picture = draw_room(scene, photograph, 128)
         assert picture.shape == (128, 128, 3) and picture.dtype == np.uint8
@@ -62,18 +64,18 @@ def test_every_change_shows_at_the_size_that_small_models_see():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         hotel = sample_hotel(rng)
-        photograph = replace(sample_photograph(hotel.rooms[0].style, rng), noise=0.0)
+        photograph = replace(sample_photograph(hotel.scenes[0].style, rng), noise=0.0)
         one, other = (
-            cv2.resize(draw_room(hotel.rooms[index], photograph), (64, 64), interpolation=cv2.INTER_AREA).astype(float)
+            cv2.resize(draw_room(hotel.scenes[index], photograph), (64, 64), interpolation=cv2.INTER_AREA).astype(float)
             for index in (0, 1)
         )
         changed = np.abs(one - other).max(-1) > 24
-        assert changed.sum() >= 8, find_changes(hotel.rooms[0], hotel.rooms[1])
+        assert changed.sum() >= 8, find_changes(hotel.scenes[0], hotel.scenes[1])
 
 
 def test_photographs_of_one_room_vary_a_little():
     rng = np.random.default_rng(0)
-    scene = sample_hotel(rng).rooms[0]
+    scene = sample_hotel(rng).scenes[0]
     first, second = (draw_room(scene, sample_photograph(scene.style, rng)) for _ in range(2))
     assert (first != second).any()
     small = [cv2.resize(picture, (16, 16), interpolation=cv2.INTER_AREA).astype(float) for picture in (first, second)]

@@ -1,22 +1,28 @@
+import hashlib
 import json
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from diptych.commands.main import run
-from diptych.synthetic.rooms import generate
-from diptych.synthetic.rooms.generate import MANIFEST, SPLITS, RoomsSettings, draw_sheet, generate_rooms
-from diptych.synthetic.rooms.scene import ATTRIBUTES, find_changes, scene_from_json
+from diptych.synthetic import triplet_sets
+from diptych.synthetic.rooms.generate import ROOMS, RoomsSettings, draw_sheet, generate_rooms
+from diptych.synthetic.rooms.scene import scene_from_json
 from diptych.synthetic.rooms.source import Rooms
+from diptych.synthetic.scenes import ATTRIBUTES, find_changes
+from diptych.synthetic.triplet_sets import SPLITS
 
 pytestmark = pytest.mark.slow
 
+MANIFEST = ROOMS.manifest_name
+JSON_OF_VERSION_4 = "92cf012f732465fbd10bdddf61347213ed3ab3682cef2719746f7d3ee1b49020"
 SMALL = RoomsSettings(
     num_train_hotels=2, num_val_hotels=1, num_test_hotels=1, triplets_per_train_hotel=8, triplets_per_eval_hotel=4
 )
@@ -61,7 +67,7 @@ def test_another_seed_gives_other_rooms(root, tmp_path):
 def test_layout_and_path_rule(root):
     for split in SPLITS:
         records = _records(root, split)
-        assert len(records) == SMALL.num_hotels(split) * SMALL.num_triplets(split)
+        assert len(records) == SMALL.num_groups(split) * SMALL.num_triplets(split)
         for record in records:
             assert set(record) == {"query_image", "result_image", "difference", "distractors", "changes"}
             assert isinstance(record["difference"], str)
@@ -116,20 +122,20 @@ def test_triplets_are_distinct_and_splits_share_no_hotel(root):
         pairs = [(record["query_image"], record["result_image"]) for record in _records(root, split)]
         assert len(set(pairs)) == len(pairs)
         hotels[split] = {_hotel(value) for pair in pairs for value in pair}
-        assert len(hotels[split]) == SMALL.num_hotels(split)
+        assert len(hotels[split]) == SMALL.num_groups(split)
     assert not hotels["train"] & hotels["val"] and not hotels["val"] & hotels["test"]
     assert not hotels["train"] & hotels["test"]
 
 
 def test_numbers_of_changes_are_mixed_as_promised():
     rng = np.random.default_rng(0)
-    pairs = [pair for _ in range(400) for pair in generate._sample_pairs(8, 12, rng)]
+    pairs = [pair for _ in range(400) for pair in triplet_sets._sample_pairs(8, 12, rng)]
     shares = np.bincount([(one ^ other).bit_count() for one, other in pairs]) / len(pairs)
     np.testing.assert_allclose(shares, [0.0, 0.6, 0.3, 0.1], atol=0.03)
 
 
 def test_all_pairs_of_a_hotel_can_be_asked_for():
-    pairs = generate._sample_pairs(8, 56, np.random.default_rng(0))
+    pairs = triplet_sets._sample_pairs(8, 56, np.random.default_rng(0))
     assert len(set(pairs)) == 56
 
 
@@ -145,8 +151,8 @@ def test_failed_generation_leaves_nothing(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(task)
 
-    original = generate.write_hotel
-    monkeypatch.setattr(generate, "write_hotel", fail)
+    original = triplet_sets.write_group
+    monkeypatch.setattr(triplet_sets, "write_group", fail)
     with pytest.raises(KeyboardInterrupt):
         generate_rooms(tmp_path / "set", SMALL, num_workers=1)
     assert {path.name for path in tmp_path.iterdir()} <= {".set.lock"}
@@ -169,13 +175,13 @@ def test_killed_generation_leaves_no_set_and_the_next_one_succeeds(root, tmp_pat
 
 def test_manifest_is_written_last(tmp_path, monkeypatch):
     written = []
-    original = generate._write_json
+    original = triplet_sets._write_json
 
     def record(path, value):
         written.append(path.name)
         original(path, value)
 
-    monkeypatch.setattr(generate, "_write_json", record)
+    monkeypatch.setattr(triplet_sets, "_write_json", record)
     generate_rooms(tmp_path / "set", SMALL, num_workers=1)
     assert written.index(MANIFEST) == len(written) - 1
 
@@ -205,3 +211,11 @@ def test_command_line(tmp_path):
     assert run("generate rooms", [f"out={tmp_path / 'set'}", "seed=4", "workers=1", *few]) == 0
     manifest = json.loads((tmp_path / "set" / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["seed"] == 4 and manifest["num_train_hotels"] == 1
+
+
+def test_the_rooms_are_those_of_version_4(root):
+    """Texts, scenes and pictures: whoever changes them counts `ROOMS.version` on, so that older sets are refused."""
+    lines = [_contents(root)[path] for path in sorted(_contents(root)) if path.endswith(".json")]
+    assert ROOMS.version == 4 and hashlib.sha256(b"".join(lines)).hexdigest() == JSON_OF_VERSION_4
+    committed = cv2.imread(str(Path(__file__).parents[3] / "docs/images/rooms.png"), cv2.IMREAD_COLOR_RGB)
+    assert np.abs(draw_sheet(0).astype(int) - committed).max() <= 1  # another processor may round another way

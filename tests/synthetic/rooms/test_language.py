@@ -3,8 +3,10 @@ import re
 import numpy as np
 import pytest
 
-from diptych.synthetic.rooms.language import NOUNS, NUMBER_WORDS, PATTERN_WORDS, describe_change, describe_changes
-from diptych.synthetic.rooms.scene import KINDS, Change, Item, find_changes, sample_hotel, sample_scene
+from diptych.synthetic.clauses import NUMBER_WORDS, PATTERN_WORDS
+from diptych.synthetic.rooms.language import NOUNS, describe_change, describe_changes
+from diptych.synthetic.rooms.scene import KINDS, sample_hotel, sample_scene
+from diptych.synthetic.scenes import Change, Item, find_changes
 
 _BASE = sample_scene(np.random.default_rng(1)).with_items({"pillows": Item("white", count=2)})
 _COLOURS = {colour for kind in KINDS.values() for colour in kind.colours}
@@ -34,7 +36,7 @@ def _examples(count):
         rng = np.random.default_rng(seed)
         hotel = sample_hotel(rng)
         reference, target = rng.choice(8, 2, replace=False).tolist()
-        before, after = hotel.rooms[reference], hotel.rooms[target]
+        before, after = hotel.scenes[reference], hotel.scenes[target]
         yield before, find_changes(before, after), rng
 
 

@@ -4,17 +4,8 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from diptych.synthetic.rooms.scene import (
-    KINDS,
-    Change,
-    Item,
-    _sample_states,
-    find_changes,
-    pairs_by_num_changes,
-    sample_hotel,
-    sample_scene,
-    scene_from_json,
-)
+from diptych.synthetic.rooms.scene import _ATTRIBUTE_WEIGHTS, KINDS, sample_hotel, sample_scene, scene_from_json
+from diptych.synthetic.scenes import Change, Item, find_changes, pairs_by_num_changes, sample_states
 
 
 def _hotels(count=60):
@@ -23,9 +14,9 @@ def _hotels(count=60):
 
 def test_hotel_is_a_cube_in_which_every_bit_is_one_change():
     for hotel in _hotels():
-        assert len(hotel.rooms) == len(set(hotel.rooms)) == 8
+        assert len(hotel.scenes) == len(set(hotel.scenes)) == 8
         for one, other in product(range(8), repeat=2):
-            assert len(find_changes(hotel.rooms[one], hotel.rooms[other])) == (one ^ other).bit_count()
+            assert len(find_changes(hotel.scenes[one], hotel.scenes[other])) == (one ^ other).bit_count()
 
 
 def test_states_of_a_varying_object_are_pairwise_one_change_apart():
@@ -33,14 +24,14 @@ def test_states_of_a_varying_object_are_pairwise_one_change_apart():
         for name, states in hotel.states.items():
             assert len(states) == 2
             for one, other in combinations(states, 2):
-                before, after = (hotel.rooms[0].with_items({name: state}) for state in (one, other))
+                before, after = (hotel.scenes[0].with_items({name: state}) for state in (one, other))
                 assert len(find_changes(before, after)) == 1
 
 
 def test_every_combination_of_states_is_possible():
     for hotel in _hotels():
         for states in product(*hotel.states.values()):
-            assert hotel.rooms[0].with_items(dict(zip(hotel.states, states, strict=True))).is_possible()
+            assert hotel.scenes[0].with_items(dict(zip(hotel.states, states, strict=True))).is_possible()
 
 
 def test_sampled_items_stay_in_the_vocabulary():
@@ -63,7 +54,7 @@ def test_all_kinds_of_change_occur():
     for name in KINDS:
         for _ in range(1500):
             scene = sample_scene(rng)
-            before, after = _sample_states(name, scene.item(name), rng)
+            before, after = sample_states(KINDS[name], scene.item(name), _ATTRIBUTE_WEIGHTS, rng)
             (change,) = find_changes(scene.with_items({name: before}), scene.with_items({name: after}))
             seen.add((change.object, change.attribute))
     expected = {
@@ -98,7 +89,7 @@ def test_find_changes_names_attribute_and_presence_and_reverses():
 
 def test_find_changes_refuses_rooms_of_different_hotels():
     base = sample_scene(np.random.default_rng(0))
-    with pytest.raises(ValueError, match="different hotels"):
+    with pytest.raises(ValueError, match="different groups"):
         find_changes(base, replace(base, style=replace(base.style, height=9.0)))
 
 

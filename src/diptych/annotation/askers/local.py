@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 
-from diptych.annotation.fetching import download
+from diptych.annotation.askers.in_turn import ask_in_turn, picture_of
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.models.chat_template import check_template, with_one_picture
 from diptych.models.fuser.generation import DTYPES, ending_tokens
 from diptych.models.plain_text import broken_up, control_signs
-from diptych.photos.photo_file import decode_photo
 from diptych.storage.json_values import encodable
 from diptych.storage.model_files import load_model
-
-_FETCH_S = 30.0  # for a remote picture
 
 
 class LocalAsker:
@@ -45,19 +40,7 @@ class LocalAsker:
         """The answers by key, or why there is none, in order; each is in the ledger before it is given. What cannot be
         claimed is left out.
         """
-        for question in questions:
-            if not ledger.claim(question.key):
-                continue
-            try:
-                result = self._result(question)
-            except BaseException:
-                ledger.release([question.key], unpaid=True)
-                raise
-            if isinstance(result, Failure):
-                ledger.failed(question.key, result)
-            else:
-                ledger.answered(question.key, result)
-            yield question.key, result
+        return ask_in_turn(questions, ledger, self._result)
 
     @torch.inference_mode()
     def _result(self, question: Question) -> Answer | Failure:
@@ -113,18 +96,9 @@ def _with_pictures(message: Mapping[str, Any], signs: Sequence[str]) -> dict[str
     return {
         "role": message["role"],
         "content": [
-            {"type": "image", "image": _picture(part["image_url"]["url"])}
+            {"type": "image", "image": picture_of(part["image_url"]["url"])}
             if part["type"] == "image_url"
             else {"type": "text", "text": broken_up(part["text"], signs)}
             for part in parts
         ],
     }
-
-
-def _picture(url: str) -> Image.Image:
-    """The picture of a data URL, or one that is fetched as `download` does, upright. Raises ValueError where there is
-    none.
-    """
-    if url.startswith("data:"):
-        return decode_photo(base64.b64decode(url.partition(",")[2]), url[:80])
-    return decode_photo(download(url, time.monotonic() + _FETCH_S), url)

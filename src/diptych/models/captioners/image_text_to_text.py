@@ -142,7 +142,7 @@ class ImageTextCaptioner(nn.Module):
         )
         # Decoders give the prompt back in front of the answer; encoder-decoders begin with a start token.
         start = 1 if writer.config.is_encoder_decoder else inputs["input_ids"].shape[1]
-        return [self._caption(row, ends) for row in outputs[:, start:]]
+        return [self._caption(row, ends) for row in outputs[:, start:].cpu()]  # one wait for all rows
 
     def _caption(self, tokens: Tensor, ends: set[int]) -> Caption:
         text = encodable(self._processor.tokenizer.decode(tokens, skip_special_tokens=True))

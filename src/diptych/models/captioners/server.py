@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diptych.contracts.pipelines import Failure
 from diptych.models.captioners.caption import Caption
-from diptych.models.server.finish_reasons import is_cut, is_filtered
+from diptych.models.server.finish_reasons import is_broken_off, is_cut, is_filtered
 from diptych.models.server.vlm_client import Messages, Request, VLMClient
 from diptych.photos.image_urls import data_url
 
@@ -50,6 +50,9 @@ class ServerCaptioner:
                 elif is_filtered(answer.finish_reason):
                     said = f"the model refuses to describe the photo ({answer.finish_reason}): {answer.text[:200]!r}"
                     yield name, Failure(name, "refused", said)
+                elif is_broken_off(answer.finish_reason):
+                    said = f"the server broke off its answer ({answer.finish_reason}): {answer.text[:200]!r}"
+                    yield name, Failure(name, "server_error", said)
                 else:
                     reason = "length" if is_cut(answer.finish_reason) else answer.finish_reason
                     yield name, Caption(" ".join(answer.text.split()), reason)

@@ -8,30 +8,24 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
-from importlib.util import find_spec
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GgufConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from diptych.contracts.news import FusionBatch
-from diptych.extras import require
-from diptych.models.fuser.example_attention import EXAMPLE_ATTENTION, ends_of_examples, lengths_as_mask
+from diptych.models.fuser.base_model import BaseModel
+from diptych.models.fuser.example_attention import ends_of_examples, lengths_as_mask
 from diptych.models.fuser.fused_lora import fuse_lora
 from diptych.models.fuser.fused_norm import fuse_norms
-from diptych.models.fuser.generation import DTYPES
 from diptych.models.fuser.merging import merge_adapter, restore_weights
 from diptych.models.fuser.recomputation import LayerWidths, layers_of, layers_to_recompute, recompute_first
 from diptych.parallel.devices import free_memory, sent
-from diptych.storage.model_files import is_gguf, load_model
 
 log = logging.getLogger(__name__)
-
-QUANTIZATIONS = ("int8", "nf4", "none")
-ATTENTIONS = ("sdpa", "flash_attention_2")
 
 
 class QLoRAFuser(nn.Module):
@@ -74,9 +68,7 @@ class QLoRAFuser(nn.Module):
         dtype: str = "bfloat16",
     ) -> None:
         super().__init__()
-        _check_choice("quantization", quantization, QUANTIZATIONS)
-        _check_choice("attention", attention, ATTENTIONS)
-        _check_choice("dtype", dtype, tuple(DTYPES))
+        self._on_disk = BaseModel(name, quantization, attention, dtype)
         if alpha is None:
             alpha = alpha_over_rank * rank
         if rank < 1 or alpha <= 0 or not 0 <= dropout < 1:
@@ -84,13 +76,6 @@ class QLoRAFuser(nn.Module):
                 f"rank={rank}, alpha={alpha:g} (alpha_over_rank={alpha_over_rank:g} times the rank unless set), "
                 f"dropout={dropout}: want at least 1, above 0, 0 to 1"
             )
-        if is_gguf(name) and quantization != "none":
-            raise ValueError(
-                f"quantization={quantization} cannot be applied to {name}: a GGUF file is quantised already; "
-                "set quantization=none, or name the model's unquantised folder"
-            )
-        if attention == "flash_attention_2" and dtype == "float32":
-            raise ValueError("attention=flash_attention_2 has no float32; set dtype=bfloat16")
         self.name, self.quantization, self.rank, self.alpha, self.dropout = name, quantization, rank, alpha, dropout
         if recompute != "auto" and (type(recompute) is not int or recompute < 0):
             raise ValueError(f"recompute={recompute!r}: want auto, or a number of layers, 0 for none")
@@ -113,14 +98,8 @@ class QLoRAFuser(nn.Module):
         if device is None:
             device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
         device = torch.device(device)
-        self._check_device(device)
-        base = self._load_base(device)
-        _check_attention(base, self.name)
-        for module in base.modules():
-            if hasattr(module, "support_avx512bf16_for_cpu"):
-                # On such CPUs bitsandbytes repacks 4-bit weights at the first evaluation; later gradients are wrong.
-                module.support_avx512bf16_for_cpu = False
-        self._adapt(base)
+        self._on_disk.check_device(device)
+        self._adapt(self._on_disk.read(device))
 
     def _adapt(self, base: PreTrainedModel) -> None:
         """Freezes the base model and adds a fresh adapter."""
@@ -176,47 +155,6 @@ class QLoRAFuser(nn.Module):
     @property
     def _layers(self) -> list[GradientCheckpointingLayer]:
         return layers_of(self._base.get_decoder())
-
-    def _check_device(self, device: torch.device) -> None:
-        if self.attention == "flash_attention_2" and (device.type != "cuda" or find_spec("flash_attn") is None):
-            raise ValueError(
-                f"attention=flash_attention_2 needs CUDA and the package flash-attn (device: {device}); "
-                "set attention=sdpa"
-            )
-        if self.dtype == "float16" and device.type == "cpu":
-            raise ValueError("dtype=float16 is for GPUs; on the CPU set dtype=bfloat16 or float32")
-        if self.dtype == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
-            raise ValueError("dtype=bfloat16: this GPU has no bfloat16; set dtype=float16")
-        if self.quantization != "none":
-            require("bitsandbytes", "set quantization=none")
-
-    def _load_base(self, device: torch.device) -> PreTrainedModel:
-        quantization: Any = None
-        if is_gguf(
-            self.name
-        ):  # left to itself, transformers keeps the file's blocks packed, which LoRA cannot be added to
-            quantization = GgufConfig(dequantize=True)
-        elif self.quantization == "int8":
-            quantization = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=6.0)
-        elif self.quantization == "nf4":
-            quantization = BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_use_double_quant=True,
-                bnb_4bit_compute_dtype=torch.bfloat16,
-            )
-        advice = "name a folder with the model's files, or download it once where there is a network"
-        model: PreTrainedModel = load_model(
-            AutoModelForCausalLM.from_pretrained,
-            self.name,
-            "language model",
-            advice,
-            quantization_config=quantization,
-            dtype=DTYPES[self.dtype],
-            attn_implementation=EXAMPLE_ATTENTION if self.attention == "sdpa" else self.attention,
-            device_map={"": str(device)},
-        )
-        return model
 
     # ------------------------------------------------------------------------------------------------ running
 
@@ -276,7 +214,7 @@ class QLoRAFuser(nn.Module):
     def _unmerge(self) -> None:
         """The base model's weights to the last bit."""
         if self._is_merged:
-            restore_weights(self._base, self._load_base(torch.device("cpu")))
+            restore_weights(self._base, self._on_disk.read(torch.device("cpu")))
             self._is_merged = False
 
     # ------------------------------------------------------------------------------------------------ adapter
@@ -323,22 +261,6 @@ class QLoRAFuser(nn.Module):
 
     def _adapter_parameters(self) -> dict[str, nn.Parameter]:
         return {name: parameter for name, parameter in self.model.named_parameters() if "lora_" in name}
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{key}={value!r} is not one of {', '.join(choices)}")
-
-
-def _check_attention(base: PreTrainedModel, name: str) -> None:
-    """Only models whose every layer is softmax attention through transformers' interface keep examples apart."""
-    kinds = set(getattr(base.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
-    if kinds or not base.is_backend_compatible():
-        raise ValueError(
-            f"{name} ({type(base).__name__}) cannot be trained on packed rows: "
-            + (f"layers of the kinds {sorted(kinds)} " if kinds else "its attention ")
-            + "would let one example see another"
-        )
 
 
 def _example_lengths(segments: Tensor) -> list[int]:

@@ -1,4 +1,4 @@
-"""Why a model stopped, in the words of many servers: only that an answer was cut or withheld makes a difference."""
+"""Why a model stopped, in the words of many servers: only that an answer is not whole makes a difference."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ _FILTERED = frozenset(
         "sensitive",
     )
 )
+# vLLM `abort` and `error`, when it is paused or a request fails; SGLang `abort`.
+_BROKEN_OFF = frozenset(("abort", "aborted", "error", "cancelled", "canceled"))
 _PREFIX = re.compile(r"^(?:finish_?reason|stop_?reason)_")  # FINISH_REASON_SAFETY
 _BREAK = re.compile(r"(?<=[a-z])(?=[A-Z])|[\s.-]+")
 
@@ -64,6 +66,11 @@ def is_cut(reason: str) -> bool:
 def is_filtered(reason: str) -> bool:
     """Whether the answer was withheld, whole or in part, or the model refused it."""
     return _plain(reason) in _FILTERED
+
+
+def is_broken_off(reason: str) -> bool:
+    """Whether the server ended the answer for a reason of its own: asked again, it may be whole."""
+    return _plain(reason) in _BROKEN_OFF
 
 
 def _plain(reason: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from diptych.contracts.pipelines import Failure
 from diptych.contracts.prompts import PromptAnswer, PromptRequest
-from diptych.models.server.finish_reasons import is_cut, is_filtered
+from diptych.models.server.finish_reasons import is_broken_off, is_cut, is_filtered
 from diptych.models.server.server_client import ServerClient
 
 
@@ -60,6 +60,8 @@ class PromptClient(ServerClient[PromptRequest, Sequence[PromptAnswer]]):
         for one in written:
             if is_filtered(one.finish_reason):
                 return Failure(request.request_id, "refused", f"the server withholds its answer ({one.finish_reason})")
+            if is_broken_off(one.finish_reason):
+                return Failure(request.request_id, "server_error", f"it broke off its answer ({one.finish_reason})")
         return [PromptAnswer(one.text, one.token_ids, is_cut(one.finish_reason)) for one in written]
 
     def _body(self, request: PromptRequest) -> dict[str, Any]:
@@ -70,6 +72,7 @@ class PromptClient(ServerClient[PromptRequest, Sequence[PromptAnswer]]):
             "n": request.num_answers,
             "max_tokens": request.max_tokens,
             "stop_token_ids": list(request.end_tokens),
+            "ignore_eos": True,  # beside them: vLLM would add those of the model's generation_config.json
             "temperature": request.temperature,
             "min_p": request.min_p,
             "seed": request.seed,

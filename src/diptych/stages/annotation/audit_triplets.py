@@ -47,7 +47,9 @@ class AuditTriplets(RecordStage):
     `audit.json`, since a rate that was put in is no finding.
 
     A pair fails as `no_scene`, `different_hotels` (nothing says which objects are the same), or `no_sentences` in any
-    of the ways.
+    of the ways; with `silence`, a way that has no sentences for a pair says nothing about it, and misses all its
+    changes. Annotators that may keep silent are compared so: the pairs about which one of them is sure are the easy
+    ones.
     """
 
     record_key = "pair_id"
@@ -59,12 +61,13 @@ class AuditTriplets(RecordStage):
         ways: Mapping[str, str | Path],
         images_root: str | Path | None = None,
         planted: Mapping[str, float] | None = None,
+        silence: bool = False,
     ) -> None:
         if not ways:
             raise ValueError("ways is empty: name at least one file of sentences, as three_stage=.../records.jsonl")
         self.pairs, self.images_root = Path(pairs), images_root
         self.ways = {name: Path(path) for name, path in ways.items()}
-        self.planted = dict(planted or {})
+        self.planted, self.silence = dict(planted or {}), silence
 
     def input_files(self) -> Sequence[Path]:
         """Pairs and sentences, and the descriptions that there are."""
@@ -92,7 +95,7 @@ class AuditTriplets(RecordStage):
         }
         for pair_id in ids:
             absent = [name for name, records in sentences.items() if pair_id not in records]
-            if absent:
+            if absent and not self.silence:
                 message = f"{', '.join(str(self.ways[name]) for name in absent)}: no sentences for the pair"
                 yield Failure(pair_id, "no_sentences", message)
                 continue
@@ -108,7 +111,7 @@ class AuditTriplets(RecordStage):
             before, after = reference["objects"], target["objects"]
             ways = {}
             for name, records in sentences.items():
-                written = records[pair_id]["sentences"]
+                written = records[pair_id]["sentences"] if pair_id in records else []
                 audit = audit_pair(written, before, after)
                 ways[name] = {
                     "sentences": written,
@@ -130,7 +133,7 @@ class AuditTriplets(RecordStage):
             ValueError: an earlier version began the folder.
         """
         records = list(RecordFile(folder, self.record_key).records().values())
-        if any("objects" not in record for record in records):
+        if any(_of_earlier_version(record) for record in records):
             raise ValueError(
                 f"{folder} was begun by an earlier version, whose records say less: remove it and give the command "
                 "again; an audit asks no model"
@@ -152,6 +155,11 @@ class AuditTriplets(RecordStage):
         log.info("by kind of change, number of objects, and number of changes:\n%s", breakdown_table(parts))
         if described:
             log.info("descriptions of objects, changed and unchanged:\n%s", descriptor_table(described))
+
+
+def _of_earlier_version(record: Mapping[str, Any]) -> bool:
+    """Whether a record says less than this version's."""
+    return "objects" not in record or any("claims" not in way["counts"] for way in record["ways"].values())
 
 
 def _scene(image: str) -> Mapping[str, Any]:

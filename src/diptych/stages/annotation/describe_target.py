@@ -46,13 +46,13 @@ class DescribeTarget(AskStage):
             if reference is None:
                 yield no_reference_description(pair_id, pair.reference_image, self.references)
             else:
-                yield Inquiry(pair_id, {"reference": reference}, (pair.target_image,))
+                yield Inquiry(pair_id, {"reference": reference}, (pair.target_image,), context=reference)
 
     def read(self, inquiry: Inquiry, answer: Answer) -> Mapping[str, Any]:
         """The objects of the answer, and how many words it has taken over."""
         description = parse(ImageDescription, answer, max_objects=self.max_objects)
         objects = description.model_dump()["objects"]
-        reference = json_value(inquiry.values["reference"])["objects"]
+        reference = json_value(inquiry.context)["objects"]
         return {"pair_id": inquiry.record_id, "objects": objects, "reuse": reuse(reference, objects)}
 
 

@@ -5,7 +5,7 @@ So a pipeline that was begun with an earlier version goes on. What differed:
 - modules lay elsewhere (`storage/moved_names.py`);
 - stages that ask a model had prompt, domain and number of objects among their own settings, not in a `task`;
 - captions by a server were a stage of their own, `DescribeByServer`;
-- nothing of a checkpoint could be replaced in a pipeline;
+- nothing of a checkpoint could be replaced in a pipeline, and no server wrote its captions;
 - encoders of photos had no `dtype`: they computed in float32.
 """
 
@@ -29,7 +29,10 @@ _TASKS = {
     f"{_STAGES}.verify_sentences.VerifySentences": _VERIFICATION_TASK,
 }
 _WRITE_CAPTIONS = "diptych.commands.news_captioning.WriteCaptions"
-_ENCODERS = {f"diptych.models.backbones.{name}" for name in ("beit3_encoder.BEiT3Encoder", "clip_encoder.CLIPEncoder")}
+_ENCODERS = {
+    f"diptych.models.backbones.{name}"
+    for name in ("beit3_encoder.BEiT3Encoder", "clip_encoder.CLIPEncoder", "siglip_encoder.SiglipEncoder")
+}
 _REPLACEMENTS = dict.fromkeys(("generation", "claim_checker", "prompt", "evidence", "length", "metrics"))
 _OF_TASK = ("prompt", "domain", "max_objects")
 _RENAMED = {"diptych.stages.news.describe_by_server.DescribeByServer": "diptych.stages.news.describe.Describe"}
@@ -48,6 +51,8 @@ def present_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         present["encoder"] = {**encoder, "dtype": "float32"}
     if target == _WRITE_CAPTIONS and "replacements" not in present:
         present["replacements"] = dict(_REPLACEMENTS)
+    if target == _WRITE_CAPTIONS:
+        present.setdefault("server", None)
     if target in _TASKS and "task" not in present:
         present["task"] = {
             "_target_": _TASKS[target],

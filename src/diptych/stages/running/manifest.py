@@ -115,8 +115,9 @@ def open_folder(
 
 
 def as_begun(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A stage's settings with every `dtype: auto` as the folder was begun with, on whatever machine that was: what is
-    there is gone on with, and holds numbers of one type. As they are where the folder is new, or of other classes.
+    """A stage's settings with every `dtype` that is `auto`, or not said, as the folder was begun with, on whatever
+    machine that was: what is there is gone on with, and holds numbers of one type. As they are where the folder is new,
+    or of another class or other settings beside the type.
     """
     found = _read(folder)
     return dict(settings) if found is None else _with_types(settings, present_settings(found["settings"]))
@@ -125,11 +126,12 @@ def as_begun(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _with_types(settings: Any, begun: Any) -> Any:
     if not isinstance(settings, Mapping) or not isinstance(begun, Mapping):
         return settings
-    types = begun.get("dtype") if begun.get("_target_") == settings.get("_target_") else None
-    return {
-        key: types if types and (key, value) == ("dtype", "auto") else _with_types(value, begun.get(key))
-        for key, value in settings.items()
-    }
+    found = {key: _with_types(value, begun.get(key)) for key, value in settings.items()}
+    both = found.keys() & begun.keys() - {"dtype"}  # others came by being settled, or do not count
+    alike = "_target_" in both and all(found[key] == begun[key] for key in both)
+    if alike and begun.get("dtype") and found.get("dtype", "auto") == "auto":
+        found["dtype"] = begun["dtype"]
+    return found
 
 
 def _without(settings: Any, names: Sequence[str]) -> Any:

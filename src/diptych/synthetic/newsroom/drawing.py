@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from diptych.synthetic.canvas import Array, Camera, Canvas
 from diptych.synthetic.newsroom import settings_indoors, settings_outdoors
 from diptych.synthetic.newsroom.scene import Scene
-from diptych.synthetic.rooms.canvas import Array, Camera, Canvas
 
 WIDTH, HEIGHT = 400, 300
 _TOP = 50  # the rows of the square canvas that the photograph leaves out above

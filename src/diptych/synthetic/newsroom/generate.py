@@ -28,6 +28,7 @@ import numpy as np
 
 from diptych.config.arguments import run
 from diptych.storage.processes import run_tasks
+from diptych.synthetic.canvas import Array
 from diptych.synthetic.command_line import run_generator
 from diptych.synthetic.generated_folder import generate_folder
 from diptych.synthetic.newsroom import layout
@@ -38,7 +39,6 @@ from diptych.synthetic.newsroom.events import Event
 from diptych.synthetic.newsroom.query_photos import rework_photo, sample_rework
 from diptych.synthetic.newsroom.scene import sample_scene
 from diptych.synthetic.newsroom.story import Story, make_story
-from diptych.synthetic.rooms.canvas import Array
 
 VERSION = 1
 _OF_QUERY_PHOTOS = ("kept_share", "blur")

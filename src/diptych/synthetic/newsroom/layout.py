@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.synthetic.rooms.canvas import Array
+from diptych.synthetic.canvas import Array
 
 MANIFEST = "newsroom.json"
 FACTS = "facts.json"

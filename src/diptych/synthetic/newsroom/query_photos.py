@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from diptych.synthetic.rooms.canvas import Array
+from diptych.synthetic.canvas import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from diptych.synthetic.rooms.canvas import Array, Canvas, Plane, Rgb, mix, shade
+from diptych.synthetic.canvas import Array, Canvas, Plane, Rgb, mix, shade
 
 PALETTE: dict[str, Rgb] = {
     "red": (196, 44, 40), "blue": (44, 88, 176), "green": (52, 134, 70), "yellow": (232, 196, 52),

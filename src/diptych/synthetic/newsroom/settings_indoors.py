@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from diptych.synthetic.canvas import Canvas, Plane, Rgb, mix, shade
 from diptych.synthetic.newsroom.scene import Scene
 from diptych.synthetic.newsroom.scenery import (
     PALETTE,
@@ -17,7 +18,6 @@ from diptych.synthetic.newsroom.scenery import (
     draw_sky,
     upright,
 )
-from diptych.synthetic.rooms.canvas import Canvas, Plane, Rgb, mix, shade
 
 Rng = np.random.Generator
 

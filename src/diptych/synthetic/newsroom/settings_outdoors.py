@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from diptych.synthetic.canvas import Canvas, Plane, Rgb, shade
 from diptych.synthetic.newsroom.scene import Scene
 from diptych.synthetic.newsroom.scenery import (
     PALETTE,
@@ -22,7 +23,6 @@ from diptych.synthetic.newsroom.scenery import (
     faded,
     upright,
 )
-from diptych.synthetic.rooms.canvas import Canvas, Plane, Rgb, shade
 
 Rng = np.random.Generator
 _WATER: Rgb = (78, 106, 124)

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from diptych.synthetic.canvas import Array
 from diptych.synthetic.newsroom import layout
 from diptych.synthetic.newsroom.captions import reference_captions
 from diptych.synthetic.newsroom.drawing import draw_photo, sample_shot
@@ -19,8 +20,7 @@ from diptych.synthetic.newsroom.events import Event
 from diptych.synthetic.newsroom.query_photos import rework_photo, sample_rework
 from diptych.synthetic.newsroom.scene import Scene, base_caption, sample_scene
 from diptych.synthetic.newsroom.writing import ArticleText, write_article
-from diptych.synthetic.rooms.canvas import Array
-from diptych.synthetic.rooms.drawing import encode_jpeg
+from diptych.synthetic.photographs import encode_jpeg
 
 _MAX_PHOTOS = 3
 _THUMBNAIL = (8, 6)

@@ -1,68 +1,26 @@
-"""Scene to picture: where the photographer stands, how the light falls, and what the camera adds."""
+"""Scene to picture: where the photographer stands, how the light falls, and in which order a room is painted."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
-import cv2
 import numpy as np
 
+from diptych.synthetic import photographs
+from diptych.synthetic.canvas import Array, Canvas, Plane, Rgb, mix, shade
+from diptych.synthetic.photographs import PALETTE, Photograph, develop, pattern_colours
 from diptych.synthetic.rooms import furniture
-from diptych.synthetic.rooms.canvas import Array, Camera, Canvas, Plane, Rgb, mix, shade
-from diptych.synthetic.rooms.scene import Scene, Style
+from diptych.synthetic.rooms.scene import Room, Style
 
 _WHITE: Rgb = (248, 246, 240)
 _NEUTRAL = 190  # the mask value that leaves the picture as it is; 255 is then a third more light
 _FRONT = 3.6  # how far the room is painted from the back wall towards the camera, in metres: beyond the picture's edge
 
 
-@dataclass(frozen=True, slots=True)
-class Photograph:
-    """What varies between two photographs of one room: camera, light and sensor. Small, so that changes stand out.
-
-    `warmth` is -1 cold to 1 warm; `daylight` 0 to 1; `noise` a standard deviation in grey levels.
-    """
-
-    camera: Camera
-    exposure: float
-    warmth: float
-    daylight: float
-    contrast: float
-    noise: float
-    noise_seed: int
-
-    def to_json(self) -> dict[str, Any]:
-        """All fields, the camera as an object."""
-        return asdict(self)
-
-
 def sample_photograph(style: Style, rng: np.random.Generator) -> Photograph:
     """A photograph from about where the hotel's photographer always stands."""
-
-    def around(centre: float, spread: float) -> float:
-        return round(float(centre + rng.uniform(-spread, spread)), 4)
-
-    camera = Camera(
-        x=around(style.camera_offset, 0.12),
-        y=around(style.camera_height, 0.06),
-        z=around(4.9, 0.12),
-        yaw=around(style.camera_offset * -0.1, 0.03),
-        focal=around(0.8, 0.015),
-        horizon=around(0.31, 0.01),
-    )
-    return Photograph(
-        camera=camera,
-        exposure=around(1.0, 0.12),
-        warmth=around(0.0, 1.0),
-        daylight=around(0.5, 0.5),
-        contrast=around(1.0, 0.08),
-        noise=around(3.0, 1.5),
-        noise_seed=int(rng.integers(2**31)),
-    )
+    return photographs.sample_photograph((style.camera_offset, style.camera_height, 4.9), 0.31, rng)
 
 
-def draw_room(scene: Scene, photograph: Photograph, size: int = 128) -> Array:
+def draw_room(scene: Room, photograph: Photograph, size: int = 128) -> Array:
     """The photograph of a room, (size, size, 3) uint8 RGB; the same arguments give the same pixels."""
     canvas = Canvas(photograph.camera, size)
     _draw_shell(canvas, scene)
@@ -82,15 +40,15 @@ def draw_room(scene: Scene, photograph: Photograph, size: int = 128) -> Array:
         furniture.draw_chair(canvas, scene.style, scene.chair)
     if scene.suitcase is not None:
         furniture.draw_suitcase(canvas, scene.style, scene.suitcase)
-    return _develop(canvas, photograph, scene.style, glow)
+    return develop(canvas, photograph, scene.style.window_side, glow)
 
 
-def _draw_shell(canvas: Canvas, scene: Scene) -> None:
+def _draw_shell(canvas: Canvas, scene: Room) -> None:
     """Ceiling, floor, the three walls and their skirting boards."""
     half, height = scene.style.half_width, scene.style.height
     canvas.plane(Plane((-half, height, 0), (2 * half, 0, 0), (0, 0, _FRONT)), (238, 236, 230))
     _draw_floor(canvas, scene)
-    base, second = furniture.pattern_colours(scene.walls.colour or "white")
+    base, second = pattern_colours(scene.walls.colour or "white")
     base, second = mix(base, _WHITE, 0.3), mix(second, _WHITE, 0.15)
     pattern = scene.walls.pattern or "plain"
     for side, light in ((-half, 0.86), (half, 0.86)):
@@ -104,9 +62,9 @@ def _draw_shell(canvas: Canvas, scene: Scene) -> None:
     canvas.plane(back.part(0, 0.97, 1, 1), _WHITE)
 
 
-def _draw_floor(canvas: Canvas, scene: Scene) -> None:
+def _draw_floor(canvas: Canvas, scene: Room) -> None:
     """Boards, tiles or a carpet, as the hotel has it; the joints are faint, so as not to pass for a pattern."""
-    colour = furniture.PALETTE[scene.floor.colour or "brown"]
+    colour = PALETTE[scene.floor.colour or "brown"]
     colour = mix(colour, _WHITE, 0.12)
     half = scene.style.half_width
     floor = Plane((-half, 0, 0), (2 * half, 0, 0), (0, 0, _FRONT))
@@ -120,7 +78,7 @@ def _draw_floor(canvas: Canvas, scene: Scene) -> None:
             canvas.plane(floor.part(0, index / 10 - 0.004, 1, index / 10 + 0.004), joint)
 
 
-def _shade_shell(canvas: Canvas, scene: Scene, daylight: float) -> None:
+def _shade_shell(canvas: Canvas, scene: Room, daylight: float) -> None:
     """Dark corners, the shadows of the furniture, and the light that the window throws on the floor."""
     style = scene.style
     half, height = style.half_width, style.height
@@ -151,31 +109,3 @@ def _shade_shell(canvas: Canvas, scene: Scene, daylight: float) -> None:
             x = furniture.side_x(style, item.place or "left", 0.7)
             areas.append((Plane((x - 0.3, 0, 0.55), (0.6, 0, 0), (0, 0, 0.5)), _NEUTRAL - 80))
     canvas.multiply(canvas.mask(areas, _NEUTRAL, blur=0.014), _NEUTRAL)
-
-
-def _develop(canvas: Canvas, photograph: Photograph, style: Style, glow: tuple[float, float, float] | None) -> Array:
-    """Lamp light, the window's side brighter than the other, white balance, exposure, contrast, vignette and noise."""
-    size = canvas.size
-    across = np.linspace(-1.0, 1.0, size, dtype=np.float32)
-    towards_window = across if style.window_side == "right" else -across
-    light = 1.0 + 0.10 * (photograph.daylight - 0.2) * towards_window[None, :]
-    light = light * (1.04 - 0.10 * (across[None, :] ** 2 + across[:, None] ** 2))
-    balance = np.array([1.0 + 0.05 * photograph.warmth, 1.0 + 0.01 * photograph.warmth, 1.0 - 0.06 * photograph.warmth])
-    gain = balance * (photograph.exposure * photograph.contrast)
-    picture = canvas.reduced() * (light[..., None] * gain.astype(np.float32))
-    if glow is not None:
-        x, y = photograph.camera.project(np.array(glow)) * 2.0 - 1.0
-        distance = (across[None, :] - x) ** 2 + (across[:, None] - y) ** 2
-        picture += np.exp(-distance / 0.05).astype(np.float32)[..., None] * np.array([34.0, 28.0, 14.0], np.float32)
-    rng = np.random.default_rng(photograph.noise_seed)
-    grain = rng.standard_normal((size, size, 1), dtype=np.float32) * photograph.noise
-    picture += grain + 128.0 * (1.0 - photograph.contrast)  # contrast turns about middle grey
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-
-
-def encode_jpeg(picture: Array, quality: int = 90) -> bytes:
-    """The picture (H, W, 3) RGB as a JPEG file."""
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ValueError(f"OpenCV could not encode a picture of shape {picture.shape} as JPEG")
-    return data.tobytes()

@@ -6,30 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from diptych.synthetic.rooms.canvas import Canvas, Plane, Rgb, mix, shade
-from diptych.synthetic.rooms.scene import Item, Style
+from diptych.synthetic.canvas import Canvas, Plane, Rgb, mix, shade
+from diptych.synthetic.photographs import PALETTE, WOODS, pattern_colours
+from diptych.synthetic.rooms.scene import Style
+from diptych.synthetic.scenes import Item
 
-PALETTE: Mapping[str, Rgb] = {
-    "red": (196, 44, 46),
-    "orange": (238, 132, 34),
-    "yellow": (240, 208, 62),
-    "green": (62, 148, 74),
-    "blue": (48, 98, 192),
-    "purple": (134, 72, 168),
-    "white": (240, 238, 232),
-    "black": (48, 48, 54),
-    "brown": (126, 84, 52),
-}
-WOODS: Mapping[str, Rgb] = {"oak": (176, 132, 84), "walnut": (104, 70, 48), "birch": (214, 188, 148)}
 _WHITE: Rgb = (246, 244, 238)
 BED_LENGTH = 2.05
 BED_HEIGHT = 0.55
-
-
-def pattern_colours(colour: str) -> tuple[Rgb, Rgb]:
-    """The colour and what its pattern is drawn in: light on dark and saturated colours, dark on white and yellow."""
-    base = PALETTE[colour]
-    return base, (mix(base, (40, 36, 40), 0.6) if colour in ("white", "yellow") else mix(base, _WHITE, 0.78))
 
 
 def bed_edges(style: Style) -> tuple[float, float]:

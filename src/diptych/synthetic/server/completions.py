@@ -10,6 +10,7 @@ from typing import Any
 
 from diptych.synthetic.server.faults import chance
 from diptych.synthetic.server.rooms_answers import Asked
+from diptych.synthetic.server.rooms_images import Picture
 
 _LETTERS_A_TOKEN = 4
 _TOKENS_A_MESSAGE = 4
@@ -34,7 +35,9 @@ def image_tokens(width: int, height: int, detail: str = "high") -> int:
     return _BASE_TOKENS + _TILE_TOKENS * math.ceil(width * scale / _TILE) * math.ceil(height * scale / _TILE)
 
 
-def completion(body: Mapping[str, Any], asked: Asked, answer: Any, fault: str, identifier: str) -> dict[str, Any]:
+def completion(
+    body: Mapping[str, Any], asked: Asked[Picture], answer: Any, fault: str, identifier: str
+) -> dict[str, Any]:
     """The response body. `fault` is one of the content faults, or ""; beyond `max_tokens` any answer is cut."""
     text = answer if isinstance(answer, str) else json.dumps(answer)
     text, finish_reason, refusal = _spoil(text, fault, identifier)

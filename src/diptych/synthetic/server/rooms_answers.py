@@ -10,44 +10,27 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from diptych.synthetic.server.faults import chance
 from diptych.synthetic.server.rooms_images import Picture, RoomsFolder
 from diptych.synthetic.server.rooms_language import (
     Items,
     changes_between,
-    describe_item,
     is_own,
     is_true,
     kind_of,
     kinds_in,
     misdescribed,
     read_items,
-    say_change,
-    untrue_change,
 )
+from diptych.synthetic.server.rooms_wording import PROMINENCE, Wording, say_changes
 
-# Most to least prominent in a picture.
-_PROMINENCE = (
-    "blanket",
-    "walls",
-    "floor",
-    "curtains",
-    "rug",
-    "headboard",
-    "chair",
-    "pillows",
-    "pictures",
-    "lamp",
-    "plant",
-    "suitcase",
-)
 _LIMIT = re.compile(r"\b(?:up to|at most|no more than|maximum of) (\d+)|\b(\d+) (?:at (?:the )?most|or fewer)", re.I)
-_FEWEST, _MOST = 3, 8  # sentences
 ANSWERS = ("objects", "sentences", "holds")
+Shown = TypeVar("Shown")  # what stands for a picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +45,35 @@ class Untruth:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Generic[Shown]):
     """What a chat request asks: `kind` in a word, the pictures, the lists of objects and the sentence to check."""
 
     kind: str
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Shown, ...] = ()
     lists: tuple[Sequence[Mapping[str, Any]], ...] = ()
     sentence: str = ""
-    max_objects: int = len(_PROMINENCE)
+    max_objects: int = len(PROMINENCE)
 
 
-def read_question(body: Mapping[str, Any], rooms: RoomsFolder | None) -> Asked:
+def read_question(body: Mapping[str, Any], rooms: RoomsFolder | None) -> Asked[Picture]:
     """What a request's body asks; kind `other` for a text without lists of objects.
 
     Raises:
         ValueError: it is no chat request, shows an unknown picture, or has a shape that no question has.
     """
+
+    def recognised(image: Mapping[str, Any]) -> Picture:
+        if rooms is None:
+            raise ValueError("this server was started without pictures: name a rooms set with --scenes")
+        return replace(rooms.recognise(image["url"]), detail=image.get("detail") or "auto")
+
+    return read_request(body, recognised)
+
+
+def read_request(body: Mapping[str, Any], picture_of: Callable[[Mapping[str, Any]], Shown]) -> Asked[Shown]:
+    """As `read_question`; `picture_of` makes of each of the request's `image_url` what stands for its picture."""
     texts, images = _parts(body)
-    if images and rooms is None:
-        raise ValueError("this server was started without pictures: name a rooms set with --scenes")
-    pictures = tuple(_picture(image, rooms) for image in images) if rooms else ()
+    pictures = tuple(picture_of(image) for image in images)
     text = "\n".join(texts)
     lists, rest = _object_lists(text)
     own = tuple(objects for objects in lists if is_own(objects))
@@ -90,7 +82,7 @@ def read_question(body: Mapping[str, Any], rooms: RoomsFolder | None) -> Asked:
     answer, most = _asked_form(body.get("response_format"))
     answer = answer or _guessed_form(len(pictures), len(lists), text)
     limits = [int(one or other) for one, other in _LIMIT.findall(rest)] if answer == "objects" else []
-    max_objects = min([most or len(_PROMINENCE), *limits])
+    max_objects = min([most or len(PROMINENCE), *limits])
     if answer == "objects" and pictures:
         kind = "describe_target" if lists else "describe_reference"
         return Asked(kind, pictures[-1:], lists[:1], max_objects=max_objects)
@@ -115,7 +107,7 @@ class RoomsAnswers:
     def __init__(self, rooms: RoomsFolder | None, untruth: Untruth, seed: int = 0) -> None:
         self._rooms, self._untruth, self._seed = rooms, untruth, seed
 
-    def answer(self, asked: Asked) -> dict[str, Any] | str:
+    def answer(self, asked: Asked[Picture]) -> dict[str, Any] | str:
         """`{"objects": [...]}`, `{"sentences": [...]}`, `{"holds": bool}`, or a text to a question of kind `other`."""
         if asked.kind == "other":
             return f"Your question has {len(asked.sentence.split())} words."
@@ -133,44 +125,26 @@ class RoomsAnswers:
         before, after = (read_items(objects) for objects in asked.lists)
         return {"sentences": _sentences(before, after, self._untruth.sentences, rng)}
 
-    def _objects(self, items: Items, asked: Asked, rng: random.Random) -> list[dict[str, Any]]:
+    def _objects(self, items: Items, asked: Asked[Picture], rng: random.Random) -> list[dict[str, Any]]:
         """The most prominent objects; what the given list has in the same state is repeated from it word for word."""
-        given = asked.lists[0] if asked.lists else ()
-        described = read_items(given)
-        first = {kind: obj for obj in reversed(given) if (kind := kind_of(str(obj.get("name", ""))))}
+        wording = Wording(asked.lists[0] if asked.lists else ())
         objects = []
-        for kind in [kind for kind in _PROMINENCE if kind in items][: asked.max_objects]:
+        for kind in [kind for kind in PROMINENCE if kind in items][: asked.max_objects]:
             item = items[kind]
             if rng.random() < self._untruth.objects:
                 item = misdescribed(kind, item, rng)
-            if described.get(kind) == item:
-                objects.append({"name": first[kind]["name"], "descriptors": list(first[kind]["descriptors"])})
-                continue
-            fresh = describe_item(kind, item, rng)
-            objects.append({**fresh, "name": first[kind]["name"]} if kind in first else fresh)
+            objects.append(wording.of(kind, item, rng))
         return objects
 
 
 def _sentences(before: Items, after: Items, untrue: float, rng: random.Random) -> list[str]:
-    """3 to 8 different sentences, each untrue with the given chance; none where nothing changed."""
+    """What differs, in random order."""
     changes = changes_between(before, after)
     rng.shuffle(changes)
-    sentences: list[str] = []
-    for turn in range(max(_FEWEST, min(len(changes), _MOST)) if changes else 0):
-        change = changes[turn % len(changes)]
-        if rng.random() < untrue:
-            change = untrue_change(change, before, after, rng)
-        sentence = say_change(change, before.get(change.object), rng, turn // len(changes))
-        if sentence not in sentences:
-            sentences.append(sentence)
-    return sentences
+    return say_changes(changes, before, after, rng, untrue)
 
 
 # ----------------------------------------------------------------------------------------------- reading a request
-
-
-def _picture(image: Mapping[str, Any], rooms: RoomsFolder) -> Picture:
-    return replace(rooms.recognise(image["url"]), detail=image.get("detail") or "auto")
 
 
 def _parts(body: Mapping[str, Any]) -> tuple[list[str], list[Mapping[str, Any]]]:

@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from diptych.storage.json_files import as_written
-from diptych.synthetic.rooms.generate import IMAGE_SIZE
-from diptych.synthetic.rooms.scene import Item, Scene, scene_from_json
-from diptych.synthetic.rooms.source import items_of
+from diptych.synthetic.rooms.scene import Room, scene_from_json
 from diptych.synthetic.scene_source import scene_description
+from diptych.synthetic.scenes import Item
+from diptych.synthetic.triplet_sets import IMAGE_SIZE
 
 _SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _SIDE = 16  # of the thumbnails; an eighth of the set's pictures, which JPEG decodes without its details
@@ -53,7 +53,7 @@ class RoomsFolder:
         self._thumbnails = np.stack(thumbnails).reshape(len(thumbnails), -1)
         self._squares = (self._thumbnails**2).sum(axis=1)
         self._seen: dict[bytes, Picture] = {}
-        self._scenes: dict[int, Scene] = {}
+        self._scenes: dict[int, Room] = {}
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -89,7 +89,7 @@ class RoomsFolder:
             with as_written(path, "generate the rooms again"):
                 scene = scene_from_json(scene_description(path))
             self._scenes[number] = scene
-        return items_of(scene)
+        return scene.items()
 
     def _named(self, url: str) -> Picture:
         parts = unquote(urlparse(url).path).split("/")

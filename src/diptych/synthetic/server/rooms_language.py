@@ -8,19 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from diptych.synthetic.rooms.language import (
-    NOUNS,
-    NUMBER_WORDS,
-    PATTERN_WORDS,
-    PLURAL_NOUNS,
-    SINGULARS,
-    SIZE_WORDS,
-    UNCOUNTABLE_NOUNS,
-    WHERE,
-)
-from diptych.synthetic.rooms.scene import ATTRIBUTES, KINDS, Change, Item
-from diptych.synthetic.rooms.source import WORLD
-from diptych.synthetic.untruths import another_value, of_unchanged
+from diptych.synthetic.clauses import NUMBER_WORDS, PATTERN_WORDS
+from diptych.synthetic.rooms.language import NOUNS, PLURAL_NOUNS, SINGULARS, SIZE_WORDS, UNCOUNTABLE_NOUNS, WHERE
+from diptych.synthetic.rooms.scene import KINDS
+from diptych.synthetic.scenes import ATTRIBUTES, Change, Item
+from diptych.synthetic.untruths import another_value, of_unchanged, other_values, sample_item
 
 Items = Mapping[str, Item]
 
@@ -231,20 +223,20 @@ def untrue_change(change: Change, before: Items, after: Items, rng: random.Rando
     """A change that did not happen: this one with another outcome, one of an object that stayed as it is, or an object
     that is in neither room.
     """
-    told = [another_value(WORLD, change, before, after, rng), of_unchanged(WORLD, "colour", before, after, rng)]
+    told = [another_value(KINDS, change, before, after, rng), of_unchanged(KINDS, "colour", before, after, rng)]
     options = [option for option in told if option is not None]
     absent = [kind for kind in ("rug", "lamp", "chair") if kind not in before and kind not in after]
     if absent or not options:
         kind = rng.choice(absent or ["rug"])
         colours = tuple(items[kind].colour for items in (before, after) if kind in items)
-        options.append(Change(kind, "presence", None, WORLD.sample_item(kind, rng, colours)))
+        options.append(Change(kind, "presence", None, sample_item(KINDS[kind], rng, colours)))
     return rng.choice(options)
 
 
 def misdescribed(kind: str, item: Item, rng: random.Random) -> Item:
     """The object with one attribute wrong."""
     name = rng.choice(list(item.to_json()))
-    return replace(item, **{name: rng.choice(WORLD.other_values(kind, name, (getattr(item, name),)))})
+    return replace(item, **{name: rng.choice(other_values(KINDS[kind], name, (getattr(item, name),)))})
 
 
 def is_true(sentence: str, before: Items, after: Items) -> bool:

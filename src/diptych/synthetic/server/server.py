@@ -33,7 +33,7 @@ from diptych.synthetic.server.faults import CONTENT, TRANSPORT, Faults
 from diptych.synthetic.server.file_routes import FileRoutes
 from diptych.synthetic.server.responses import error_body, error_response, reset_connection
 from diptych.synthetic.server.rooms_answers import Asked, RoomsAnswers, Untruth, read_question
-from diptych.synthetic.server.rooms_images import RoomsFolder
+from diptych.synthetic.server.rooms_images import Picture, RoomsFolder
 
 CHAT = "/v1/chat/completions"
 _OPEN = ("/count", "/images/")  # for everybody, and hit by no fault
@@ -197,7 +197,7 @@ class AnnotationServer:
         self._count.answer(asked.kind)
         return reset_connection(request) if fault == "lost_reply" else web.json_response(answer)
 
-    def _read(self, body: dict[str, Any]) -> Asked:
+    def _read(self, body: dict[str, Any]) -> Asked[Picture]:
         if body.get("stream"):
             raise ValueError("this server does not stream")
         if not isinstance(body.get("model"), str):

@@ -151,6 +151,11 @@ class Canvas:
         """Fill the ellipse that touches the parallelogram's sides."""
         self._fill((_ELLIPSE @ (plane.matrix() @ self._matrix))[None], colour)
 
+    def ellipses(self, planes: Sequence[Plane], colour: Rgb) -> None:
+        """Fill the ellipses of several parallelograms that do not overlap, faster than one by one."""
+        matrices = np.stack([plane.matrix() for plane in planes])
+        self._fill(_ELLIPSE @ (matrices @ self._matrix), colour)
+
     def patterned(self, plane: Plane, colours: tuple[Rgb, Rgb], pattern: str, period: float) -> None:
         """Fill a parallelogram with a pattern; stripes run along `along`, `period` metres apart."""
         self.plane(plane, colours[0])
