@@ -480,6 +480,7 @@ WRITERS = {
     "stages/running/manifest.py": "lock: stages/running/runner.py",
     "storage/": UNIQUE,
     "systems/caption_generation.py": OWN,
+    "systems/sampled_candidates.py": UNIQUE,
     "index/embedding_part.py": OWN,
     "index/embedding_store.py": FIRST,
     "parallel/sharded_checkpoints.py": OWN,

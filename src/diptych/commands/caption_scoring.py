@@ -38,15 +38,16 @@ from diptych.results.caption_signatures import caption_signatures
 from diptych.results.evidence_evaluation import checked_claims, evidence_scores, reference_claims
 from diptych.results.record import EvaluationRecord
 from diptych.results.signatures import said_of_few_articles
+from diptych.stages.news.baseline_captions import LEAD_SENTENCES
 from diptych.storage.json_files import read_json_lines
 from diptych.storage.json_shapes import Count
 from diptych.systems.caption_fuser import CaptionFuserSystem, CaptionJob, job_loader
 from diptych.systems.caption_records import count_outcomes
-from diptych.text.sentences import split_sentences
+from diptych.systems.sampled_candidates import take_candidates
+from diptych.text.sentences import first_sentences
 
 log = logging.getLogger(__name__)
 
-_LEAD_SENTENCES = 3
 _WRITTEN = {"caption": str, "stop_reason?": str, "prompt_tokens?": Count}
 
 
@@ -71,11 +72,13 @@ def caption_and_score(
     ablation: str | Sequence[str] | None = None,
     post_processing: Sequence[str] = (),
     served: ServedModel | None = None,
+    candidates: str | Path | None = None,
     **about: Any,
 ) -> None:
     """Writes the captions of a split, scores them, and leaves metrics.json, predictions.jsonl,
     scores.jsonl and the report; every process writes captions, the first one scores. Of a model that is `served` this
-    process has read nothing, and asks alone.
+    process has read nothing, and asks alone. With `candidates`, the folder of an earlier evaluation, the model's own
+    are chosen from its samples (see `take_candidates`).
     """
     unknown = [step for step in post_processing if step not in STEPS]
     if unknown:
@@ -84,6 +87,8 @@ def caption_and_score(
     if rank() == 0:
         resumed = in_shell(override("resume", run_dir))
         log.info("captions go to %s; if this is stopped, the same command with %s goes on", run_dir, resumed)
+    if candidates is not None:  # every process, as none may begin without: the bytes are the same
+        take_candidates(captions_file(Path(candidates), ""), captions_file(run_dir, ""), system.generator.settings)
     write_captions(trainer, system, datamodule, split, run_dir, variants, served)
     first, processes = rank() == 0, world_size()
     if not in_sweep():
@@ -263,9 +268,7 @@ def _baselines(main: CaptionSet, prepared: Mapping[str, PreparedQuery], articles
 def _lead(evidence: Evidence, articles: ArticleLookup) -> str:
     if evidence.article_id is None:
         return ""
-    text = articles[evidence.article_id].text
-    spans = split_sentences(text)[:_LEAD_SENTENCES]
-    return " ".join(text[spans[0][0] : spans[-1][1]].split()) if spans else ""
+    return first_sentences(articles[evidence.article_id].text, LEAD_SENTENCES)
 
 
 def _add_retrieval(record: EvaluationRecord, datamodule: CaptionData, split: str) -> None:

@@ -38,6 +38,7 @@ from diptych.results.caption_evaluation import (
     score_captions,
 )
 from diptych.results.caption_signatures import caption_signatures
+from diptych.results.caption_subset import CaptionSubset
 from diptych.results.results import retrieval_record
 from diptych.storage.json_files import read_json
 from diptych.systems.caption_fuser import CaptionFuserSystem
@@ -65,6 +66,7 @@ def evaluate(config: DictConfig) -> None:
 
 
 def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
+    _refuse_subset(config)
     if config.server is not None:
         check_server(config)
     path = checkpoint_path(config.ckpt)
@@ -80,7 +82,7 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
         weights = checkpoints.weights_of(checkpoint, path)
         datamodule, system = build_trained(trained, new.data, config.data_dir, weights, path)
         cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
-    for name in ("ablation", "post_processing", "server"):
+    for name in ("ablation", "candidates", "post_processing", "server"):
         if config[name] and system.kind != CaptionFuserSystem.kind:
             raise ValueError(f"{name} is of captions, which this checkpoint does not write: leave it out")
     quiet_lightning()
@@ -95,7 +97,7 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
         served = served_model(server, weights)
     about = {"experiment": trained.name, "checkpoint": str(path), "step": checkpoint.get("global_step")}
     about |= {"seed": trained.seed, **origin(new, server)}
-    options = {"ablation": config.ablation, "post_processing": config.post_processing, "served": served}
+    options = {name: config[name] for name in ("ablation", "candidates", "post_processing")} | {"served": served}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
 
 
@@ -108,6 +110,11 @@ def _replacements(config: DictConfig) -> dict[str, Any]:
         raise ValueError("caption_metrics are those of a file of captions; of a checkpoint choose metrics=[...]")
     metrics = plain["metrics"] if _asked_for("metrics") else _single_keys(config, "metrics")
     return {**{name: plain[name] for name in _OF_CAPTIONS}, "metrics": metrics}
+
+
+def _refuse_subset(config: DictConfig) -> None:
+    if CaptionSubset(**plain_section(config.caption_subset)) != CaptionSubset():
+        raise ValueError("caption_subset is of a file of captions: leave it out, or name one, predictions=FILE")
 
 
 def _asked_for(metrics: str) -> bool:
@@ -185,13 +192,14 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     """Scores `{"query id": [ranked ids]}`; needs annotations only."""
     if HydraConfig.get().runtime.choices["data"] == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
-    for name in (*_OF_CAPTIONS, "ablation", "post_processing", "server"):
+    for name in (*_OF_CAPTIONS, "ablation", "candidates", "post_processing", "server"):
         if config[name]:
             raise ValueError(f"{name} says how a checkpoint writes captions: a prediction file has none, leave it out")
     sources = {name: building.build(node) for name, node in config.data.sources.items()}
     if all(source.kind == NewsSource.kind for source in sources.values()):
         _evaluate_captions(config, sources, run_dir)
         return
+    _refuse_subset(config)
     predictions = _read_predictions(Path(config.predictions))
     names = config.data.evaluate_on or list(sources)
     for name, node in config.metrics.items():
@@ -240,7 +248,7 @@ def _known_gallery(source: TripletSource, split: str) -> list[str] | None:
 def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Path) -> None:
     """Scores `{"query id": "caption"}` against the split's reference captions."""
     ((name, source),) = sources.items()
-    predictions = read_captions(Path(config.predictions))
+    predictions, subset = read_captions(Path(config.predictions)), CaptionSubset(**plain_section(config.caption_subset))
     source.prepare()
     if source.answers_hidden(config.split):
         raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
@@ -249,9 +257,11 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     building.settle(config, chosen)  # before anything is computed
     metrics = {key: building.build(node) for key, node in config[chosen].items()}
     items = caption_items(predictions, queries, lambda query_id: source.image_path(config.split, query_id))
-    scores = score_captions(items, metrics)
+    items = subset.of(items)
+    items, scores = subset.of_measured(items, score_captions(items, metrics))
     about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}
     record = captions_record(scores, items, **about, seed=config.seed, world_size=1)
+    record.num_scored = min(record.num_scored, len(items))
     record.metrics |= reference_scores(items, metrics)
     record.signatures = caption_signatures(record.metrics)
     record.write(run_dir)

@@ -16,7 +16,7 @@ _OTHER_THAN_TEXT = ("true", "false", "null", "inf", "nan")
 _NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d[\d_]*)?|[+-]?(inf|nan)", re.IGNORECASE)
 # Keys, or their last parts, whose values are names and paths: a number there is a text, too.
 _TEXTS = """
-    base_captions base_url cache captions category checkpoint ckpt config_dir data data_dir embeddings
+    base_captions base_url cache candidates captions category checkpoint ckpt config_dir data data_dir embeddings
     ensemble evaluation_source evidence_source experiment feature_cache file folder gallery
     gallery_images groups images images_root init_from input join_run ledger model monitor name out
     output pairs partition path pipeline predictions prepared pretrained project protocol queries

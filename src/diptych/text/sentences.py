@@ -48,6 +48,12 @@ def split_sentences(text: str) -> list[Span]:
     return spans
 
 
+def first_sentences(text: str, count: int) -> str:
+    """The first sentences of a text, without line breaks; all of it if it has no more."""
+    spans = split_sentences(text)[:count]
+    return " ".join(text[spans[0][0] : spans[-1][1]].split()) if spans else ""
+
+
 def _paragraph_sentences(text: str, start: int, end: int) -> list[Span]:
     spans: list[Span] = []
     for sentence in _split(text[start:end], start):

@@ -9,13 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from diptych.contracts.news import Article, ArticleFact
+from diptych.contracts.news import Article, ArticleFact, NewsQuery
 from diptych.data.annotations import check_split
 from diptych.data.news.openevents import OpenEvents
 from diptych.storage.json_files import as_written, read_json
 from diptych.storage.json_shapes import Count
 from diptych.synthetic.newsroom import layout
 from diptych.synthetic.newsroom.generate import NewsroomSettings, generate_newsroom
+from diptych.synthetic.newsroom.kinds import KINDS
 from diptych.synthetic.newsroom.untruths import ARTICLE_KINDS, WRONG_OBJECTS, misdescription, with_facts_of_another
 
 _MAKE_AGAIN = "generate the set again"
@@ -34,7 +35,15 @@ class Newsroom(OpenEvents):
     untrue_article_kinds = ARTICLE_KINDS
     untrue_caption_kinds = (WRONG_OBJECTS,)
 
-    def __init__(self, root: str | Path, settings: NewsroomSettings | None = None) -> None:
+    def __init__(
+        self, root: str | Path, settings: NewsroomSettings | None = None, kinds: Sequence[str] | None = None
+    ) -> None:
+        """`kinds` are the kinds of event whose photos are to be captioned, in all splits; None: all."""
+        if kinds is not None and not kinds:
+            raise ValueError("kinds is empty: name some kinds of event, or null for all")
+        if unknown := sorted(set(kinds or ()) - set(KINDS)):
+            raise ValueError(f"kinds: there is no kind of event {unknown[0]!r}; there are {', '.join(KINDS)}")
+        self._kinds = None if kinds is None else frozenset(kinds)
         folders = {"database": layout.DATABASE_IMAGES, **layout.QUERY_IMAGES}
         super().__init__(root, files={"database": layout.DATABASE, **layout.ANSWERS}, image_folders=folders)
         self._settings = settings or NewsroomSettings()
@@ -42,6 +51,15 @@ class Newsroom(OpenEvents):
     def prepare(self) -> None:
         """Generates the set (half a minute at full size, with a progress bar) unless it is there, complete."""
         generate_newsroom(self.root, self._settings, show_progress=True)
+
+    def queries(self, split: str) -> list[NewsQuery]:
+        """The photos to caption, in file order; of the chosen kinds."""
+        queries = super().queries(split)
+        if self._kinds is None:
+            return queries
+        with as_written(self._facts_file, _MAKE_AGAIN):
+            chosen = {event["query_id"] for event in self._events if event["kind"] in self._kinds}
+        return [query for query in queries if query.query_id in chosen]
 
     def facts(self, split: str) -> dict[str, list[ArticleFact]]:
         """The facts that a reference caption of each photo states, by query id: those of `facts.json`; empty where that
@@ -54,7 +72,7 @@ class Newsroom(OpenEvents):
         articles, found = self.articles(), {}
         captions = {query.query_id: query.reference_captions for query in self.queries(split)}
         for event in self._events:
-            if event["split"] == split:
+            if event["split"] == split and event["query_id"] in captions:
                 told = " ".join(" ".join(captions[event["query_id"]]).split()).lower()
                 with as_written(self._facts_file, _MAKE_AGAIN):
                     all_facts = _facts(event, articles[event["article_id"]], self._facts_file)
