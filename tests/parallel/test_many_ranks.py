@@ -470,6 +470,8 @@ WRITERS = {
     "results/": FIRST,
     "storage/run_status.py": FIRST,
     "commands/training.py": FIRST,
+    "commands/audit_calibrating.py": FIRST,
+    "commands/dialogues.py": FIRST,
     "data/news/retrieval_file.py": FIRST,
     "photos/image_faults.py": FIRST,
     "index/faiss_index.py": UNIQUE,
