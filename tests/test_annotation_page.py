@@ -33,7 +33,8 @@ def overrides(section: str) -> list[str]:
 def test_every_setting_is_one(pipeline, setting):
     asker = ["asker=batch"] if setting.split("=")[0] in ("asker.api_key_env", "asker.temperature") else []
     agreement = ["agreement=clip"] if setting.startswith("filtering.") else []
-    words = [f"pipeline={pipeline}", *NEEDED[pipeline].split(), *asker, *agreement, setting]
+    combine = ["annotation/combine=joined"] if setting == "combine.singles=true" else []
+    words = [f"pipeline={pipeline}", *NEEDED[pipeline].split(), *asker, *agreement, *combine, setting]
     assert stage_runs(prepare_config(compose_pipeline(*words)))
 
 
@@ -43,7 +44,7 @@ def test_enough_settings_are_found():
 
 def test_the_commands_compose():
     lines = re.findall(r"^python -m diptych\.pipeline (.*?)(?: +# \d)?$", PAGE, flags=re.MULTILINE)
-    assert len(lines) == 11
+    assert len(lines) == 15
     for line in lines:
         words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
         assert stage_runs(prepare_config(compose_pipeline(*words)))

@@ -275,7 +275,8 @@ def test_what_is_missing_is_named(words, missing):
 def test_without_a_pipeline_all_are_named():
     error = ValueError("Missing mandatory value: name")
     message = command_line.explain(error, "pipeline")
-    assert message.startswith("no pipeline is named") and "pipeline=compare_ways, pipeline=ensemble" in message
+    assert message.startswith("no pipeline is named")
+    assert "pipeline=compare_ways, pipeline=dialogues, pipeline=ensemble" in message
 
 
 def test_a_refused_setting_is_said_before_anything_runs():

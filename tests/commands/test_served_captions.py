@@ -45,6 +45,7 @@ def test_a_server_writes_the_captions_of_a_checkpoint(tmp_path, tiny_chat_model,
         assert found["metrics"] == local["metrics"] and found["counts"] == local["counts"]
         assert found["replaced"]["server"] == {"model": merged, "base_url": server.url}
         settings = [json.loads((tmp_path / x / "predictions.settings.json").read_text()) for x in ("served", "local")]
+        assert settings[1].pop("answers_at_a_time") == 16  # which a server is not told
         assert settings[0] == settings[1] | {"server_model": merged}
 
         for word, message in {

@@ -126,7 +126,7 @@ def test_a_run_leaves_a_loss_a_report_and_an_adapter_alone(newsroom_run):
     thirds = {name: value for name, value in record["metrics"].items() if name.startswith("fact_recall/")}
     assert thirds.keys() == {f"fact_recall/third_{number}" for number in (1, 2, 3)}
     assert all(0 <= value <= 1 for value in thirds.values()) and 0 < record["metrics"]["fact_recall"] <= 1
-    assert "36 facts, by the thirds of their articles " in record["lines"]["fact_recall"]
+    assert "24 facts, by the thirds of their articles " in record["lines"]["fact_recall"]
     assert "Evidence recall" in page and "third 1" in page and "evidence_recall" not in record["metrics"]
     lines = [json.loads(line) for line in (newsroom_run / "predictions.jsonl").read_text().splitlines()]
     assert all(

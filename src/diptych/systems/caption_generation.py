@@ -238,10 +238,10 @@ class CaptionGenerator:
         """The ids of the queries that have a record, of this origin; and for how many answers there was room when they
         were begun, where that is found automatically.
         """
-        kept = {"answers_at_a_time": room if self.settings.batch_size == "auto" else None}
-        held = claim(output.with_suffix(".settings.json"), origin, existing_logs(output), kept)["answers_at_a_time"]
-        is_found = self.settings.batch_size == "auto" and type(held) is int
-        return _written(prompts, output), max(1, held) if is_found else room
+        automatic = self.settings.batch_size == "auto"
+        kept = {"answers_at_a_time": room if automatic else None} if room else {}
+        held = claim(output.with_suffix(".settings.json"), origin, existing_logs(output), kept).get("answers_at_a_time")
+        return _written(prompts, output), max(1, held) if automatic and type(held) is int else room
 
     def _check(self, prompts: Sequence[FusionExample], context: int | None) -> None:
         settings = self.settings
