@@ -222,6 +222,8 @@ def test_a_server_that_holds_the_merged_fuser_writes_the_same(work, words, fuser
     caplog.set_level("INFO")
     run_pipeline_with(*greedy, *by_server, "server.base_url=http://127.0.0.1:9/v1")  # another address is no other model
     assert "write_captions: 4 done (4 kept), none failed" in caplog.text
+    monkeypatch.undo()
+    run_pipeline_with(*words)  # back again
 
 
 def test_a_pipeline_that_writes_no_captions_has_none_of_these_dials():
