@@ -117,8 +117,8 @@ class _Arms:
     def measure(self, arm: str, control: str) -> _Measured:
         first, second = self._table_of(control), self._table_of(arm)
         if first.seeds != second.seeds:
-            told = " and ".join(f"{name} with {seeds}" for name, seeds in ((arm, second.seeds), (control, first.seeds)))
-            raise _NotComparable(f"seeds differ: {told}")
+            theirs, own = (", ".join(map(str, table.seeds)) for table in (second, first))
+            raise _NotComparable(f"seeds differ: {arm} with {theirs} and {control} with {own}")
         if first.queries != second.queries:
             raise _NotComparable(f"{arm} and {control} have values for different queries")
         names, panel = self._panel(first)

@@ -54,8 +54,9 @@ def verdict_on(hypothesis: Hypothesis, comparison: Comparison | None, reason: st
 
 
 def signed(meaning: MetricMeaning, value: float) -> str:
-    """A difference as its metric is shown, with its sign."""
-    return ("+" if value >= 0 else "") + format_value(meaning, value)
+    """A difference as its metric is shown, with its sign; +0.00 of what rounds to 0."""
+    shown = format_value(meaning, value).lstrip("-")
+    return ("-" if value < 0 and float(shown) else "+") + shown
 
 
 def _word(direction: str, difference: float, interval: tuple[float, float], adjusted_p: float, least: float) -> str:
