@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 DIRECTIONS = ("higher", "lower", "same", "not_lower", "not_higher")
+ALPHA = 0.05  # of a whole study: the chance that any of its comparisons finds what is not there
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 
 

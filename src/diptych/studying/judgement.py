@@ -11,11 +11,10 @@ import numpy as np
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.results.meanings import Meanings
 from diptych.studying.holm import holm
-from diptych.studying.hypotheses import Comparison, Hypothesis, Verdict
+from diptych.studying.hypotheses import ALPHA, Comparison, Hypothesis, Verdict
 from diptych.studying.two_level import Panel, Spread
 from diptych.studying.wording import verdict_on
 
-ALPHA = 0.05  # of the whole study: the chance that any comparison finds what is not there
 Values = Mapping[str, Mapping[str, Mapping[int, Mapping[str, float | None]]]]  # by arm, metric, seed and query's key
 _WITHOUT_QUERIES = ("",)
 
@@ -39,7 +38,9 @@ def judge(
     comparison was tested. `meanings` says how metrics of one's own are to be read; Diptych's are known by name. Equal
     arguments give equal results.
     """
-    known = _Meanings(values, meanings or {})
+    known = Meanings({"metrics": dict.fromkeys(name for of_arm in values.values() for name in of_arm)})
+    asked_of = dict.fromkeys([*metrics, *(hypothesis.metric for hypothesis in hypotheses)])
+    about = {metric: (meanings or {}).get(metric) or known.of(metric) for metric in asked_of}
     pairs = [(metric, arm, control) for metric in metrics for arm in values if arm != control]
     asked = [(hypothesis.metric, hypothesis.arm, hypothesis.control) for hypothesis in hypotheses]
     measured: dict[_Pair, _Measured] = {}
@@ -48,14 +49,14 @@ def judge(
     for pair in dict.fromkeys([*pairs, *asked]):
         metric, arm, against = pair
         if metric not in arms:
-            arms[metric] = _Arms(values, metric, median=known.of(metric).reduction == "median")
+            arms[metric] = _Arms(values, metric, median=about[metric].reduction == "median")
         try:
             measured[pair] = arms[metric].measure(arm, against)
         except _NotComparable as reason:
             reasons[pair] = str(reason)
     compared = _compared(measured)
     verdicts = [
-        verdict_on(hypothesis, compared.get(pair), reasons.get(pair, ""), known.of(pair[0]))
+        verdict_on(hypothesis, compared.get(pair), reasons.get(pair, ""), about[pair[0]])
         for hypothesis, pair in zip(hypotheses, asked, strict=True)
     ]
     return list(compared.values()), verdicts
@@ -87,17 +88,6 @@ class _Table:
     seeds: tuple[int, ...]
     queries: tuple[str, ...]
     values: np.ndarray
-
-
-class _Meanings:
-    """How metrics are to be read: as was said of them, or as their names are known."""
-
-    def __init__(self, values: Values, said: Mapping[str, MetricMeaning]) -> None:
-        self._said = said
-        self._known = Meanings({"metrics": dict.fromkeys(name for of_arm in values.values() for name in of_arm)})
-
-    def of(self, metric: str) -> MetricMeaning:
-        return self._said.get(metric) or self._known.of(metric)
 
 
 class _Arms:

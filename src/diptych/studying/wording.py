@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.results.results_table import format_value, label
-from diptych.studying.hypotheses import REFUTED, SUPPORTED, UNDECIDED, Comparison, Hypothesis, Verdict
+from diptych.studying.hypotheses import ALPHA, REFUTED, SUPPORTED, UNDECIDED, Comparison, Hypothesis, Verdict
 
-_ALPHA = 0.05
 _ROUNDED = 1e-9
 _ASKED = {
     "higher": "at least {} more was asked",
@@ -64,7 +63,7 @@ def _word(direction: str, difference: float, interval: tuple[float, float], adju
     if direction in ("lower", "not_higher"):
         difference, low, high = -difference, -high, -low
     if direction in ("higher", "lower"):
-        supported = adjusted_p < _ALPHA and difference >= least - _ROUNDED and difference > 0
+        supported = adjusted_p < ALPHA and difference >= least - _ROUNDED and difference > 0
         refuted = high < least
     elif direction == "same":
         supported = -least < low and high < least
