@@ -184,6 +184,22 @@ CHAT_TEMPLATE = (
 )
 
 
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that matplotlib writes."""
+    from matplotlib.figure import Figure
+
+    figures: list[Any] = []
+    save = Figure.savefig
+
+    def savefig(figure: Any, *arguments: Any, **settings: Any) -> None:
+        figures.append(figure)
+        save(figure, *arguments, **settings)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return figures
+
+
 @pytest.fixture(scope="session")
 def tiny_chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a Qwen3 of two narrow layers and a byte tokenizer with a chat template; 0.5 MB, random weights."""

@@ -4,23 +4,12 @@ from dataclasses import replace
 
 import pytest
 from made_study import make_result
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.studying.plot import LOOKS, write_plot
 from diptych.studying.table import study_rows
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were written."""
-    figures, save = [], Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda self, *args, **kwargs: (figures.append(self), save(self, *args, **kwargs))[1]
-    )
-    return figures
 
 
 def write(folder, result):

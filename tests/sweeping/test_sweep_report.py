@@ -7,7 +7,6 @@ import json
 import math
 
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from diptych.storage.run_status import Objective
@@ -228,16 +227,6 @@ def point(name, value, seed=None, **setting):
 )
 def test_the_plot_runs_along_the_only_number_that_varies(settings, parameter):
     assert numeric_parameter([point("0", 1.0, **words) for words in settings]) == parameter
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were written."""
-    figures, save = [], Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda self, *args, **kwargs: (figures.append(self), save(self, *args, **kwargs))[1]
-    )
-    return figures
 
 
 def test_a_curve_over_decades_has_every_seed_and_names_the_best(tmp_path, drawn):

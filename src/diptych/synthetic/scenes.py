@@ -158,6 +158,14 @@ def choice(rng: np.random.Generator, values: tuple[Any, ...], besides: tuple[Any
     return allowed[int(rng.integers(len(allowed)))]
 
 
+def sample_possible(scene: Callable[..., S], style: Any, kinds: Mapping[str, Kind], rng: np.random.Generator) -> S:
+    """A scene of this style, a class's, in which all objects can be together."""
+    while True:
+        sampled = scene(style=style, **sample_items(kinds, rng))
+        if sampled.is_possible():
+            return sampled
+
+
 def sample_items(kinds: Mapping[str, Kind], rng: np.random.Generator) -> dict[str, Item | None]:
     """A state for every object, most of the optional ones present."""
     return {

@@ -18,7 +18,7 @@ from diptych.synthetic.scenes import (
     choice,
     read_scene,
     sample_group,
-    sample_items,
+    sample_possible,
 )
 
 _COLOURS = ("red", "yellow", "green", "blue", "purple", "white")
@@ -111,11 +111,7 @@ def _sample_style(rng: np.random.Generator) -> Style:
 
 def sample_scene(rng: np.random.Generator) -> Stall:
     """A possible day of a new stall."""
-    style = _sample_style(rng)
-    while True:
-        scene = Stall(style=style, **sample_items(KINDS, rng))  # type: ignore[arg-type]  # None only where `optional`
-        if scene.is_possible():
-            return scene
+    return sample_possible(Stall, _sample_style(rng), KINDS, rng)
 
 
 def sample_stall(rng: np.random.Generator, num_varying: int = 3) -> Group[Stall]:

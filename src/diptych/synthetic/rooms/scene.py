@@ -18,7 +18,7 @@ from diptych.synthetic.scenes import (
     choice,
     read_scene,
     sample_group,
-    sample_items,
+    sample_possible,
 )
 
 _COLOURS = ("red", "yellow", "green", "blue", "purple", "white")
@@ -115,11 +115,7 @@ def _sample_style(rng: np.random.Generator) -> Style:
 
 def sample_scene(rng: np.random.Generator) -> Room:
     """A possible room of a new hotel."""
-    style = _sample_style(rng)
-    while True:
-        scene = Room(style=style, **sample_items(KINDS, rng))  # type: ignore[arg-type]  # None only where `optional`
-        if scene.is_possible():
-            return scene
+    return sample_possible(Room, _sample_style(rng), KINDS, rng)
 
 
 def sample_hotel(rng: np.random.Generator, num_varying: int = 3) -> Group[Room]:
