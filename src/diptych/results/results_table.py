@@ -107,8 +107,9 @@ def format_value(meaning: MetricMeaning, value: float, digits: int | None = None
 
 
 def format_difference(meaning: MetricMeaning, value: float) -> str:
-    """As `format_value`, with its sign: `+1.20`, for fractions in points of percent."""
-    return ("+" if value >= 0 else "") + format_value(meaning, value)
+    """As `format_value`, with its sign: `+1.20`, for fractions in points of percent; `+0.00` of what rounds to 0."""
+    shown = format_value(meaning, value).lstrip("-")
+    return ("-" if value < 0 and float(shown) else "+") + shown
 
 
 def format_interval(meaning: MetricMeaning, interval: tuple[float, float] | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diptych.contracts.retrieval import MetricMeaning
-from diptych.results.results_table import format_value, label
+from diptych.results.results_table import format_difference, format_value, label
 from diptych.studying.hypotheses import ALPHA, REFUTED, SUPPORTED, UNDECIDED, Comparison, Hypothesis, Verdict
 
 _ROUNDED = 1e-9
@@ -28,7 +28,7 @@ def verdict_on(hypothesis: Hypothesis, comparison: Comparison | None, reason: st
     if comparison is None:
         return Verdict(hypothesis, None, UNDECIDED, f"{head}: {UNDECIDED}, since {reason}")
     means = f"{format_value(meaning, comparison.control_mean)} -> {format_value(meaning, comparison.arm_mean)}"
-    found = f"{head} {means}, {signed(meaning, comparison.difference)}"
+    found = f"{head} {means}, {format_difference(meaning, comparison.difference)}"
     if comparison.interval is None or comparison.adjusted_p is None or comparison.smallest_seen is None:
         seeds = "one seed was run" if comparison.num_seeds == 1 else "all seeds gave the same"
         return Verdict(
@@ -39,7 +39,7 @@ def verdict_on(hypothesis: Hypothesis, comparison: Comparison | None, reason: st
         why = "least is a part of the control's mean, which is 0"
         return Verdict(hypothesis, comparison, UNDECIDED, f"{found}: {UNDECIDED}, since {why}")
     word = _word(hypothesis.direction, comparison.difference, comparison.interval, comparison.adjusted_p, least)
-    low, high = (signed(meaning, bound) for bound in comparison.interval)
+    low, high = (format_difference(meaning, bound) for bound in comparison.interval)
     p = comparison.adjusted_p
     because = _ASKED[hypothesis.direction].format(format_value(meaning, least))
     if word == UNDECIDED:
@@ -50,12 +50,6 @@ def verdict_on(hypothesis: Hypothesis, comparison: Comparison | None, reason: st
         because += "; over seeds only"
     shown_p = f"adjusted p {p:.3f}" if p >= 0.001 else "adjusted p < 0.001"
     return Verdict(hypothesis, comparison, word, f"{found} [{low}, {high}], {shown_p}: {word} ({because})")
-
-
-def signed(meaning: MetricMeaning, value: float) -> str:
-    """A difference as its metric is shown, with its sign; +0.00 of what rounds to 0."""
-    shown = format_value(meaning, value).lstrip("-")
-    return ("-" if value < 0 and float(shown) else "+") + shown
 
 
 def _word(direction: str, difference: float, interval: tuple[float, float], adjusted_p: float, least: float) -> str:
