@@ -22,7 +22,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 import diptych
 from diptych.config.checking import suggest
 from diptych.config.earlier_configs import advice_on
-from diptych.config.folder import CONFIG_FOLDER
+from diptych.config.folder import CONFIG_FOLDER, refuse_hidden_configs, user_config_folder
 from diptych.config.light_imports import import_lightly
 from diptych.config.lost_processes import lost_process
 from diptych.config.override_words import as_meant, in_shell, override, quoted, unquoted, with_home
@@ -69,6 +69,7 @@ def entry_point(
     main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
     try:
         refuse_secrets(words)
+        refuse_hidden_configs(user_config_folder(words))
         words = with_open_sections([as_meant(word) for word in rewrite(words)], open_sections)
         set_command_line([sys.argv[0], *words])
         main()
@@ -140,13 +141,14 @@ def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
     configs of the user's own, as Hydra's flag `--config-dir` does.
 
     Raises:
-        ValueError: there is no such config or key; offers the nearest.
+        ValueError: there is no such config or key (offers the nearest), or Diptych's own hides one of the user's.
     """
     register_resolvers()
     refuse_secrets(overrides)
     words = [as_meant(word) for word in overrides if not word.startswith("config_dir=")]
     named = [with_home(word.removeprefix("config_dir=")) for word in overrides if word.startswith("config_dir=")]
     own = [f"--config-dir={folder}" for folder in named]
+    refuse_hidden_configs(user_config_folder(own))
     try:
         return _compose(config_name, words, user_config_folder(own))
     except (HydraException, OmegaConfBaseException) as error:
@@ -216,16 +218,6 @@ def _compose(config_name: str, overrides: Sequence[str], own: Path | None) -> Di
     search = [f"hydra.searchpath=[{quoted(f'file://{own}')}]"] if own else []
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         return hydra.compose(config_name, overrides=[*overrides, *search])
-
-
-def user_config_folder(arguments: Sequence[str]) -> Path | None:
-    """The folder of a user's own configs that Hydra's flag `--config-dir` names on a command line."""
-    for number, argument in enumerate(arguments):
-        flag, separator, value = argument.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            value = value if separator else "".join(arguments[number + 1 : number + 2])
-            return Path(value).resolve() if value else None
-    return None
 
 
 def _names(group: str, own: Path | None) -> list[str]:

@@ -15,7 +15,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config import building
-from diptych.config.command_line import shown_command, starting_command, user_config_folder
+from diptych.config.command_line import shown_command, starting_command
+from diptych.config.folder import user_config_folder
 from diptych.config.override_words import as_meant, override
 from diptych.storage.json_files import write_json
 from diptych.storage.run_status import RunStatus, read_status, same_overrides
