@@ -126,13 +126,12 @@ class CalibrateAudit(RecordStage):
         counts = []
         found = dict.fromkeys(("unread", "false_alarms", "overlooked"), 0)
         num_untrue = 0
-        for before, after in rng.choices(self._scenes, k=self.num_pairs):
+        for before, after, objects in rng.choices(self._scenes, k=self.num_pairs):
             items, untrue, sentences = (before.items(), after.items()), [], []
             for change in find_changes(before, after):
                 untrue.append(rng.random() < self.planted)
                 told = untrue_change(change, *items, rng) if untrue[-1] else change
                 sentences.append(say(told, before, rng))
-            objects = (scene.to_json()["objects"] for scene in (before, after))
             verdicts = audit_pair(sentences, *objects).verdicts
             called = [verdict not in (RIGHT, UNREAD) for verdict in verdicts]
             counts.append({"untrue": sum(called), "sentences": len(sentences)})
@@ -153,11 +152,13 @@ class CalibrateAudit(RecordStage):
         }
 
     @cached_property
-    def _scenes(self) -> list[tuple[Room, Room]]:
+    def _scenes(self) -> list[tuple[Room, Room, list[Any]]]:  # what the audit knows of both is made once: pairs recur
         pairs = read_pairs(self.pairs).pairs
         known = {image: None for pair in pairs for image in (pair.reference_image, pair.target_image)}
         scenes = {image: scene_from_json(scene_behind(image)) for image in known}
-        return [(scenes[pair.reference_image], scenes[pair.target_image]) for pair in pairs]
+        objects = {image: scene.to_json()["objects"] for image, scene in scenes.items()}
+        names = [(pair.reference_image, pair.target_image) for pair in pairs]
+        return [(scenes[before], scenes[after], [objects[before], objects[after]]) for before, after in names]
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """metrics.json and scores.jsonl, into `output`."""
