@@ -33,7 +33,7 @@ def test_the_page_says_what_was_asked_found_and_done(tmp_path):
         "size quick: steps 100",
         "time of all steps 15.1 min (8 min expected on two CPU cores)",
         "single (control) 37.50 [0.0, 75.0] 2 × 4",
-        "joined 75.00 [50.0, 100.0] +37.50 [12.5, 62.5] 0.0200 30.00 2 × 4 supported",
+        "joined 75.00 [50.0, 100.0] +37.50 [12.5, 62.5] 50.0 %, 12.5 % 0.0200 30.00 2 × 4 supported",
         "broken failed undecided",
         "joined, against all 75.00 [50.0, 100.0] +37.50 [-10.0, 70.0]",
         "3 queries that changed most, by their mean over seeds. Of 4 queries 2 rose, 1 fell, 1 stayed.",

@@ -9,16 +9,16 @@ from diptych.studying.table import least_of, mean_and_interval, study_rows, writ
 
 FIRST = (
     "metric,arm,state,seeds,queries,mean,mean low,mean high,control,control mean,difference,difference low,"
-    "difference high,p value,adjusted p,smallest seen,level,hypothesis,least,verdict,seed 0,seed 1\r\n"
+    "difference high,p value,adjusted p,smallest seen,level,raised,lowered,hypothesis,least,verdict,seed 0,seed 1\r\n"
 )
 GOLDEN = FIRST + (
-    "recall_at_1,single,done,2,4,0.375,0.0,0.75,single,,,,,,,,,,,,0.25,0.5\r\n"
-    "recall_at_1,joined,done,2,4,0.75,0.5,1.0,single,0.375,0.375,0.125,0.625,0.01,0.02,0.3,0.975,higher,0.05,supported,"
+    "recall_at_1,single,done,2,4,0.375,0.0,0.75,single,,,,,,,,,,,,,,0.25,0.5\r\n"
+    "recall_at_1,joined,done,2,4,0.75,0.5,1.0,single,0.375,0.375,0.125,0.625,0.01,0.02,0.3,0.975,0.5,0.125,higher,0.05,supported,"
     "0.75,0.75\r\n"
-    "recall_at_1,all,done,2,4,0.375,0.0,0.75,single,0.375,0.0,-0.25,0.25,1.0,1.0,0.35,0.95,same,0.046875,undecided,0.25,"
+    "recall_at_1,all,done,2,4,0.375,0.0,0.75,single,0.375,0.0,-0.25,0.25,1.0,1.0,0.35,0.95,0.125,0.125,same,0.046875,undecided,0.25,"
     "0.5\r\n"
-    "recall_at_1,broken,failed,0,0,,,,single,,,,,,,,,lower,0.05,undecided,,\r\n"
-    "recall_at_1,joined,done,2,4,0.75,0.5,1.0,all,0.375,0.375,-0.1,0.7,0.05,0.1,0.4,0.95,not_lower,0.02,supported,0.75,"
+    "recall_at_1,broken,failed,0,0,,,,single,,,,,,,,,,,lower,0.05,undecided,,\r\n"
+    "recall_at_1,joined,done,2,4,0.75,0.5,1.0,all,0.375,0.375,-0.1,0.7,0.05,0.1,0.4,0.95,0.5,0.125,not_lower,0.02,supported,0.75,"
     "0.75\r\n"
 )
 

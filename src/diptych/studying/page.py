@@ -29,7 +29,7 @@ from diptych.studying.table import Row, study_rows, write_csv
 log = logging.getLogger(__name__)
 
 FILE = "study.html"
-_COLUMNS = ("mean", "difference", "adjusted p", "could have seen", "seeds × queries", "verdict")
+_COLUMNS = ("mean", "difference", "up, down", "adjusted p", "could have seen", "seeds × queries", "verdict")
 _CLAIMS = {
     "higher": "is higher than that of {control}, by {least} or more",
     "lower": "is lower than that of {control}, by {least} or more",
@@ -146,16 +146,17 @@ def _heading(row: Row, control: str) -> str:
 def _cells(row: Row, meaning: MetricMeaning) -> list[str | tuple[str, str]]:
     verdicts = ", ".join(verdict.word for verdict in row.verdicts)
     if not row.measured:
-        return ["failed", "", "", "", "", verdicts]
+        return ["failed", "", "", "", "", "", verdicts]
     size = f"{len(row.seed_means)}" + (f" × {row.num_queries:,}" if row.num_queries else "")
     mean = (format_value(meaning, row.mean), format_interval(meaning, row.interval))
     found = row.comparison
     if found is None:
-        return [mean, "", "", "", size, verdicts]
+        return [mean, "", "", "", "", size, verdicts]
     difference = (format_difference(meaning, found.difference), format_interval(meaning, found.interval))
     p_value = "" if found.adjusted_p is None else "<0.0001" if found.adjusted_p < 0.0001 else f"{found.adjusted_p:.4f}"
     seen = "" if found.smallest_seen is None else format_value(meaning, found.smallest_seen)
-    return [mean, difference, p_value, seen, size, verdicts]
+    moved = "" if row.moved is None else "{:.1f} %, {:.1f} %".format(*(100 * share for share in row.moved))
+    return [mean, difference, moved, p_value, seen, size, verdicts]
 
 
 def _levels(rows: Sequence[Row]) -> str:

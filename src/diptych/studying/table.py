@@ -28,7 +28,8 @@ _NUM_RESAMPLES = 2000
 class Row:
     """An arm by a metric. `mean` is over seeds, of each seed's mean (of ranks: median) over queries, with its 95 %
     interval over queries; `seed_means` are those of each seed, none of an arm that failed. `num_queries` is 0 without
-    values per query. `comparison` is that with `control`, None of the control itself; `verdicts` rest on it.
+    values per query. `comparison` is that with `control`, None of the control itself; `verdicts` rest on it. `moved`
+    are the shares of queries, over all seeds, whose value is above and below the control's.
     """
 
     arm: str
@@ -40,6 +41,7 @@ class Row:
     num_queries: int
     comparison: Comparison | None
     verdicts: tuple[Verdict, ...]
+    moved: tuple[float, float] | None = None
 
     @property
     def measured(self) -> bool:
@@ -72,6 +74,7 @@ def study_rows(result: StudyResult) -> list[Row]:
                 len(queries) if list(queries) != [""] else 0,
                 comparisons.get(place),
                 tuple(one for one, own in zip(result.verdicts, asked, strict=True) if own == place),
+                _moved(values, result.values.get(control, {}).get(metric, {})) if comparisons.get(place) else None,
             )
         )
     return rows
@@ -123,6 +126,18 @@ def least_of(verdict: Verdict) -> float:
     return hypothesis.least * abs(verdict.comparison.control_mean) if verdict.comparison else math.nan
 
 
+def _moved(own: OfSeeds, other: OfSeeds) -> tuple[float, float] | None:
+    pairs = [
+        (value, against)
+        for seed, of_seed in own.items()
+        for query, value in of_seed.items()
+        if query and value is not None and (against := other[seed].get(query)) is not None
+    ]
+    if not pairs:
+        return None
+    return fmean(value > against for value, against in pairs), fmean(value < against for value, against in pairs)
+
+
 def _summed_up(of_seed: Mapping[str, float | None], meaning: MetricMeaning) -> float:
     numbers = [_number(value, meaning) for value in of_seed.values()]
     known = [number for number in numbers if not math.isnan(number)]
@@ -143,6 +158,7 @@ def _line(row: Row, seeds: Sequence[int]) -> dict[str, Any]:
         line[name.replace("_", " ")] = getattr(found, name) if found else None
         if name == "difference":
             line |= _bounds(name, found.interval if found else None)
+    line["raised"], line["lowered"] = row.moved or (None, None)
     line["hypothesis"] = "; ".join(verdict.hypothesis.direction for verdict in verdicts)
     line["least"] = "; ".join(repr(least_of(verdict)) for verdict in verdicts)
     line["verdict"] = "; ".join(verdict.word for verdict in verdicts)
