@@ -91,3 +91,20 @@ def test_captions_of_an_evaluation_and_of_a_pipeline(tmp_path):
     for name in ("evaluate", "pipeline"):
         assert read_answers(tmp_path / name, {}) == {"p1": Answer(caption="A fire.")}
     assert read_answers(tmp_path / "none", {}) == {}
+
+
+def test_an_audit_shows_the_pair_and_what_was_said_of_it(tmp_path):
+    pairs = [{"pair_id": "p1", "reference_image": "a.png", "target_image": "b.png"}]
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    write(tmp_path / "pairs.json", pairs)
+    write(tmp_path / "audit/config.yaml", {"pairs": str(tmp_path / "pairs.json"), "images_root": None, "data": {}})
+    said = {"sentences": ["Make the bed red.", "Add a lamp."], "verdicts": ["right", "hallucinated"]}
+    write(tmp_path / "audit/audit_triplets/audit.json", {})
+    write(tmp_path / "audit/audit_triplets/records.jsonl", {"pair_id": "p1", "ways": {"said": said}})
+    with (tmp_path / "audit/audit_triplets/records.jsonl").open("a") as file:
+        file.write("\n")
+    asked = read_queries(tmp_path / "audit")
+    assert (asked["p1"].picture.path, asked["p1"].target.path) == (tmp_path / "a.png", tmp_path / "b.png")
+    answers = read_answers(tmp_path / "audit", asked)
+    assert answers == {"p1": Answer("Make the bed red. (right) Add a lamp. (hallucinated)")}

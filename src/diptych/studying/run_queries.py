@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 from diptych.config import building
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import TripletSource
+from diptych.data.pairs.image_pairs import read_pairs
+from diptych.photos.image_urls import is_remote
 from diptych.results.record import METRICS
 from diptych.storage.json_files import read_json
 from diptych.storage.yaml_files import read_yaml
@@ -42,14 +44,16 @@ class AskedQuery:
 
 def read_queries(folder: Path) -> dict[str, AskedQuery]:
     """What the run in the folder was asked, by the query's name (behind its set and a bar, where there are several): a
-    training that was scored at its end, an evaluation, or a pipeline over news photos. Nothing is generated; of the
-    data only annotations are read.
+    training that was scored at its end, an evaluation, a pipeline over news photos, or one over image pairs. Nothing is
+    generated; of the data only annotations are read.
 
     Raises:
         ValueError: the folder says nothing of its data, or the data cannot be read; names the file.
     """
     of_study = folder / "config.yaml"  # written before the step was run; Hydra's own where it was run by itself
     config = OmegaConf.create(read_yaml(of_study if of_study.is_file() else folder / ".hydra" / "config.yaml"))
+    if config.get("pairs"):
+        return _of_pairs(config.pairs, config.get("images_root"))
     result = read_json(folder / METRICS, missing_ok=True) or {}
     own = OmegaConf.masked_copy(config, [key for key in ("data", "data_dir", "seed") if key in config])
     if config.get("ckpt") and "_target_" not in (config.get("data") or {}):  # the checkpoint's data, changed by these
@@ -77,6 +81,16 @@ def _of_triplets(source: TripletSource, split: str) -> dict[str, AskedQuery]:
             None if query.target_image is None else find(query.target_image),
         )
         for query in source.queries(split)
+    }
+
+
+def _of_pairs(path: str, images_root: str | None) -> dict[str, AskedQuery]:
+    def picture(image: str) -> Picture:
+        return Picture(image.rpartition("/")[2], None if is_remote(image) else Path(image))
+
+    return {
+        pair.pair_id: AskedQuery(picture(pair.reference_image), picture, target=picture(pair.target_image))
+        for pair in read_pairs(path, images_root).pairs
     }
 
 
