@@ -27,7 +27,7 @@ FILE = "study.png"
 # Okabe and Ito's colours, which people tell apart however they see colour; each word has a shape of its own as well.
 LOOKS = {SUPPORTED: ("#0072B2", "o"), REFUTED: ("#D55E00", "s"), UNDECIDED: ("#6B7280", "D"), "": ("#1c2430", "o")}
 _BAND, _SEED = "#E9E2C4", "#56B4E9"
-_CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # of a dial, the same authors'
+_CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of a dial, the same authors'
 _DECADE = 10.0  # a dial that spans one gets a logarithmic axis
 _LONGEST_NAME = 26
 
