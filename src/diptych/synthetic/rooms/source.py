@@ -12,10 +12,9 @@ import numpy as np
 from diptych.contracts.retrieval import EvaluationProtocol, Triplet
 from diptych.data.triplets.triplet_dataset import key_of_name
 from diptych.synthetic.rooms.generate import RoomsSettings
-from diptych.synthetic.rooms.scene import Room
 from diptych.synthetic.rooms.wordings import NUM_WORDINGS, describe_in
 from diptych.synthetic.scene_source import SceneSource
-from diptych.synthetic.scenes import Change, find_changes
+from diptych.synthetic.scenes import Change, Scene, find_changes
 
 
 class Rooms(SceneSource):
@@ -54,7 +53,7 @@ class Rooms(SceneSource):
                 "that were written with the set"
             )
 
-    def say(self, changes: Sequence[Change], before: Room, rng: random.Random) -> str:
+    def say(self, changes: Sequence[Change], before: Scene, rng: random.Random) -> str:
         """Changes of a room in the words of the set's own texts, or in the `wordings`."""
         if self._wordings is None:
             return super().say(changes, before, rng)

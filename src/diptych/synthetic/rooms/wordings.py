@@ -22,8 +22,7 @@ from diptych.synthetic.rooms.language import (
     describe_item,
     pattern_word,
 )
-from diptych.synthetic.rooms.scene import Room
-from diptych.synthetic.scenes import Change, Item
+from diptych.synthetic.scenes import Change, Item, Scene
 
 NUM_WORDINGS = 14
 _LOOKS = (
@@ -123,7 +122,7 @@ def _values(change: Change, rng: np.random.Generator) -> tuple[str, str]:
     return old, new
 
 
-def _kind_and_words(change: Change, before: Room, rng: np.random.Generator) -> tuple[str, dict[str, str]]:
+def _kind_and_words(change: Change, before: Scene, rng: np.random.Generator) -> tuple[str, dict[str, str]]:
     """The key of `TEMPLATES` and the words that its wordings are filled with."""
     if isinstance(change.after, Item):
         plural = (change.after.count or 0) > 1
@@ -142,7 +141,7 @@ def _kind_and_words(change: Change, before: Room, rng: np.random.Generator) -> t
     return change.attribute, words | GRAMMAR.swap_words(noun, *_values(change, rng))
 
 
-def clause_in(wordings: Sequence[int], change: Change, before: Room, rng: np.random.Generator) -> str:
+def clause_in(wordings: Sequence[int], change: Change, before: Scene, rng: np.random.Generator) -> str:
     """One clause, without capital or full stop, that says the change and nothing else, in one of the `wordings`, which
     are numbers from 1 to `NUM_WORDINGS`.
     """
@@ -151,7 +150,7 @@ def clause_in(wordings: Sequence[int], change: Change, before: Room, rng: np.ran
     return TEMPLATES[kind][number - 1].format(**words)
 
 
-def describe_in(wordings: Sequence[int], changes: Sequence[Change], before: Room, rng: np.random.Generator) -> str:
+def describe_in(wordings: Sequence[int], changes: Sequence[Change], before: Scene, rng: np.random.Generator) -> str:
     """As `language.describe_changes`, each clause in one of the `wordings`, drawn evenly."""
     order = rng.permutation(len(changes)).tolist()
     return join_clauses([clause_in(wordings, changes[index], before, rng) for index in order], rng)
