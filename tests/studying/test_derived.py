@@ -49,3 +49,9 @@ def test_a_mean_is_read_as_its_parts_and_a_difference_only_describes():
     parts = [MetricMeaning("fraction"), MetricMeaning("fraction")]
     assert Derived("mean", (SEEN, UNSEEN)).meaning(parts) == MetricMeaning("fraction", "higher")
     assert Derived("range", (SEEN, UNSEEN)).meaning(parts) == MetricMeaning("fraction", None)
+
+
+def test_it_says_what_it_is_made_of():
+    assert str(Derived("difference", ("a", "b"))) == "a minus b"
+    assert str(Derived("difference", ("a", "b", "c"))) == "a minus b, c, their mean"
+    assert str(Derived("range", ("a", "b"))) == "range of a, b"

@@ -35,6 +35,13 @@ class Derived:
         if len(self.of) < 2:
             raise ValueError(f"of must name two metrics or more, found {', '.join(self.of) or 'none'}")
 
+    def __str__(self) -> str:
+        """In words, for plan and page."""
+        first, *others = self.of
+        if self.take == "difference":
+            return f"{first} minus {', '.join(others)}" + (", their mean" if others[1:] else "")
+        return f"{self.take} of {', '.join(self.of)}"
+
     def meaning(self, parts: Sequence[MetricMeaning]) -> MetricMeaning:
         """How it is to be read. How far values lie apart describes: it says nothing of how good they are.
 
