@@ -38,6 +38,7 @@ def with_data(config, **changes):
 # Arguments that have come since, which a config without them leaves at the value that was built in.
 SINCE = {
     "data.images_on": "auto",
+    "data.sources.rooms.wordings": None,  # the texts that were written with the set
     "data.corruption": {
         "_target_": "diptych.data.triplets.corruption.Corruption",
         "untrue": 0,  # nothing is made untrue

@@ -36,6 +36,13 @@ def test_quick_stands_over_the_file_and_the_command_line_over_both(read):
     assert "data=cirr" in said.steps["few_4_train"].words
 
 
+def test_a_metric_of_its_own_is_part_of_the_plan(read):
+    plain, _, _ = read()
+    assert "derived" not in plain.record()  # studies without one have the plan that they had
+    study, _, _ = read(text=STUDY + "derived: {gap: {take: difference, of: [one, other]}}\n")
+    assert study.record() == plain.record() | {"derived": {"gap": {"take": "difference", "of": ["one", "other"]}}}
+
+
 def test_an_arm_that_is_null_is_left_out_with_what_is_said_of_it(read):
     study, _, left_out = read("arms.more=null")
     assert [arm.name for arm in study.arms] == ["few"]
@@ -75,6 +82,14 @@ MISTAKES = [
     (replaced("  few:\n", "  9few:\n"), "arm '9few': a name is letters"),
     (replaced("${size.steps}", "${size.step}"), "size.step"),
     (replaced("size: {steps: 1}}", "sise: {steps: 1}}"), "study/steps.yaml: quick: unknown key 'sise'"),
+    (
+        STUDY + "derived: {a: {take: sum, of: [x, y]}}\n",
+        "study/steps.yaml: derived: a: take must be one of mean, difference, range",
+    ),
+    (
+        STUDY + "derived: {a: {take: mean, of: [x, y]}, b: {take: range, of: [x, a]}}\n",
+        "study/steps.yaml: derived: b: a is derived itself; name metrics that are measured",
+    ),
     (
         replaced("      as: second\n", "    - serve: []\n").replace(
             '    - evaluate: ["ckpt=<second>", split=val]\n', ""

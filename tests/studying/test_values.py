@@ -47,6 +47,27 @@ def test_a_metric_that_is_no_mean_has_one_value_a_seed_and_one_that_is_not_there
     assert "arm more has no recal_at_1. Did you mean 'recall_at_1'" in caplog.text
 
 
+def test_a_metric_of_the_studys_own_is_made_of_others_query_by_query(collected, caplog):
+    lack, none = ("{take: difference, of: [full_at_1, recall_at_1]}", "{take: mean, of: [full_at_1, absent]}")
+    own = f"derived: {{lack: {lack}, none: {none}}}\n"
+
+    def with_full(study):
+        for path in study.folder.glob("steps/*_evaluate/scores.jsonl"):
+            lines = [json.loads(line) | {"full_at_1": 1.0} for line in path.read_text().splitlines()]
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            result = json.loads((metrics := path.with_name("metrics.json")).read_text())
+            metrics.write_text(json.dumps(result | {"metrics": result["metrics"] | {"full_at_1": 1.0}}))
+
+    found = collected(text=STUDY.replace("metrics: [recall_at_1]", "metrics: [lack, none]") + own, between=with_full)
+    few = found.values["few"]
+    assert list(few) == ["lack", "recall_at_1"]  # the second of the hypothesis; parts are not kept
+    assert few["lack"] == {
+        seed: {query: 1 - value for query, value in few["recall_at_1"][seed].items()} for seed in few["lack"]
+    }
+    assert (found.meanings["lack"].unit, found.meanings["lack"].better) == ("fraction", None)
+    assert "arm few has no none." in caplog.text and "arm few has no absent." in caplog.text
+
+
 def test_arms_that_were_measured_unlike_are_said_and_their_queries_are_not_paired(collected):
     def elsewhere(study):
         for seed in (0, 1):

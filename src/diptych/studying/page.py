@@ -114,7 +114,8 @@ def _facts(result: StudyResult) -> list[tuple[str, str]]:
         "seeds": ", ".join(map(str, study.seeds)),
         "time of all steps": time_text(result.seconds) + expected,
     }
-    return [*facts.items(), *result.facts.items()]
+    derived = {f"{name}, query by query": str(one) for name, one in result.study.derived.items()}
+    return [*facts.items(), *derived.items(), *result.facts.items()]
 
 
 def _failed(result: StudyResult) -> list[tuple[str, str, str]]:

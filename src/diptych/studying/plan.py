@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import diptych
 
 if TYPE_CHECKING:
+    from diptych.studying.derived import Derived
     from diptych.studying.hypotheses import Hypothesis
 
 KINDS = ("train", "evaluate", "pipeline", "pairs", "serve")
@@ -56,7 +57,7 @@ class Study:
     """A study as it is planned. `steps` has those of all arms by name, each behind those that it needs.
 
     `minutes` are those that its file expects on two CPU cores; `dial` gives arms a number, if that is what they differ
-    in, and `dial_name` says of what.
+    in, and `dial_name` says of what. `derived` are its own metrics, by name.
     """
 
     name: str
@@ -73,14 +74,17 @@ class Study:
     minutes: float | None = None
     dial: Mapping[str, float] = field(default_factory=dict)
     dial_name: str = ""
+    derived: Mapping[str, Derived] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """What is fixed before the first run, as JSON has it: another record is another study."""
+        derived = {name: {"take": one.take, "of": list(one.of)} for name, one in self.derived.items()}
         return {
             "name": self.name,
             "version": diptych.__version__,
             "quick": self.quick,
             "hypotheses": [asdict(one) for one in self.hypotheses],
+            **({"derived": derived} if derived else {}),
             "control": self.control,
             "seeds": list(self.seeds),
             "size": dict(self.size),

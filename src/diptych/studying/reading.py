@@ -17,6 +17,7 @@ from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.override_words import as_meant
 from diptych.config.plain_config import leaves, plain_section
 from diptych.storage.json_shapes import Count, Finite, fault_of
+from diptych.studying.derived import Derived
 from diptych.studying.hypotheses import Hypothesis
 from diptych.studying.plan import KINDS, Study, WrittenStep, arms_and_steps
 
@@ -26,6 +27,7 @@ _SHAPE = {
     "question": str,
     "hypotheses": [{"metric": str, "arm": str, "control?": str, "direction": str, "least": Finite}],
     "metrics": [str],
+    "derived": {str: {"take": str, "of": [str]}},
     "control": str,
     "seeds": [Count],
     "size": dict,
@@ -139,6 +141,7 @@ def _planned(plain: Mapping[str, Any], quick: bool, where: str) -> tuple[Study, 
         minutes=plain["minutes"].get(size),
         dial={arm: number for arm, number in plain["dial"].get("of", {}).items() if arm in written},
         dial_name=plain["dial"].get("says", ""),
+        derived=_derived(plain["derived"], f"{where}: derived"),
     )
     return study, left_out
 
@@ -148,6 +151,18 @@ def _hypothesis(given: Mapping[str, Any], at: str) -> Hypothesis:
         return Hypothesis(**given)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{at}: {error}") from None
+
+
+def _derived(given: Mapping[str, Mapping[str, Any]], at: str) -> dict[str, Derived]:
+    found = {}
+    for name, one in given.items():
+        if unmeasured := given.keys() & set(one["of"]):
+            raise ValueError(f"{at}: {name}: {min(unmeasured)} is derived itself; name metrics that are measured")
+        try:
+            found[name] = Derived(one["take"], tuple(one["of"]))
+        except ValueError as error:
+            raise ValueError(f"{at}: {name}: {error}") from None
+    return found
 
 
 def _check_arms(plain: Mapping[str, Any], arms: Mapping[str, Any], where: str) -> None:

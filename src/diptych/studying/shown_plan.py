@@ -54,6 +54,8 @@ def _asked(planned: PlannedStudy) -> Iterator[str]:
             yield f"     {one.says}"
     for says in planned.left_out:
         yield f"  not asked at this size: {says}"
+    for name, derived in study.derived.items():
+        yield f"{name}, query by query: {derived}"
     size = ", ".join(f"{name} {value}" for name, value in study.size.items())
     yield f"control {study.control}; seeds {', '.join(map(str, study.seeds))}" + (f"; {size}" if size else "")
     yield f"limits: {study.limits}"

@@ -12,6 +12,7 @@ from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.retrieval.median_rank import median_rank
 from diptych.results.record import SCORES
 from diptych.studying.audited import audited_pairs
+from diptych.studying.derived import Derived, with_derived
 from diptych.studying.plan import Study
 from diptych.studying.server_answers import Answers
 from diptych.studying.steps import Steps
@@ -50,9 +51,10 @@ def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: An
 
     A query is named by its id, behind its set and a bar where there are several. A metric that is not the mean, or the
     median, of its values per query (corpus BLEU, the mean of several sets), or that has none, has one value for each
-    seed, under the empty name. One that the results do not have is left out, and said.
+    seed, under the empty name. One that the results do not have is left out, and said; so is one that is made of it.
     """
     metrics = list(dict.fromkeys([*study.metrics, *(one.metric for one in study.hypotheses)]))
+    read = list(dict.fromkeys([*metrics, *(part for one in study.derived.values() for part in one.of)]))
     collected = Collected()
     for arm in study.arms:
         last = {seed: names[-1] for seed, names in arm.steps.items()}
@@ -63,23 +65,32 @@ def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: An
             runs = {seed: _evaluated(steps, name) for seed, name in last.items()}
             answered = (answers or {}).get(arm.name, {})
             by_seed = {
-                seed: _answers(answered.get(seed, {})) | values_by_query(run, metrics) for seed, run in runs.items()
+                seed: with_derived(_answers(answered.get(seed, {})) | values_by_query(run, read), study.derived)
+                for seed, run in runs.items()
             }
+            run = next(iter(runs.values()))
+            own = [metric for metric in metrics if all(metric in values for values in by_seed.values())]
+            meanings = {metric: _meaning(metric, run, study.derived) for metric in own}
         except ValueError as error:
             collected.lost[arm.name] = str(error)
             log.error("arm %s: %s", arm.name, error)
             continue
-        run = next(iter(runs.values()))
         collected.facts[arm.name] = run.facts
-        own = [metric for metric in metrics if all(metric in values for values in by_seed.values())]
-        for metric in own:
-            collected.meanings.setdefault(metric, run.meaning(metric))
-        for metric in metrics:
-            if metric not in own:
+        collected.meanings = meanings | collected.meanings
+        for metric in read:
+            if any(metric not in values for values in by_seed.values()):
                 log.warning("arm %s has no %s.%s", arm.name, metric, suggest(metric, list(run.cells)))
-        collected.values[arm.name] = {metric: {seed: by_seed[seed][metric] for seed in by_seed} for metric in own}
+        collected.values[arm.name] = {
+            metric: {seed: dict(values[metric]) for seed, values in by_seed.items()} for metric in own
+        }
     _tell_apart(collected)
     return collected
+
+
+def _meaning(metric: str, run: RunRecord, derived: Mapping[str, Derived]) -> MetricMeaning:
+    if (one := derived.get(metric)) is None:
+        return run.meaning(metric)
+    return one.meaning([run.meaning(part) for part in one.of])
 
 
 def _answers(of_servers: Mapping[str, float]) -> dict[str, ByQuery]:

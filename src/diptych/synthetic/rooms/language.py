@@ -63,27 +63,28 @@ _RECOUNT = (
 )
 _ADD = ("add {what}", "put in {what}", "bring in {what}", "there should be {what}", "now with {what}")
 _HANG = ("add {what}", "hang {what}", "there should be {what}", "put up {what}")
-_GRAMMAR = Grammar(PLURAL_NOUNS, UNCOUNTABLE_NOUNS)
+GRAMMAR = Grammar(PLURAL_NOUNS, UNCOUNTABLE_NOUNS)
 WHERE = {"pillows": "on the bed", "pictures": "on the wall"}
 
 
-def _pattern_word(pattern: str, rng: np.random.Generator) -> str:
+def pattern_word(pattern: str, rng: np.random.Generator) -> str:
+    """A word for a pattern."""
     return pick(rng, PATTERN_WORDS[pattern])
 
 
-def _describe_item(name: str, item: Item, rng: np.random.Generator) -> str:
+def describe_item(name: str, item: Item, rng: np.random.Generator) -> str:
     """An object that is new in the room, with everything that tells it from another of its kind."""
     noun = pick(rng, NOUNS[name])
     adjectives = [pick(rng, SIZE_WORDS[item.size])] if item.size else []
     if item.pattern:
-        adjectives.append(_pattern_word(item.pattern, rng))
+        adjectives.append(pattern_word(item.pattern, rng))
     adjectives += [item.colour] if item.colour else []
     if item.count == 1:
         phrase = f"one {' '.join(adjectives)} {SINGULARS[noun]}"
     elif item.count:
         phrase = f"{NUMBER_WORDS[item.count]} {' '.join(adjectives)} {noun}"
     else:
-        phrase = _GRAMMAR.with_article(" ".join(adjectives), noun)
+        phrase = GRAMMAR.with_article(" ".join(adjectives), noun)
     if item.place:
         phrase += pick(rng, (f" on the {item.place}", f" on the {item.place} side", f" to the {item.place} of the bed"))
     elif name in WHERE:
@@ -108,7 +109,7 @@ def describe_change(change: Change, before: Room, rng: np.random.Generator) -> s
     item = before.item(change.object)
     if isinstance(change.after, Item):
         templates: tuple[str, ...] = _HANG if change.object == "pictures" else _ADD
-        return pick(rng, templates).format(what=_describe_item(change.object, change.after, rng))
+        return pick(rng, templates).format(what=describe_item(change.object, change.after, rng))
     if change.attribute == "count":
         return _count_clause(change, noun, rng)
     if item is not None and item.count == 1:
@@ -118,12 +119,12 @@ def describe_change(change: Change, before: Room, rng: np.random.Generator) -> s
     old, new = str(change.before), str(change.after)
     if change.attribute == "colour":
         templates = RECOLOUR + (_PAINT if noun == "walls" else ())
-        return pick(rng, templates).format(**_GRAMMAR.swap_words(noun, old, new))
+        return pick(rng, templates).format(**GRAMMAR.swap_words(noun, old, new))
     if change.attribute == "pattern":
-        words = _GRAMMAR.swap_words(noun, _pattern_word(old, rng), _pattern_word(new, rng))
+        words = GRAMMAR.swap_words(noun, pattern_word(old, rng), pattern_word(new, rng))
         return pick(rng, REPATTERN).format(**words)
     if change.attribute == "size":
-        words = _GRAMMAR.swap_words(noun, pick(rng, SIZE_WORDS[old]), pick(rng, SIZE_WORDS[new]))
+        words = GRAMMAR.swap_words(noun, pick(rng, SIZE_WORDS[old]), pick(rng, SIZE_WORDS[new]))
         return pick(rng, _RESIZE).format(**words)
     return pick(rng, _MOVE).format(noun=noun, old=old, new=new)
 
