@@ -115,9 +115,7 @@ def whole(tmp_path_factory) -> tuple[CLIPModel, Path]:
     torch.manual_seed(0)
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     text = {"hidden_size": 16, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
-    config = CLIPConfig(
-        vision_config=vision | {"image_size": 16, "patch_size": 8}, text_config=text, projection_dim=24
-    )
+    config = CLIPConfig(vision_config=vision | {"image_size": 16, "patch_size": 8}, text_config=text, projection_dim=24)
     model = CLIPModel(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

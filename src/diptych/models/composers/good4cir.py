@@ -93,11 +93,11 @@ class Good4CIRFusion(nn.Module):
             LearnedScaleAttention(vision_dim, text_dim, num_heads) for _ in range(num_layers)
         )
         self.attn_pooler = AttentionPooler(vision_dim, num_heads)
+        num_norms, num_networks = (num_layers if wanted else 0 for wanted in (norms, feed_forward_ratio))
+        self.token_norms = nn.ModuleList(LeanLayerNorm(vision_dim) for _ in range(num_norms))
+        self.word_norms = nn.ModuleList(LeanLayerNorm(text_dim) for _ in range(num_norms))
         norm = LeanLayerNorm if norms else nn.Identity
-        self.token_norms = nn.ModuleList(norm(vision_dim) for _ in range(num_layers))
-        self.word_norms = nn.ModuleList(norm(text_dim) for _ in range(num_layers))
         self.pool_norm = norm(vision_dim)
-        num_networks = num_layers if feed_forward_ratio else 0
         self.feed_forwards = nn.ModuleList(
             nn.Sequential(norm(vision_dim), feed_forward(vision_dim, feed_forward_ratio, dropout=0.0))
             for _ in range(num_networks)
@@ -108,7 +108,9 @@ class Good4CIRFusion(nn.Module):
         `ignored` (B, L) marks are not attended to, in the release none.
         """
         for number, layer in enumerate(self.cross_attn_layers):
-            normed, words = self.token_norms[number](vision_tokens), self.word_norms[number](text_tokens)
+            normed, words = vision_tokens, text_tokens
+            if self.token_norms:
+                normed, words = self.token_norms[number](vision_tokens), self.word_norms[number](text_tokens)
             attended = layer(normed, words, ignored)
             vision_tokens = vision_tokens + attended if self.residual else attended
             if self.feed_forwards:
