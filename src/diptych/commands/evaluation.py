@@ -109,7 +109,7 @@ def _evaluate_untrained(config: DictConfig, run_dir: Path) -> None:
     quiet_lightning()
     trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
     datamodule, system, name = untrained(config)
-    system.load_pretrained(trainer.strategy.root_device)
+    cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device)
     about = {"experiment": "zero_shot", "checkpoint": name, "seed": config.seed}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, **about)
 
