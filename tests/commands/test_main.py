@@ -81,6 +81,7 @@ print("\\nstatus", status, *heavy)
         ("train", ["experiment=cir_cirr"], "No cirr data: looked in"),
         ("train", ["experiment=fuser_openevents"], "No openevents data: looked in"),
         ("evaluate", [], "say what to evaluate: either ckpt=PATH, or predictions=FILE"),
+        ("evaluate", ["system=zero_shot", "ckpt=x", "data=circo"], "say what to evaluate"),
         ("evaluate", ["ckpt=nowhere"], "ckpt=nowhere: there is no such file or folder"),
         ("pipeline", [], "no pipeline is named; choose one: pipeline="),
         ("pipeline", ["pipeline=news_retrievall"], "Did you mean 'news_retrieval'"),

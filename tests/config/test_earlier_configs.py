@@ -47,6 +47,7 @@ SINCE = {
     },
     "system.loss.mask_duplicates": True,
     "system.model.backbone.preprocessing.tokenizer": "open_clip",
+    "system.model.start": "image",
 }
 ROOMS = ("experiment=cir_rooms", "trainer.max_steps=20", "trainer.val_check_interval=10", "name=before")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,8 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.commands.caption_scoring import caption_and_score
 from diptych.commands.caption_variants import ablation_variants
+from diptych.commands.quiet_lightning import quiet_lightning
 from diptych.commands.served_model import check_one_process, check_server, origin, prompt_server, served_model
 from diptych.commands.swept_status import swept_status
+from diptych.commands.zero_shot import untrained
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section, typed_overrides
 from diptych.config.replacements import PLACES, errors_in_typed_words, replaced
@@ -52,15 +53,15 @@ _OF_CAPTIONS = [name for name in PLACES if name != "metrics"]  # how a checkpoin
 
 
 def evaluate(config: DictConfig) -> None:
-    """Scores a checkpoint, or a prediction file, and leaves metrics.json, predictions.jsonl and the report."""
+    """Scores a checkpoint, a prediction file or an untrained system; leaves metrics.json, predictions.jsonl, report."""
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    # The data section is checked with the checkpoint's system, which it refers to.
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"])
-    checking.check(own, checking.root_keys("evaluate"))
+    checking.check_evaluation(config)  # data and system are checked together, when they are there
     ablation_variants(config.ablation)
     with swept_status(run_dir):
         if config.predictions is not None:
             _evaluate_predictions(config, run_dir)
+        elif config.ckpt is None:
+            _evaluate_untrained(config, run_dir)
         else:
             _evaluate_checkpoint(config, run_dir)
 
@@ -101,6 +102,18 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
 
 
+def _evaluate_untrained(config: DictConfig, run_dir: Path) -> None:
+    _refuse_of_captions(config, "an untrained system")
+    if _asked_for("metrics") or _single_keys(config, "metrics"):
+        raise ValueError("metrics are those of a checkpoint or a file; of system=zero_shot choose system/metrics=[...]")
+    quiet_lightning()
+    trainer = building.build_trainer(config.trainer, logger=False, default_root_dir=str(run_dir))
+    datamodule, system, name = untrained(config)
+    cast(TrainableSystem, system).load_pretrained(trainer.strategy.root_device)
+    about = {"experiment": "zero_shot", "checkpoint": name, "seed": config.seed}
+    evaluate_system(trainer, system, datamodule, config.split, run_dir, **about)
+
+
 def _replacements(config: DictConfig) -> dict[str, Any]:
     """What is to stand in the place of the checkpoint's settings. Of metrics, which have a default for files, what was
     asked for: names, or single keys of the checkpoint's own.
@@ -115,6 +128,12 @@ def _replacements(config: DictConfig) -> dict[str, Any]:
 def _refuse_subset(config: DictConfig) -> None:
     if CaptionSubset(**plain_section(config.caption_subset)) != CaptionSubset():
         raise ValueError("caption_subset is of a file of captions: leave it out, or name one, predictions=FILE")
+
+
+def _refuse_of_captions(config: DictConfig, what: str) -> None:
+    for name in (*_OF_CAPTIONS, "ablation", "candidates", "post_processing", "server"):
+        if config[name]:
+            raise ValueError(f"{name} says how a checkpoint writes captions: {what} has none, leave it out")
 
 
 def _asked_for(metrics: str) -> bool:
@@ -180,7 +199,8 @@ def _write_reports(
     folder: Path, results: Sequence[SetResult], sets: Sequence[EvaluationSet], about: Mapping[str, Any]
 ) -> None:
     """A report of the set, or of each set, with the curves of the training's metrics.csv if it is there."""
-    curve = Path(about["checkpoint"]).resolve().parents[1] / "metrics.csv"
+    checkpoint = Path(about["checkpoint"])
+    curve = checkpoint.resolve().parents[1] / "metrics.csv" if checkpoint.exists() else Path()
     for result, evaluation in zip(results, sets, strict=True):
         paths = {image.image_id: image.path for image in evaluation.gallery} | dict(evaluation.reference_paths)
         own = retrieval_record([result], **{**about, "data": result.name}).content()
@@ -192,9 +212,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
     """Scores `{"query id": [ranked ids]}`; needs annotations only."""
     if HydraConfig.get().runtime.choices["data"] == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
-    for name in (*_OF_CAPTIONS, "ablation", "candidates", "post_processing", "server"):
-        if config[name]:
-            raise ValueError(f"{name} says how a checkpoint writes captions: a prediction file has none, leave it out")
+    _refuse_of_captions(config, "a prediction file")
     sources = {name: building.build(node) for name, node in config.data.sources.items()}
     if all(source.kind == NewsSource.kind for source in sources.values()):
         _evaluate_captions(config, sources, run_dir)
@@ -280,21 +298,3 @@ def _write_submissions(folder: Path, results: list[SetResult], sources: list[Tri
         if result.protocol.answers_hidden:
             for path in write(folder / "submission", result.ranked, source):
                 print(f"submission file: {path}")  # noqa: T201
-
-
-def quiet_lightning() -> None:
-    """Silences advice that does not apply here, so that what is printed means something."""
-    for pattern in (
-        ".*does not have many workers.*",
-        ".*recommended to use `.*sync_dist=True.*",
-        ".*The `srun` command is available on your system but is not used.*",
-        ".*your dataloader is not resumable.*",
-        ".*Trainer already configured with model summary.*",
-        ".*GPU available but not used.*",
-        ".*predict returned None.*",
-        ".*Consider setting `persistent_workers=True`.*",
-        ".*`isinstance.treespec, LeafSpec.` is deprecated.*",
-    ):
-        warnings.filterwarnings("ignore", pattern)
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators"):
-        logging.getLogger(name).setLevel(logging.WARNING)

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from diptych.commands.evaluation import quiet_lightning
+from diptych.commands.quiet_lightning import quiet_lightning
 from diptych.commands.served_model import check_one_process, check_server
 from diptych.commands.swept_status import swept_status
 from diptych.config import building, checking

@@ -19,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from diptych.callbacks.checkpointing import Checkpointing
 from diptych.callbacks.status_keeper import StatusKeeper
 from diptych.callbacks.stop_on_signal import StopOnSignal, StoppedBySignal
-from diptych.commands.evaluation import evaluate_system, quiet_lightning
+from diptych.commands.evaluation import evaluate_system
 from diptych.commands.monitored import check_monitored
+from diptych.commands.quiet_lightning import quiet_lightning
 from diptych.config import building, checking
 from diptych.config.command_line import shown_command, starting_command
 from diptych.config.override_words import in_shell, override, unquoted

@@ -46,6 +46,14 @@ def check(config: DictConfig, known_roots: list[str]) -> None:
     check_section("", plain_section(config))
 
 
+def check_evaluation(config: DictConfig) -> None:
+    """As `check`, of what `evaluate.py` is given, but for its data, which are merged into the checkpoint's, and its
+    system, which refers to a training that there is not.
+    """
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("data", "system")])
+    check(own, root_keys("evaluate"))
+
+
 def check_given(config: DictConfig, later: Collection[str] = ()) -> None:
     """ValueError names what a pipeline wants that is not said; what is said `later` may be missing."""
     missing = [str(key) for key in config if OmegaConf.is_missing(config, key) and key not in later]

@@ -20,8 +20,11 @@ def require_inputs(config: DictConfig) -> None:
         ValueError: it is not; says what is missing.
     """
     if "predictions" in config:
-        if (config.ckpt is None) == (config.predictions is None):
-            raise ValueError("say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME")
+        if [config.ckpt, config.predictions, OmegaConf.select(config, "system")].count(None) != 2:
+            raise ValueError(
+                "say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME, or a pretrained"
+                " model as it comes, system=zero_shot with data=NAME split=NAME"
+            )
         for key in ("ckpt", "predictions"):
             _require_there(key, config[key])
     if "init_from" in config:

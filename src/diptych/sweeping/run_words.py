@@ -26,9 +26,8 @@ def check_run(command: str, config: DictConfig) -> None:
     if command == "train":
         checking.check_data_fits_system(config)
         checking.check(config, checking.root_keys("train"))
-    elif command == "evaluate":  # its data section is merged into the checkpoint's first
-        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"])
-        checking.check(own, checking.root_keys("evaluate"))
+    elif command == "evaluate":
+        checking.check_evaluation(config)
     else:
         checking.check_given(config, later=(*_SET_BY_SWEEPS, "output"))
 

@@ -23,6 +23,18 @@ COMPOSERS = {
     "image_only": lambda backbone: BaselineComposer(backbone, "image_only"),
     "text_only": lambda backbone: BaselineComposer(backbone, "text_only"),
 }
+# Their settings that change which parameters there are, or what is trained.
+VARIANTS = {
+    "cross_attention, from the sum": lambda backbone: CrossAttentionComposer(backbone, 2, 4, start="sum"),
+    "cross_attention, from the text": lambda backbone: CrossAttentionComposer(backbone, 2, 4, start="text"),
+    "cross_attention, from nothing": lambda backbone: CrossAttentionComposer(backbone, 2, 4, start="none"),
+    "good4cir, residual": lambda backbone: Good4CIRComposer(backbone, 2, 4, residual=True),
+    "good4cir, norms": lambda backbone: Good4CIRComposer(backbone, 2, 4, norms=True),
+    "good4cir, shared space": lambda backbone: Good4CIRComposer(backbone, 2, 4, shared_space=True),
+    "good4cir, all parts": lambda backbone: Good4CIRComposer(
+        backbone, 2, 4, mask_padding=True, residual=True, norms=True, feed_forward_ratio=2.0, shared_space=True
+    ),
+}
 
 
 @pytest.fixture(params=COMPOSERS)
@@ -99,7 +111,7 @@ def test_pictures_or_texts_alone_have_their_own_baseline(model, tiny_batch):
     ("kind", "freeze"),
     [
         (kind, freeze)
-        for kind in COMPOSERS
+        for kind in COMPOSERS | VARIANTS
         for freeze in ("none", "vision", "text", "all")
         # Baselines have no parameters of their own: frozen, they leave nothing to train, and the system refuses them.
         if (kind, freeze) not in {("sum", "all"), ("image_only", "all"), ("text_only", "all"), ("image_only", "vision")}
@@ -107,7 +119,7 @@ def test_pictures_or_texts_alone_have_their_own_baseline(model, tiny_batch):
 )
 def test_every_trainable_parameter_gets_a_gradient_and_no_other(tiny_backbone, tiny_batch, kind, freeze):
     """Distributed training waits for the gradient of every parameter that asks for one."""
-    model = off_zero(COMPOSERS[kind](tiny_backbone(freeze=freeze)))
+    model = off_zero((COMPOSERS | VARIANTS)[kind](tiny_backbone(freeze=freeze)))
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     batch = tiny_batch(4)
     embeddings = model(batch)

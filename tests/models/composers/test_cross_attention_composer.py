@@ -33,6 +33,50 @@ def test_at_step_0_the_query_is_the_image_embedding(tiny_backbone, tiny_batch):
     assert torch.equal(query, composer.embed_image(image))
 
 
+@pytest.mark.parametrize(("start", "baseline"), [("image", "image_only"), ("sum", "sum"), ("text", "text_only")])
+def test_at_step_0_the_query_is_the_baseline_of_its_start(tiny_backbone, tiny_batch, start, baseline):
+    composer, batch = CrossAttentionComposer(tiny_backbone(), num_heads=4, start=start).double(), tiny_batch(4)
+    queries = composer.embed_queries(batch.reference, batch.text)
+    torch.testing.assert_close(queries["model"], queries[baseline], rtol=0, atol=1e-12)
+
+
+def test_what_is_learned_weighs_alike_in_all_starts(tiny_backbone, tiny_batch):
+    """The starts of one query have one length but for the sum's, and the change is added to each as it is."""
+    composer, batch = CrossAttentionComposer(tiny_backbone(), num_heads=4).double(), tiny_batch(4)
+    torch.nn.init.normal_(composer.projection.weight)
+    image, text = composer.backbone.encode_image(batch.reference), composer.backbone.encode_text(batch.text)
+    queries, length = {}, image.embedding.norm(dim=-1, keepdim=True)
+    for composer.start in ("image", "sum", "text", "none"):
+        queries[composer.start] = composer.compose(image, text)
+    change = composer.projection(composer.pool(after_layers(composer, image, text)))
+    of_text = length * F.normalize(text.embedding, dim=-1)
+    sums = {"image": image.embedding, "sum": image.embedding + of_text, "text": of_text, "none": 0 * of_text}
+    for start, begin in sums.items():
+        torch.testing.assert_close(queries[start], F.normalize(begin + change, dim=-1), rtol=0, atol=1e-12)
+
+
+def after_layers(composer, image, text):
+    hidden = image.tokens
+    for layer in composer.layers:
+        hidden = layer(hidden, text.tokens, text.mask)[0]
+    return hidden
+
+
+def test_without_a_start_the_text_matters_at_once(tiny_backbone, tiny_batch):
+    composer, batch = CrossAttentionComposer(tiny_backbone(), num_heads=4, start="none"), tiny_batch(2)
+    query = composer(batch).query
+    assert (query[0] - query[1]).abs().max() > 1e-3
+    with pytest.raises(ValueError, match=r"start='both' is not one of image, sum, text, none"):
+        CrossAttentionComposer(tiny_backbone(), start="both")
+
+
+@pytest.mark.parametrize("start", ["image", "sum", "text", "none"])
+def test_weights_fit_whatever_the_start(composer, tiny_backbone, start):
+    """Weights of runs from before there was a choice are weights of every start."""
+    other = CrossAttentionComposer(tiny_backbone(), num_layers=2, num_heads=4, start=start)
+    assert other.load_state_dict(composer.state_dict()).missing_keys == []
+
+
 def test_padding_changes_nothing(composer, tiny_architecture, tiny_batch):
     batch = tiny_batch(8)
     image = composer.backbone.encode_image(batch.reference)

@@ -12,6 +12,7 @@ from diptych.contracts.models import TextFeatures
 from diptych.contracts.retrieval import ContrastiveEmbeddings
 from diptych.losses.info_nce import InfoNCE
 from diptych.models.composers.good4cir import Good4CIRComposer, Good4CIRFusion
+from diptych.models.layer_norm import LeanLayerNorm
 from golden_files import COMMITTED
 
 
@@ -95,6 +96,79 @@ def test_padding_counts_as_published_unless_masked(tiny_backbone, tiny_batch, ma
 def test_the_unused_projections_are_not_trained(composer):
     assert not composer.backbone.visual.proj.requires_grad
     assert not composer.backbone.text.text_projection.requires_grad
+
+
+PARTS = {
+    "residual": {"residual": True},
+    "norms": {"norms": True},
+    "feed_forward": {"residual": True, "feed_forward_ratio": 2.0},
+    "all": {"residual": True, "norms": True, "feed_forward_ratio": 2.0},
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_against_the_formula(part):
+    torch.manual_seed(0)
+    settings = PARTS[part]
+    fusion = Good4CIRFusion(8, 6, num_heads=2, num_layers=2, **settings).double()
+    for parameter in fusion.parameters():  # a norm is more than its first weights
+        nn.init.normal_(parameter)
+    tokens, words = torch.randn(3, 5, 8, dtype=torch.float64), torch.randn(3, 4, 6, dtype=torch.float64)
+    hidden = tokens
+    for number, attention in enumerate(fusion.cross_attn_layers):
+        norms = (fusion.token_norms[number], fusion.word_norms[number]) if "norms" in settings else [nn.Identity()] * 2
+        attended = attention(norms[0](hidden), norms[1](words))
+        hidden = hidden + attended if settings.get("residual") else attended
+        if "feed_forward_ratio" in settings:
+            norm, (wide, _, _, narrow) = fusion.feed_forwards[number]
+            hidden = hidden + narrow(F.gelu(wide(norm(hidden))))
+            assert wide.out_features == 16
+    expected = fusion.attn_pooler(fusion.pool_norm(hidden))
+    torch.testing.assert_close(fusion(tokens, words), expected, rtol=0, atol=1e-12)
+    num_norms = sum(isinstance(module, LeanLayerNorm) for module in fusion.modules())
+    assert num_norms == {"residual": 0, "norms": 5, "feed_forward": 0, "all": 7}[part]
+
+
+def test_without_their_attention_residual_layers_are_the_identity():
+    fusion = Good4CIRFusion(8, 6, num_heads=2, residual=True)
+    for layer in fusion.cross_attn_layers:
+        nn.init.zeros_(layer.out_proj.weight)
+        nn.init.zeros_(layer.out_proj.bias)
+    tokens = torch.randn(3, 5, 8)
+    assert torch.equal(fusion(tokens, torch.randn(3, 4, 6)), fusion.attn_pooler(tokens))
+
+
+def test_a_part_adds_its_own_weights_and_begins_from_those_of_the_release(tiny_backbone):
+    """Names of weights do not change, and one seed gives all ladders of parts the same first weights."""
+
+    def weights(**settings):
+        backbone = tiny_backbone()
+        torch.manual_seed(1)
+        return Good4CIRComposer(backbone, 2, 4, **settings).state_dict()
+
+    released = weights()
+    assert {name.split(".")[1] for name in released if name.startswith("fusion.")} == {
+        "cross_attn_layers",
+        "attn_pooler",
+    }
+    assert weights(residual=True, mask_padding=True).keys() == released.keys()
+    everything = weights(residual=True, norms=True, feed_forward_ratio=2.0, shared_space=True)
+    added = {name.split(".")[1] for name in everything.keys() - released.keys()}
+    assert added == {"token_norms", "word_norms", "pool_norm", "feed_forwards", "weight", "bias"}
+    assert all(torch.equal(everything[name], weight) for name, weight in released.items())
+
+
+def test_in_the_shared_space_the_target_is_clips_own_embedding(tiny_backbone, tiny_batch):
+    composer, batch = Good4CIRComposer(tiny_backbone(), 2, 4, shared_space=True), tiny_batch(3)
+    embeddings, image = composer(batch), composer.backbone.encode_image(batch.target)
+    assert composer.embeds_text and embeddings.query.shape == (3, 16)
+    torch.testing.assert_close(embeddings.target, F.normalize(image.embedding, dim=-1))
+    assert composer.backbone.visual.proj.requires_grad and not composer.backbone.text.text_projection.requires_grad
+
+
+def test_feed_forward_layers_need_residual_connections(tiny_backbone):
+    with pytest.raises(ValueError, match=r"feed_forward_ratio=2.0: .* set residual=true"):
+        Good4CIRComposer(tiny_backbone(), 2, 4, feed_forward_ratio=2.0)
 
 
 class OfFormat2(nn.Module):

@@ -27,6 +27,7 @@ from diptych.models.backbones.clip_tokenizers import (
     plain_tokenizer,
     transformers_tokenizer,
 )
+from diptych.models.backbones.transformers_clip import load_transformers
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.parallel.private_parts import vision_features
 from diptych.storage.json_values import encodable
@@ -200,7 +201,8 @@ class CLIPBackbone(nn.Module):
         return self.clip.text
 
     def load_pretrained(self) -> None:
-        """Loads the weights named by `pretrained`, a tag of open_clip's registry (downloaded once) or a local file.
+        """Loads the weights named by `pretrained`, a tag of open_clip's registry (downloaded once) or a local file,
+        with open_clip's names or those of transformers' `CLIPModel`.
 
         Only tensors are read, never pickled code. Raises ValueError for an unknown tag, and for a file that cannot be
         read so or holds another model's weights.
@@ -216,11 +218,12 @@ class CLIPBackbone(nn.Module):
             tags = ", ".join(open_clip.list_pretrained_tags_by_model(self.name)) or "none"
             raise ValueError(f"pretrained={self.pretrained!r} is neither a file nor a tag of {self.name} ({tags})")
         try:
-            open_clip.load_checkpoint(self.clip, path, strict=True, weights_only=True)
+            if entry or not load_transformers(self.clip, Path(path)):
+                open_clip.load_checkpoint(self.clip, path, strict=True, weights_only=True)
         except Exception as error:  # the unpickler, the zip reader and the model each raise their own kinds
             raise ValueError(
                 f"{path}: no weights for the model {self.name}; it must be a plain file of tensors (.safetensors, or "
-                f".pt without code) with this model's names and shapes: {error}"
+                f".pt without code) with this model's names and shapes, open_clip's or transformers': {error}"
             ) from error
 
     def freeze_image_projection(self) -> None:

@@ -157,6 +157,8 @@ def _transformers_description(path: Path, config: Mapping[str, Any]) -> dict[str
             f"{place}: its pictures have {towers[0]['image_size']!r:.80} pixels a side, and {side!r:.80} in the model"
             " that is to be built: choose a model of the same sizes"
         )
+    if is_clip:
+        _check_heads(towers, config, place)
     normal = pictures.get("do_normalize", True) is not False
     facts = {
         ACTIVATION: activations.pop() if len(activations) == 1 else None,
@@ -166,6 +168,21 @@ def _transformers_description(path: Path, config: Mapping[str, Any]) -> dict[str
         "resize": _transformers_resize(pictures, side, path.parent / _OF_PICTURES),
     }
     return _checked(facts, path.parent)
+
+
+def _check_heads(towers: Sequence[Mapping[str, Any]], config: Mapping[str, Any], place: Path) -> None:
+    """ValueError unless both towers have as many heads as the model that is to be built: no tensor tells."""
+    vision, text = (config.get(part) or {} for part in ("vision_cfg", "text_cfg"))
+    ours = {
+        "vision_config": vision.get("width", 768) // vision.get("head_width", 64),
+        "text_config": text.get("heads", 8),
+    }
+    for tower, (name, number) in zip(towers, ours.items(), strict=True):
+        if tower.get("num_attention_heads", number) != number:
+            raise ValueError(
+                f"{place}: its {name} has {tower['num_attention_heads']!r:.80} heads, and {number} the model that is to"
+                " be built: choose a model of the same sizes"
+            )
 
 
 def _transformers_resize(pictures: Mapping[str, Any], side: Any, place: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""transformers' CLIP towers (`CLIPVisionModel`, `CLIPTextModel`) under open_clip's names, their sizes from the tensors.
+"""transformers' CLIP (`CLIPModel`, or its towers alone) under open_clip's names, its sizes from the tensors.
 
 Heads and the activation leave no trace in the weights: they must be known.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from open_clip.factory import load_state_dict
+from torch import Tensor, nn
 
 Shape = tuple[int, ...]
 
@@ -38,6 +40,10 @@ _LAYER = {
     "self_attn.out_proj": "attn.out_proj",
 }
 _FUSED = tuple(f"self_attn.{part}_proj" for part in "qkv")  # one matrix in open_clip
+_TOWERS = {"vision": "vision_model.", "text": "text_model."}  # of a whole model
+_PROJECTIONS = {"vision": "visual_projection.weight", "text": "text_projection.weight"}
+_SCALE = "logit_scale"
+_SHOWN = 4
 _LAYER_NUMBER = re.compile(r"encoder\.layers\.(\d+)\.")
 
 
@@ -136,3 +142,71 @@ def _renamed(tower: Mapping[str, Tensor], top: Mapping[str, str]) -> dict[str, T
                 f"{layer}.{theirs}.{part}": tower[f"{old}.{ours}.{part}"].float() for ours, theirs in _LAYER.items()
             }
     return new
+
+
+def load_transformers(model: nn.Module, path: Path) -> bool:
+    """Loads a file into open_clip's `CustomTextCLIP` if its weights have transformers' names; whether they have. Reads
+    tensors only, never pickled code.
+
+    Raises:
+        ValueError: a file of transformers' names holds something else than a `CLIPModel`.
+        RuntimeError: its `CLIPModel` is of other sizes than the model.
+    """
+    if path.suffix in (".npz", ".npy"):  # of big_vision
+        return False
+    state = load_state_dict(str(path), weights_only=True)
+    if not any(name.startswith(tuple(_TOWERS.values())) for name in state):
+        return False
+    model.load_state_dict(whole_model(state))
+    return True
+
+
+def whole_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a `CLIPModel` under the names of open_clip's `CustomTextCLIP`, in float32.
+
+    Raises:
+        ValueError: tensors are missing, unknown or of shapes that do not fit together; names them.
+    """
+    state = {name: tensor for name, tensor in state.items() if not is_no_weight(name)}
+    towers = {
+        part: {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        for part, prefix in _TOWERS.items()
+    }
+    expected: dict[str, Shape] = {_SCALE: ()}
+    for part, tower in towers.items():
+        try:
+            expected |= {_TOWERS[part] + name: shape for name, shape in expected_shapes(tower).items()}
+            width = tower["embeddings.position_embedding.weight"].shape[1]
+            expected[_PROJECTIONS[part]] = (len(state[_PROJECTIONS["vision"]]), width)
+        except KeyError as error:
+            raise ValueError(f"no CLIPModel of transformers; {part} tower or projection: it lacks {error}") from None
+    if faults := differences({name: tuple(tensor.shape) for name, tensor in state.items()}, expected):
+        raise ValueError(f"no CLIPModel of transformers; {faults}")
+    return {
+        **open_clip_weights(towers["vision"], towers["text"]),
+        "visual.proj": state[_PROJECTIONS["vision"]].float().T,
+        "text.text_projection": state[_PROJECTIONS["text"]].float().T,
+        _SCALE: state[_SCALE].float(),
+    }
+
+
+def is_no_weight(name: str) -> bool:
+    """Whether it is one of the numbered positions that older versions of transformers saved."""
+    return name.endswith(".embeddings.position_ids")
+
+
+def differences(found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> str:
+    """Which tensors are missing, unknown or of another shape than expected; empty if none."""
+    faults = {
+        "missing": [name for name in expected if name not in found],
+        "unknown": [name for name in found if name not in expected],
+        "of another shape": [
+            f"{name} {found[name]}, not {shape}" for name, shape in expected.items() if found.get(name, shape) != shape
+        ],
+    }
+    return "; ".join(f"{what}: {_listed(names)}" for what, names in faults.items() if names)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

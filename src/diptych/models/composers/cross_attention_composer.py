@@ -11,16 +11,19 @@ from torch.nn import functional as F
 
 from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
 from diptych.models.composers.attention import attend, feed_forward, join_heads, split_heads
-from diptych.models.composers.composed_model import ComposedModel, at_least_float32
+from diptych.models.composers.composed_model import ComposedModel, at_least_float32, shared_embedding
 from diptych.models.layer_norm import LeanLayerNorm
+
+START_CHOICES = ("image", "sum", "text", "none")
 
 
 class CrossAttentionComposer(ComposedModel):
     """Layers of cross-attention in which the reference's patches ask the words what changes.
 
     Pre-norm, residual, with feed-forward; padding is masked; every head has a learned scale. The pooled result is
-    added to the reference's own embedding through a projection that starts at zero, so at step 0 the query is the
-    image embedding and training begins from a sensible ranking.
+    added, through a projection that starts at zero, to what the query is at step 0, so that training begins from a
+    sensible ranking. `start` says what that is: the `image` embedding, the text's, or the `sum` of both, normalised
+    before and after. With `none` nothing is added to, and the projection starts as any linear layer does.
     """
 
     attends_to_words = True
@@ -32,9 +35,14 @@ class CrossAttentionComposer(ComposedModel):
         num_heads: int = 8,
         feed_forward_ratio: float = 4.0,
         dropout: float = 0.0,
+        start: str = "image",
     ) -> None:
         super().__init__(backbone)
-        backbone.freeze_text_projection()
+        if start not in START_CHOICES:
+            raise ValueError(f"start={start!r} is not one of {', '.join(START_CHOICES)}")
+        self.start = start
+        if start not in ("sum", "text"):
+            backbone.freeze_text_projection()
         width = backbone.vision_dim
         self.layers = nn.ModuleList(
             CrossAttentionLayer(width, backbone.text_dim, num_heads, feed_forward_ratio, dropout)
@@ -42,8 +50,9 @@ class CrossAttentionComposer(ComposedModel):
         )
         self.pool = AttentionPool(width, num_heads)
         self.projection = nn.Linear(width, backbone.embedding_dim)
-        nn.init.zeros_(self.projection.weight)
-        nn.init.zeros_(self.projection.bias)
+        if start != "none":
+            nn.init.zeros_(self.projection.weight)
+            nn.init.zeros_(self.projection.bias)
 
     def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """L2-normalised query embeddings (B, E)."""
@@ -60,8 +69,16 @@ class CrossAttentionComposer(ComposedModel):
         for layer in self.layers:
             hidden, weights = layer(hidden, text.tokens, text.mask, with_weights)
             maps.append(weights)
-        change = self.projection(self.pool(hidden))
-        return F.normalize(at_least_float32(image.embedding) + at_least_float32(change), dim=-1), maps
+        change = at_least_float32(self.projection(self.pool(hidden)))
+        return F.normalize(change if self.start == "none" else self._started(image, text) + change, dim=-1), maps
+
+    def _started(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
+        """What the change is added to (B, E). Texts as long as pictures: the change then weighs alike in all starts."""
+        of_image = at_least_float32(image.embedding)
+        if self.start == "image":
+            return of_image
+        of_text = shared_embedding(text) * of_image.norm(dim=-1, keepdim=True)
+        return of_text if self.start == "text" else of_image + of_text
 
 
 class CrossAttentionLayer(nn.Module):

@@ -1,6 +1,8 @@
-"""The composer of the good4cir baseline, exactly as released in SLUVisLab/good4cir (`evalsrc/Models.py`, 7087237).
+"""The composer of the good4cir baseline, exactly as released in SLUVisLab/good4cir (`evalsrc/Models.py`, 7087237), to
+which the parts of later composers can be added one by one.
 
-Shape letters: B batch, V vision tokens, L text tokens, D image tower width, T text tower width.
+Shape letters: B batch, V vision tokens, L text tokens, D image tower width, T text tower width,
+E embedding width.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.contracts.models import Backbone, ImageFeatures, TextFeatures
-from diptych.models.composers.attention import join_heads, split_heads
-from diptych.models.composers.composed_model import ComposedModel, at_least_float32
+from diptych.models.composers.attention import feed_forward, join_heads, split_heads
+from diptych.models.composers.composed_model import ComposedModel, at_least_float32, shared_embedding
+from diptych.models.layer_norm import LeanLayerNorm
 
 
 class LearnedScaleAttention(nn.Module):
@@ -63,22 +66,56 @@ class Good4CIRFusion(nn.Module):
 
     Each layer is attention from the vision tokens to the words, and *replaces* the vision tokens: no residual, norm or
     feed-forward. 10,239,749 parameters for ViT-B/32 (768 and 512 wide).
+
+    With `residual` a layer's output is added to the vision tokens. With `norms` tokens and words are normed before they
+    are attended with, and the tokens before they are pooled. A `feed_forward_ratio` above 0 gives every layer a
+    residual feed-forward with a hidden layer that many times as wide, of normed tokens if there are `norms`.
     """
 
-    def __init__(self, vision_dim: int, text_dim: int, num_heads: int = 8, num_layers: int = 4) -> None:
+    def __init__(
+        self,
+        vision_dim: int,
+        text_dim: int,
+        num_heads: int = 8,
+        num_layers: int = 4,
+        residual: bool = False,
+        norms: bool = False,
+        feed_forward_ratio: float = 0.0,
+    ) -> None:
         super().__init__()
+        if feed_forward_ratio and not residual:
+            raise ValueError(
+                f"feed_forward_ratio={feed_forward_ratio}: feed-forward layers are added to residual connections, so "
+                "set residual=true; the released composer has neither (feed_forward_ratio=0)"
+            )
+        self.residual = residual
         self.cross_attn_layers = nn.ModuleList(
             LearnedScaleAttention(vision_dim, text_dim, num_heads) for _ in range(num_layers)
         )
         self.attn_pooler = AttentionPooler(vision_dim, num_heads)
+        num_norms, num_networks = (num_layers if wanted else 0 for wanted in (norms, feed_forward_ratio))
+        self.token_norms = nn.ModuleList(LeanLayerNorm(vision_dim) for _ in range(num_norms))
+        self.word_norms = nn.ModuleList(LeanLayerNorm(text_dim) for _ in range(num_norms))
+        norm = LeanLayerNorm if norms else nn.Identity
+        self.pool_norm = norm(vision_dim)
+        self.feed_forwards = nn.ModuleList(
+            nn.Sequential(norm(vision_dim), feed_forward(vision_dim, feed_forward_ratio, dropout=0.0))
+            for _ in range(num_networks)
+        )
 
     def forward(self, vision_tokens: Tensor, text_tokens: Tensor, ignored: Tensor | None = None) -> Tensor:
         """Vision tokens (B, V, D) and text tokens (B, L, T) to query embeddings (B, D), not normalised; words that
         `ignored` (B, L) marks are not attended to, in the release none.
         """
-        for layer in self.cross_attn_layers:
-            vision_tokens = layer(vision_tokens, text_tokens, ignored)
-        query: Tensor = self.attn_pooler(vision_tokens)
+        for number, layer in enumerate(self.cross_attn_layers):
+            normed, words = vision_tokens, text_tokens
+            if self.token_norms:
+                normed, words = self.token_norms[number](vision_tokens), self.word_norms[number](text_tokens)
+            attended = layer(normed, words, ignored)
+            vision_tokens = vision_tokens + attended if self.residual else attended
+            if self.feed_forwards:
+                vision_tokens = vision_tokens + self.feed_forwards[number](vision_tokens)
+        query: Tensor = self.attn_pooler(self.pool_norm(vision_tokens))
         return query
 
 
@@ -89,25 +126,43 @@ class Good4CIRComposer(ComposedModel):
     Published are 50 vision tokens from before the tower's last norm, class token first (the backbone's
     `image_tokens=before_norm`), and 77 words as transformers' CLIPTokenizer makes them, pads attended to
     (`preprocessing.pad_to_context=true`, `preprocessing.tokenizer=transformers`).
+
+    The defaults are the release's. `residual`, `norms` and `feed_forward_ratio` are those of the fusion; with
+    `mask_padding` pads are not attended to; with `shared_space` queries are projected into the space of pictures and
+    texts, where their targets lie then.
     """
 
-    embeds_text = False  # pictures are compared before they are projected into the space of the texts
-
-    def __init__(self, backbone: Backbone, num_layers: int = 4, num_heads: int = 8, mask_padding: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_layers: int = 4,
+        num_heads: int = 8,
+        mask_padding: bool = False,
+        residual: bool = False,
+        norms: bool = False,
+        feed_forward_ratio: float = 0.0,
+        shared_space: bool = False,
+    ) -> None:
+        self.embeds_text = shared_space  # else pictures are compared before they are projected to where texts are
         super().__init__(backbone)
         backbone.freeze_text_projection()
-        backbone.freeze_image_projection()
+        if not shared_space:
+            backbone.freeze_image_projection()
         self.mask_padding = mask_padding
-        self.fusion = Good4CIRFusion(backbone.vision_dim, backbone.text_dim, num_heads, num_layers)
+        widths = (backbone.vision_dim, backbone.text_dim)
+        self.fusion = Good4CIRFusion(*widths, num_heads, num_layers, residual, norms, feed_forward_ratio)
+        self.projection = nn.Linear(backbone.vision_dim, backbone.embedding_dim) if shared_space else nn.Identity()
 
     def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
-        """L2-normalised query embeddings (B, D)."""
+        """L2-normalised query embeddings (B, D), or (B, E) in the shared space."""
         query = self.fusion(image.tokens, text.tokens, ~text.mask if self.mask_padding else None)
-        return F.normalize(at_least_float32(query), dim=-1)
+        return F.normalize(at_least_float32(self.projection(query)), dim=-1)
 
     def embed_image(self, image: ImageFeatures) -> Tensor:
-        """L2-normalised gallery embeddings (B, D): the pooled output before projection."""
-        return F.normalize(at_least_float32(image.pooled), dim=-1)
+        """L2-normalised gallery embeddings: the pooled output before projection (B, D), or those of the shared space
+        (B, E).
+        """
+        return shared_embedding(image) if self.embeds_text else F.normalize(at_least_float32(image.pooled), dim=-1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         if f"{prefix}pool_query" in state_dict:

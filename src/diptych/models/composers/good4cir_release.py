@@ -20,9 +20,8 @@ from diptych.models.backbones import transformers_clip
 from diptych.models.composers.good4cir import Good4CIRFusion
 
 _VOCABULARY = 49408  # CLIP's
-_SHOWN = 4
 
-# Newer transformers leave `text_model.` and `vision_model.` out. Older ones saved `position_ids`, which are no weights.
+# Newer transformers leave `text_model.` and `vision_model.` out.
 _TOWERS = {"vision": "vision_encoder.model.", "text": "text_encoder.model."}
 _OPTIONAL = re.compile(r"^((?:vision|text)_encoder\.model\.)(?:vision|text)_model\.")
 _WRAPPED = re.compile(r"(^|\.)(?:_orig_mod|_forward_module|module)\.")  # torch.compile, DeepSpeed, DDP
@@ -110,7 +109,7 @@ def _parts(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     parts: dict[str, dict[str, Tensor]] = {"vision": {}, "text": {}, "fusion": {}}
     for name, tensor in state.items():
         plain = _OPTIONAL.sub(r"\1", _WRAPPED.sub(r"\1", name))
-        if plain.endswith(".embeddings.position_ids"):
+        if transformers_clip.is_no_weight(plain):
             continue
         part = next((part for part, prefix in _TOWERS.items() if plain.startswith(prefix)), "fusion")
         parts[part][plain.removeprefix(_TOWERS.get(part, ""))] = tensor
@@ -131,16 +130,8 @@ def _check(path: Path, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
     with torch.device("meta"):
         fusion = Good4CIRFusion(vision_dim, text_dim, num_heads=1, num_layers=_num_layers(parts["fusion"]))
     expected |= {name: tuple(tensor.shape) for name, tensor in fusion.state_dict().items()}
-    faults = {
-        "missing": [name for name in expected if name not in found],
-        "unknown": [name for name in found if name not in expected],
-        "of another shape": [
-            f"{name} {found[name]}, not {shape}" for name, shape in expected.items() if found.get(name, shape) != shape
-        ],
-    }
-    if any(faults.values()):
-        said = "; ".join(f"{what}: {_listed(names)}" for what, names in faults.items() if names)
-        raise ValueError(f"{path}: no released good4cir model; {said}")
+    if faults := transformers_clip.differences(found, expected):
+        raise ValueError(f"{path}: no released good4cir model; {faults}")
 
 
 def _num_layers(fusion: Mapping[str, Tensor]) -> int:
@@ -164,8 +155,3 @@ def _of_towers(
             "activation=quick_gelu or gelu"
         )
     return vision_heads, text_heads, activation
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
