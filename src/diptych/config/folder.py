@@ -26,7 +26,9 @@ def refuse_hidden_configs(own: Path | None) -> None:
     Raises:
         ValueError: the user's folder holds such a config, and it is not a copy.
     """
-    for shipped in sorted(CONFIG_FOLDER.rglob("*.yaml")) if own else ():
+    if own is None:
+        return
+    for shipped in sorted(CONFIG_FOLDER.rglob("*.yaml")):
         hidden = own / shipped.relative_to(CONFIG_FOLDER)
         if hidden.is_file() and hidden.read_bytes() != shipped.read_bytes():
             raise ValueError(
