@@ -1,0 +1,116 @@
+"""The stage that holds the weights of a training's triplets against what was known to be untrue of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.contracts.pipelines import Failure, Result
+from diptych.contracts.retrieval import MetricMeaning
+from diptych.results.record import METRICS, EvaluationRecord
+from diptych.stages.running.record_stage import RecordStage
+from diptych.storage.json_files import read_json_lines
+from diptych.systems.triplet_weights import FILE
+
+UNTRUTHS = "untruths.jsonl"
+_SIGN = {"weight": 1, "loss": -1, "margin": 1}  # times it, the doubtful ones have the smaller numbers
+_BELIEVED = math.inf  # what was not judged
+
+
+class MeasureNoise(RecordStage):
+    """How well the training in the folder `run` told untrue texts from true ones: its triplet_weights.jsonl against its
+    untruths.jsonl, which names those that `data.corruption` made untrue.
+
+    The most doubtful come first by `by`: `weight`, or one of the numbers that it rests on alone, `loss` or `margin`.
+    Doubted are those of a weight under 0.5, and by another number as many. Into metrics.json and scores.jsonl of the
+    folder `output`, with values per triplet: `average_precision`, `precision` (of the doubted, the untrue) and `recall`
+    (of the untrue, the doubted); and of all triplets, the shares `doubted` and `untrue`, which is the average precision
+    of chance. What was drawn too late or too early to be judged is believed.
+
+    Raises:
+        ValueError: `by` is another word.
+    """
+
+    runtime_settings = ("name", "output")
+
+    def __init__(self, run: str | Path, by: str, name: str, output: str | Path) -> None:
+        if by not in _SIGN:
+            raise ValueError(f"by={by} is not one of {', '.join(_SIGN)}")
+        self.run, self.by, self.name, self.output = Path(run), by, name, Path(output)
+
+    def input_files(self) -> Sequence[Path]:
+        """What the training left."""
+        return [self.run / FILE, self.run / UNTRUTHS]
+
+    def output_files(self) -> Sequence[Path]:
+        """metrics.json, which comes last."""
+        return [self.output / METRICS]
+
+    def ids(self) -> Sequence[str]:
+        """The triplets, the most doubtful first. ValueError where the run weighed none, or all its texts were true."""
+        return list(self._judged)
+
+    def process(self, ids: Sequence[str]) -> Iterator[Result]:
+        """Each triplet's number, and whether it is untrue; None where it was not judged."""
+        for name in ids:
+            number, untrue = self._judged[name]
+            yield {"query_id": name, self.by: None if math.isinf(number) else number, "untrue": untrue}
+
+    def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
+        """metrics.json and scores.jsonl, into `output`."""
+        untrue = np.array([one for _, one in self._judged.values()])
+        doubted = np.arange(len(untrue)) < sum(one["weight"] < 0.5 for one in self._lines)
+        so_far = untrue.cumsum() / np.arange(1, len(untrue) + 1)
+        values = {
+            "average_precision": np.where(untrue, so_far, np.nan),
+            "precision": np.where(doubted, untrue, np.nan),
+            "recall": np.where(untrue, doubted, np.nan),
+            "doubted": doubted.astype(float),
+            "untrue": untrue.astype(float),
+        }
+        metrics = {name: float(np.nanmean(of)) if not np.isnan(of).all() else math.nan for name, of in values.items()}
+        record = EvaluationRecord(
+            {"experiment": self.name, "data": ["triplets"], "split": "train", "checkpoint": None}
+            | {"seed": None, "world_size": 1, "by": self.by},
+            num_scored=len(untrue),
+            num_expected=len(untrue),
+            metrics=metrics,
+            meanings={
+                name: MetricMeaning("fraction", None if name in ("doubted", "untrue") else "higher") for name in values
+            },
+            lines={},
+            values=[
+                {"query_id": name, **{metric: float(of[place]) for metric, of in values.items()}}
+                for place, name in enumerate(self._judged)
+            ],
+        )
+        record.write(self.output)
+        record.print(self.output)
+
+    @cached_property
+    def _judged(self) -> dict[str, tuple[float, bool]]:
+        """By triplet its number, those in front that are doubted most, and whether it is untrue."""
+        untrue = {_name(one) for one in read_json_lines(self.run / UNTRUTHS, advice=_UNTRUE, shape=_TEXT)}
+        numbers: dict[str, float] = {_name(one): _SIGN[self.by] * one[self.by] for one in self._lines}
+        numbers |= dict.fromkeys(sorted(untrue - numbers.keys()), _BELIEVED)
+        order = sorted(numbers, key=numbers.__getitem__)
+        return {name: (_SIGN[self.by] * numbers[name], name in untrue) for name in order}
+
+    @cached_property
+    def _lines(self) -> list[Mapping[str, Any]]:
+        return read_json_lines(self.run / FILE, advice=_WEIGHED, shape=_NUMBERS)
+
+
+_TEXT = {"query_id": str, "text": str}
+_NUMBERS = {**_TEXT, "loss": float, "margin": float, "weight": float}
+_WEIGHED = "train with system/noise=mixture, for longer than its warm_up"
+_UNTRUE = "train with data.corruption.untrue=0.2: of other texts nobody knows which are untrue"
+
+
+def _name(line: Mapping[str, Any]) -> str:
+    return f"{line['query_id']}: {line['text']}"
