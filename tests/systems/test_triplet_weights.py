@@ -15,7 +15,6 @@ from diptych.parallel import checkpoints
 from diptych.storage.json_files import read_json_lines
 from diptych.systems.triplet_weights import FILE, TripletWeights
 from tiny_runs import TINY_MODEL, TINY_ROOMS_SIZES, TINY_RUN, run_train
-from tiny_sets import make_data
 
 TRIPLETS, SIZE = 40, 10
 UNTRUE = {f"q{number}" for number in range(0, TRIPLETS, 5)}
@@ -93,14 +92,13 @@ def test_settings_that_cannot_be_are_refused(settings):
 def test_a_training_that_was_stopped_ends_with_the_same_weights(tmp_path, monkeypatch):
     """Weights of triplets and of the model; in micro-batches, with groups, and fitted on both sides of the stop."""
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    data = make_data(tmp_path / "data")
-    words = ["experiment=cir_rooms", f"data_dir={data}", *TINY_MODEL, *TINY_ROOMS_SIZES, *TINY_RUN]
+    words = ["experiment=cir_rooms", f"data_dir={tmp_path}", *TINY_MODEL, *TINY_ROOMS_SIZES, *TINY_RUN]
     words += ["system/noise=mixture", "system.noise.warm_up=1", "system.noise.every=2", "data.corruption.untrue=0.25"]
-    words += ["system.micro_batch_size=3", "system.scheduler.total_steps=8", "evaluate_at_end=false"]
+    words += ["system.micro_batch_size=3", "system.scheduler.total_steps=6", "evaluate_at_end=false"]
     whole, stopped = tmp_path / "run/whole", tmp_path / "run/stopped"
-    run_train(whole, *words, "trainer.max_steps=8")
+    run_train(whole, *words, "trainer.max_steps=6")
     run_train(stopped, *words, "trainer.max_steps=4")
-    run_train(stopped, f"resume={stopped}", "trainer.max_steps=8")
+    run_train(stopped, f"resume={stopped}", "trainer.max_steps=6")
     assert (stopped / FILE).read_bytes() == (whole / FILE).read_bytes()
     first, second = (checkpoints.load(run / "checkpoints/last.ckpt") for run in (whole, stopped))
     assert first["triplet_weights"]["weights"].min() < 0.9

@@ -27,10 +27,10 @@ class MeasureNoise(RecordStage):
     untruths.jsonl, which names those that `data.corruption` made untrue.
 
     The most doubtful come first by `by`: `weight`, or one of the numbers that it rests on alone, `loss` or `margin`.
-    Doubted are those of a weight under 0.5, and by another number as many. Into metrics.json and scores.jsonl of the
-    folder `output`, with values per triplet: `average_precision`, `precision` (of the doubted, the untrue) and `recall`
-    (of the untrue, the doubted); and of all triplets, the shares `doubted` and `untrue`, which is the average precision
-    of chance. What was drawn too late or too early to be judged is believed.
+    Doubted are those of a weight under 0.5, and by another number as many. Into metrics.json of the folder `output`:
+    `average_precision`, `precision` (of the doubted, the untrue) and `recall` (of the untrue, the doubted); and of all
+    triplets, the shares `doubted` and `untrue`, which is about the average precision of chance. Untrue texts that were
+    not judged come last, and count as believed.
 
     Raises:
         ValueError: `by` is another word.
@@ -62,32 +62,27 @@ class MeasureNoise(RecordStage):
             yield {"query_id": name, self.by: None if math.isinf(number) else number, "untrue": untrue}
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
-        """metrics.json and scores.jsonl, into `output`."""
+        """metrics.json, into `output`."""
         untrue = np.array([one for _, one in self._judged.values()])
-        doubted = np.arange(len(untrue)) < sum(one["weight"] < 0.5 for one in self._lines)
-        so_far = untrue.cumsum() / np.arange(1, len(untrue) + 1)
-        values = {
-            "average_precision": np.where(untrue, so_far, np.nan),
-            "precision": np.where(doubted, untrue, np.nan),
-            "recall": np.where(untrue, doubted, np.nan),
-            "doubted": doubted.astype(float),
-            "untrue": untrue.astype(float),
+        num_doubted = sum(one["weight"] < 0.5 for one in self._lines)
+        precisions = untrue.cumsum() / np.arange(1, len(untrue) + 1)
+        metrics = {
+            "average_precision": float(precisions[untrue].mean()),
+            "precision": float(precisions[num_doubted - 1]) if num_doubted else math.nan,
+            "recall": float(untrue[:num_doubted].sum() / untrue.sum()),
+            "doubted": num_doubted / len(untrue),
+            "untrue": float(untrue.mean()),
         }
-        metrics = {name: float(np.nanmean(of)) if not np.isnan(of).all() else math.nan for name, of in values.items()}
+        about: dict[str, Any] = {"experiment": self.name, "data": ["triplets"], "split": "train", "by": self.by}
         record = EvaluationRecord(
-            {"experiment": self.name, "data": ["triplets"], "split": "train", "checkpoint": None}
-            | {"seed": None, "world_size": 1, "by": self.by},
+            {**about, "checkpoint": None, "seed": None, "world_size": 1},
             num_scored=len(untrue),
             num_expected=len(untrue),
             metrics=metrics,
             meanings={
-                name: MetricMeaning("fraction", None if name in ("doubted", "untrue") else "higher") for name in values
+                name: MetricMeaning("fraction", None if name in ("doubted", "untrue") else "higher") for name in metrics
             },
             lines={},
-            values=[
-                {"query_id": name, **{metric: float(of[place]) for metric, of in values.items()}}
-                for place, name in enumerate(self._judged)
-            ],
         )
         record.write(self.output)
         record.print(self.output)
