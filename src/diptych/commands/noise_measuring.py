@@ -19,7 +19,6 @@ from diptych.systems.triplet_weights import FILE
 
 UNTRUTHS = "untruths.jsonl"
 _SIGN = {"weight": 1, "loss": -1, "margin": 1}  # times it, the doubtful ones have the smaller numbers
-_BELIEVED = math.inf  # what was not judged
 
 
 class MeasureNoise(RecordStage):
@@ -52,19 +51,18 @@ class MeasureNoise(RecordStage):
         return [self.output / METRICS]
 
     def ids(self) -> Sequence[str]:
-        """The triplets, the most doubtful first. ValueError where the run weighed none, or all its texts were true."""
-        return list(self._judged)
+        """The number that doubt is measured by. ValueError where the run weighed none, or knows of no untrue text."""
+        return [self.by] if self._ordered else []
 
     def process(self, ids: Sequence[str]) -> Iterator[Result]:
-        """Each triplet's number, and whether it is untrue; None where it was not judged."""
+        """How many were judged, doubted and untrue."""
+        untrue = [name for name, is_untrue in self._ordered.items() if is_untrue]
         for name in ids:
-            number, untrue = self._judged[name]
-            yield {"query_id": name, self.by: None if math.isinf(number) else number, "untrue": untrue}
+            yield {"query_id": name, "judged": len(self._lines), "doubted": self._num_doubted, "untrue": len(untrue)}
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """metrics.json, into `output`."""
-        untrue = np.array([one for _, one in self._judged.values()])
-        num_doubted = sum(one["weight"] < 0.5 for one in self._lines)
+        untrue, num_doubted = np.array([*self._ordered.values()]), self._num_doubted
         precisions = untrue.cumsum() / np.arange(1, len(untrue) + 1)
         metrics = {
             "average_precision": float(precisions[untrue].mean()),
@@ -88,17 +86,20 @@ class MeasureNoise(RecordStage):
         record.print(self.output)
 
     @cached_property
-    def _judged(self) -> dict[str, tuple[float, bool]]:
-        """By triplet its number, those in front that are doubted most, and whether it is untrue."""
+    def _ordered(self) -> dict[str, bool]:
+        """By triplet whether it is untrue, those in front that are doubted most."""
         untrue = {_name(one) for one in read_json_lines(self.run / UNTRUTHS, advice=_UNTRUE, shape=_TEXT)}
-        numbers: dict[str, float] = {_name(one): _SIGN[self.by] * one[self.by] for one in self._lines}
-        numbers |= dict.fromkeys(sorted(untrue - numbers.keys()), _BELIEVED)
-        order = sorted(numbers, key=numbers.__getitem__)
-        return {name: (_SIGN[self.by] * numbers[name], name in untrue) for name in order}
+        doubts: dict[str, float] = {_name(one): _SIGN[self.by] * one[self.by] for one in self._lines}
+        doubts |= dict.fromkeys(sorted(untrue - doubts.keys()), math.inf)  # not judged
+        return {name: name in untrue for name in sorted(doubts, key=doubts.__getitem__)}
 
     @cached_property
     def _lines(self) -> list[Mapping[str, Any]]:
         return read_json_lines(self.run / FILE, advice=_WEIGHED, shape=_NUMBERS)
+
+    @property
+    def _num_doubted(self) -> int:
+        return sum(one["weight"] < 0.5 for one in self._lines)
 
 
 _TEXT = {"query_id": str, "text": str}
