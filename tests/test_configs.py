@@ -84,6 +84,7 @@ CAPTION_GROUPS = {  # where the option is put, by the folder that it lies in
             "system",
             "system/model",
             "system/loss",
+            "system/noise",
             "system/scheduler",
         )
         for option in options(f"{group}")

@@ -44,6 +44,7 @@ SINCE = {
         "untrue": 0,  # nothing is made untrue
         "kinds": None,
         "seed": 0,
+        "leave_out": False,
     },
     "system.loss.mask_duplicates": True,
     "system.model.backbone.preprocessing.tokenizer": "open_clip",

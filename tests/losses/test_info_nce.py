@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -212,3 +213,43 @@ def test_half_precision_embeddings_are_raised_to_float32():
 
 def test_float64_stays_float64():
     assert InfoNCE().double()(*make([10, 11]))["loss"].dtype == torch.float64
+
+
+def weighed(weights: list[float], dtype: torch.dtype = torch.float64) -> tuple[ContrastiveEmbeddings, TripletBatch]:
+    embeddings, batch = make([10, 11, 12, 10, 14], reference_keys=[20, 21, 22, 23, 24], dtype=dtype)
+    return embeddings, replace(batch, weights=torch.tensor(weights, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_of_weights_of_one_loss_and_gradients_are_the_plain_ones_bit_for_bit(dtype):
+    loss = InfoNCE(reference_negatives=True, learned=True)
+    found = []
+    for one in (True, False):
+        embeddings, batch = weighed([1.0] * 5, dtype)
+        terms = loss(embeddings, batch if one else replace(batch, weights=None))
+        found.append((terms["loss"], *torch.autograd.grad(terms["loss"], [embeddings.query, embeddings.target])))
+        assert ("per_triplet" in terms) is one
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_a_triplets_loss_counts_by_its_weight():
+    """Loss and gradients against each triplet's own cross-entropies; those of no weight are negatives all the same."""
+    weights = [1.0, 0.0, 0.5, 0.25, 1.0]
+    embeddings, batch = weighed(weights)
+    terms = InfoNCE(temperature=0.07)(embeddings, batch)
+    again, plain_batch = weighed(weights)
+    logits = again.query @ again.target.T / 0.07
+    logits[0, 3] = logits[3, 0] = -torch.inf  # one image
+    each = -(logits.log_softmax(1).diag() + logits.T.log_softmax(1).diag()) / 2
+    assert plain_batch.weights is not None
+    by_hand = (each * plain_batch.weights).mean()
+    torch.testing.assert_close(terms["loss"], by_hand, rtol=1e-6, atol=0)
+    torch.testing.assert_close(terms["per_triplet"][:, 0], each.detach(), rtol=1e-6, atol=0)
+    margins = (again.query * (again.target - again.reference)).sum(dim=1) / 0.07
+    torch.testing.assert_close(terms["per_triplet"][:, 1].double(), margins.sigmoid().detach(), rtol=1e-5, atol=0)
+    for name in ("query", "target"):
+        gradients = [
+            torch.autograd.grad(loss, getattr(of, name), retain_graph=True)[0]
+            for loss, of in ((terms["loss"], embeddings), (by_hand, again))
+        ]
+        torch.testing.assert_close(*gradients, rtol=0, atol=1e-6)

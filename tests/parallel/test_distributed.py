@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -23,12 +24,14 @@ from diptych.parallel.distributed import (
     gather,
     gather_rows,
     gather_with_gradient,
+    of_all_ranks,
     on_every_rank,
     rank,
     smallest,
     world_size,
 )
 from diptych.parallel.sharding import shard_model
+from diptych.systems.triplet_weights import TripletWeights
 from warm_python import warm
 
 pytestmark = pytest.mark.processes
@@ -158,6 +161,17 @@ def of_kinds(positions: Tensor) -> dict[str, Tensor]:
     }
 
 
+def weighed(number: int | None = None) -> TripletWeights:
+    """Weights of the eight triplets after four batches of them, of which a rank sees its half."""
+    weights = TripletWeights(warm_up=1, every=2)
+    rows = slice(None) if number is None else slice(4 * number, 4 * number + 4)
+    for step in range(4):
+        batch = replace(triplets(rows), texts=tuple("abcdefgh"[rows]))
+        values = torch.rand(8, 2, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+        weights.note(weights.weighed(batch), values[rows])
+    return weights
+
+
 def message_of(positions: list[int], rows: list[float], total: int) -> str:
     try:
         gather_rows(torch.tensor(positions, dtype=torch.long), {"value": torch.tensor(rows)}, total, "queries")
@@ -195,6 +209,9 @@ def work(number: int, folder: str) -> None:
     kept = incoming.clone()
     everything.backward(incoming)
     seen["gradient"], seen["incoming unchanged"] = local.grad, torch.equal(incoming, kept)
+
+    seen["of all"] = of_all_ranks(f"rank {number}")
+    seen["weights"] = weighed(number).state_dict()
 
     uneven = (
         ([3, 0, 4], [[3.0, 30.0], [0.0, 0.0], [4.0, 40.0]]) if number == 0 else ([1, 2], [[1.0, 10.0], [2.0, 20.0]])
@@ -294,6 +311,16 @@ def test_rows_are_gathered_in_rank_order(ranks):
     local = torch.arange(6.0).view(2, 3).T
     for seen in ranks:
         assert torch.equal(seen["gathered"], torch.cat([local, local + 10]))
+
+
+def test_triplets_are_weighed_by_what_all_ranks_have_seen(ranks):
+    alone = weighed().state_dict()
+    assert alone["weights"].min() < 0.5
+    for seen in ranks:
+        assert seen["of all"] == ["rank 0", "rank 1"]
+        assert seen["weights"]["keys"] == alone["keys"] and seen["weights"]["batches"] == 4
+        torch.testing.assert_close(seen["weights"]["totals"], alone["totals"], rtol=0, atol=1e-12)
+        torch.testing.assert_close(seen["weights"]["weights"], alone["weights"], rtol=0, atol=1e-9)
 
 
 def test_the_gradient_of_all_ranks_comes_back_to_the_owner(ranks):

@@ -483,6 +483,7 @@ WRITERS = {
     "storage/": UNIQUE,
     "systems/caption_generation.py": OWN,
     "systems/sampled_candidates.py": UNIQUE,
+    "systems/triplet_weights.py": FIRST,
     "index/embedding_part.py": OWN,
     "index/embedding_store.py": FIRST,
     "parallel/sharded_checkpoints.py": OWN,

@@ -22,6 +22,7 @@ _ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("system", ("diptych.systems.cir.", "diptych.systems.caption_fuser.")),
     ("system.loss", ("diptych.losses.",)),
     ("system.auxiliary_losses.*", ("diptych.losses.",)),
+    ("system.noise", ("diptych.systems.triplet_weights.",)),
     ("system.metrics.*", ("diptych.metrics.captions.", "diptych.metrics.retrieval.")),
     ("system.metrics.*.scorer", ("diptych.metrics.captions.clip_scorer.",)),
     ("system.metrics.*.recognizer", ("diptych.text.named_entities.",)),

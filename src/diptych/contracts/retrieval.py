@@ -233,7 +233,8 @@ class TripletBatch(Movable):
     `*_keys` identify images, and stay on the host: equal keys mean the same file and, within a batch, the same pixels.
     An image that occurs twice is encoded once, and the loss masks equal targets, so that an image is never its own
     negative. `distractors` may be None or hold any number of images for the whole batch. `concepts` is None unless a
-    loss wants them.
+    loss wants them. `texts` are the wordings of `text`. `weights` (B,) are what the loss of each triplet is multiplied
+    by; None: nothing.
     """
 
     query_ids: tuple[str, ...]
@@ -245,6 +246,8 @@ class TripletBatch(Movable):
     distractors: Tensor | ImageFeatures | PictureRows | None = None
     distractor_keys: Tensor | None = field(default=None, metadata=ON_HOST)
     concepts: ConceptTokens | None = None
+    texts: tuple[str, ...] = ()
+    weights: Tensor | None = field(default=None, metadata=ON_HOST)
 
     @property
     def num_tokens(self) -> None:
@@ -368,7 +371,10 @@ class RetrievalLoss(Protocol):
         """Some of `reference`, `distractors` and `concepts`."""
 
     def __call__(self, embeddings: ContrastiveEmbeddings, batch: TripletBatch) -> dict[str, Tensor]:
-        """Named terms; `loss` is what is minimised, all are logged."""
+        """Named terms; `loss` is what is minimised, all are logged. Of a batch with weights also `per_triplet` (B, 2),
+        which is not: each one's loss before it is weighed, and the probability that its query prefers the target to the
+        reference (0.5: neither).
+        """
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Its own parameters, a learned temperature: nn.Module's."""

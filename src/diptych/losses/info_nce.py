@@ -87,29 +87,55 @@ class InfoNCE(nn.Module):
             candidates.append(_required(embeddings.distractors, "distractor"))
             candidate_keys.append(sent(batch.distractor_keys, device))
 
-        to_target, negatives = self._cross_entropy(
-            embeddings.query, torch.cat(candidates), own, own_keys, torch.cat(candidate_keys)
+        weights = None if batch.weights is None else sent(batch.weights, device)
+        to_target, each_to_target, negatives = self._cross_entropy(
+            embeddings.query, torch.cat(candidates), own, own_keys, torch.cat(candidate_keys), weights
         )
-        to_query, _ = self._cross_entropy(embeddings.target, all_queries, own, own_keys, all_target_keys)
+        to_query, each_to_query, _ = self._cross_entropy(
+            embeddings.target, all_queries, own, own_keys, all_target_keys, weights
+        )
+        per_triplet: dict[str, Tensor] = {}
+        if each_to_target is not None and each_to_query is not None:
+            each = (each_to_target + each_to_query) / 2
+            per_triplet["per_triplet"] = torch.stack([each, self._prefers_target(embeddings)], dim=1).detach()
         return {
             "loss": (to_target + to_query) / 2,
             "query_to_target": to_target.detach(),
             "target_to_query": to_query.detach(),
             "temperature": 1 / self.logit_scale.detach(),
             "negatives_per_query": negatives,
+            **per_triplet,
         }
 
+    def _prefers_target(self, embeddings: ContrastiveEmbeddings) -> Tensor:
+        """The softmax (B,) of each query's target against its own reference."""
+        query, target = embeddings.query.float(), embeddings.target.float()
+        apart = target - _required(embeddings.reference, "reference").float()
+        return (self.logit_scale * (query * apart).sum(dim=1)).sigmoid()
+
     def _cross_entropy(
-        self, anchors: Tensor, candidates: Tensor, positives: Tensor, anchor_keys: Tensor, candidate_keys: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Mean loss of anchors (B, E) whose right candidate stands at `positives` (B,), and negatives per anchor."""
+        self,
+        anchors: Tensor,
+        candidates: Tensor,
+        positives: Tensor,
+        anchor_keys: Tensor,
+        candidate_keys: Tensor,
+        weights: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Mean loss of anchors (B, E) whose right candidate stands at `positives` (B,), and negatives per anchor;
+        between them each anchor's loss (B,) where they have weights, which the mean's are multiplied by.
+        """
         with torch.autocast(anchors.device.type, enabled=False):  # cosines in bf16 would have two digits
             precise = torch.promote_types(anchors.dtype, torch.float32)
             logits = self.logit_scale * anchors.to(precise) @ candidates.to(precise).T
         same = (anchor_keys[:, None] == candidate_keys[None, :]) & self.mask_duplicates
         same[torch.arange(len(anchors), device=same.device), positives] = False
-        loss = F.cross_entropy(logits.masked_fill(same, -torch.inf), positives)
-        return loss, (~same).sum(dim=1).float().mean() - 1
+        logits = logits.masked_fill(same, -torch.inf)
+        loss, negatives = F.cross_entropy(logits, positives), (~same).sum(dim=1).float().mean() - 1
+        if weights is None:
+            return loss, None, negatives
+        each = F.cross_entropy(logits, positives, reduction="none")
+        return loss + ((weights - 1) * each).mean(), each, negatives  # of weights of 1 the loss, bit for bit
 
 
 def _identity(tensor: Tensor) -> Tensor:

@@ -175,6 +175,14 @@ def on_every_rank(work: Callable[[], Done]) -> Done:
     return done
 
 
+def of_all_ranks(own: Done) -> list[Done]:
+    """What every rank brings, in rank order, on every rank. The hosts ask each other."""
+    brought = [own] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(brought, own, group=_hosts())
+    return brought
+
+
 def said_by_any(text: str) -> str:
     """The first text of all ranks' that is not empty, on every rank; empty if all are."""
     if world_size() == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
@@ -31,6 +32,7 @@ from diptych.parallel.sharding import average_gradients, blocks, shard_model
 from diptych.systems.latest_loss import LatestLoss
 from diptych.systems.optimizing import clip_gradients, made_optimizer
 from diptych.systems.retrieval_evaluation import evaluate_set
+from diptych.systems.triplet_weights import TripletWeights
 from diptych.systems.validation_loss import validation_loss
 
 
@@ -41,7 +43,8 @@ class CIRSystem(L.LightningModule):
     `micro_batch_size` embeds a batch in pieces of that many triplets (gradient caching): same loss and gradients, the
     memory of one piece. `optimizer` and `scheduler` are constructors that wait for parameters and optimizer; the
     scheduler advances per step. `compile` compiles each layer of the towers and the composer when it is first called,
-    for any batch size and text length. After an evaluation `results` holds one `SetResult` per evaluation set.
+    for any batch size and text length. `noise` weighs triplets in training by how far their texts are believed. After
+    an evaluation `results` holds one `SetResult` per evaluation set.
     """
 
     kind = "retrieval"
@@ -59,9 +62,10 @@ class CIRSystem(L.LightningModule):
         compile: bool = False,
         seed: int = 0,
         auxiliary_losses: Mapping[str, RetrievalLoss] | None = None,
+        noise: TripletWeights | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.loss = model, loss
+        self.model, self.loss, self.noise = model, loss, noise
         self.auxiliary_losses = nn.ModuleDict(cast(Mapping[str, nn.Module], auxiliary_losses or {}))
         if "concepts" in self.wants and not model.attends_to_words:
             raise ValueError(
@@ -83,7 +87,8 @@ class CIRSystem(L.LightningModule):
     @property
     def wants(self) -> frozenset[str]:
         """What the losses want embedded beside queries and targets: `reference`, `distractors`, `concepts`."""
-        return self.loss.wants.union(*(loss.wants for loss in self._auxiliary.values()))
+        weighed = () if self.noise is None else ("reference",)
+        return self.loss.wants.union(weighed, *(loss.wants for loss in self._auxiliary.values()))
 
     @property
     def _auxiliary(self) -> dict[str, RetrievalLoss]:
@@ -109,13 +114,19 @@ class CIRSystem(L.LightningModule):
     # ------------------------------------------------------------------------------------------------ training
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the count of truncated texts, for the log. Nothing is saved after a loss that was not finite."""
+        """Keeps the count of truncated texts, for the log, and what is known of the triplets. Nothing is saved after a
+        loss that was not finite.
+        """
         self.latest_loss.check_together()
         checkpoint["truncated_texts"] = self.truncated_texts
+        if self.noise is not None:
+            checkpoint["triplet_weights"] = self.noise.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes on counting."""
+        """Goes on counting, and weighing."""
         self.truncated_texts = checkpoint.get("truncated_texts", 0)
+        if self.noise is not None:
+            self.noise.load_state_dict(checkpoint["triplet_weights"])
 
     def on_train_batch_start(self, batch: TripletBatch, batch_idx: int) -> None:
         """Makes the step's randomness (dropout) a function of seed, step and rank, so that a resumed run repeats it."""
@@ -125,6 +136,8 @@ class CIRSystem(L.LightningModule):
         """The loss of a batch; a loss that is not finite stops the run and names the batch's queries. Terms of an
         auxiliary loss are logged under its name, `train/<loss>` and `train/<loss>_<term>`.
         """
+        if self.noise is not None:
+            batch = self.noise.weighed(batch)
         embeddings = self.model(
             batch,
             self.micro_batch_size,
@@ -132,6 +145,9 @@ class CIRSystem(L.LightningModule):
             with_distractors="distractors" in self.wants,
         )
         terms = self.loss(embeddings, batch)
+        if self.noise is not None and batch.weights is not None:
+            self.noise.note(batch, terms.pop("per_triplet"))
+            terms["mean_weight"] = batch.weights.mean()
         for name, loss in self._auxiliary.items():
             added = loss(embeddings, batch)
             terms["loss"] = terms["loss"] + added["loss"]
@@ -142,6 +158,11 @@ class CIRSystem(L.LightningModule):
         # On the host: a number of its own would be sent to the GPU, and waited for.
         self.log("train/truncated_texts", torch.tensor(float(self.truncated_texts)), batch_size=len(batch.query_ids))
         return terms["loss"]
+
+    def on_train_end(self) -> None:
+        """Writes the weights of the triplets into the run's folder."""
+        if self.noise is not None:
+            self.noise.write(Path(self.trainer.default_root_dir))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over everything trainable; the losses' own parameters are not decayed."""

@@ -58,6 +58,13 @@ def test_the_share_is_exact_and_nothing_else_changes(rooms):
     assert corrupted.triplets("val") == rooms.triplets("val") and corrupted.queries("val") == rooms.queries("val")
 
 
+def test_left_out_the_untrue_texts_and_nothing_else_are_gone(rooms):
+    told, known = Corruption(0.25).of(rooms), Corruption(0.25, leave_out=True).of(rooms)
+    untrue = {one.query_id for one in told.untrue_texts}
+    assert known.untrue_texts == told.untrue_texts
+    assert known.triplets("train") == [one for one in rooms.triplets("train") if one.query_id not in untrue]
+
+
 def test_a_larger_share_holds_the_untrue_texts_of_a_smaller_one(rooms):
     some, more = (Corruption(untrue, seed=3).of(rooms).untrue_texts for untrue in (0.25, 0.5))
     assert more[: len(some)] == some

@@ -44,7 +44,8 @@ class Corruption:
     group where that has one that is not true here too.
 
     Which texts, and how, depends on `seed` and the text's record alone: the untrue ones of a smaller share are among
-    those of a larger one, with the same words.
+    those of a larger one, with the same words. With `leave_out` these texts are not trained on at all, nor are triplets
+    that have no other: what could be had at most from knowing them.
 
     Raises:
         ValueError: `untrue` is no share, or `kinds` is empty.
@@ -53,6 +54,7 @@ class Corruption:
     untrue: float = 0.0
     kinds: Sequence[str] | None = None
     seed: int = 0
+    leave_out: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.untrue <= 1:
@@ -87,14 +89,15 @@ class CorruptedTriplets(TripletSource):
         self.source.prepare()
 
     def triplets(self, split: str) -> Sequence[Triplet]:
-        """The source's, in its order; of `train` with the untrue texts in their places."""
+        """The source's, in its order; of `train` with the untrue texts in their places, or without them."""
         triplets = self.source.triplets(split)
         if split != "train":
             return triplets
-        told: dict[str, dict[int, str]] = defaultdict(dict)
+        told: dict[str, dict[int, str | None]] = defaultdict(dict)
         for untrue in self.untrue_texts:
-            told[untrue.query_id][untrue.position] = untrue.text
-        return [_with_texts(triplet, told.get(triplet.query_id, {})) for triplet in triplets]
+            told[untrue.query_id][untrue.position] = None if self.corruption.leave_out else untrue.text
+        corrupted = [_with_texts(triplet, told.get(triplet.query_id, {})) for triplet in triplets]
+        return [triplet for triplet in corrupted if triplet.modification_texts]
 
     def queries(self, split: str) -> Sequence[Query]:
         """As the source."""
@@ -160,7 +163,7 @@ class CorruptedTriplets(TripletSource):
         return groups
 
 
-def _with_texts(triplet: Triplet, told: Mapping[int, str]) -> Triplet:
-    """The triplet with these wordings in the places of its own."""
-    texts = triplet.modification_texts
-    return replace(triplet, modification_texts=tuple(told.get(place, text) for place, text in enumerate(texts)))
+def _with_texts(triplet: Triplet, told: Mapping[int, str | None]) -> Triplet:
+    """The triplet with these wordings in the places of its own; None leaves one out."""
+    texts = (told.get(place, text) for place, text in enumerate(triplet.modification_texts))
+    return replace(triplet, modification_texts=tuple(text for text in texts if text is not None))

@@ -168,6 +168,7 @@ class TripletCollator:
             distractors=_stack_images(distractors) if distractors else None,
             distractor_keys=torch.tensor(keys) if keys else None,
             concepts=self.concepts(texts, text.mask.shape[1]) if self.concepts else None,
+            texts=tuple(texts),
         )
 
     def _stack_texts(self, texts: Sequence[str | TextFeatures]) -> TextTokens | TextFeatures:
