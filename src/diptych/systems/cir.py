@@ -82,7 +82,7 @@ class CIRSystem(L.LightningModule):
 
     @property
     def wants(self) -> frozenset[str]:
-        """What the losses want embedded beside queries and targets: `reference`, `distractors`, `concepts`."""
+        """What the losses want embedded beside queries and targets: `reference`, `distractors`, `concepts`, `bank`."""
         return self.loss.wants.union(*(loss.wants for loss in self._auxiliary.values()))
 
     @property
@@ -251,7 +251,7 @@ class CIRSystem(L.LightningModule):
             values = summary(self.results)
             if prefix == "val":
                 batch_size = cast(RetrievalData, self._datamodule).training_batch_size
-                loss = validation_loss(zip(sets, gathered, strict=True), self.loss, batch_size, self.device)
+                loss = validation_loss(list(zip(sets, gathered, strict=True)), self.loss, batch_size, self.device)
                 values |= {} if loss is None else {"loss": float(loss)}
             # Every rank has computed the same numbers from the same rows: there is nothing to average over ranks.
             self.log_dict({f"{prefix}/{name}": value for name, value in values.items()}, sync_dist=False)

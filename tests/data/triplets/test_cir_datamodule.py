@@ -49,6 +49,11 @@ def test_settings_that_make_no_sense_are_refused(make, settings, message):
         make(**settings)
 
 
+def test_a_bank_of_images_that_are_read_anew_is_refused(make):
+    with pytest.raises(ValueError, match=r"data/training=files reads others.*data/training=features .*freeze=all"):
+        make(wants=["bank"])
+
+
 def test_settings_of_images_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match=r"data\.images\.on_missing='ignore'"):
         ImageSettings(on_missing="ignore")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from diptych.contracts.models import Preprocessing, TrainableSystem
-from diptych.contracts.retrieval import EvaluationSet, PhraseFinder, TripletBatch, TripletSource
+from diptych.contracts.retrieval import EvaluationSet, PhraseFinder, TargetBank, TripletBatch, TripletSource
 from diptych.data.triplets.concepts import ConceptReader
 from diptych.data.triplets.corruption import CorruptedTriplets, Corruption
 from diptych.data.triplets.evaluation_data import (
@@ -74,6 +75,7 @@ class CIRDataModule(L.LightningDataModule):
         self._sets: dict[str, list[EvaluationSet]] = {}
         self._training_data: TrainingData | None = None
         self._pictures: ResidentPictures | None = None  # what the batches of the training loader name
+        self._bank: TargetBank | None = None
         self._concepts: ConceptReader | None = None
 
     def prepare_training(self) -> None:
@@ -135,6 +137,12 @@ class CIRDataModule(L.LightningDataModule):
         """Makes the training data that of this system, which has no weights yet, and finds its texts' noun phrases if
         they are wanted; ValueError if it cannot serve the system.
         """
+        if "bank" in system.wants and self._training.kind != "features":
+            raise ValueError(
+                f"system/loss=info_nce_bank compares with all training images, as a frozen backbone sees them, and "
+                f"data/training={self._training.kind} reads others for every step: set data/training=features "
+                "data.training.feature_cache=DIR system.model.backbone.freeze=all"
+            )
         self._training_data = self._of_system(system)
         if "concepts" in system.wants:
             if self.noun_phrases is None:
@@ -158,7 +166,7 @@ class CIRDataModule(L.LightningDataModule):
         """One epoch is the whole run, `trainer.max_steps` optimizer steps; passes over the data follow seamlessly."""
         assert self.trainer is not None
         batches = self._opened.batches(self.trainer.max_steps * self.trainer.accumulate_grad_batches, self.start_batch)
-        self._pictures = batches.pictures
+        self._pictures, self._bank = batches.pictures, batches.bank
         return QuietLoader(
             batches.dataset,
             batch_size=batches.batch_size,
@@ -171,10 +179,11 @@ class CIRDataModule(L.LightningDataModule):
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """The batch, with their pixels in place of the rows of pictures that the device holds."""
-        if self._pictures is None or not isinstance(batch, TripletBatch):
+        """The batch, with the bank of its loss, and pixels in place of the rows of pictures that the device holds."""
+        if not isinstance(batch, TripletBatch):
             return batch
-        return self._pictures.in_place_of_rows(batch)
+        batch = replace(batch, bank=self._bank)
+        return batch if self._pictures is None else self._pictures.in_place_of_rows(batch)
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches are done, and of shards what their order depends on."""
