@@ -44,6 +44,12 @@ SINCE = {
         "kinds": None,
         "seed": 0,
     },
+    "data.mined": {
+        "_target_": "diptych.data.triplets.mined_negatives.MinedNegatives",
+        "rankings": None,  # nothing is mined
+        "k": 4,
+        "margin": 0.1,
+    },
     "system.loss.mask_duplicates": True,
     "system.model.backbone.preprocessing.tokenizer": "open_clip",
 }

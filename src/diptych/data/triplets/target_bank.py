@@ -15,8 +15,9 @@ from rich.progress import track
 from torch import Tensor
 
 from diptych.contracts.models import ImageFeatures
-from diptych.contracts.retrieval import TargetBank, TripletSource
+from diptych.contracts.retrieval import TargetBank, Triplet, TripletSource
 from diptych.data.triplets.feature_cache import BackboneFeatures
+from diptych.data.triplets.other_answers import other_answers
 from diptych.data.triplets.triplet_dataset import TripletDataset, image_key, stack_images
 from diptych.parallel.distributed import rank
 
@@ -53,21 +54,18 @@ def _embedded(model: Any, images: Any, device: torch.device) -> Tensor:
 
 
 def _answers(triplets: TripletDataset, rows: Mapping[int, int]) -> dict[tuple[str, int], tuple[int, ...]]:
-    """The rows of the images, other than the target, that answer a query: those that its source lists, and the targets
-    of triplets that say the same of the same reference.
-    """
-
-    def key_of(source: TripletSource, name: str) -> int:
-        return image_key(source.image_path(triplets.split, name))
-
-    told: dict[tuple[int, str], set[int]] = defaultdict(set)  # by reference and text
+    """The rows of the images that answer a query beside its target; only those that are in the bank."""
+    by_source: dict[int, list[tuple[TripletSource, Triplet]]] = defaultdict(list)
     for source, triplet in triplets.records:
-        for text in triplet.modification_texts:
-            told[key_of(source, triplet.reference_image), text].add(key_of(source, triplet.target_image))
-    answers: dict[tuple[str, int], set[int]] = defaultdict(set)
-    for source, triplet in triplets.records:
-        reference, target = key_of(source, triplet.reference_image), key_of(source, triplet.target_image)
-        known = {key_of(source, name) for name in triplet.relevant_ids}
-        known.update(*(told[reference, text] for text in triplet.modification_texts))
-        answers[triplet.query_id, reference] |= known & rows.keys() - {reference, target}
-    return {query: tuple(sorted(rows[key] for key in known)) for query, known in answers.items() if known}
+        by_source[id(source)].append((source, triplet))
+    answers: dict[tuple[str, int], tuple[int, ...]] = {}
+    for records in by_source.values():
+        known = other_answers(triplet for _, triplet in records)
+        for source, triplet in records:
+            if triplet.query_id not in known:
+                continue
+            names = (triplet.reference_image, *known[triplet.query_id])
+            reference, *keys = (image_key(source.image_path(triplets.split, name)) for name in names)
+            found = {rows[key] for key in keys if key in rows} | set(answers.get((triplet.query_id, reference), ()))
+            answers[triplet.query_id, reference] = tuple(sorted(found))
+    return {query: found for query, found in answers.items() if found}
