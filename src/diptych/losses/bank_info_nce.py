@@ -37,7 +37,13 @@ class BankInfoNCE(InfoNCE):
         reference_negatives: bool = False,
         mask_duplicates: bool = True,
     ) -> None:
-        super().__init__(temperature, learned, False, reference_negatives, False, mask_duplicates)
+        super().__init__(
+            temperature,
+            learned,
+            gather_negatives=False,
+            reference_negatives=reference_negatives,
+            mask_duplicates=mask_duplicates,
+        )
 
     @property
     def wants(self) -> frozenset[str]:

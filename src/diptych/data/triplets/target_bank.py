@@ -25,8 +25,7 @@ from diptych.parallel.distributed import rank
 def target_bank(
     triplets: TripletDataset, features: BackboneFeatures, model: Any, size: int, device: torch.device
 ) -> TargetBank:
-    """All images of the triplets, embedded by `model.embed_image`, `size` at a time, on the device; what was computed
-    lies there in float32.
+    """All images of the triplets, embedded by `model.embed_image`, `size` at a time, on the device where they stay.
 
     Raises:
         ValueError: the model trains how images are embedded, so that a bank would be out of date after a step.
