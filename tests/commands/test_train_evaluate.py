@@ -245,8 +245,9 @@ def test_a_frozen_backbone_trains_on_its_features_as_on_pictures(data, tmp_path)
     bank = ["system/loss=info_nce_bank", "callbacks.checkpointing.monitor=val/loss"]
     run_train(tmp_path / "bank", *frozen, *features, f"init_from={tmp_path / 'features'}", *bank)
     row = next(row for row in csv.DictReader((tmp_path / "bank/metrics.csv").open()) if row["train/loss"])
-    images = len(list((data / "rooms/images/train").rglob("*.jpg")))
-    assert float(row["train/negatives_per_query"]) == images - 2  # without the target and the reference
+    records = json.loads((data / "rooms/captions/hotel_train_data.json").read_text())
+    images = {record[name] for record in records for name in ("query_image", "result_image")}
+    assert float(row["train/negatives_per_query"]) == len(images) - 1  # cir_rooms has the reference among them
     with pytest.raises(ValueError, match=r"data/training=files reads others .* set data/training=features"):
         run_train(tmp_path / "no_bank", *frozen, *bank)
 
