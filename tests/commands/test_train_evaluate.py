@@ -242,6 +242,15 @@ def test_a_frozen_backbone_trains_on_its_features_as_on_pictures(data, tmp_path)
     with pytest.raises(ValueError, match="freeze=all"):
         run_train(tmp_path / "trained", *frozen, *features, "system.model.backbone.freeze=none")
 
+    bank = ["system/loss=info_nce_bank", "callbacks.checkpointing.monitor=val/loss"]
+    run_train(tmp_path / "bank", *frozen, *features, f"init_from={tmp_path / 'features'}", *bank)
+    row = next(row for row in csv.DictReader((tmp_path / "bank/metrics.csv").open()) if row["train/loss"])
+    records = json.loads((data / "rooms/captions/hotel_train_data.json").read_text())
+    images = {record[name] for record in records for name in ("query_image", "result_image")}
+    assert float(row["train/negatives_per_query"]) == len(images) - 1  # cir_rooms has the reference among them
+    with pytest.raises(ValueError, match=r"data/training=files reads others .* set data/training=features"):
+        run_train(tmp_path / "no_bank", *frozen, *bank)
+
 
 def test_a_missing_image_stops_the_run_and_drop_marks_it_partial(data, tmp_path):
     make_data(tmp_path / "data")

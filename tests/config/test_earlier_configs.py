@@ -46,6 +46,12 @@ SINCE = {
         "seed": 0,
         "leave_out": False,
     },
+    "data.mined": {
+        "_target_": "diptych.data.triplets.mined_negatives.MinedNegatives",
+        "rankings": None,  # nothing is mined
+        "k": 4,
+        "margin": 0.1,
+    },
     "system.loss.mask_duplicates": True,
     "system.model.backbone.preprocessing.tokenizer": "open_clip",
     "system.model.start": "image",

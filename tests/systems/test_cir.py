@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from diptych.contracts.retrieval import EvaluationProtocol, GalleryBatch, QueryBatch, RankedQuery
+from diptych.losses.bank_info_nce import BankInfoNCE
 from diptych.losses.concept_consistency import ConceptConsistency
 from diptych.losses.info_nce import InfoNCE
 from diptych.metrics.retrieval.measuring import measure
@@ -17,6 +18,7 @@ from diptych.models.composers.baseline_composers import BaselineComposer
 from diptych.models.composers.cross_attention_composer import CrossAttentionComposer
 from diptych.systems.cir import CIRSystem
 from diptych.systems.schedules import WarmupCosine
+from diptych.systems.triplet_weights import TripletWeights
 from own_metric import MeanRank
 
 
@@ -110,6 +112,11 @@ def test_a_composer_without_attention_is_refused_before_it_is_trained(tiny_backb
         CIRSystem(model, InfoNCE(), {}, optimizer, auxiliary_losses=losses)
     off = {"concept_consistency": ConceptConsistency(weight=0)}
     assert CIRSystem(model, InfoNCE(), {}, optimizer, auxiliary_losses=off).wants == frozenset()
+
+
+def test_weights_by_each_loss_want_a_loss_that_tells_them(system):
+    with pytest.raises(ValueError, match="leave one of them out"):
+        CIRSystem(system.model, BankInfoNCE(), {}, partial(torch.optim.AdamW, lr=1e-3), noise=TripletWeights())
 
 
 def test_a_model_without_trainable_parameters_is_refused(system):

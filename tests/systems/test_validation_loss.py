@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from diptych.contracts.retrieval import EvaluationProtocol, EvaluationSet, GalleryImage, Query
+from diptych.losses.bank_info_nce import BankInfoNCE
 from diptych.losses.info_nce import InfoNCE
 from diptych.systems.validation_loss import validation_loss
 
@@ -80,6 +82,17 @@ def test_references_are_negatives_where_the_loss_wants_them_and_the_gallery_has_
     found = validation_loss([(set_of("bce", references="add"), rows)], loss, 9, CPU)
     assert found > plain(rows, [1, 2, 4])
     assert validation_loss([(set_of("bce", references="adx"), rows)], loss, 9, CPU) is None
+
+
+def test_a_loss_with_a_bank_compares_with_all_galleries_but_the_reference_and_other_answers():
+    first, second = rows_of(3, 6), rows_of(2, 6)
+    sets = [(set_of("bce"), first), (replace(set_of("df", references="bx"), name="other"), second)]
+    sets[0][0].queries[0] = replace(sets[0][0].queries[0], relevant_ids=("b", "d", "elsewhere"))
+    logits = torch.cat([first["queries/model"], second["queries/model"]])
+    logits = logits @ torch.cat([first["gallery/model"], second["gallery/model"]]).T / 0.07
+    logits[[0, 0, 1, 2, 3], [0, 3, 0, 0, 7]] = -torch.inf
+    expected = F.cross_entropy(logits, torch.tensor([1, 2, 4, 9, 11]))
+    torch.testing.assert_close(validation_loss(sets, BankInfoNCE(), 2, CPU), expected)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])

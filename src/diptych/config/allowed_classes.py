@@ -44,6 +44,7 @@ _ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("data.training.augmentation.augmentations.*", ("diptych.data.triplets.augmentation.",)),
     ("data.evaluation", ("diptych.data.triplets.evaluation_data.",)),
     ("data.images", ("diptych.data.triplets.image_settings.",)),
+    ("data.mined", ("diptych.data.triplets.mined_negatives.",)),
     ("data.corruption", ("diptych.data.triplets.corruption.", "diptych.data.news.corruption.")),
     ("data.noun_phrases", ("diptych.text.noun_phrases.",)),
     ("data.sources.*", ("diptych.data.triplets.", "diptych.data.news.", "diptych.synthetic.")),

@@ -31,7 +31,8 @@ class Triplet:
 
     Images are named by ids that the source of the record resolves (`TripletSource.image_path`). `modification_texts`
     holds every wording of the record, in file order; the caption policy of the datamodule chooses among them. Triplets
-    of one `group` (a hotel, CIRR's image set) show look-alikes; empty where a source knows none.
+    of one `group` (a hotel, CIRR's image set) show look-alikes; empty where a source knows none. `relevant_ids` holds
+    all accepted answers, the target among them, where a source lists them.
     """
 
     query_id: str
@@ -40,6 +41,7 @@ class Triplet:
     target_image: str
     distractors: tuple[str, ...] = ()
     group: str = ""
+    relevant_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,15 +228,38 @@ class PictureRows(Movable):
 
 
 @dataclass(frozen=True)
+class TargetBank:
+    """A gallery whose embeddings (G, E), L2-normalised, do not change. `rows` says where an image stands, by its key.
+    `answers` are the rows of the images, other than the target, that are known to answer a query, by the query's id and
+    its reference's key; of queries without any there is nothing.
+    """
+
+    embeddings: Tensor
+    rows: Mapping[int, int]
+    answers: Mapping[tuple[str, int], tuple[int, ...]]
+
+    def rows_of(self, keys: Tensor) -> Tensor:
+        """Where the images with these keys (B,) stand, on the host; -1 for one that is not there."""
+        return keys.new_tensor([self.rows.get(key, -1) for key in keys.tolist()])
+
+    def answers_of(self, batch: TripletBatch) -> Tensor:
+        """The rows of each query's known answers (B, K), filled up with -1; on the host."""
+        names = zip(batch.query_ids, batch.reference_keys.tolist(), strict=True)
+        known = [self.answers.get(name, ()) for name in names]
+        width = max(map(len, known))
+        return batch.reference_keys.new_tensor([[*rows, *[-1] * (width - len(rows))] for rows in known])
+
+
+@dataclass(frozen=True)
 class TripletBatch(Movable):
     """A training batch. `reference`, `target` and `distractors` are uint8 pixels (N, 3, H, W), or cached features; on
     the way to a device that holds the pictures, their rows there, which the transfer replaces by pixels.
 
     `*_keys` identify images, and stay on the host: equal keys mean the same file and, within a batch, the same pixels.
     An image that occurs twice is encoded once, and the loss masks equal targets, so that an image is never its own
-    negative. `distractors` may be None or hold any number of images for the whole batch. `concepts` is None unless a
-    loss wants them. `texts` are the wordings of `text`. `weights` (B,) are what the loss of each triplet is multiplied
-    by; None: nothing.
+    negative. `distractors` may be None or hold any number of images for the whole batch. `concepts` and `bank` are None
+    unless a loss wants them. `texts` are the wordings of `text`. `weights` (B,) are what the loss of each triplet is
+    multiplied by; None: nothing.
     """
 
     query_ids: tuple[str, ...]
@@ -246,6 +271,7 @@ class TripletBatch(Movable):
     distractors: Tensor | ImageFeatures | PictureRows | None = None
     distractor_keys: Tensor | None = field(default=None, metadata=ON_HOST)
     concepts: ConceptTokens | None = None
+    bank: TargetBank | None = None
     texts: tuple[str, ...] = ()
     weights: Tensor | None = field(default=None, metadata=ON_HOST)
 
@@ -363,12 +389,13 @@ class RetrievalLoss(Protocol):
 
     `wants` names what is embedded for it beside queries and targets: `reference` (the reference images in the space of
     the targets), `distractors` (the records' look-alikes, which are not even loaded otherwise), `concepts` (attention
-    to the texts' noun phrases, which are not even looked for otherwise).
+    to the texts' noun phrases, which are not even looked for otherwise), `bank` (all images of the training data, of a
+    frozen backbone).
     """
 
     @property
     def wants(self) -> frozenset[str]:
-        """Some of `reference`, `distractors` and `concepts`."""
+        """Some of `reference`, `distractors`, `concepts` and `bank`."""
 
     def __call__(self, embeddings: ContrastiveEmbeddings, batch: TripletBatch) -> dict[str, Tensor]:
         """Named terms; `loss` is what is minimised, all are logged. Of a batch with weights also `per_triplet` (B, 2),

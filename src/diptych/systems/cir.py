@@ -67,6 +67,11 @@ class CIRSystem(L.LightningModule):
         super().__init__()
         self.model, self.loss, self.noise = model, loss, noise
         self.auxiliary_losses = nn.ModuleDict(cast(Mapping[str, nn.Module], auxiliary_losses or {}))
+        if noise is not None and "bank" in self.wants:
+            raise ValueError(
+                "system/noise weighs triplets by each one's loss, which system/loss=info_nce_bank does not tell: leave"
+                " one of them out"
+            )
         if "concepts" in self.wants and not model.attends_to_words:
             raise ValueError(
                 "system.auxiliary_losses has a loss of the attention from patches to words, which this composer does "
@@ -86,7 +91,7 @@ class CIRSystem(L.LightningModule):
 
     @property
     def wants(self) -> frozenset[str]:
-        """What the losses want embedded beside queries and targets: `reference`, `distractors`, `concepts`."""
+        """What the losses want embedded beside queries and targets: `reference`, `distractors`, `concepts`, `bank`."""
         weighed = () if self.noise is None else ("reference",)
         return self.loss.wants.union(weighed, *(loss.wants for loss in self._auxiliary.values()))
 
@@ -272,7 +277,7 @@ class CIRSystem(L.LightningModule):
             values = summary(self.results)
             if prefix == "val":
                 batch_size = cast(RetrievalData, self._datamodule).training_batch_size
-                loss = validation_loss(zip(sets, gathered, strict=True), self.loss, batch_size, self.device)
+                loss = validation_loss(list(zip(sets, gathered, strict=True)), self.loss, batch_size, self.device)
                 values |= {} if loss is None else {"loss": float(loss)}
             # Every rank has computed the same numbers from the same rows: there is nothing to average over ranks.
             self.log_dict({f"{prefix}/{name}": value for name, value in values.items()}, sync_dist=False)

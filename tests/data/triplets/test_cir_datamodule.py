@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,8 @@ from diptych.data.triplets.cir_datamodule import CIRDataModule
 from diptych.data.triplets.cirr import CIRR
 from diptych.data.triplets.from_files import FromFiles
 from diptych.data.triplets.image_settings import ImageSettings
+from diptych.data.triplets.mined_negatives import MinedNegatives
+from diptych.data.triplets.triplet_dataset import image_key
 from diptych.synthetic.rooms.generate import RoomsSettings, generate_rooms
 from diptych.synthetic.rooms.source import Rooms
 from tiny_sets import tiny_set
@@ -22,12 +25,13 @@ SETTINGS = RoomsSettings(num_train_hotels=6, num_val_hotels=28, num_test_hotels=
 
 @pytest.fixture
 def make(data, tiny_preprocessing):
-    def build(*names, root=data, wants=(), noun_phrases=None, **settings):
+    def build(*names, root=data, wants=(), noun_phrases=None, mined=None, **settings):
         sources = {"rooms": Rooms(root / "rooms", SETTINGS), "cirr": CIRR(root / "cirr")}
         chosen = {name: sources[name] for name in names or ("rooms",)}
         own = {key: settings.pop(key) for key in ("train_on", "evaluate_on") if key in settings}
         training = FromFiles(**{"batch_size": 4} | settings)
-        module = CIRDataModule(chosen, tiny_preprocessing, training, **own, num_workers=0, noun_phrases=noun_phrases)
+        own |= {"noun_phrases": noun_phrases, "mined": mined}
+        module = CIRDataModule(chosen, tiny_preprocessing, training, **own, num_workers=0)
         module.trainer = SimpleNamespace(max_steps=6, accumulate_grad_batches=1)
         module.prepare_for(SimpleNamespace(wants=frozenset(wants)))
         return module
@@ -47,6 +51,32 @@ def make(data, tiny_preprocessing):
 def test_settings_that_make_no_sense_are_refused(make, settings, message):
     with pytest.raises(ValueError, match=message):
         make(**settings)
+
+
+def test_a_bank_of_images_that_are_read_anew_is_refused(make):
+    with pytest.raises(ValueError, match=r"data/training=files reads others.*data/training=features .*freeze=all"):
+        make(wants=["bank"])
+
+
+def test_mined_negatives_come_as_distractors_of_their_query(make, tmp_path):
+    rooms = make().sources["rooms"]
+    gallery = [image.image_id for image in rooms.gallery("train")]
+    lines = [
+        {"query_id": one.query_id, "ranked_ids": gallery, "scores": [0.5] * len(gallery)}
+        for one in rooms.queries("train")
+    ]
+    (tmp_path / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    mined = MinedNegatives(str(tmp_path / "predictions.jsonl"), k=2)
+    batch = next(iter(make(wants=["distractors"], mined=mined).train_dataloader()))
+    triplets = {one.query_id: one for one in rooms.triplets("train")}
+    names = [
+        [name for name in gallery if name not in (one.reference_image, one.target_image)][:2]
+        for one in map(triplets.get, batch.query_ids)
+    ]
+    expected = [image_key(rooms.image_path("train", name)) for two in names for name in two]
+    assert batch.distractor_keys.tolist() == expected and len(batch.distractors) == 8
+    with pytest.raises(ValueError, match=r"data\.mined\.rankings gives .*system\.loss\.distractor_negatives=true"):
+        make(mined=mined)
 
 
 def test_settings_of_images_that_make_no_sense_are_refused():

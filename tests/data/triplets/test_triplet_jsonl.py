@@ -26,6 +26,7 @@ def test_queries_gallery_and_protocol_follow_the_records(assets):
     first, second = source.queries("val")
     assert first.relevant_ids == ("images/b.png", "images/d.png")
     assert second.relevant_ids == ("images/a.png",)
+    assert source.triplets("val")[0].relevant_ids == first.relevant_ids
     assert second.group_member_ids == ("images/a.png", "images/b.png", "images/c.png")
     order = [image.image_id for image in source.gallery("val")]
     assert order == [f"images/{name}.png" for name in "abdc"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from diptych.contracts.models import Preprocessing, TrainableSystem
-from diptych.contracts.retrieval import EvaluationSet, PhraseFinder, TripletBatch, TripletSource
+from diptych.contracts.retrieval import EvaluationSet, PhraseFinder, TargetBank, TripletBatch, TripletSource
 from diptych.data.triplets.concepts import ConceptReader
 from diptych.data.triplets.corruption import CorruptedTriplets, Corruption
 from diptych.data.triplets.evaluation_data import (
@@ -21,6 +22,7 @@ from diptych.data.triplets.evaluation_data import (
     evaluation_set,
 )
 from diptych.data.triplets.image_settings import ImageSettings
+from diptych.data.triplets.mined_negatives import MinedNegatives
 from diptych.data.triplets.resident_pictures import PLACES, ResidentPictures
 from diptych.data.triplets.training_data import TrainingData, TrainingInputs, TrainingPart
 from diptych.data.triplets.triplet_dataset import TripletCollator
@@ -38,6 +40,7 @@ class CIRDataModule(L.LightningDataModule):
     `images_on` says where the pictures of training are kept: `host`, `gpu`, or `auto`, which is the GPU if it has room
     (`resident_pictures.fits_on`). `num_workers` processes serve each loader. `noun_phrases` finds those of the texts,
     where a loss wants them. `corruption` makes training texts untrue; None, or a share of 0, leaves them all alone.
+    `mined` gives training queries hard negatives in the place of their distractors; None, or no rankings, leaves those.
 
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
     """
@@ -57,6 +60,7 @@ class CIRDataModule(L.LightningDataModule):
         noun_phrases: PhraseFinder | None = None,
         images_on: str = "auto",
         corruption: Corruption | None = None,
+        mined: MinedNegatives | None = None,
     ) -> None:
         super().__init__()
         for name in sources:
@@ -66,7 +70,7 @@ class CIRDataModule(L.LightningDataModule):
         self.num_workers, self.noun_phrases = num_workers, noun_phrases
         if images_on not in PLACES:
             raise ValueError(f"images_on={images_on!r} is not one of {', '.join(PLACES)}")
-        self.images_on, self.corruption = images_on, corruption
+        self.images_on, self.corruption, self.mined = images_on, corruption, mined or MinedNegatives()
         self.train_on = _known(train_on, self.sources, "data.train_on")
         self.evaluate_on = _known(evaluate_on, self.sources, "data.evaluate_on")
         self.reader = self.images.reader(preprocessing.image)
@@ -74,6 +78,7 @@ class CIRDataModule(L.LightningDataModule):
         self._sets: dict[str, list[EvaluationSet]] = {}
         self._training_data: TrainingData | None = None
         self._pictures: ResidentPictures | None = None  # what the batches of the training loader name
+        self._bank: TargetBank | None = None
         self._concepts: ConceptReader | None = None
 
     def prepare_training(self) -> None:
@@ -92,7 +97,7 @@ class CIRDataModule(L.LightningDataModule):
     def training_inputs(self) -> TrainingInputs:
         """What `training` is given."""
         return TrainingInputs(
-            {name: self._corrupted.get(name, self.sources[name]) for name in self.train_on},
+            {name: self._with_mined(self._corrupted.get(name, self.sources[name])) for name in self.train_on},
             self.preprocessing,
             self.reader,
             self.images.on_missing,
@@ -106,6 +111,9 @@ class CIRDataModule(L.LightningDataModule):
         if self.corruption is None or not self.corruption.untrue:
             return {}
         return {name: self.corruption.of(self.sources[name]) for name in self.train_on}
+
+    def _with_mined(self, source: TripletSource) -> TripletSource:
+        return source if self.mined.rankings is None else self.mined.of(source)
 
     def untruths(self) -> list[dict[str, Any]]:
         """The training texts that `corruption` made untrue, with what was true: the fields of `UntrueText`."""
@@ -129,12 +137,28 @@ class CIRDataModule(L.LightningDataModule):
                 "data.corruption: shards hold their texts as they were written; give it to python -m diptych.shards,"
                 " and train on them without it"
             )
+        if self.mined.rankings is not None and self._training.kind == "shards":
+            raise ValueError(
+                "data.mined: shards hold their distractors as they were written; give it to python -m diptych.shards, "
+                "and train on them without it"
+            )
         return self._training.open(self.training_inputs())
 
     def prepare_for(self, system: TrainableSystem) -> None:
         """Makes the training data that of this system, which has no weights yet, and finds its texts' noun phrases if
         they are wanted; ValueError if it cannot serve the system.
         """
+        if self.mined.rankings is not None and "distractors" not in system.wants:
+            raise ValueError(
+                "data.mined.rankings gives distractors, and no loss looks at them: set "
+                "system.loss.distractor_negatives=true"
+            )
+        if "bank" in system.wants and self._training.kind != "features":
+            raise ValueError(
+                f"system/loss=info_nce_bank compares with all training images, as a frozen backbone sees them, and "
+                f"data/training={self._training.kind} reads others for every step: set data/training=features "
+                "data.training.feature_cache=DIR system.model.backbone.freeze=all"
+            )
         self._training_data = self._of_system(system)
         if "concepts" in system.wants:
             if self.noun_phrases is None:
@@ -158,7 +182,7 @@ class CIRDataModule(L.LightningDataModule):
         """One epoch is the whole run, `trainer.max_steps` optimizer steps; passes over the data follow seamlessly."""
         assert self.trainer is not None
         batches = self._opened.batches(self.trainer.max_steps * self.trainer.accumulate_grad_batches, self.start_batch)
-        self._pictures = batches.pictures
+        self._pictures, self._bank = batches.pictures, batches.bank
         return QuietLoader(
             batches.dataset,
             batch_size=batches.batch_size,
@@ -171,10 +195,11 @@ class CIRDataModule(L.LightningDataModule):
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """The batch, with their pixels in place of the rows of pictures that the device holds."""
-        if self._pictures is None or not isinstance(batch, TripletBatch):
+        """The batch, with the bank of its loss, and pixels in place of the rows of pictures that the device holds."""
+        if not isinstance(batch, TripletBatch):
             return batch
-        return self._pictures.in_place_of_rows(batch)
+        batch = replace(batch, bank=self._bank)
+        return batch if self._pictures is None else self._pictures.in_place_of_rows(batch)
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches are done, and of shards what their order depends on."""

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from diptych.contracts.retrieval import EvaluationProtocol, GalleryImage, Query, Triplet, TripletSource
+from diptych.contracts.retrieval import Triplet, TripletSource
+from diptych.data.triplets.changed_triplets import ChangedTriplets
 from diptych.data.triplets.triplet_dataset import key_of_name
 
 ANOTHER_TEXT = "another_text"  # the kind that needs no scenes: what was said of other images
@@ -74,19 +74,15 @@ class Corruption:
         return CorruptedTriplets(source, self)
 
 
-class CorruptedTriplets(TripletSource):
+class CorruptedTriplets(ChangedTriplets):
     """A source whose training texts are partly untrue; all else is as the source has it. `untrue_texts` are those.
 
     Reading raises ValueError where fewer texts than asked for can be made untrue, or a kind is unknown.
     """
 
     def __init__(self, source: TripletSource, corruption: Corruption) -> None:
-        self.source, self.corruption = source, corruption
-        self.name, self.root, self.docs_page, self.splits = source.name, source.root, source.docs_page, source.splits
-
-    def prepare(self) -> None:
-        """As the source."""
-        self.source.prepare()
+        super().__init__(source)
+        self.corruption = corruption
 
     def triplets(self, split: str) -> Sequence[Triplet]:
         """The source's, in its order; of `train` with the untrue texts in their places, or without them."""
@@ -98,22 +94,6 @@ class CorruptedTriplets(TripletSource):
             told[untrue.query_id][untrue.position] = None if self.corruption.leave_out else untrue.text
         corrupted = [_with_texts(triplet, told.get(triplet.query_id, {})) for triplet in triplets]
         return [triplet for triplet in corrupted if triplet.modification_texts]
-
-    def queries(self, split: str) -> Sequence[Query]:
-        """As the source."""
-        return self.source.queries(split)
-
-    def gallery(self, split: str) -> Sequence[GalleryImage]:
-        """As the source."""
-        return self.source.gallery(split)
-
-    def protocol(self, split: str) -> EvaluationProtocol:
-        """As the source."""
-        return self.source.protocol(split)
-
-    def image_path(self, split: str, image_id: str) -> Path:
-        """As the source."""
-        return self.source.image_path(split, image_id)
 
     @cached_property
     def untrue_texts(self) -> list[UntrueText]:

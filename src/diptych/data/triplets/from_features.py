@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 
 from diptych.contracts.models import TrainableSystem
+from diptych.contracts.retrieval import TargetBank
 from diptych.data.triplets.feature_cache import BackboneFeatures
 from diptych.data.triplets.feature_preparation import check_cacheable, prepare_features
 from diptych.data.triplets.listed_triplets import DrawingSettings, ListedTriplets
 from diptych.data.triplets.resident_pictures import check_no_pictures_on_gpu
+from diptych.data.triplets.target_bank import target_bank
 from diptych.data.triplets.training_data import TrainingBatches, TrainingInputs
 from diptych.data.triplets.triplet_dataset import TripletDataset
 
@@ -54,7 +57,7 @@ class FromFeatures:
 
         def of_system(system: TrainableSystem) -> FeatureTraining:
             check_cacheable(system.model.backbone)
-            return FeatureTraining(self, triplets, inputs, "distractors" in system.wants)
+            return FeatureTraining(self, triplets, inputs, "distractors" in system.wants, "bank" in system.wants)
 
         return of_system
 
@@ -65,18 +68,29 @@ class FeatureTraining:
     origin: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
-        self, settings: FromFeatures, triplets: ListedTriplets, inputs: TrainingInputs, with_distractors: bool
+        self,
+        settings: FromFeatures,
+        triplets: ListedTriplets,
+        inputs: TrainingInputs,
+        with_distractors: bool,
+        with_bank: bool,
     ) -> None:
         self.settings, self.triplets, self.inputs = settings, triplets, inputs
-        self.with_distractors = with_distractors
+        self.with_distractors, self.with_bank = with_distractors, with_bank
         self._features: BackboneFeatures | None = None
+        self._bank: TargetBank | None = None
 
     def prepare_from_weights(self, system: TrainableSystem, device: torch.device) -> None:
-        """Computes the features that are missing, on `device`; raises ValueError as `prepare_features`."""
+        """Computes the features that are missing, on `device`, and the bank from all of them, if it is wanted; raises
+        ValueError as `prepare_features` and `target_bank`.
+        """
         settings = self.settings
         self._features = prepare_features(
             system.model.backbone, self.dataset(), self.inputs, settings.feature_cache, settings.feature_dtype, device
         )
+        if self.with_bank:
+            size = self.inputs.evaluation_batch_size
+            self._bank = target_bank(self.dataset(), self._features, system.model, size, device)
 
     def texts(self) -> Sequence[str]:
         """All wordings."""
@@ -90,7 +104,7 @@ class FeatureTraining:
         """
         if self._features is None:
             raise RuntimeError("features are read before they were prepared; call prepare_from_weights")
-        return self.triplets.batches(self.dataset(), num_batches, start_batch)
+        return replace(self.triplets.batches(self.dataset(), num_batches, start_batch), bank=self._bank)
 
     def dataset(self) -> TripletDataset:
         """The triplets with their features, or before there are some, with their images."""

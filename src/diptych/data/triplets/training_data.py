@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from diptych.contracts.models import Preprocessing, TrainableSystem
-from diptych.contracts.retrieval import TripletSource
+from diptych.contracts.retrieval import TargetBank, TripletSource
 from diptych.data.triplets.resident_pictures import ResidentPictures
 from diptych.photos.images import ImageReader
 
@@ -36,6 +36,7 @@ class TrainingBatches:
     """What a loader is made of: a dataset of `TripletExample`, or of whole batches where `batch_size` is None, and the
     order in which they come. `epoch_batches` is the number of batches in one pass over the data, `batch_bytes` what the
     pictures of one take, or their features, at least. Where `pictures` are on the device, examples name their rows.
+    `bank` goes with every batch, where the loss wants one.
     """
 
     dataset: Dataset
@@ -44,6 +45,7 @@ class TrainingBatches:
     epoch_batches: float
     batch_bytes: int
     pictures: ResidentPictures | None = None
+    bank: TargetBank | None = None
 
 
 class TrainingData(Protocol):

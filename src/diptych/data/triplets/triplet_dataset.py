@@ -160,12 +160,12 @@ class TripletCollator:
         texts = [example.text if isinstance(example.text, str) else example.wording for example in examples]
         return TripletBatch(
             query_ids=tuple(example.query_id for example in examples),
-            reference=_stack_images([example.reference for example in examples]),
-            target=_stack_images([example.target for example in examples]),
+            reference=stack_images([example.reference for example in examples]),
+            target=stack_images([example.target for example in examples]),
             text=text,
             reference_keys=torch.tensor([example.reference_key for example in examples]),
             target_keys=torch.tensor([example.target_key for example in examples]),
-            distractors=_stack_images(distractors) if distractors else None,
+            distractors=stack_images(distractors) if distractors else None,
             distractor_keys=torch.tensor(keys) if keys else None,
             concepts=self.concepts(texts, text.mask.shape[1]) if self.concepts else None,
             texts=tuple(texts),
@@ -180,7 +180,8 @@ class TripletCollator:
         return TextFeatures(pad_sequence(tokens, True).float(), pad_sequence(masks, True), embedding.float())
 
 
-def _stack_images(images: Sequence[Picture]) -> Picture:
+def stack_images(images: Sequence[Picture]) -> Picture:
+    """Pictures of one kind as a batch; features become float32."""
     if isinstance(images[0], Tensor):
         return torch.stack(_all_of(Tensor, images))
     if isinstance(images[0], PictureRows):

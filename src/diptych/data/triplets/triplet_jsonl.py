@@ -176,7 +176,7 @@ def _pair(record: Record, query_id: str, wordings: tuple[str, ...]) -> tuple[Que
         group_member_ids=members,
     )
     group = record.name("group") if "group" in record else ""
-    triplet = None if target is None else Triplet(query_id, reference, wordings, target, distractors, group)
+    triplet = None if target is None else Triplet(query_id, reference, wordings, target, distractors, group, relevant)
     return query, triplet
 
 
