@@ -104,7 +104,7 @@ def needs_of(name: str, own: Path | None) -> str | None:
 
 def _planned(plain: Mapping[str, Any], quick: bool, where: str) -> tuple[Study, list[str]]:
     size = "quick" if quick else "full"
-    written = {arm: steps for arm, steps in plain["arms"].items() if steps is not None}
+    written = _whole_arms({arm: steps for arm, steps in plain["arms"].items() if steps is not None}, where)
     _check_arms(plain, written, where)
     hypotheses, left_out = [], []
     for number, given in enumerate(plain["hypotheses"], start=1):
@@ -143,6 +143,31 @@ def _planned(plain: Mapping[str, Any], quick: bool, where: str) -> tuple[Study, 
     return study, left_out
 
 
+def _whole_arms(arms: Mapping[str, list[dict[str, Any]]], where: str) -> dict[str, list[dict[str, Any]]]:
+    """Every arm with the steps of the one that it goes on from: `after: ARM` stands for its steps, `again: ARM` for
+    these and then for those once more that are the arm's own, behind its own `after` or `again`.
+
+    Raises:
+        ValueError: there is no such arm, or it goes on from itself.
+    """
+
+    def parts(arm: str, on: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The steps that it goes on from, and its own."""
+        steps = arms[arm]
+        (word, other), *more = steps[0].items() if steps else [("", None)]
+        if word not in ("after", "again") or more:
+            return [], steps
+        at = f"{where}: arm {arm} goes on from {other!r}"
+        if other not in arms:
+            raise ValueError(f"{at}, and there is no such arm, or it is left out.{suggest(str(other), list(arms))}")
+        if other in on:
+            raise ValueError(f"{at}, which goes on from itself")
+        before, own = parts(other, (*on, other))
+        return [*before, *own], [*(own if word == "again" else []), *steps[1:]]
+
+    return {arm: [step for part in parts(arm, (arm,)) for step in part] for arm in arms}
+
+
 def _hypothesis(given: Mapping[str, Any], at: str) -> Hypothesis:
     try:
         return Hypothesis(**given)
@@ -174,6 +199,8 @@ def _step(given: Mapping[str, Any], at: str) -> WrittenStep:
         raise ValueError(f"{at}: a step is one of {', '.join(KINDS)} with its words, found {', '.join(given) or '{}'}")
     kind, name = kinds[0], given.get("as", kinds[0])
     words = [given[kind]] if isinstance(given[kind], str) else given[kind]
+    if isinstance(words, list):  # a key of the file may hold several words
+        words = [word for one in words for word in (one if isinstance(one, list) else [one])]
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ValueError(f'{at} ({kind}): its words are a list of texts, as in [data=rooms, "seed=<seed>"]: {words!r}')
     if not isinstance(name, str) or not _NAME.fullmatch(name):

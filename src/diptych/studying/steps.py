@@ -37,6 +37,10 @@ class Steps:
         """Where the step of this name works."""
         return self._folder / "steps" / name
 
+    def kind(self, name: str) -> str:
+        """What the step of this name does, one of `plan.KINDS`."""
+        return self._study.steps[name].kind
+
     def words(self, step: Step, addresses: Mapping[str, str]) -> list[str]:
         """The step's words as its command takes them; any address for servers that are not among the `addresses`."""
         values = {name: str(self.folder(name)) for name in self._study.steps}

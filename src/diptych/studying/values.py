@@ -11,6 +11,7 @@ from diptych.config.checking import suggest
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.retrieval.median_rank import median_rank
 from diptych.results.record import SCORES
+from diptych.studying.arm_spending import SPENT, spent
 from diptych.studying.audited import audited_pairs
 from diptych.studying.plan import Study
 from diptych.studying.server_answers import Answers
@@ -48,9 +49,10 @@ class Collected:
 def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: Answers | None = None) -> Collected:
     """The values of all arms whose last steps are done for every seed, and beside them what servers have answered.
 
-    A query is named by its id, behind its set and a bar where there are several. A metric that is not the mean, or the
-    median, of its values per query (corpus BLEU, the mean of several sets), or that has none, has one value for each
-    seed, under the empty name. One that the results do not have is left out, and said.
+    A metric that the last step has not measured is that of the last pipeline before it that has, or one of `SPENT`, the
+    sum over all steps. A query is named by its id, behind its set and a bar where there are several. A metric that is
+    not the mean, or the median, of its values per query (corpus BLEU, the mean of several sets), or that has none, has
+    one value for each seed, under the empty name. One that the results do not have is left out, and said.
     """
     metrics = list(dict.fromkeys([*study.metrics, *(one.metric for one in study.hypotheses)]))
     collected = Collected()
@@ -62,9 +64,9 @@ def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: An
         try:
             runs = {seed: _evaluated(steps, name) for seed, name in last.items()}
             answered = (answers or {}).get(arm.name, {})
-            by_seed = {
-                seed: _answers(answered.get(seed, {})) | values_by_query(run, metrics) for seed, run in runs.items()
-            }
+            done = {seed: [name for name in names if name not in not_done] for seed, names in arm.steps.items()}
+            found = {seed: _measured(steps, done[seed], run, metrics) for seed, run in runs.items()}
+            by_seed = {seed: _answers(answered.get(seed, {})) | one.values for seed, one in found.items()}
         except ValueError as error:
             collected.lost[arm.name] = str(error)
             log.error("arm %s: %s", arm.name, error)
@@ -72,8 +74,9 @@ def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: An
         run = next(iter(runs.values()))
         collected.facts[arm.name] = run.facts
         own = [metric for metric in metrics if all(metric in values for values in by_seed.values())]
+        meanings = next(iter(found.values())).meanings
         for metric in own:
-            collected.meanings.setdefault(metric, run.meaning(metric))
+            collected.meanings.setdefault(metric, meanings.get(metric) or run.meaning(metric))
         for metric in metrics:
             if metric not in own:
                 log.warning("arm %s has no %s.%s", arm.name, metric, suggest(metric, list(run.cells)))
@@ -124,17 +127,50 @@ def values_by_query(run: RunRecord, metrics: Sequence[str]) -> dict[str, ByQuery
     return found
 
 
+@dataclass
+class _Measured:
+    """What the steps of an arm have of some metrics for one seed, and how that is to be read."""
+
+    values: dict[str, ByQuery] = field(default_factory=dict)
+    meanings: dict[str, MetricMeaning] = field(default_factory=dict)
+
+    def add(self, run: RunRecord | None, metrics: Sequence[str]) -> None:
+        """Takes what a run has measured in place of what earlier ones have."""
+        if run is not None and run.result is not None:
+            found = values_by_query(run, metrics)
+            self.values |= found
+            self.meanings |= {metric: run.meaning(metric) for metric in found}
+
+
+def _measured(steps: Steps, names: Sequence[str], last: RunRecord, metrics: Sequence[str]) -> _Measured:
+    """Of the steps that are done: what was spent, what pipelines have measured, and what the last step has."""
+    found = _Measured()
+    if asked := [metric for metric in metrics if metric in SPENT]:
+        amounts = spent([steps.folder(name) for name in names])
+        found.values |= {metric: {"": amounts[metric]} for metric in asked if metric in amounts}
+        found.meanings |= {metric: SPENT[metric] for metric in asked}
+    for name in names:
+        if steps.kind(name) == "pipeline":
+            found.add(_run_of(steps, name), metrics)
+    found.add(last, metrics)
+    return found
+
+
 def _evaluated(steps: Steps, name: str) -> RunRecord:
     """What the step has left.
 
     Raises:
         ValueError: nothing, or it is damaged; names the folder.
     """
-    folder = steps.folder(name)
-    record = next((one for one in find_runs(folder) if one.folder == folder), None)
+    folder, record = steps.folder(name), _run_of(steps, name)
     if record is None or record.result is None:
         raise ValueError(
             f"{folder}: no {RESULT}; an arm's last step must be one that measures"
             + (f" ({record.problem})" if record and record.problem else "")
         )
     return record
+
+
+def _run_of(steps: Steps, name: str) -> RunRecord | None:
+    folder = steps.folder(name)
+    return next((one for one in find_runs(folder) if one.folder == folder), None)
