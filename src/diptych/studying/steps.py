@@ -128,7 +128,7 @@ class Steps:
 def _config_of_pairs(words: list[str]) -> DictConfig:
     if refused := [word for word in words if word.startswith("out=")]:
         raise ValueError(f"{refused[0]}: they are written into the step's folder, <pairs>/{PAIRS}; leave out= away")
-    own = ("split=", "images_root=", "aspects=", "num_pairs=")
+    own = ("split=", "images_root=", "aspects=", "num_pairs=", "without=")
     return composed("train", [word for word in words if not word.startswith(own)])
 
 
