@@ -64,7 +64,8 @@ class Steps:
             try:
                 words = self.words(step, {})
                 if step.kind == "pairs":
-                    self._checked[step.name] = _config_of_pairs(words)
+                    own = [] if self._own is None else [f"config_dir={self._own}"]
+                    self._checked[step.name] = _config_of_pairs([*words, *own])
                     continue
                 config = self._composed(step, [*words, *cluster.overrides(_by_key(words))])
                 check_run(step.kind, config)
