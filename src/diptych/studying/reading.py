@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -225,7 +226,10 @@ def _check_known(part: DictConfig, config: DictConfig, at: str) -> None:
 
 def _set(config: DictConfig, word: str, where: str) -> None:
     """Sets what an override of the command line says."""
-    change = OverridesParser.create().parse_override(word)
+    try:
+        change = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise ValueError(f'{word}: {error}; in a list a text with = is quoted: asker=["asker=reader"]') from None
     key = str(change.key_or_group)
     known = [name for name, _ in leaves(plain_section(config, resolve=False))]
     if change.is_delete() or change.is_sweep_override() or change.package is not None:
