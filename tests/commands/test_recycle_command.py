@@ -1,4 +1,4 @@
-"""The whole loop on a tiny set: annotated by a server on this machine, trained on, mined, annotated again; killed once."""
+"""The whole loop on a tiny set, a server on this machine annotating; killed once."""
 
 import csv
 import json
@@ -15,11 +15,8 @@ from working_folder import WorkingFolder
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
-SIZES = "{settings: {num_train_hotels: %d, num_val_hotels: %d, num_test_hotels: %d}}" % (
-    TINY.num_train_hotels,
-    TINY.num_val_hotels,
-    TINY.num_test_hotels,
-)
+NUMBERS = ", ".join(f"num_{split}_hotels: {TINY.num_groups(split)}" for split in ("train", "val", "test"))
+SIZES = f"{{settings: {{{NUMBERS}}}}}"
 EXPERIMENT = f"""\
 # @package _global_
 defaults:
@@ -67,7 +64,7 @@ def test_a_round_of_recycling_from_pairs_to_its_price(tmp_path):
     assert list(rows) == ["start", "recycled_1", "random_1"]
     first, more = (TripletJSONL(steps / name).triplets("train") for name in ("start_0_set", "recycled_1_0_set"))
     assert more[: len(first)] == first and len(first) < len(more) <= len(first) + 11
-    assert float(rows["start"]["annotated"]) == len(first) and 0 < float(rows["start"]["cost_usd"])
+    assert float(rows["start"]["annotated"]) == len(first) and float(rows["start"]["cost_usd"]) > 0
     assert 0 < float(rows["recycled_1"]["claims_hallucinated"]) < 1
     mined = read_pairs(steps / "recycled_1_0_mined/pairs.jsonl").pairs
     counts = json.loads((steps / "recycled_1_0_mined/mine_failures/failures.json").read_text())

@@ -53,10 +53,19 @@ def test_a_round_has_its_price_its_truth_and_what_was_found_and_missed(result):
     assert (start["arm"], start["requests"], start["annotated"]) == ("start", 3, 2)
     assert start["usd_per_point"] != start["usd_per_point"]  # against itself
     assert recycled == {
-        **{"arm": "recycled_1", "seeds": 2, "annotated": 5, "requests": 7, "input_tokens": 700, "output_tokens": 140},
-        **{"recall_at_1": pytest.approx(0.45), "recall_at_5": 0.75, "missed/colour": pytest.approx(0.4)},
-        **{"claims_wrong": pytest.approx(0.4), "training_found": 0.5},  # of its own sentences, and the model before it
-        **{"missed_for_reference": 0.375, "missed_for_same_group": 0.125},
+        "arm": "recycled_1",
+        "seeds": 2,
+        "annotated": 5,
+        "requests": 7,
+        "input_tokens": 700,
+        "output_tokens": 140,
+        "recall_at_1": pytest.approx(0.45),
+        "recall_at_5": 0.75,
+        "missed/colour": pytest.approx(0.4),
+        "claims_wrong": pytest.approx(0.4),
+        "training_found": 0.5,  # of its own sentences, and the model before it
+        "missed_for_reference": 0.375,
+        "missed_for_same_group": 0.125,
         "cost_usd": pytest.approx(840 / 1e6),
         "usd_per_point": pytest.approx(480 / 1e6 / 20),  # four requests more, and 20 points
     }
