@@ -155,12 +155,14 @@ def _whole_arms(arms: Mapping[str, list[dict[str, Any]]], where: str) -> dict[st
     def parts(arm: str, on: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The steps that it goes on from, and its own."""
         steps = arms[arm]
-        (word, other), *more = steps[0].items() if steps else [("", None)]
-        if word not in ("after", "again") or more:
+        first = steps[0] if steps else {}
+        word = next((one for one in ("after", "again") if list(first) == [one]), None)
+        if word is None:
             return [], steps
+        other = str(first[word])
         at = f"{where}: arm {arm} goes on from {other!r}"
         if other not in arms:
-            raise ValueError(f"{at}, and there is no such arm, or it is left out.{suggest(str(other), list(arms))}")
+            raise ValueError(f"{at}, and there is no such arm, or it is left out.{suggest(other, list(arms))}")
         if other in on:
             raise ValueError(f"{at}, which goes on from itself")
         before, own = parts(other, (*on, other))
