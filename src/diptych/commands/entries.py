@@ -175,7 +175,7 @@ def recycle(
 ) -> int:
     """A loop: pairs are annotated, a model is trained, and what it ranks above the targets of its own training pairs
     is annotated next; a table of the rounds says what each cost and brought. Killed anywhere, the same command goes on.
-    Further settings are keys of the study `recycle`: size.pairs=600, the pairs of a round, size.steps=300, seeds=[0],
+    Further settings are keys of the study `recycle`: size.pairs=1200, the pairs of a round, size.steps=300, seeds=[0],
     and whom to ask, 'asker=[...]' (docs/recycling.md). Exit status 1 if a round has no result.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
