@@ -16,7 +16,14 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from diptych.annotation.failure_pairs import Pair, Ranked, choose_pairs, pairs_beside, pairs_of_failures
+from diptych.annotation.failure_pairs import (
+    Pair,
+    Ranked,
+    choose_pairs,
+    pairs_beside,
+    pairs_of_failures,
+    pairs_of_near_misses,
+)
 from diptych.contracts.models import QueryEncoder
 from diptych.contracts.pipelines import Failure, Result
 from diptych.contracts.retrieval import Triplet
@@ -43,14 +50,15 @@ class MineFailures(RecordStage):
 
     `embeddings` is a folder that EmbedPhotos has made of the images, with the `encoder` that also embeds the queries; a
     query is a triplet's reference with its longest text, the one that says most. The gallery holds the reference.
-    `choose` says what becomes of it (`annotation/failure_pairs.py`): `failures`, what was ranked above the target;
-    `beside`, as many pairs of the same references drawn at random, to compare with. Pairs are formed within the groups
-    of `images`. Files of equal content are one image, and no pair is one that `triplets` has a text for.
+    `choose` says what becomes of it (`annotation/failure_pairs.py`): `failures`, what was ranked above the target, and
+    as far as there is less of it than is asked for, near misses, what was ranked behind it; `beside`, as many pairs of
+    the same references drawn at random, to compare with. Pairs are formed within the groups of `images`. Files of equal
+    content are one image, and no pair is one that `triplets` has a text for.
 
-    Records are `{"query_id", "rank", "reference_rank", "missed_for", "reference", "target", "above"}`. `failures.json`
-    counts the queries, those whose target came first, of the others what did (`reference`, `same_group`,
-    `other_group`), the pairs there are, and those written. A triplet fails as `not_in_images` where the folder lacks
-    one of its images, and as `no_embedding` where that could not be embedded.
+    Records are `{"query_id", "rank", "reference_rank", "missed_for", "reference", "target", "above", "below"}`.
+    `failures.json` counts the queries, those whose target came first, of the others what did (`reference`,
+    `same_group`, `other_group`), the pairs there are of each kind, and those written. A triplet fails as
+    `not_in_images` where the folder lacks one of its images, and as `no_embedding` where that could not be embedded.
 
     Raises:
         ValueError: another choice, or no pair is asked for.
@@ -167,12 +175,19 @@ class MineFailures(RecordStage):
         (reference, target), (place, own) = pair, ranking.relevant_ranks[row]
         best = [gallery_ids[position] for position in ranking.positions[row].tolist()]
         of_group = [gallery_ids[position] for position in ranking.member_order[row]] if self.images.groups else best
-        above = of_group[: of_group.index(target)] if target in of_group else of_group
+        at = of_group.index(target) if target in of_group else len(of_group)
         first = "reference" if best[0] == reference else "same_group"
         if self._groups[best[0]] != self._groups[target]:
             first = "other_group"
-        ranked = {"rank": place, "reference_rank": own, "missed_for": None if place == 1 else first}
-        return {"query_id": query_id, **ranked, "reference": reference, "target": target, "above": above}
+        ranked: dict[str, Any] = {"rank": place, "reference_rank": own, "missed_for": None if place == 1 else first}
+        return {
+            "query_id": query_id,
+            **ranked,
+            "reference": reference,
+            "target": target,
+            "above": of_group[:at],
+            "below": of_group[at + 1 :],
+        }
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """Chooses the pairs, and writes them and the counts.
@@ -181,28 +196,31 @@ class MineFailures(RecordStage):
             ValueError: there is no new pair.
         """
         records = RecordFile(folder, self.record_key).records()
-        queries = [Ranked(name, one["reference"], one["target"], one["above"]) for name, one in records.items()]
+        queries = [
+            Ranked(name, one["reference"], one["target"], one["above"], one["below"]) for name, one in records.items()
+        ]
         members = defaultdict(list)
         for name, group in self._groups.items():
             members[group].append(name)
-        of_query = {
-            one.query_id: pairs_of_failures(one)
-            if self.choose == "failures"
-            else pairs_beside(one, members[self._groups[one.target]], self.seed)
-            for one in queries
+        kinds: dict[str, dict[str, Iterator[Pair]]] = {
+            "failures": {one.query_id: pairs_of_failures(one) for one in queries},
+            "near_misses": {one.query_id: pairs_of_near_misses(one) for one in queries},
         }
+        if self.choose == "beside":
+            beside = {one.query_id: pairs_beside(one, members[self._groups[one.target]], self.seed) for one in queries}
+            kinds = {"beside": beside}
         known = {(one.reference, one.target) for one in queries} | self._accepted(records)
-        chosen, candidates = choose_pairs(of_query, known, self.num_pairs, self.seed)
+        chosen, numbers = choose_pairs([*kinds.values()], known, self.num_pairs, self.seed)
         missed = Counter(record["missed_for"] for record in records.values())
         counts = {"queries": len(records), "found": missed.pop(None, 0), "missed_for": dict(sorted(missed.items()))}
-        counts |= {"candidates": candidates, "pairs": len(chosen)}
+        counts |= {**dict(zip(kinds, numbers, strict=True)), "pairs": len(chosen)}
         if not chosen:
             raise ValueError(
-                f"there is no new pair: of {len(records)} training queries {counts['found']} are found, and what"
-                " outranks the others has a text already, or is of another group"
+                f"there is no new pair: all pairs of images that a group has with the references of {len(records)}"
+                " training queries have a text already"
             )
         if len(chosen) < self.num_pairs:
-            log.warning("%d pairs, not the %d asked for: there are no more", candidates, self.num_pairs)
+            log.warning("%d pairs, not the %d asked for: there are no more", len(chosen), self.num_pairs)
         write_json_lines(self.output, (self._line(query_id, pair) for query_id, pair in chosen))
         write_json(folder / SUMMARY, counts, indent=1)
         log.info("%s: %d pairs; %s", self.output, len(chosen), counts)
