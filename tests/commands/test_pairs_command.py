@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from diptych.commands.main import run
@@ -47,6 +49,20 @@ def test_some_are_drawn_by_the_seed(data, tmp_path, capsys):
     assert "5 pairs of " in capsys.readouterr().out
     assert run("pairs", ["data=cirr", f"data_dir={data}", f"out={tmp_path / 'pairs.jsonl'}", "num_pairs=13"]) == 2
     assert "num_pairs=13: there are 12 pairs to draw from" in capsys.readouterr().err
+
+
+def test_what_a_set_has_texts_for_is_left_out(data, tmp_path, capsys):
+    names = {"reference_image": "a.png", "modification_texts": ["Red."], "target_image": "b.png"}
+    (tmp_path / "set").mkdir()
+    lines = [json.dumps({"query_id": query_id, **names}) for query_id in ("103", "107", "other")]
+    (tmp_path / "set/train.jsonl").write_text("\n".join(lines) + "\n")
+    words = ["data=cirr", f"data_dir={data}", f"out={tmp_path / 'pairs.jsonl'}", f"without={tmp_path / 'set'}"]
+    assert run("pairs", [*words, "num_pairs=10"]) == 0
+    assert {pair.pair_id for pair in read_pairs(tmp_path / "pairs.jsonl").pairs} == {
+        str(number) for number in range(100, 112) if number not in (103, 107)
+    }
+    assert run("pairs", [*words, "num_pairs=11"]) == 2
+    assert "there are 10 pairs to draw from" in capsys.readouterr().err
 
 
 def test_a_mix_keeps_each_pair_once_and_says_so(data, tmp_path, capsys, caplog):

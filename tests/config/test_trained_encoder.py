@@ -74,6 +74,20 @@ def test_the_trained_systems_embeddings(run):
     assert not encoder.training and not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
+@torch.no_grad()
+def test_queries_are_embedded_as_the_trained_system_composes_them(run, data):
+    encoder, model = TrainedEncoder(run), model_of(run)
+    encoder.load()
+    paths, texts = sorted((data / "rooms/images/train").rglob("*.jpg"))[:2], ["a lamp", "darker curtains"]
+    pixels = torch.stack([encoder.transform(read_image(path)) for path in paths])
+    tokens = model.backbone.preprocessing.tokenize(texts)
+    found = encoder.embed_queries(paths, texts)
+    torch.testing.assert_close(
+        found, model.compose(model.backbone.encode_image(pixels), model.backbone.encode_text(tokens))
+    )
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
+
+
 def test_a_run_directory_stands_for_its_best_checkpoint(run):
     encoder = TrainedEncoder(run)
     assert encoder.input_files == (run / "checkpoints/best.ckpt",)

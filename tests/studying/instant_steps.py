@@ -7,6 +7,8 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from diptych.annotation.ledger.ledger import Ledger
+from diptych.contracts.pipelines import Answer, Question
 from diptych.storage.run_status import change_status
 from diptych.studying.plan import Arm, Step, Study
 from diptych.sweeping.cluster import Run
@@ -89,6 +91,17 @@ def write_results(folder: Path, found: list[float]) -> None:
         "metrics": {"recall_at_1": sum(found) / len(found), "corpus": 3.5, "nothing": None},
     }
     (folder / "metrics.json").write_text(json.dumps(content))
+
+
+def make_ledger(folder: Path, number: int) -> None:
+    """So many answers of 100 and 20 tokens, at a dollar for a million each."""
+    questions = [Question(f"{folder.name} {n}", "one_stage", str(n), list, 50, 100) for n in range(number)]
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        ledger.plan(questions, "m")
+        usage = {"prompt_tokens": 100, "completion_tokens": 20}
+        ledger.settle((one.key, Answer("[]", "stop", usage, 0.1)) for one in questions)
+    (folder / "config.yaml").write_text("prices: {models: {m: {input: 1.0, output: 1.0}}}\n")
+    (folder / "summary.json").write_text(json.dumps({"triplets": number - 1}))
 
 
 def planned_from(arms: tuple[Arm, ...], steps: dict[str, Step]) -> Study:

@@ -56,6 +56,39 @@ def test_a_study_of_ones_own_stands_beside_the_others_and_says_what_it_needs(tmp
     assert needs_of("steps", own) == "real data"
 
 
+ON = (
+    STUDY
+    + """\
+  further:
+    - after: more
+    - train: [experiment=cir_rooms, "init_from=<second>", trainer.max_steps=1]
+      as: second
+    - evaluate: ["ckpt=<second>", split=val]
+  twice: [{again: further}]
+  thrice: [{again: twice}]
+"""
+)
+
+
+def test_an_arm_goes_on_after_another_and_again(read):
+    study, _, _ = read("seeds=[0]", text=ON)
+    steps = {arm.name: arm.steps[0] for arm in study.arms}
+    more = ("few_0_train", "more_0_second", "more_0_evaluate")
+    assert steps["more"] == more
+    assert steps["further"] == (*more, "further_0_second", "further_0_evaluate")
+    assert steps["twice"] == (*steps["further"], "twice_0_second", "twice_0_evaluate")
+    assert steps["thrice"] == (*steps["twice"], "thrice_0_second", "thrice_0_evaluate")
+    assert study.steps["twice_0_second"].words[1] == "init_from=<further_0_second>"
+    assert study.steps["thrice_0_second"].words[1] == "init_from=<twice_0_second>"
+
+
+def test_a_key_may_hold_several_words(read):
+    text = replaced("data: rooms", "own: [data=rooms, trainer.max_steps=1]")
+    text = text.replace('"data=${data}"', '"${own}"').replace(", trainer.max_steps=1]\n    - eva", "]\n    - eva")
+    study, _, _ = read(text=text)
+    assert study.steps["few_1_train"].words == ("experiment=cir_rooms", "data=rooms", "trainer.max_steps=1", "seed=1")
+
+
 def replaced(old, new):
     assert old in STUDY
     return STUDY.replace(old, new)
@@ -96,6 +129,12 @@ MISTAKES = [
         ),
         "ends in no step",
     ),
+    (
+        ON.replace("after: more", "after: mor"),
+        "arm further goes on from 'mor', and there is no such arm, or it is left",
+    ),
+    (ON.replace("again: further", "again: thrice"), "arm thrice goes on from 'twice', which goes on from"),
+    (ON.replace("after: more", "after: more\n      as: x"), "arm further, step 1: a step is one of train, "),
 ]
 
 
@@ -111,6 +150,7 @@ def test_a_mistake_in_the_file_is_named_with_its_place(read, text, message):
         ("size.step=3", "unknown key 'size.step' of study/steps.yaml. Did you mean 'size.steps'"),
         ("~seeds", "a study takes key=value"),
         ("seeds=1,2", "a study takes key=value"),
+        ("data=[data=rooms]", r"data=\[data=rooms\]: no viable alternative .*; in a list a text with = is quoted"),
         ("cluster=fast", "there is no cluster=fast"),
         ("cluster.job=3", "unknown key 'cluster.job'"),
     ],

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from instant_steps import FAKE, STUDY, write_study
+from instant_steps import FAKE, STUDY, make_ledger, write_study
 
 from diptych.studying.planning import plan_study
 from diptych.studying.running import run_steps
@@ -84,6 +84,32 @@ def test_a_step_that_measures_nothing_costs_its_arm(collected):
     found = collected(between=lambda study: (study.steps.folder("few_0_evaluate") / "metrics.json").unlink())
     assert list(found.values) == ["more"]
     assert "no metrics.json; an arm's last step must be one that measures" in found.lost["few"]
+
+
+def test_what_the_last_step_has_not_measured_is_looked_for_before_it_and_amounts_are_summed_up(collected):
+    text = STUDY.replace("metrics: [recall_at_1]", "metrics: [recall_at_1, said/claims_wrong, requests, cost_usd]")
+    step = "    - pipeline: [pipeline=merge_triplets, 'folders=[x]', seed=<seed>]\n"
+    text = text.replace("  few:\n", f"  few:\n{step}      as: one\n")
+    text = text.replace("  more:\n", "  more:\n" + step + step.replace("]\n", ", num_workers=1]\n"))
+    rate = {"rate": 0.25, "part": 1, "of": 4}
+
+    def annotate(study):
+        for name, number in (("few_0_one", 2), ("few_1_one", 2), ("more_0_pipeline", 5), ("more_1_pipeline", 5)):
+            folder = study.steps.folder(name)
+            make_ledger(folder, number)
+            (folder / "metrics.json").unlink()
+            (folder / "audit_triplets").mkdir()
+            audit = {"pairs": 4, "not_audited": 0, "ways": {"said": {"claims_wrong": rate}}}
+            (folder / "audit_triplets/audit.json").write_text(json.dumps(audit))
+            (folder / "audit_triplets/records.jsonl").write_text("")
+
+    found = collected(text=text, between=annotate)
+    assert found.values["few"]["requests"] == {0: {"": 2.0}, 1: {"": 2.0}}
+    assert found.values["more"]["requests"] == {0: {"": 7.0}, 1: {"": 7.0}}  # its first step is that of few
+    assert found.values["more"]["cost_usd"][0][""] == pytest.approx(7 * 120 / 1e6)
+    assert found.values["more"]["said/claims_wrong"] == {0: {"": 0.25}, 1: {"": 0.25}}
+    assert found.meanings["requests"].unit == "count" and found.meanings["said/claims_wrong"].better == "lower"
+    assert found.values["more"]["recall_at_1"][0]["q0"] == 1.0  # of the evaluation
 
 
 def test_of_several_sets_a_metric_of_one_has_its_queries(tmp_path):

@@ -40,6 +40,7 @@ COMMANDS = {
     "pairs": Command("the image pairs of a dataset, to annotate them anew", "diptych.commands.entries:pairs"),
     "sweep": Command("table and plot of a sweep; compare two runs", "diptych.sweeping.__main__:sweep"),
     "study": Command("plan, run and judge an experiment of several arms", "diptych.commands.entries:study"),
+    "recycle": Command("annotate next what the model ranks wrongly, in rounds", "diptych.commands.entries:recycle"),
     "submission check": Command("does a file keep a test server's rules?", "diptych.submission.__main__:check"),
     "submission write": Command("EVENTA's submission.zip", "diptych.submission.__main__:write"),
     "review": Command("a page to accept and reject annotated pairs", "diptych.report.annotation_review:review"),

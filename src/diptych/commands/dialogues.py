@@ -178,21 +178,15 @@ class Dialogues(RecordStage):
 
     def _gallery_rows(self, paths: Sequence[Path]) -> Tensor:
         assert self.encoder.model is not None  # it was loaded
+        read = self.encoder.reader
+        pixels = torch.stack([read(path) for path in paths]).to(self.encoder.model.backbone.device)
         with torch.inference_mode():
-            return self.encoder.model.embed_gallery(self._pixels(paths))["model"].float().cpu()
+            return self.encoder.model.embed_gallery(pixels)["model"].float().cpu()
 
     def _embed(self, paths: Sequence[Path], texts: Sequence[str]) -> tuple[Tensor, Sequence[bool]]:
         assert self.encoder.model is not None
         tokenize = self.encoder.model.backbone.preprocessing.tokenize
-        tokens = tokenize(list(texts)).to(self.encoder.model.backbone.device)
-        with torch.inference_mode():
-            rows = self.encoder.model.embed_queries(self._pixels(paths), tokens)["model"].float().cpu()
-        return rows, [bool(tokenize([text]).num_truncated) for text in texts]
-
-    def _pixels(self, paths: Sequence[Path]) -> Tensor:
-        assert self.encoder.model is not None
-        read = self.encoder.reader
-        return torch.stack([read(path) for path in paths]).to(self.encoder.model.backbone.device)
+        return self.encoder.embed_queries(paths, texts), [bool(tokenize([text]).num_truncated) for text in texts]
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """metrics.json and scores.jsonl, into `output`."""

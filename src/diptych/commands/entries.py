@@ -129,6 +129,7 @@ def pairs(
     images_root: Annotated[Path | None, "where the paths begin that are written; beside the file unless given"] = None,
     aspects: Annotated[list[str] | None, "only pairs of one of these: changes_2,changes_3"] = None,
     num_pairs: Annotated[int | None, "so many, drawn by `seed`; all unless given"] = None,
+    without: Annotated[Path | None, "a folder of triplets that were made of such pairs: none of these"] = None,
 ) -> None:
     """The pairs of images of a triplet dataset, each once, for pipeline=annotate_triplets to write new texts for. Their
     ids are those of the dataset's records. Further settings are those of train, as data.root=PATH.
@@ -139,7 +140,7 @@ def pairs(
     from diptych.commands.pairs import write_pairs
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sys.stdout.write(f"{write_pairs(config, split, out, images_root, aspects or (), num_pairs)}\n")
+    sys.stdout.write(f"{write_pairs(config, split, out, images_root, aspects or (), num_pairs, without)}\n")
 
 
 def study(
@@ -162,6 +163,26 @@ def study(
     if name == "all":
         return every_study(overrides, quick, dry_run, out, own)
     return one_study(name, overrides, quick, dry_run, out, own)
+
+
+def recycle(
+    *overrides: str,
+    rounds: Annotated[int, "after the first"] = 3,
+    controls: Annotated[bool, "beside each, as many random pairs, to compare with"] = True,
+    dry_run: Annotated[bool, "print the plan, and run nothing"] = False,
+    out: Annotated[Path | None, "the folder; runs/studies/recycle_ROUNDS unless given"] = None,
+    config_dir: Annotated[Path | None, "configs of your own, with study/recycle.yaml among them"] = None,
+) -> int:
+    """A loop: pairs are annotated, a model is trained, and what it ranks above the targets of its own training pairs
+    is annotated next; a table of the rounds says what each cost and brought. Killed anywhere, the same command goes on.
+    Further settings are keys of the study `recycle`: size.pairs=1200, the pairs of a round, size.steps=300, seeds=[0],
+    and whom to ask, 'asker=[...]' (docs/recycling.md). Exit status 1 if a round has no result.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from diptych.commands.studies import rounds_of_recycling
+
+    own = None if config_dir is None else config_dir.absolute()
+    return rounds_of_recycling(rounds, controls, overrides, dry_run, out, own)
 
 
 def report(

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from diptych.commands.triplet_sources import triplet_sources
 from diptych.data.pairs.triplet_pairs import TripletPairs, pairs_of
 from diptych.data.triplets.presence import absent_files
+from diptych.data.triplets.triplet_jsonl import TripletJSONL
 from diptych.storage.json_files import write_json_lines
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,14 @@ def write_pairs(
     images_root: Path | None = None,
     aspects: Sequence[str] = (),
     num_pairs: int | None = None,
+    without: Path | None = None,
 ) -> str:
     """Writes the pairs of a config's data, of those sources that train on (or, of other splits, are evaluated on), or
     `num_pairs` of them, drawn by the config's seed; returns what was written, in words. Warns of what is no pair of its
     own, and of images that are not there.
 
-    With `aspects` (`changes_2`: docs/rooms.md) pairs are written whose query has one of them, and no others.
+    With `aspects` (`changes_2`: docs/rooms.md) pairs are written whose query has one of them, and no others. Pairs that
+    the folder of triplets `without` has texts for, under their ids, are left out.
 
     Raises:
         ValueError: the data holds no triplets, or none of the split or of the aspects, or fewer than `num_pairs` pairs;
@@ -50,6 +53,9 @@ def write_pairs(
     asked = f" of the aspects {', '.join(aspects)}" if aspects else ""
     if not found.pairs:
         raise ValueError(f"{split} of {', '.join(sources)} has no two different images that could be a pair{asked}")
+    if without is not None:
+        known = {triplet.query_id for triplet in TripletJSONL(without, name="triplets").triplets("train")}
+        found = replace(found, pairs=tuple(pair for pair in found.pairs if pair.pair_id not in known))
     if num_pairs is not None:
         found = _drawn(found, num_pairs, config.seed)
     folder = (images_root or out.parent).resolve()

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
@@ -69,6 +70,17 @@ class TrainedEncoder(nn.Module):
         assert self.model is not None
         pixels = inputs.to(self.model.backbone.device)
         return self.model.embed_image(self.model.backbone.encode_image(pixels)).float()
+
+    def embed_queries(self, paths: Sequence[Path], texts: Sequence[str]) -> Tensor:
+        """L2-normalised float32 embeddings (B, E), on the CPU, of pictures with texts, to search those of
+        `embed_images` with.
+        """
+        assert self.model is not None
+        device, read = self.model.backbone.device, self.reader
+        pixels = torch.stack([read(path) for path in paths]).to(device)
+        tokens = self.model.backbone.preprocessing.tokenize(list(texts)).to(device)
+        with torch.inference_mode():
+            return self.model.embed_queries(pixels, tokens)["model"].float().cpu()
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """L2-normalised float32 embeddings (B, E); what is longer than the context loses its end.

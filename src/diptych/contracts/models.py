@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:  # records are read by programs that need no tensors, and torch takes seconds to import
@@ -206,6 +207,13 @@ class PhotoEncoder(Protocol):
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """L2-normalised float32 embeddings (B, E); ValueError by encoders that read no text."""
+
+
+class QueryEncoder(PhotoEncoder, Protocol):
+    """One that also embeds queries of composed retrieval: a picture with a text that says what is to be otherwise."""
+
+    def embed_queries(self, paths: Sequence[Path], texts: Sequence[str]) -> Tensor:
+        """L2-normalised float32 embeddings (B, E), on the CPU, to search those of `embed_images` with."""
 
 
 class TrainableSystem(Protocol):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -106,7 +107,7 @@ def needs_of(name: str, own: Path | None) -> str | None:
 
 def _planned(plain: Mapping[str, Any], quick: bool, where: str) -> tuple[Study, list[str]]:
     size = "quick" if quick else "full"
-    written = {arm: steps for arm, steps in plain["arms"].items() if steps is not None}
+    written = _whole_arms({arm: steps for arm, steps in plain["arms"].items() if steps is not None}, where)
     _check_arms(plain, written, where)
     hypotheses, left_out = [], []
     for number, given in enumerate(plain["hypotheses"], start=1):
@@ -144,6 +145,33 @@ def _planned(plain: Mapping[str, Any], quick: bool, where: str) -> tuple[Study, 
         derived=_derived(plain["derived"], f"{where}: derived"),
     )
     return study, left_out
+
+
+def _whole_arms(arms: Mapping[str, list[dict[str, Any]]], where: str) -> dict[str, list[dict[str, Any]]]:
+    """Every arm with the steps of the one that it goes on from: `after: ARM` stands for its steps, `again: ARM` for
+    these and then for those once more that are the arm's own, behind its own `after` or `again`.
+
+    Raises:
+        ValueError: there is no such arm, or it goes on from itself.
+    """
+
+    def parts(arm: str, on: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The steps that it goes on from, and its own."""
+        steps = arms[arm]
+        first = steps[0] if steps else {}
+        word = next((one for one in ("after", "again") if list(first) == [one]), None)
+        if word is None:
+            return [], steps
+        other = str(first[word])
+        at = f"{where}: arm {arm} goes on from {other!r}"
+        if other not in arms:
+            raise ValueError(f"{at}, and there is no such arm, or it is left out.{suggest(other, list(arms))}")
+        if other in on:
+            raise ValueError(f"{at}, which goes on from itself")
+        before, own = parts(other, (*on, other))
+        return [*before, *own], [*(own if word == "again" else []), *steps[1:]]
+
+    return {arm: [step for part in parts(arm, (arm,)) for step in part] for arm in arms}
 
 
 def _hypothesis(given: Mapping[str, Any], at: str) -> Hypothesis:
@@ -189,6 +217,8 @@ def _step(given: Mapping[str, Any], at: str) -> WrittenStep:
         raise ValueError(f"{at}: a step is one of {', '.join(KINDS)} with its words, found {', '.join(given) or '{}'}")
     kind, name = kinds[0], given.get("as", kinds[0])
     words = [given[kind]] if isinstance(given[kind], str) else given[kind]
+    if isinstance(words, list):  # a key of the file may hold several words
+        words = [word for one in words for word in (one if isinstance(one, list) else [one])]
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ValueError(f'{at} ({kind}): its words are a list of texts, as in [data=rooms, "seed=<seed>"]: {words!r}')
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -213,7 +243,10 @@ def _check_known(part: DictConfig, config: DictConfig, at: str) -> None:
 
 def _set(config: DictConfig, word: str, where: str) -> None:
     """Sets what an override of the command line says."""
-    change = OverridesParser.create().parse_override(word)
+    try:
+        change = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise ValueError(f'{word}: {error}; in a list a text with = is quoted: asker=["asker=reader"]') from None
     key = str(change.key_or_group)
     known = [name for name, _ in leaves(plain_section(config, resolve=False))]
     if change.is_delete() or change.is_sweep_override() or change.package is not None:

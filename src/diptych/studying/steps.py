@@ -37,6 +37,10 @@ class Steps:
         """Where the step of this name works."""
         return self._folder / "steps" / name
 
+    def kind(self, name: str) -> str:
+        """What the step of this name does, one of `plan.KINDS`."""
+        return self._study.steps[name].kind
+
     def words(self, step: Step, addresses: Mapping[str, str]) -> list[str]:
         """The step's words as its command takes them; any address for servers that are not among the `addresses`."""
         values = {name: str(self.folder(name)) for name in self._study.steps}
@@ -60,7 +64,8 @@ class Steps:
             try:
                 words = self.words(step, {})
                 if step.kind == "pairs":
-                    self._checked[step.name] = _config_of_pairs(words)
+                    own = [] if self._own is None else [f"config_dir={self._own}"]
+                    self._checked[step.name] = _config_of_pairs([*words, *own])
                     continue
                 config = self._composed(step, [*words, *cluster.overrides(_by_key(words))])
                 check_run(step.kind, config)
@@ -124,7 +129,7 @@ class Steps:
 def _config_of_pairs(words: list[str]) -> DictConfig:
     if refused := [word for word in words if word.startswith("out=")]:
         raise ValueError(f"{refused[0]}: they are written into the step's folder, <pairs>/{PAIRS}; leave out= away")
-    own = ("split=", "images_root=", "aspects=", "num_pairs=")
+    own = ("split=", "images_root=", "aspects=", "num_pairs=", "without=")
     return composed("train", [word for word in words if not word.startswith(own)])
 
 

@@ -11,6 +11,7 @@ from diptych.config.checking import suggest
 from diptych.contracts.retrieval import MetricMeaning
 from diptych.metrics.retrieval.median_rank import median_rank
 from diptych.results.record import SCORES
+from diptych.studying.arm_spending import SPENT, spent
 from diptych.studying.audited import audited_pairs
 from diptych.studying.derived import Derived, with_derived
 from diptych.studying.plan import Study
@@ -49,9 +50,11 @@ class Collected:
 def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: Answers | None = None) -> Collected:
     """The values of all arms whose last steps are done for every seed, and beside them what servers have answered.
 
-    A query is named by its id, behind its set and a bar where there are several. A metric that is not the mean, or the
-    median, of its values per query (corpus BLEU, the mean of several sets), or that has none, has one value for each
-    seed, under the empty name. One that the results do not have is left out, and said; so is one that is made of it.
+    A metric that the last step has not measured is that of the last pipeline before it that has, or one of `SPENT`, the
+    sum over all steps. A query is named by its id, behind its set and a bar where there are several. A metric that is
+    not the mean, or the median, of its values per query (corpus BLEU, the mean of several sets), or that has none, has
+    one value for each seed, under the empty name. One that the results do not have is left out, and said; so is one
+    that is made of it.
     """
     metrics = list(dict.fromkeys([*study.metrics, *(one.metric for one in study.hypotheses)]))
     read = list(dict.fromkeys([*metrics, *(part for one in study.derived.values() for part in one.of)]))
@@ -64,13 +67,15 @@ def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: An
         try:
             runs = {seed: _evaluated(steps, name) for seed, name in last.items()}
             answered = (answers or {}).get(arm.name, {})
+            done = {seed: [name for name in names if name not in not_done] for seed, names in arm.steps.items()}
+            found = {seed: _measured(steps, done[seed], run, read) for seed, run in runs.items()}
             by_seed = {
-                seed: with_derived(_answers(answered.get(seed, {})) | values_by_query(run, read), study.derived)
-                for seed, run in runs.items()
+                seed: with_derived(_answers(answered.get(seed, {})) | one.values, study.derived)
+                for seed, one in found.items()
             }
-            run = next(iter(runs.values()))
+            run, first = next(iter(runs.values())), next(iter(found.values()))
             own = [metric for metric in metrics if all(metric in values for values in by_seed.values())]
-            meanings = {metric: _meaning(metric, run, study.derived) for metric in own}
+            meanings = {metric: _meaning(metric, first, run, study.derived) for metric in own}
         except ValueError as error:
             collected.lost[arm.name] = str(error)
             log.error("arm %s: %s", arm.name, error)
@@ -87,10 +92,10 @@ def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: An
     return collected
 
 
-def _meaning(metric: str, run: RunRecord, derived: Mapping[str, Derived]) -> MetricMeaning:
-    if (one := derived.get(metric)) is None:
-        return run.meaning(metric)
-    return one.meaning([run.meaning(part) for part in one.of])
+def _meaning(metric: str, found: _Measured, run: RunRecord, derived: Mapping[str, Derived]) -> MetricMeaning:
+    parts = derived[metric].of if metric in derived else (metric,)
+    meanings = [found.meanings.get(part) or run.meaning(part) for part in parts]
+    return derived[metric].meaning(meanings) if metric in derived else meanings[0]
 
 
 def _answers(of_servers: Mapping[str, float]) -> dict[str, ByQuery]:
@@ -135,17 +140,50 @@ def values_by_query(run: RunRecord, metrics: Sequence[str]) -> dict[str, ByQuery
     return found
 
 
+@dataclass
+class _Measured:
+    """What the steps of an arm have of some metrics for one seed, and how that is to be read."""
+
+    values: dict[str, ByQuery] = field(default_factory=dict)
+    meanings: dict[str, MetricMeaning] = field(default_factory=dict)
+
+    def add(self, run: RunRecord | None, metrics: Sequence[str]) -> None:
+        """Takes what a run has measured in place of what earlier ones have."""
+        if run is not None and run.result is not None:
+            found = values_by_query(run, metrics)
+            self.values |= found
+            self.meanings |= {metric: run.meaning(metric) for metric in found}
+
+
+def _measured(steps: Steps, names: Sequence[str], last: RunRecord, metrics: Sequence[str]) -> _Measured:
+    """Of the steps that are done: what was spent, what pipelines have measured, and what the last step has."""
+    found = _Measured()
+    if asked := [metric for metric in metrics if metric in SPENT]:
+        amounts = spent([steps.folder(name) for name in names])
+        found.values |= {metric: {"": amounts[metric]} for metric in asked if metric in amounts}
+        found.meanings |= {metric: SPENT[metric] for metric in asked}
+    for name in names:
+        if steps.kind(name) == "pipeline":
+            found.add(_run_of(steps, name), metrics)
+    found.add(last, metrics)
+    return found
+
+
 def _evaluated(steps: Steps, name: str) -> RunRecord:
     """What the step has left.
 
     Raises:
         ValueError: nothing, or it is damaged; names the folder.
     """
-    folder = steps.folder(name)
-    record = next((one for one in find_runs(folder) if one.folder == folder), None)
+    folder, record = steps.folder(name), _run_of(steps, name)
     if record is None or record.result is None:
         raise ValueError(
             f"{folder}: no {RESULT}; an arm's last step must be one that measures"
             + (f" ({record.problem})" if record and record.problem else "")
         )
     return record
+
+
+def _run_of(steps: Steps, name: str) -> RunRecord | None:
+    folder = steps.folder(name)
+    return next((one for one in find_runs(folder) if one.folder == folder), None)

@@ -309,3 +309,25 @@ def test_no_text_is_too_odd_to_be_kept(ledger):
     ledger.invalid("odd", half)
     ledger.failed("a", Failure(half, half, half))
     assert ledger.settled("a")["a"].message == "a\ufffd\ufffd"
+
+
+def test_answers_of_an_earlier_ledger_are_taken_over_and_charged_there_alone(ledger, tmp_path):
+    for key in "ab":
+        ledger.claim(key)
+        ledger.answered(key, ANSWER)
+    ledger.invalid("b", "no list")
+    ledger.failed("c", Failure("record of c", "timeout", "none"))
+    ledger.plan([question("x", stage="another")], "m")
+    ledger.answered("x", ANSWER)
+    with Ledger(tmp_path / "later.sqlite") as later:
+        later.plan([question("a")], "m")
+        later.answered("a", Answer("a chair", "stop", {}, 0.1))
+        for _ in range(2):
+            later.take_answers(ledger.path, "describe")
+        assert {key: one.text for key, one in later.settled("abcdx").items()} == {"a": "a chair", "b": ANSWER.text}
+        assert later.counts() == {"describe": {"done": 1, "invalid": 1}}
+        assert later.usage("describe")["requests"] == 1  # its own
+    with Ledger(tmp_path / "later.sqlite") as again:  # every row has its checksum
+        assert len(again.settled("ab")) == 2
+        with pytest.raises(ValueError, match=r"none.sqlite: there is no ledger to take answers from"):
+            again.take_answers(tmp_path / "none.sqlite", "describe")

@@ -187,6 +187,31 @@ class Ledger:
                 (stage,),
             )
 
+    def take_answers(self, path: str | Path, stage: str) -> None:
+        """Takes over the stage's answers from another ledger, the useless ones too; they are charged there, not here.
+        What is on this one already stays.
+
+        Raises:
+            ValueError: there is no such ledger, or it is damaged.
+        """
+        if not Path(path).is_file():
+            raise ValueError(f"{path}: there is no ledger to take answers from")
+        columns = "key, stage, record_id, model, num_input_tokens, max_tokens, price_factor, state, text,"
+        columns += " finish_reason, usage, latency_s, message"
+        other = LedgerFile(path)
+        try:
+            rows = other.read(
+                f"SELECT {columns} FROM questions WHERE stage = ? AND state IN ('done', 'invalid') ORDER BY key",
+                (stage,),
+            )
+        finally:
+            other.close()
+        with self._file.writing() as connection:
+            connection.executemany(
+                f"INSERT INTO questions({columns}) VALUES ({_places(columns.split(','))}) ON CONFLICT(key) DO NOTHING",
+                rows,
+            )
+
     # ------------------------------------------------------------------------------------------------ counts
 
     def counts(self) -> dict[str, dict[str, int]]:

@@ -25,8 +25,11 @@ def estimate(
             found.failed += 1
         else:
             asked[one[0].record_id if assumed else one[0].key] = one
-    with Ledger(asking.ledger) as ledger:
-        settled = {} if assumed else ledger.settled(asked)
+    settled: set[str] = set()
+    for path in (asking.ledger, asking.earlier_ledger):
+        if path is not None and not assumed:
+            with Ledger(path) as ledger:
+                settled |= ledger.settled(asked).keys()
     found.settled = len(settled)
     for key, (question, images) in asked.items():
         if key not in settled:

@@ -38,7 +38,7 @@ class AskStage(RecordStage):
     runtime_settings: tuple[str, ...] = (
         *("task.pairs", "task.images_root", "references", "targets"),  # paths of input files, whose content counts
         *("asking.asker", "asking.ledger", "asking.prices", "asking.max_tokens", "asking.max_tries"),
-        *("asking.max_cost_usd", "asking.retry_failures"),
+        *("asking.max_cost_usd", "asking.retry_failures", "asking.earlier_ledger"),
     )
 
     def __init__(self, asking: Asking, task: Task) -> None:
@@ -91,6 +91,8 @@ class AskStage(RecordStage):
             ValueError: the money is used up, or the server refuses what all questions have in common.
         """
         with Ledger(self.asking.ledger) as ledger:
+            if self.asking.earlier_ledger is not None:
+                ledger.take_answers(self.asking.earlier_ledger, self.name)
             if self.asking.retry_failures:
                 ledger.forget_failures(self.name)
             yield from QuestionRun(self._questions, ledger, self.read).results(self.first_tries(ids))

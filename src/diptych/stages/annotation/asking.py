@@ -43,6 +43,7 @@ class Asking:
     max_tries: int = 3
     max_cost_usd: float | None = None
     retry_failures: bool = False
+    earlier_ledger: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1 or self.max_tries < 1:

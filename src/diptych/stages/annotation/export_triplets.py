@@ -155,7 +155,7 @@ class ExportTriplets(RecordStage):
                 place = self.out / self.layout.image_file(name)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 file = fetcher.path(image) if is_remote(image) else Path(image)
-                _link(file, place, named_by_content=self.layout.image_name(image) is None)
+                link_image(file, place, named_by_content=self.layout.image_name(image) is None)
 
     def _triplet(
         self,
@@ -267,8 +267,12 @@ def _content_name(path: Path) -> str:
     return f"{IMAGES}/{hashlib.sha256(data).hexdigest()[:20]}{suffix}"
 
 
-def _link(source: Path, destination: Path, named_by_content: bool) -> None:
-    """Puts an image in its place, which then holds all of it, or nothing."""
+def link_image(source: Path, destination: Path, named_by_content: bool) -> None:
+    """Puts an image in its place, which then holds all of it, or nothing.
+
+    Raises:
+        ValueError: it has gone, or another picture is there already.
+    """
     if named_by_content and destination.exists():
         return
     try:
