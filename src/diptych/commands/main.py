@@ -88,7 +88,6 @@ def listing() -> str:
             "usage: diptych COMMAND [key=value ...]        diptych COMMAND --help",
             "",
             *lines,
-            "",
             'Tab completion, in bash or zsh:  eval "$(diptych completion bash)"',
             "",
         ]
