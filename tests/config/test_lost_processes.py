@@ -69,3 +69,14 @@ def test_limits_are_named(error, expected):
 def test_other_errors_are_their_own():
     assert lost_process(RuntimeError("a bug")) is None
     assert lost_process(OSError(28, "No space left on device")) is None
+
+
+def test_what_an_error_was_raised_instead_of_is_not_its_reason():
+    """A lock that another process holds is tried again until it is given up."""
+    try:
+        try:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        except BlockingIOError:
+            raise ValueError("the folder is another process's") from None
+    except ValueError as error:
+        assert lost_process(error) is None

@@ -1,5 +1,6 @@
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from pathlib import Path
 
 import lightning as L
@@ -158,12 +159,14 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(tmp_path, numbers, 
     assert content(tmp_path / "a/work") == content(tmp_path / "b/work")
 
 
-def test_two_processes_do_not_work_in_one_folder(tmp_path, numbers):
-    with (
-        locked(lock_file(tmp_path / "work/squares_0")),
-        pytest.raises(ValueError, match="squares_0 is being written by another process"),
-    ):
-        run(tmp_path, of(numbers))
+def test_two_processes_do_not_work_in_one_folder_but_one_after_the_other(tmp_path, numbers):
+    with ThreadPoolExecutor() as threads:
+        with locked(lock_file(tmp_path / "work/squares_0")):
+            waiting = threads.submit(run, tmp_path, of(numbers))
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.3)
+        waiting.result()
+    assert (tmp_path / "work/squares_0/records.jsonl").is_file()
 
 
 def test_a_missing_input_is_named(tmp_path, numbers):

@@ -69,7 +69,7 @@ class PipelineRunner:
         """Brings every stage to its end; returns the counts by stage, on the first process.
 
         Raises:
-            ValueError: a stage cannot start: its input is missing, or another process works in its folder.
+            ValueError: a stage cannot start: its input is missing, or its folder is another's.
         """
         if self.lockstep.is_main:
             with self.lockstep.reporting_failure():
@@ -84,8 +84,7 @@ class PipelineRunner:
 
     def _run(self, run: StageRun) -> StageCounts:
         stage, ids = run.stage, _unique(run)
-        busy = f"{run.folder} is being written by another process; wait, or name another folder"
-        with locked(lock_file(run.folder), patience=0, busy=busy):
+        with locked(lock_file(run.folder)):  # of what pipelines share, one writes, and the others take it as it is then
             inputs, runtime = stage.input_files(), stage.runtime_settings
             manifest = open_folder(run.folder, run.name, run.settings, inputs, runtime)
             sink, failed = stage.open_sink(run.folder, None), _failures(run)
