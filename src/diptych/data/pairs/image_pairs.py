@@ -89,6 +89,11 @@ def read_pairs(path: str | Path, images_root: str | Path | None = None) -> Pairs
     return pairs
 
 
+def pair_id_of(reference: str, target: str) -> str:
+    """The id of a pair that has none of its own: 16 hex digits of the SHA-256 of its two images as they are written."""
+    return hashlib.sha256(f"{reference}\n{target}".encode()).hexdigest()[:16]
+
+
 def _pair(record: Record, root: Path) -> ImagePair:
     for key in record.data.keys() - set(_KEYS):
         close = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.8)
@@ -98,7 +103,7 @@ def _pair(record: Record, root: Path) -> ImagePair:
     reference, target = (_image(record, key, root) for key in ("reference_image", "target_image"))
     if reference == target:
         raise record.error(f"reference_image and target_image are the same, {written[0]!r}; nothing has changed")
-    pair_id = _label(record, "pair_id") or hashlib.sha256("\n".join(written).encode()).hexdigest()[:16]
+    pair_id = _label(record, "pair_id") or pair_id_of(*written)
     return ImagePair(pair_id, reference, target, _label(record, "group"))
 
 

@@ -64,13 +64,14 @@ class MergeTriplets(RecordStage):
 
     def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """The line of each triplet."""
+        wanted = set(ids)
         targets: dict[tuple[str, str], str] = {}  # of the first triplet with this reference and text
         for query_id, (_, triplet) in self._triplets.items():
             texts = []
             for text in triplet.modification_texts:
                 if targets.setdefault((triplet.reference_image, text), triplet.target_image) == triplet.target_image:
                     texts.append(text)
-            if query_id not in ids:
+            if query_id not in wanted:
                 continue
             if not texts:
                 yield Failure(query_id, "ambiguous", "an earlier triplet has reference and text, and another target")

@@ -7,7 +7,7 @@ import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from diptych.contracts.models import QueryEncoder
 from diptych.contracts.pipelines import Failure, Result
 from diptych.contracts.retrieval import Triplet
 from diptych.data.pairs.image_folder import ImageFolder
+from diptych.data.pairs.image_pairs import pair_id_of
 from diptych.data.triplets.triplet_jsonl import TripletJSONL
 from diptych.index.embedding_store import FACTS, IDS, open_embeddings
 from diptych.ranking.ranking import Ranking, rank
@@ -84,6 +85,7 @@ class MineFailures(RecordStage):
         self.images, self.embeddings, self.encoder = images, Path(embeddings), encoder
         self.triplets = TripletJSONL(triplets, name="triplets")
         self.num_pairs, self.output, self.choose, self.seed = num_pairs, Path(output), choose, seed
+        self._content = cache(_content)  # an image is in many triplets, and read once
 
     def input_files(self) -> Sequence[Path]:
         """The small files of the embeddings, which hold a hash of the vectors; the checkpoint; the training file."""
@@ -109,7 +111,7 @@ class MineFailures(RecordStage):
         paths = track(gallery, "comparing images", console=Console(stderr=True), disable=len(gallery) < _DEPTH)
         found: dict[str, str] = {}
         for image in paths:
-            found.setdefault(_content(image.path), image.image_id)
+            found.setdefault(self._content(image.path), image.image_id)
         return found
 
     @cached_property
@@ -156,7 +158,7 @@ class MineFailures(RecordStage):
         """Its reference and target among the images."""
         found = []
         for name in (triplet.reference_image, triplet.target_image):
-            image = self._same.get(_content(self.triplets.image_path("train", name)))
+            image = self._same.get(self._content(self.triplets.image_path("train", name)))
             if image is None:
                 message = f"{self.images.root} has no image with the content of {name}"
                 return Failure(triplet.query_id, "not_in_images", message)
@@ -230,7 +232,7 @@ class MineFailures(RecordStage):
         found = set()
         for query in self.triplets.queries("train"):
             for name in set(query.relevant_ids) - {query.target_image}:
-                image = self._same.get(_content(self.triplets.image_path("train", name)))
+                image = self._same.get(self._content(self.triplets.image_path("train", name)))
                 if image is not None and query.query_id in records:
                     found.add((records[query.query_id]["reference"], image))
         return found
@@ -240,8 +242,7 @@ class MineFailures(RecordStage):
         places = [self.images.root / name for name in pair]
         paths = [str(Path(os.path.realpath(path.parent), path.name)) for path in places]
         group = {"group": self._groups[pair[0]]} if self._groups[pair[0]] else {}
-        pair_id = hashlib.sha256("\n".join(pair).encode()).hexdigest()[:16]
-        named = {"pair_id": pair_id, "reference_image": paths[0], "target_image": paths[1], **group}
+        named = {"pair_id": pair_id_of(*pair), "reference_image": paths[0], "target_image": paths[1], **group}
         return {**named, "query_ids": [query_id]}
 
 

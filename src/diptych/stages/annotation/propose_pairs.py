@@ -15,6 +15,7 @@ import numpy as np
 from diptych.contracts.models import ImageIndex
 from diptych.contracts.pipelines import Failure, Result
 from diptych.data.pairs.image_folder import ImageFolder
+from diptych.data.pairs.image_pairs import pair_id_of
 from diptych.index.embedding_store import FACTS, IDS, StoredEmbeddings, open_embeddings
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.json_files import write_json, write_json_lines
@@ -166,10 +167,10 @@ class ProposePairs(RecordStage):
         return hashlib.sha256("\n".join([str(self.seed), *pair]).encode()).digest()
 
     def _pair(self, reference: str, target: str, score: float, folder: Path) -> dict[str, Any]:
-        pair_id = hashlib.sha256(f"{reference}\n{target}".encode()).hexdigest()[:16]
         paths = [_written(self.images.root / name, folder) for name in (reference, target)]
         group = {"group": self._groups[reference]} if self._groups[reference] else {}
-        return {"pair_id": pair_id, "reference_image": paths[0], "target_image": paths[1], **group, "similarity": score}
+        named = {"pair_id": pair_id_of(reference, target), "reference_image": paths[0], "target_image": paths[1]}
+        return {**named, **group, "similarity": score}
 
 
 def _without_near_duplicates(records: Mapping[str, Mapping[str, Any]]) -> set[str]:
