@@ -240,9 +240,9 @@ def _gallery(folder: Path) -> None:
 
 
 def _read_gallery(folder: Path) -> Any:
-    from diptych.api.gallery import read_gallery
+    from diptych.api.gallery import gallery_of
 
-    found = read_gallery(folder / "rooms.index", "abc", "best.ckpt")
+    found = gallery_of(folder / "rooms.index", "abc", "best.ckpt")
     vectors = {name: array.tolist() for name, array in found.vectors.items()}
     return [(image.image_id, str(image.path)) for image in found.images], vectors, found.weights, found.checkpoint
 

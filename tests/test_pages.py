@@ -229,7 +229,7 @@ def test_settings_for_training_compose(words, composing, monkeypatch):
 SECTIONS = [
     "Install",
     "Try it",
-    "Use it from Python",
+    "Use what you trained",
     "Train",
     "Evaluate",
     "Caption",

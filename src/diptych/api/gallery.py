@@ -54,13 +54,15 @@ class Gallery:
     """Images with their L2-normalised float32 embeddings (G, E), a row each: `model` in the space of composed queries,
     `baseline` in the space of pictures and texts alone; many models have one space for both, and then one array.
 
-    `weights` is the fingerprint of what they were made with, `checkpoint` its name.
+    `weights` is the fingerprint of what they were made with, `checkpoint` its name. `stamps` (G, 2), int64, are size
+    and time of change of the images' files when they were read; None where it is not known.
     """
 
     images: Sequence[GalleryImage]
     vectors: Mapping[str, np.ndarray]
     weights: str
     checkpoint: str
+    stamps: np.ndarray | None = None
 
     def write(self, path: Path) -> None:
         """Writes the file in one step; one that is there already is replaced.
@@ -72,16 +74,17 @@ class Gallery:
         arrays = {"images": np.frombuffer(listed, np.uint8), "model": self.vectors["model"]}
         if self.vectors["baseline"] is not self.vectors["model"]:
             arrays["baseline"] = self.vectors["baseline"]
+        if self.stamps is not None:
+            arrays["stamps"] = self.stamps
         about = {"format": _FORMAT, "weights": self.weights, "checkpoint": self.checkpoint}
         write_file(path, save(arrays, {**about, _CRC: str(_checksum(about, arrays))}))
 
 
-def read_gallery(path: Path, weights: str, checkpoint: str) -> Gallery:
-    """The gallery that `Gallery.write` left; it holds numbers and texts alone, so a stranger's runs no code.
+def gallery_of(path: Path, weights: str, checkpoint: str) -> Gallery:
+    """The gallery that `Gallery.write` left, if it was made with the weights of this fingerprint.
 
     Raises:
-        ValueError: the file is missing, damaged or another program's, or was made with other weights than those of the
-            fingerprint `weights`; names it, and both checkpoints.
+        ValueError: as `read_gallery`; or it was made with other weights: names both checkpoints.
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such index file")
@@ -91,7 +94,28 @@ def read_gallery(path: Path, weights: str, checkpoint: str) -> Gallery:
             f"{path} was made by {about['checkpoint']} (weights {about['weights'][:12]}), this retriever is"
             f" {checkpoint} (weights {weights[:12]}): index the images again, or load that checkpoint"
         )
-    return _read(path)
+    return read_gallery(path)
+
+
+def read_gallery(path: Path) -> Gallery:
+    """The gallery that `Gallery.write` left; it holds numbers and texts alone, so a stranger's runs no code.
+
+    Raises:
+        ValueError: the file is missing, damaged or another program's; names it.
+    """
+    with _opened(path) as file:
+        about = _about(file)
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if about.get(_CRC) not in (None, str(_checksum(about, arrays))):  # earlier versions wrote none
+            raise ValueError("its checksum differs")
+        images = [GalleryImage(image_id, Path(name)) for image_id, name in json_value(arrays.pop("images").tobytes())]
+        stamps = arrays.pop("stamps", None)
+        vectors = {"model": arrays["model"], "baseline": arrays.get("baseline", arrays["model"])}
+        if any(array.dtype != np.float32 or array.shape[:-1] != (len(images),) for array in vectors.values()):
+            raise KeyError("a row for each image")
+        if stamps is not None and (stamps.dtype != np.int64 or stamps.shape != (len(images), 2)):
+            raise KeyError("a stamp for each image")
+    return Gallery(images, vectors, about["weights"], about["checkpoint"], stamps)
 
 
 def check_gallery(path: Path, everything: bool = False) -> Mapping[str, str]:
@@ -102,22 +126,9 @@ def check_gallery(path: Path, everything: bool = False) -> Mapping[str, str]:
         ValueError: it is damaged, or another program's.
     """
     if everything:
-        _read(path)
+        read_gallery(path)
     with _opened(path) as file:
         return _about(file)
-
-
-def _read(path: Path) -> Gallery:
-    with _opened(path) as file:
-        about = _about(file)
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        if about.get(_CRC) not in (None, str(_checksum(about, arrays))):  # earlier versions wrote none
-            raise ValueError("its checksum differs")
-        images = [GalleryImage(image_id, Path(name)) for image_id, name in json_value(arrays.pop("images").tobytes())]
-        vectors = {"model": arrays["model"], "baseline": arrays.get("baseline", arrays["model"])}
-        if any(array.dtype != np.float32 or array.shape[:-1] != (len(images),) for array in vectors.values()):
-            raise KeyError("a row for each image")
-    return Gallery(images, vectors, about["weights"], about["checkpoint"])
 
 
 @contextmanager

@@ -6,25 +6,24 @@ Shape letters: G images of the index, E embedding width.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from diptych.api.gallery import Gallery, Images, gallery_images, read_gallery
+from diptych.api.gallery import Gallery, Images, gallery_images, gallery_of
+from diptych.api.indexing import GrowingIndex
 from diptych.api.picture_batches import picture_batches
 from diptych.config.inference import chosen_device, computing_in
 from diptych.config.trained_encoder import TrainedEncoder
 from diptych.contracts.retrieval import GalleryImage
+from diptych.contracts.search import SearchResult
 from diptych.index.exact_index import ExactIndex
 from diptych.parallel import checkpoints
 
@@ -61,15 +60,6 @@ def load_retriever(
     return Retriever(encoder.to(found), found, precision)
 
 
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """An image that was found: its id, its file, and its score, a cosine similarity from -1 to 1 (higher is better)."""
-
-    image_id: str
-    path: Path
-    score: float
-
-
 class Retriever:
     """Finds images by what they show: as a given picture does, as a text says, or as the picture changed by the text.
 
@@ -87,6 +77,16 @@ class Retriever:
     def __len__(self) -> int:
         return 0 if self._gallery is None else len(self._gallery.images)
 
+    @property
+    def images(self) -> Sequence[GalleryImage]:
+        """The images of the index, each with its `image_id` and `path`, in the order in which they were given."""
+        return () if self._gallery is None else self._gallery.images
+
+    @property
+    def searches_halves(self) -> bool:
+        """Whether a picture or a text alone can be searched with, too."""
+        return bool(self._model.backbone.embedding_dim)
+
     def __repr__(self) -> str:
         return f"Retriever({str(self.checkpoint)!r}, device={str(self.device)!r}, {len(self)} images)"
 
@@ -97,6 +97,7 @@ class Retriever:
         batch_size: int = 64,
         num_workers: int | None = None,
         on_missing: Literal["error", "drop"] = "error",
+        keep: str | Path | None = None,
         show_progress: bool = True,
     ) -> dict[str, str]:
         """Embeds these images, in place of those indexed before; returns why some could not be read, by id.
@@ -104,34 +105,33 @@ class Retriever:
         `images` is a folder (with its sub-folders; ids are paths relative to it), some files (ids are their paths as
         given), or files by id. They are decoded by `num_workers` processes (None: one a processor, at most eight) and
         embedded `batch_size` at a time. `on_missing` says what an image does that is missing or cannot be decoded:
-        `error` refuses all, `drop` leaves it out; either names it.
+        `error` refuses all, `drop` leaves it out; either names it. `keep` is a file for the index, as `save` writes it:
+        images that it has, and whose files were not changed since, are not embedded again; it is brought up to date
+        every minute and in the end, so that what was embedded is not lost.
 
             retriever.index({"a": "photos/1.jpg", "b": "photos/2.png"}, on_missing="drop")
+            retriever.index("photos", keep="photos.index")
 
         Raises:
-            ValueError: there are no images, an id occurs twice, images cannot be read, or `on_missing` is neither. The
-                index is then as before.
+            ValueError: there are no images, an id occurs twice, images cannot be read, `keep` is no index, or
+                `on_missing` is neither. The index is then as before.
         """
         if on_missing not in ("error", "drop"):
             raise ValueError(f"on_missing={on_missing!r} is not one of error, drop")
-        listed = gallery_images(images)
-        batches = picture_batches(listed, self._reader, batch_size, num_workers)
-        rows: dict[str, list[Tensor]] = defaultdict(list)
-        kept: list[GalleryImage] = []
+        growing = GrowingIndex(gallery_images(images), self._weights, self._name, None if keep is None else Path(keep))
+        missing = growing.missing
+        batches = picture_batches([growing.images[each] for each in missing], self._reader, batch_size, num_workers)
         unreadable: dict[str, str] = {}
-        for batch in track(batches, "Indexing", console=Console(stderr=True), disable=not show_progress):
-            unreadable |= {listed[position].image_id: reason for position, reason in batch.unreadable.items()}
-            kept += [listed[position] for position in batch.positions]
+        for batch in track(batches, "Indexing", console=Console(stderr=True), disable=not (show_progress and missing)):
+            unreadable |= {growing.images[missing[each]].image_id: why for each, why in batch.unreadable.items()}
             if batch.pixels is not None:
                 with self._computing():
                     embedded = self._model.embed_gallery(batch.pixels.to(self.device))
-                for name, of_space in embedded.items():
-                    rows[name].append(of_space.float().cpu())
-        _complain(unreadable, len(listed), drop=on_missing == "drop" and bool(kept))
-        vectors = {name: torch.cat(parts).numpy() for name, parts in rows.items()}
-        if "baseline" not in vectors or np.array_equal(vectors["model"], vectors["baseline"]):
-            vectors["baseline"] = vectors["model"]
-        self._gallery = Gallery(kept, vectors, self._weights, self._name)
+                growing.put([missing[each] for each in batch.positions], embedded)
+        growing.write()
+        some = len(unreadable) < len(growing.images)
+        _complain(unreadable, len(growing.images), drop=on_missing == "drop" and some)
+        self._gallery = growing.gallery()
         return unreadable
 
     def search(
@@ -185,7 +185,7 @@ class Retriever:
             ValueError: the file is missing or damaged, or was made with other weights than this retriever's; names
                 both.
         """
-        self._gallery = read_gallery(Path(path), self._weights, self._name)
+        self._gallery = gallery_of(Path(path), self._weights, self._name)
 
     def _query(self, image: str | Path | None, text: str | None) -> tuple[str, Tensor]:
         """The name of the query's embedding among the model's, and the embedding (1, E)."""
@@ -194,7 +194,7 @@ class Retriever:
         if text is not None and not text.strip():
             raise ValueError("the text is blank; leave it out to search with the picture alone")
         name = "text_only" if image is None else "image_only" if text is None else "model"
-        if name != "model" and not self._model.backbone.embedding_dim:
+        if name != "model" and not self.searches_halves:
             raise ValueError("this model has no space of pictures and texts alone: search with image= and text=")
         pixels = None if image is None else self._reader(image)[None].to(self.device)
         tokens = None if text is None else self._model.backbone.preprocessing.tokenize([text]).to(self.device)

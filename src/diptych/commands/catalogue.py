@@ -33,6 +33,7 @@ COMMANDS = {
         OPEN_SECTIONS["pipeline"],
     ),
     "doctor": Command("is everything that a run needs there and readable?", "diptych.commands.entries:doctor"),
+    "search": Command("search a folder of pictures with a trained model", "diptych.commands.entries:search"),
     "export": Command("a trained adapter for peft, vLLM and others", "diptych.commands.entries:export"),
     "import": Command("a released good4cir model as a run of ours", "diptych.commands.entries:import_released"),
     "shards": Command("training triplets as tar files", "diptych.commands.entries:shards"),
@@ -51,3 +52,10 @@ COMMANDS = {
     "generate market": Command("draw the market set", "diptych.synthetic.market.generate:command"),
     "generate newsroom": Command("draw and write the newsroom set", "diptych.synthetic.newsroom.generate:command"),
 }
+
+FAMILIES = {"generate": "draw a set that needs no download"}  # whose members stand on one line of the listing
+
+
+def members(family: str) -> list[str]:
+    """The second words of the commands whose first is `family`."""
+    return [name.split()[1] for name in COMMANDS if name.split()[0] == family and " " in name]

@@ -43,6 +43,36 @@ def doctor(
     return examine_data(config, split, output, workers, database)
 
 
+def search(
+    *,
+    ckpt: Annotated[Path, "a checkpoint of a retrieval model, or a run directory (its best one)"],
+    images: Annotated[Path | None, "the folder to search; what did not change since is not embedded again"] = None,
+    index: Annotated[Path | None, "a file for its index, or an index alone; in data/searched unless given"] = None,
+    image: Annotated[Path | None, "a picture to search with"] = None,
+    text: Annotated[str, "what it should be like instead, or a text alone"] = "",
+    k: Annotated[int, "so many results"] = 10,
+    out: Annotated[Path | None, "a folder for a page of the results, and a picture of them"] = None,
+    on_missing: Annotated[Literal["error", "drop"], "of pictures that cannot be read"] = "error",
+    device: Annotated[str | None, "cpu, cuda:1; the GPU, if there is one, unless given"] = None,
+) -> None:
+    """Pictures like a given one, changed as a text says: diptych search ckpt=runs/cir_rooms/latest images=photos
+    image=bed.jpg text="with green cushions". Each result has its places by the picture and by the text alone beside it.
+    With images= alone the folder is indexed, and nothing else.
+    """
+    if images is None and index is None:
+        raise ValueError("say what to search: images=FOLDER, or index=FILE of an earlier search")
+    if images is None and image is None and not text:
+        raise ValueError('say what to search for: image=FILE, text="...", or both')
+    if image is not None and not image.is_file():
+        raise ValueError(f"image={image}: there is no such file")
+    if k < 1:
+        raise ValueError(f"k={k} must be at least 1")
+    from diptych.commands.search import search_pictures
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    search_pictures(ckpt, images, index, image, text, k, out, on_missing, device)
+
+
 def export(
     *,
     ckpt: Annotated[Path, "a checkpoint of a captioning model, or a run directory (its best one)"],

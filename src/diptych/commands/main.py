@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from diptych.commands.catalogue import COMMANDS
+from diptych.commands.catalogue import COMMANDS, FAMILIES, members
 from diptych.commands.completion import script
 from diptych.config.arguments import run as run_function
 from diptych.config.short_names import FULL_NAMES
@@ -80,14 +80,20 @@ def run(name: str, arguments: Sequence[str]) -> int:
 
 
 def listing() -> str:
-    """All commands, a line each."""
-    width = max(map(len, COMMANDS)) + 2
-    lines = [f"  {name:<{width}}{command.summary}" for name, command in COMMANDS.items()]
+    """All commands, a line each, but those of a family that has a summary of its own, which stand on one."""
+    lines: dict[str, str] = {}
+    for name, command in COMMANDS.items():
+        family, _, member = name.partition(" ")
+        if member and family in FAMILIES:
+            lines[f"{family} {'|'.join(members(family))}"] = FAMILIES[family]
+        else:
+            lines[name] = command.summary
+    width = max(map(len, lines)) + 2
     return "\n".join(
         [
             "usage: diptych COMMAND [key=value ...]        diptych COMMAND --help",
             "",
-            *lines,
+            *(f"  {name:<{width}}{summary}" for name, summary in lines.items()),
             'Tab completion, in bash or zsh:  eval "$(diptych completion bash)"',
             "",
         ]

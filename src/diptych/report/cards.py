@@ -37,7 +37,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class QueryCard:
-    """One query of the report. `target` and `rank` are None where the answers are hidden.
+    """One query of the report. `target` and `rank` are None where the answers are hidden, and then `note` is said.
 
     With an answer, a `rank` of None says that the target is not in the given ranking (a prediction file's list ended).
     """
@@ -50,6 +50,7 @@ class QueryCard:
     reference: Tile
     results: tuple[Tile, ...]
     target: Tile | None
+    note: str = "answer hidden"
 
     @property
     def target_is_among_results(self) -> bool:
@@ -60,7 +61,7 @@ class QueryCard:
     def rank_text(self) -> str:
         """The target's rank in words."""
         if self.target is None:
-            return "answer hidden"
+            return self.note
         return "target not in the list" if self.rank is None else f"target at rank {self.rank:,}"
 
 

@@ -35,18 +35,27 @@ _COLOURS = {"reference": "#2563eb", "target": "#15a34a", "relevant": "#8fd3a8", 
 def draw_sheet(
     result: Mapping[str, Any], groups: Sequence[tuple[str, Sequence[QueryCard]]], thumbnails: Thumbnails
 ) -> Image.Image:
-    """Draws the cards under their groups' headings, below a title and the headline numbers."""
+    """Draws the cards of an evaluation under their groups' headings, below a title and the headline numbers."""
+    answered = any(card.target is not None for _, cards in groups for card in cards)
+    title = f"{title_line(result)} · {protocol_line(result)}"
+    return draw_rows(title, headline(result), groups, shown_frames(answered), thumbnails)
+
+
+def draw_rows(
+    title: str,
+    lead: str,
+    groups: Sequence[tuple[str, Sequence[QueryCard]]],
+    frames: Mapping[str, str],
+    thumbnails: Thumbnails,
+) -> Image.Image:
+    """Draws the cards, a row each, under their groups' headings, below `title`, `lead` and what the `frames` mean."""
     groups = [(heading, cards) for heading, cards in groups if cards]
     height = 130 + sum(36 + len(cards) * _ROW for _, cards in groups) + _MARGIN
     sheet = Image.new("RGB", (_WIDTH, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    title = f"{title_line(result)} · {protocol_line(result)}"
-    draw.text(
-        (_MARGIN, 20), _fit(title, _font(26, bold=True), _WIDTH - 2 * _MARGIN), fill=_INK, font=_font(26, bold=True)
-    )
-    draw.text((_MARGIN, 58), _fit(headline(result), _font(17), _WIDTH - 2 * _MARGIN), fill=_INK, font=_font(17))
-    answered = any(card.target is not None for _, cards in groups for card in cards)
-    _legend(draw, 92, shown_frames(answered))
+    for y, line, font in ((20, title, _font(26, bold=True)), (58, lead, _font(17))):
+        draw.text((_MARGIN, y), _fit(line, font, _WIDTH - 2 * _MARGIN), fill=_INK, font=font)
+    _legend(draw, 92, frames)
     y = 130
     for heading, cards in groups:
         draw.text((_MARGIN, y + 6), _drawable(heading), fill=_INK, font=_font(17, bold=True))
