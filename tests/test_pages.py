@@ -13,6 +13,7 @@ from hydra.types import RunMode
 import diptych.config.command_line
 from diptych.commands import main as door
 from diptych.config import arguments, folder, resolvers
+from diptych.config.data_files import with_data_files
 from test_architecture import ROOMS
 from tiny_runs import ROOT
 
@@ -156,7 +157,7 @@ def accept(words, monkeypatch):
         plain = single_run(list(given))
         if plain is None:
             return 0
-        plain = diptych.config.command_line.with_open_sections(rewrite(plain), open_sections)
+        plain = diptych.config.command_line.with_open_sections(with_data_files(rewrite(plain)), open_sections)
         hydra.compose(config_name, overrides=plain)
         return 0
 

@@ -21,6 +21,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 import diptych
 from diptych.config.checking import suggest
+from diptych.config.data_files import with_data_files
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER, refuse_hidden_configs, user_config_folder
 from diptych.config.light_imports import import_lightly
@@ -70,7 +71,7 @@ def entry_point(
     try:
         refuse_secrets(words)
         refuse_hidden_configs(user_config_folder(words))
-        words = with_open_sections([as_meant(word) for word in rewrite(words)], open_sections)
+        words = with_open_sections([as_meant(word) for word in with_data_files(rewrite(words))], open_sections)
         set_command_line([sys.argv[0], *words])
         main()
     except Exception as error:
@@ -145,7 +146,7 @@ def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
     """
     register_resolvers()
     refuse_secrets(overrides)
-    words = [as_meant(word) for word in overrides if not word.startswith("config_dir=")]
+    words = [as_meant(word) for word in with_data_files(overrides) if not word.startswith("config_dir=")]
     named = [with_home(word.removeprefix("config_dir=")) for word in overrides if word.startswith("config_dir=")]
     own = [f"--config-dir={folder}" for folder in named]
     refuse_hidden_configs(user_config_folder(own))

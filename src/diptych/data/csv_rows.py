@@ -12,8 +12,9 @@ from diptych.storage.json_values import encodable
 from diptych.storage.regular_file import open_regular
 
 
-def load_rows(path: Path, docs_page: str) -> list[Record]:
-    """The rows below the header, in file order, by column name; cells may hold commas, quotes and line breaks.
+def load_rows(path: Path, docs_page: str, separator: str = ",") -> list[Record]:
+    """The rows below the header, in file order, by column name; cells may hold the `separator`, quotes and
+    line breaks.
 
     UTF-8, with or without a byte order mark; blank lines between rows are skipped. Cells are as `encodable` has them.
     Errors count the file's lines from 1 and name the one that the row begins on.
@@ -24,7 +25,7 @@ def load_rows(path: Path, docs_page: str) -> list[Record]:
     """
     try:
         with open_regular(path) as data, io.TextIOWrapper(data, encoding="utf-8-sig", newline="") as file:
-            return _rows(file, path)
+            return _rows(file, path, separator)
     except FileNotFoundError:
         raise ValueError(f"{path} is not there; {docs_page} shows the files that are needed and where") from None
     except UnicodeDecodeError as error:
@@ -34,8 +35,8 @@ def load_rows(path: Path, docs_page: str) -> list[Record]:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _rows(file: TextIO, path: Path) -> list[Record]:
-    reader = csv.reader(file, strict=True)
+def _rows(file: TextIO, path: Path, separator: str) -> list[Record]:
+    reader = csv.reader(file, delimiter=separator, strict=True)
     header: list[str] | None = None
     records = []
     line = 1

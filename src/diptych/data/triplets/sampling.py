@@ -49,7 +49,7 @@ class MixingSampler(Sampler[tuple[int, int]]):
         if sum(self.shares) < batch_size * world_size:
             raise ValueError(
                 f"a batch of {batch_size} on {world_size} ranks is larger than the {sum(self.shares)} training "
-                "examples; lower data.training.batch_size"
+                f"examples; lower data.training.batch_size, to {sum(self.shares) // world_size} at most"
             )
 
     def __len__(self) -> int:

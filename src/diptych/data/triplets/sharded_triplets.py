@@ -59,7 +59,7 @@ class ShardOrder:
         if sum(self.counts) < self.global_batch:
             raise ValueError(
                 f"a batch of {self.batch_size} on {self.world_size} ranks is larger than the {sum(self.counts)} "
-                "training examples; lower data.training.batch_size"
+                f"training examples; lower data.training.batch_size, to {sum(self.counts) // self.world_size} at most"
             )
 
     @property

@@ -1,4 +1,5 @@
-"""Your own triplets: one JSON object a line, images as paths relative to the file. docs/own_data.md is its page.
+"""Your own triplets: one JSON object a line, or a table; images as paths relative to the file. docs/own_data.md is its
+page.
 
 Image ids are those relative paths, in one spelling (`safe_relative`). good4cir's `dataset.json` is read too, once its
 images are local files.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,10 +24,13 @@ from diptych.data.annotations import (
     resolve_inside,
     unique_queries,
 )
+from diptych.data.triplets.triplet_table import SEPARATORS, SPLIT, drawn_splits, split_of, table_records
 from diptych.storage.presence import require_folder
 from diptych.storage.relative_paths import safe_relative
 
 log = logging.getLogger(__name__)
+
+Pair = tuple[Query, Triplet | None]
 
 _KEYS = (
     "query_id",
@@ -36,17 +41,19 @@ _KEYS = (
     "group_member_ids",
     "distractors",
     "group",
+    SPLIT,
 )
 
 
 class TripletJSONL(TripletSource):
     """Triplets of your own on disk, as a `TripletSource`.
 
-    Each split is `<root>/<split>.jsonl`, unless `files` names another file below the root, for example
-    `{"train": "dataset.json"}`: a name that ends in `.json` is read as good4cir's output. A split is evaluated on the
-    gallery of all images that its file names, in the order of first use, without the query's own reference
-    (`exclude_reference`). Subset recalls are reported if records have `group_member_ids`, mAP if they have several
-    `relevant_ids`.
+    Each split is `<root>/<split>.jsonl`, unless `files` names another file below the root, for example `{"train":
+    "dataset.json"}`: a name that ends in `.json` is read as good4cir's output, one in `.csv` or `.tsv` as a table.
+    `table` is one file, of any of these forms, for all splits: its records say theirs under `split`, or none does, and
+    they are drawn (`drawn_splits`). A split is evaluated on the gallery of all images that its file names, in the order
+    of first use, without the query's own reference (`exclude_reference`). Subset recalls are reported if records have
+    `group_member_ids`, mAP if they have several `relevant_ids`.
     """
 
     docs_page = "docs/own_data.md"
@@ -58,14 +65,20 @@ class TripletJSONL(TripletSource):
         files: Mapping[str, str] | None = None,
         name: str = "own_data",
         exclude_reference: bool = True,
+        table: str | None = None,
     ) -> None:
+        if files and table:
+            raise ValueError(f"{name}: files= names a file for each split, table= one for all; set one of them")
         self.root = Path(root)
         self.name = name
         self._exclude_reference = exclude_reference
         self._files = {split: f"{split}.jsonl" for split in self.splits}
         for split, file in (files or {}).items():
             self._files[check_split(split, self.splits, name)] = safe_relative(file)
-        self._records: dict[str, list[tuple[Query, Triplet | None]]] = {}
+        self._table = None if table is None else safe_relative(table)
+        if self._table is not None:
+            self._files = dict.fromkeys(self.splits, self._table)
+        self._records: dict[str, list[Pair]] = {}
 
     def triplets(self, split: str) -> list[Triplet]:
         """Training records.
@@ -91,7 +104,7 @@ class TripletJSONL(TripletSource):
     def gallery(self, split: str) -> list[GalleryImage]:
         """Every image that the split's file names, in the order of first use."""
         images: list[str] = []
-        for query, triplet in self._read(split):
+        for query, triplet in self._read(split) if self._table is None else self._all_of_table(split):
             images += (query.reference_image, *query.relevant_ids, *query.group_member_ids)
             images += triplet.distractors if triplet else ()
         return [GalleryImage(image, self.image_path(split, image)) for image in in_order(images)]
@@ -122,42 +135,93 @@ class TripletJSONL(TripletSource):
     def _file(self, split: str) -> Path:
         return self.root / self._files[split]
 
-    def _read(self, split: str) -> list[tuple[Query, Triplet | None]]:
+    def _read(self, split: str) -> list[Pair]:
         check_split(split, self.splits, self.name)
         if split not in self._records:
             require_folder(self.root, self.name, self.docs_page)
             path = self._file(split)
-            pairs = self._read_good4cir(path) if path.suffix == ".json" else self._read_lines(path)
-            unique_queries([query for query, _ in pairs], path)
-            hidden = sum(query.target_image is None for query, _ in pairs)
-            if 0 < hidden < len(pairs):
-                raise ValueError(f"{path}: {hidden} of {len(pairs)} records have no 'target_image'; all or none may")
-            self._records[split] = pairs
+            read = {split: _read_file(path, self.docs_page)} if self._table is None else self._read_table(path)
+            for pairs in read.values():
+                _check_split(pairs, path)
+            self._records |= read
+        if split not in self._records:
+            there = ", ".join(self._records)
+            raise ValueError(f"{self._file(split)}: no record is of the split {split!r}; there are {there}")
         return self._records[split]
 
-    def _read_lines(self, path: Path) -> list[tuple[Query, Triplet | None]]:
-        pairs = []
-        for record in load_json_lines(path, self.docs_page, identified_by="query_id"):
-            _refuse_misspelt(record)
-            pairs.append(_pair(record, _query_id(record), _wordings(record, "modification_texts")))
-        return pairs
+    def _read_table(self, path: Path) -> dict[str, list[Pair]]:
+        """The triplets of one file by the split that they name, or that is drawn for them."""
+        records = [] if path.suffix == ".json" else _records_of(path, self.docs_page)
+        pairs = [_pair(record) for record in records] or _read_good4cir(path, self.docs_page)
+        named = [SPLIT in record for record in records]
+        if any(named):
+            splits = [split_of(record, self.splits) for record in records]
+        else:
+            splits, apart = drawn_splits(pairs)
+            log.info("%s: no record names a split; drawn: %s", path, ", ".join(_counted(splits)))
+            if not apart:
+                log.warning(
+                    "%s: too many triplets hang together by pictures that they share, so that pictures of val and"
+                    " test are trained on too; name the splits yourself, in a column or key 'split'",
+                    path,
+                )
+        by_split: dict[str, list[Pair]] = {}
+        for split, pair in zip(splits, pairs, strict=True):
+            by_split.setdefault(split, []).append(pair)
+        return by_split
 
-    def _read_good4cir(self, path: Path) -> list[tuple[Query, Triplet | None]]:
-        pairs, silent = [], 0
-        for position, record in enumerate(load_records(path, self.docs_page)):
-            wordings = record.wordings("difference_captions")
-            if wordings:
-                record.name("target_image")  # the answers of this format are never hidden
-                pairs.append(_pair(record, f"{path.stem}-{position}", wordings))
-            silent += not wordings
-        if silent:
-            log.warning("%s: left out %d records without a caption", path, silent)
-        if not pairs:
-            raise ValueError(f"{path}: no record has a text under 'difference_captions'")
-        return pairs
+    def _all_of_table(self, split: str) -> list[Pair]:
+        self._read(split)
+        return [pair for pairs in self._records.values() for pair in pairs]
 
 
-def _pair(record: Record, query_id: str, wordings: tuple[str, ...]) -> tuple[Query, Triplet | None]:
+def _read_file(path: Path, docs_page: str) -> list[Pair]:
+    if path.suffix == ".json":
+        return _read_good4cir(path, docs_page)
+    return [_pair(record) for record in _records_of(path, docs_page)]
+
+
+def _records_of(path: Path, docs_page: str) -> list[Record]:
+    """The records of a table, or of JSON lines."""
+    if path.suffix in SEPARATORS:
+        return table_records(path, docs_page)
+    records = load_json_lines(path, docs_page, identified_by="query_id")
+    for record in records:
+        _refuse_misspelt(record)
+    return records
+
+
+def _read_good4cir(path: Path, docs_page: str) -> list[Pair]:
+    pairs, silent = [], 0
+    for position, record in enumerate(load_records(path, docs_page)):
+        wordings = record.wordings("difference_captions")
+        if wordings:
+            record.name("target_image")  # the answers of this format are never hidden
+            pairs.append(_pair_of(record, f"{path.stem}-{position}", wordings))
+        silent += not wordings
+    if silent:
+        log.warning("%s: left out %d records without a caption", path, silent)
+    if not pairs:
+        raise ValueError(f"{path}: no record has a text under 'difference_captions'")
+    return pairs
+
+
+def _check_split(pairs: list[Pair], path: Path) -> None:
+    unique_queries([query for query, _ in pairs], path)
+    hidden = sum(query.target_image is None for query, _ in pairs)
+    if 0 < hidden < len(pairs):
+        raise ValueError(f"{path}: {hidden} of {len(pairs)} records have no 'target_image'; all or none may")
+
+
+def _counted(splits: list[str]) -> list[str]:
+    return [f"{split} {count}" for split, count in sorted(Counter(splits).items())]
+
+
+def _pair(record: Record) -> Pair:
+    return _pair_of(record, _query_id(record), _wordings(record, "modification_texts"))
+
+
+def _pair_of(record: Record, query_id: str, wordings: tuple[str, ...]) -> Pair:
     reference = _image(record, "reference_image", record.name("reference_image"))
     target = _image(record, "target_image", record.name("target_image")) if "target_image" in record else None
     relevant, members, distractors = (
