@@ -180,6 +180,18 @@ class Captioner:
             completion_tokens=record["completion_tokens"],
         )
 
+    def unsupported(self, caption: FusedCaption) -> list[str]:
+        """The names, dates and numbers of a caption that its evidence does not state, as `unsupported_entity_rate`
+        counts them.
+
+        Raises:
+            ValueError: the checkpoint names no recogniser of names, or the one that it names is not installed.
+        """
+        checker = self._generator.claim_checker
+        if checker is None:
+            raise ValueError(f"{self.checkpoint} names no recogniser of names (system.generator.claim_checker)")
+        return checker.unsupported_claims(caption.text, evidence_text(caption.evidence))
+
     def _described(self, photo: Path) -> str:
         if self._describer is None:
             return ""

@@ -34,6 +34,7 @@ COMMANDS = {
     ),
     "doctor": Command("is everything that a run needs there and readable?", "diptych.commands.entries:doctor"),
     "search": Command("search a folder of pictures with a trained model", "diptych.commands.entries:search"),
+    "caption": Command("caption one photo with its article", "diptych.commands.entries:caption"),
     "export": Command("a trained adapter for peft, vLLM and others", "diptych.commands.entries:export"),
     "import": Command("a released good4cir model as a run of ours", "diptych.commands.entries:import_released"),
     "shards": Command("training triplets as tar files", "diptych.commands.entries:shards"),

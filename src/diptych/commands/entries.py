@@ -73,6 +73,29 @@ def search(
     search_pictures(ckpt, images, index, image, text, k, out, on_missing, device)
 
 
+def caption(
+    *,
+    ckpt: Annotated[Path, "a checkpoint of a captioning model, or a run directory (its best one)"],
+    photo: Annotated[Path, "the picture to caption"],
+    article: Annotated[Path | None, "its article: a text file, or JSON with text, title, date"] = None,
+    title: Annotated[str, "the headline of an article that is a text file"] = "",
+    date: Annotated[str, "its date, as 2022-02-27"] = "",
+    base_caption: Annotated[str, "what the photo shows, in a sentence: the model sees no pixels"] = "",
+    out: Annotated[Path | None, "a file for all of it, as JSON"] = None,
+    device: Annotated[str | None, "cpu, cuda:1; the GPU, if there is one, unless given"] = None,
+) -> None:
+    """The caption of one news photo, the parts of the article that it was written from, and what of it they do not
+    state: diptych caption ckpt=runs/fuser_newsroom/latest photo=bridge.jpg article=bridge.txt title="Bridge opens"
+    base_caption="A ribbon across a road."
+    """
+    for name, path in (("photo", photo), ("article", article)):
+        if path is not None and not path.is_file():
+            raise ValueError(f"{name}={path}: there is no such file")
+    from diptych.commands.caption import caption_photo
+
+    sys.stdout.write(caption_photo(ckpt, photo, article, title, date, base_caption, out, device))
+
+
 def export(
     *,
     ckpt: Annotated[Path, "a checkpoint of a captioning model, or a run directory (its best one)"],

@@ -286,6 +286,9 @@ class ClaimChecker(Protocol):
     def unsupported(self, captions: Sequence[str], evidence: Sequence[str]) -> list[tuple[int, int]]:
         """Of each caption, how many of its claims its evidence does not state, and how many claims it makes."""
 
+    def unsupported_claims(self, caption: str, evidence: str) -> list[str]:
+        """The claims of one caption that its evidence does not state, in their order."""
+
 
 class TextTokenizer(Protocol):
     """What parts need of a language model's tokenizer."""

@@ -105,7 +105,7 @@ class CaptionGenerator:
         encoder: SentenceEncoder | None = None,
         claim_checker: ClaimChecker | None = None,
     ) -> None:
-        self.settings = settings
+        self.settings, self.claim_checker = settings, claim_checker
         self._choice: CandidateChoice | None = None
         if settings.num_candidates == 1:
             return

@@ -26,3 +26,12 @@ class EntityClaimChecker:
         found = self.recognizer.entities(captions)
         checked = [check_claims(*one) for one in zip(captions, found, evidence, strict=True)]
         return [(sum(not stated for _, stated in of_one), len(of_one)) for of_one in checked]
+
+    def unsupported_claims(self, caption: str, evidence: str) -> list[str]:
+        """The claims of one caption that its evidence does not state, as they stand in it.
+
+        Raises:
+            ValueError: as the recogniser.
+        """
+        (entities,) = self.recognizer.entities([caption])
+        return [claim.text for claim, stated in check_claims(caption, entities, evidence) if not stated]
