@@ -1,6 +1,7 @@
 """The figures of a study: which rows there are, their means, and the bytes of study.csv."""
 
 import math
+from dataclasses import replace
 
 from made_study import SEEDS, make_result
 
@@ -36,6 +37,24 @@ def test_a_hypothesis_by_a_metric_that_the_table_lacks_adds_its_rows():
         *((arm, "single") for arm in ("single", "joined", "all", "broken")),
         ("joined", "all"),
     ]
+
+
+def test_what_an_arm_was_not_asked_is_no_failure():
+    """An arm whose results are others has no rows, unless a hypothesis asks for one."""
+    result = make_result()
+    verdicts = [replace(verdict, comparison=None) for verdict in result.verdicts]
+    result = replace(result, comparisons=[], verdicts=verdicts)
+    values = {**result.values, "all": {"average_precision": result.values["all"]["recall_at_1"]}}
+    states = [(row.arm, row.control, row.state) for row in study_rows(replace(result, values=values))]
+    assert states == [
+        ("single", "single", "done"),
+        ("joined", "single", "done"),
+        ("all", "single", "not measured"),
+        ("broken", "single", "failed"),
+        ("joined", "all", "done"),
+    ]
+    others = replace(result, values=values, verdicts=result.verdicts[:1])
+    assert [row.arm for row in study_rows(others)] == ["single", "joined", "broken"]
 
 
 def test_a_name_is_no_formula(tmp_path):

@@ -1,10 +1,11 @@
-"""Values of a stranger's config: of the types that their arguments have, and within what a machine can do."""
+"""Values of a config: of the types that their arguments have; a stranger's also within what a machine can do."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -14,6 +15,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "None": (type(None),),
 }
+_NOT_IN_CONFIGS = ("Tensor", "torch.Tensor")  # which an argument may be given in code
+_MISSING = "???"  # OmegaConf's, of what is yet to be said
 # What no run of ours has had: processes, what is generated or held at once, what is written for one answer.
 _MOST = {
     "num_workers": 256,
@@ -28,19 +31,35 @@ _MOST = {
 }
 
 
-def check_values(path: str, node: Mapping[str, Any], constructor: Callable[..., Any]) -> None:
-    """ValueError, naming the key, when a value is not of its argument's type, where that is plain (`int | None`), or
-    a number is beyond what any run has.
-    """
+def check_types(path: str, node: Mapping[str, Any], constructor: Callable[..., Any]) -> None:
+    """ValueError, naming the key, when a value is not of its argument's type, where that is plain (`int | None`)."""
     for key, parameter in inspect.signature(constructor).parameters.items():
-        if key not in node:
+        value, names = node.get(key), _type_names(parameter.annotation)
+        if key not in node or value == _MISSING or not names or any(name not in _TYPES for name in names):
             continue
-        value, full = node[key], f"{path}.{key}" if path else key
-        names = [name.strip() for name in str(parameter.annotation).split("|")]
-        if all(name in _TYPES for name in names) and not any(_is(value, name) for name in names):
-            raise ValueError(f"{full}={value!r}: expected {parameter.annotation}, found {type(value).__name__}")
-        if key in _MOST and _size(value) > _MOST[key]:
-            raise ValueError(f"{full}={value}: a stranger's config may ask for {_MOST[key]} at most; set it yourself")
+        if not any(_is(value, name) for name in names):
+            full = f"{path}.{key}" if path else key
+            raise ValueError(f"{full}={value!r}: expected {' | '.join(names)}, found {type(value).__name__}")
+
+
+def check_limits(path: str, node: Mapping[str, Any], constructor: Callable[..., Any]) -> None:
+    """ValueError, naming the key, when a number is beyond what any run has."""
+    for key in inspect.signature(constructor).parameters:
+        if key in node and key in _MOST and _size(node[key]) > _MOST[key]:
+            full = f"{path}.{key}" if path else key
+            raise ValueError(
+                f"{full}={node[key]}: a stranger's config may ask for {_MOST[key]} at most; set it yourself"
+            )
+
+
+def _type_names(annotation: Any) -> list[str]:
+    """The names of the types that a config can hold, of an annotation in either form; empty if there is none."""
+    if annotation is inspect.Parameter.empty:
+        return []
+    if not isinstance(annotation, str):
+        parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+        annotation = " | ".join("None" if part is NoneType else getattr(part, "__name__", "?") for part in parts)
+    return [name for name in map(str.strip, annotation.split("|")) if name not in _NOT_IN_CONFIGS]
 
 
 def _size(value: Any) -> float:

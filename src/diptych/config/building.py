@@ -134,13 +134,16 @@ def ready_trainer(node: DictConfig, on_loss: Callable[[str], None] | None = None
     whose loss `on_loss` is told.
 
     Raises:
-        ValueError: also where there is a GPU that torch cannot use, and `accelerator` is `auto`.
+        ValueError: also where `accelerator` is `gpu` and there is none, or where there is one that torch cannot use and
+            `accelerator` is `auto`.
     """
-    from diptych.parallel.devices import check_gpu_usable, prepare_gpu
+    from diptych.parallel.devices import check_gpu_usable, prepare_gpu, require_gpu
     from diptych.parallel.job import watch_processes
 
     if node.get("accelerator") == "auto":
         check_gpu_usable()
+    elif node.get("accelerator") in ("gpu", "cuda"):
+        require_gpu()
     watch_processes(on_loss)
     trainer = build(node, precision=chosen_precision(node), **arguments)
     prepare_gpu(trainer.strategy.root_device)

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.allowed_classes import own_packages, rooms_at
-from diptych.config.argument_values import check_values
+from diptych.config.argument_values import check_limits, check_types
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.model_names import check_model_names
@@ -37,8 +37,8 @@ def root_keys(config_name: str) -> list[str]:
 
 
 def check(config: DictConfig, known_roots: list[str]) -> None:
-    """Every top key is known, every `_target_` exists, every key beside it is an argument of it, before anything is
-    built; else ValueError with the nearest names.
+    """Every top key is known, and `check_section` of all, before anything is built; else ValueError with the nearest
+    names.
     """
     for key in config:
         if key not in known_roots:
@@ -62,11 +62,13 @@ def check_given(config: DictConfig, later: Collection[str] = ()) -> None:
 
 
 def check_section(name: str, section: dict[str, Any]) -> None:
-    """Every `_target_` in a plain, resolved section exists, and every key beside it is an argument of it; else
-    ValueError with the nearest names.
+    """Every `_target_` in a plain, resolved section exists, every key beside it is an argument of it, and its value of
+    the argument's type where that is plain; else ValueError, with the nearest names of a key that there is not.
     """
     for path, node in targets(section, name):
-        _check_arguments(path, node, _locate(path, node["_target_"]))
+        found = _locate(path, node["_target_"])
+        _check_arguments(path, node, found)
+        check_types(path, node, found)
 
 
 def check_data_fits_system(config: DictConfig, trusted: bool = True) -> None:
@@ -153,7 +155,8 @@ def check_arguments(path: str, node: dict[str, Any], found: type) -> None:
     type.
     """
     _check_arguments(path, node, found)
-    check_values(path, node, found)
+    check_types(path, node, found)
+    check_limits(path, node, found)
 
 
 def _check_arguments(path: str, node: dict[str, Any], constructor: Callable[..., Any]) -> None:

@@ -16,6 +16,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
@@ -61,11 +62,19 @@ def entry_point(
     register_resolvers()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us, not Hydra's printer
 
+    raised: list[Exception] = []
+
     def run(config: DictConfig) -> Any:
-        called = _imported(task, config) if isinstance(task, str) else task
-        own_folder = override("hydra.run.dir", HydraConfig.get().runtime.output_dir)
-        set_command_of_ranks([*starting_command(), *words, own_folder])
-        return called(config)
+        try:
+            called = _imported(task, config) if isinstance(task, str) else task
+            own_folder = override("hydra.run.dir", HydraConfig.get().runtime.output_dir)
+            set_command_of_ranks([*starting_command(), *words, own_folder])
+            return called(config)
+        except Exception as error:
+            if HydraConfig.get().mode != RunMode.RUN:
+                raise
+            raised.append(error)  # past Hydra, which would print all words of the command above our message
+            return None
 
     main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
     try:
@@ -74,6 +83,8 @@ def entry_point(
         words = with_open_sections([as_meant(word) for word in with_data_files(rewrite(words))], open_sections)
         set_command_line([sys.argv[0], *words])
         main()
+        if raised:
+            raise raised[0]
     except Exception as error:
         mistake = isinstance(error, (HydraException, OmegaConfBaseException, ValueError, OSError))
         said = lost_process(error) or (explain(error, config_name) if mistake or missing_extra(error) else None)

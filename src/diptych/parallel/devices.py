@@ -84,6 +84,23 @@ def check_gpu_usable(devices: Path = Path("/dev"), version: Path = Path("/proc/d
     )
 
 
+def require_gpu() -> None:
+    """To be called where a GPU is asked for.
+
+    Raises:
+        ValueError: there is none that torch can use; says what to do.
+    """
+    check_gpu_usable()
+    if torch.cuda.is_available():
+        return
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    why = "" if hidden is None else f" (CUDA_VISIBLE_DEVICES={hidden!r} hides those that it may have)"
+    raise ValueError(
+        f"trainer.accelerator=gpu: there is no GPU here{why}; trainer=cpu or trainer=ddp_cpu computes without, and"
+        " trainer=auto takes one where there is one"
+    )
+
+
 def _why_not(version: Path) -> str:
     if torch.version.cuda is None:
         return "it was built without CUDA; install torch and torchvision from the ordinary registry"

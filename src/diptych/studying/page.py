@@ -146,8 +146,8 @@ def _heading(row: Row, control: str) -> str:
 
 def _cells(row: Row, meaning: MetricMeaning) -> list[str | tuple[str, str]]:
     verdicts = ", ".join(verdict.word for verdict in row.verdicts)
-    if not row.measured:
-        return ["failed", "", "", "", "", "", verdicts]
+    if row.state != "done":
+        return [row.state, "", "", "", "", "", verdicts]
     size = f"{len(row.seed_means)}" + (f" × {row.num_queries:,}" if row.num_queries else "")
     mean = (format_value(meaning, row.mean), format_interval(meaning, row.interval))
     found = row.comparison

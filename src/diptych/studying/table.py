@@ -27,9 +27,10 @@ _NUM_RESAMPLES = 2000
 @dataclass(frozen=True, slots=True)
 class Row:
     """An arm by a metric. `mean` is over seeds, of each seed's mean (of ranks: median) over queries, with its 95 %
-    interval over queries; `seed_means` are those of each seed, none of an arm that failed. `num_queries` is 0 without
-    values per query. `comparison` is that with `control`, None of the control itself; `verdicts` rest on it. `moved`
-    are the shares of queries, over all seeds, whose value is above and below the control's.
+    interval over queries; `seed_means` are those of each seed, none of an arm that `failed`, nor where the metric was
+    not measured. `num_queries` is 0 without values per query. `comparison` is that with `control`, None of the control
+    itself; `verdicts` rest on it. `moved` are the shares of queries, over all seeds, whose value is above and below the
+    control's.
     """
 
     arm: str
@@ -42,16 +43,22 @@ class Row:
     comparison: Comparison | None
     verdicts: tuple[Verdict, ...]
     moved: tuple[float, float] | None = None
+    failed: bool = False
 
     @property
     def measured(self) -> bool:
         """Whether there are values."""
         return bool(self.seed_means)
 
+    @property
+    def state(self) -> str:
+        """What became of it, in a word or two."""
+        return "done" if self.measured else "failed" if self.failed else "not measured"
+
 
 def study_rows(result: StudyResult) -> list[Row]:
-    """A row for every metric and arm, the control first, else in the plan's order; then those that hypotheses add: by
-    other metrics, or against another arm.
+    """A row for every metric and arm, the control first, else in the plan's order, but for arms of which other metrics
+    were measured; then those that hypotheses add: by other metrics, or against another arm.
     """
     study = result.study
     arms = [study.control, *(arm.name for arm in study.arms if arm.name != study.control)]
@@ -62,6 +69,9 @@ def study_rows(result: StudyResult) -> list[Row]:
     rows = []
     for place in dict.fromkeys([*((metric, arm, study.control) for metric in metrics for arm in arms), *asked]):
         metric, arm, control = place
+        failed = not result.values.get(arm)
+        if not (failed or metric in result.values[arm] or place in asked):
+            continue
         values, meaning = result.values.get(arm, {}).get(metric, {}), result.meanings.get(metric, MetricMeaning())
         queries = dict.fromkeys(query for of_seed in values.values() for query in of_seed)
         rows.append(
@@ -75,6 +85,7 @@ def study_rows(result: StudyResult) -> list[Row]:
                 comparisons.get(place),
                 tuple(one for one, own in zip(result.verdicts, asked, strict=True) if own == place),
                 _moved(values, result.values.get(control, {}).get(metric, {})) if comparisons.get(place) else None,
+                failed,
             )
         )
     return rows
@@ -151,7 +162,7 @@ def _number(value: float | None, meaning: MetricMeaning) -> float:
 
 def _line(row: Row, seeds: Sequence[int]) -> dict[str, Any]:
     found, verdicts = row.comparison, row.verdicts
-    line: dict[str, Any] = {"metric": row.metric, "arm": row.arm, "state": "done" if row.measured else "failed"}
+    line: dict[str, Any] = {"metric": row.metric, "arm": row.arm, "state": row.state}
     line |= {"seeds": len(row.seed_means), "queries": row.num_queries}
     line |= {"mean": row.mean} | _bounds("mean", row.interval) | {"control": row.control}
     for name in ("control_mean", "difference", "p_value", "adjusted_p", "smallest_seen", "level"):
