@@ -1,0 +1,54 @@
+"""Fine-CIRR: CIRR's pairs with texts that name four to ten changes each (FineCIR, 2025). They lie in a CIRR folder.
+
+Image ids, query ids and the six look-alikes are CIRR's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from diptych.contracts.retrieval import EvaluationProtocol
+from diptych.data.annotations import Record, check_split, load_json_lines
+from diptych.data.triplets.cirr import CIRR
+
+_FOLDERS = ("finemt_captions", "captions")  # the first as the published README has it, the second as the code
+
+
+class FineCIRR(CIRR):
+    """Fine-CIRR on disk, as a `TripletSource`. Files have a line for each record, and the text under `finemt`.
+
+    Gallery, exclusion and metrics are CIRR's official ones, as in the published evaluation.
+    """
+
+    name = "fine_cirr"
+    docs_page = "docs/fine_cirr.md"
+    splits = ("train", "val")
+    published_counts = MappingProxyType({})
+    submission_format = None
+    _text_key = "finemt"
+
+    def __init__(self, root: str | Path) -> None:
+        super().__init__(root)
+
+    def protocol(self, split: str) -> EvaluationProtocol:
+        """CIRR's, under the name `fine_cirr_<split>`: on other texts, so not comparable with CIRR's numbers."""
+        of_cirr = super().protocol(split)
+        return replace(
+            of_cirr,
+            name=f"{self.name}_{split}",
+            text_template="{finemt}",
+            caption_joining="one text a query, as written",
+        )
+
+    def _captions_file(self, split: str) -> Path:
+        annotations, name = self._files.annotations(), f"cirr.fine.{split}.jsonl"
+        files = [annotations / folder / name for folder in _FOLDERS]
+        return next((file for file in files if file.is_file()), files[0])
+
+    def _read(self, path: Path) -> list[Record]:
+        return load_json_lines(path, self.docs_page, identified_by="pairid")
+
+    def _check(self, split: str) -> str:
+        return check_split(split, self.splits, "Fine-CIRR")
