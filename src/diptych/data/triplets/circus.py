@@ -100,11 +100,12 @@ class CIRCUS(TripletSource):
             kind = record.name("hidden_category")
             if kind not in _KINDS:
                 raise record.error(f"key 'hidden_category' must be one of {', '.join(_KINDS)}, found {kind!r}")
-            query = self._found(record, by_images)
-            if query is not None and query.query_id in listed:
-                raise record.error(f"query {query.query_id} of {self.name} is listed twice")
-            if query is not None:
-                listed[query.query_id] = replace(query, aspects=(kind,))
+            meant = self._found(record, by_images)
+            if meant is None:
+                continue
+            if meant.query_id in listed:
+                raise record.error(f"query {meant.query_id} of {self.name} is listed twice")
+            listed[meant.query_id] = replace(meant, aspects=(kind,))
         if not listed:
             raise ValueError(f"{path}: no query of {self.name} (dataset {self._benchmark!r}) is listed")
         return list(listed.values())

@@ -113,7 +113,7 @@ class CIRR(TripletSource):
 
     name = "cirr"
     docs_page = "docs/cirr.md"
-    splits = ("train", "val", "test")
+    splits: tuple[str, ...] = ("train", "val", "test")
     published_counts: Mapping[str, tuple[int, int]] = MappingProxyType(
         {"train": (28_225, 16_939), "val": (4_181, 2_297), "test": (4_148, 2_315)}
     )

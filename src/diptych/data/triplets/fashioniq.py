@@ -46,7 +46,7 @@ class FashionIQ(TripletSource):
     """
 
     docs_page = "docs/fashioniq.md"
-    splits = ("train", "val", "test")
+    splits: tuple[str, ...] = ("train", "val", "test")
 
     def __init__(self, root: str | Path, category: str, protocol: str = "original") -> None:
         if category not in _CATEGORIES:
