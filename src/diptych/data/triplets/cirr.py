@@ -155,7 +155,10 @@ class CIRR(TripletSource):
             path = self._captions_file(split)
             known = self._files.split_paths(split)
             records = self._read(path)
-            queries = [_query(record, known, self._text_key, hidden=split == "test") for record in records]
+            queries = [
+                _query(record, self._query_id(record, position), known, self._text_key, hidden=split == "test")
+                for position, record in enumerate(records)
+            ]
             unique_queries(queries, path)
             self._queries[split] = queries
         return self._queries[split]
@@ -211,6 +214,9 @@ class CIRR(TripletSource):
     def _read(self, path: Path) -> list[Record]:
         return load_records(path, self.docs_page, identified_by="pairid")
 
+    def _query_id(self, record: Record, position: int) -> str:
+        return str(record.integer("pairid"))
+
     def _uses_good4cir(self, split: str) -> bool:
         return self._good4cir and split != "test"
 
@@ -218,7 +224,7 @@ class CIRR(TripletSource):
         return check_split("test" if split == "test1" else split, self.splits, "CIRR")
 
 
-def _query(record: Record, known: dict[str, str], text_key: str, hidden: bool) -> Query:
+def _query(record: Record, query_id: str, known: dict[str, str], text_key: str, hidden: bool) -> Query:
     reference = record.name("reference")
     target = None if hidden else record.name("target_hard")
     members = record.record("img_set").names("members")
@@ -232,7 +238,7 @@ def _query(record: Record, known: dict[str, str], text_key: str, hidden: bool) -
         if image not in members:
             raise record.error(f"key {key!r} names {image!r}, which is not among img_set.members")
     return Query(
-        query_id=str(record.integer("pairid")),
+        query_id=query_id,
         reference_image=reference,
         text=record.text(text_key),
         target_image=target,

@@ -13,8 +13,6 @@ from diptych.contracts.retrieval import EvaluationProtocol
 from diptych.data.annotations import Record, check_split, load_json_lines
 from diptych.data.triplets.cirr import CIRR
 
-_FOLDERS = ("finemt_captions", "captions")  # the first as the published README has it, the second as the code
-
 
 class FineCIRR(CIRR):
     """Fine-CIRR on disk, as a `TripletSource`. Files have a line for each record, and the text under `finemt`.
@@ -27,28 +25,31 @@ class FineCIRR(CIRR):
     splits = ("train", "val")
     published_counts = MappingProxyType({})
     submission_format = None
+    _title = "Fine-CIRR"
     _text_key = "finemt"
+    _file_name = "cirr.fine.{split}.jsonl"
+    _folders: tuple[str, ...] = ("finemt_captions", "captions")  # the first as the README has it, the second the code
 
     def __init__(self, root: str | Path) -> None:
         super().__init__(root)
 
     def protocol(self, split: str) -> EvaluationProtocol:
-        """CIRR's, under the name `fine_cirr_<split>`: on other texts, so not comparable with CIRR's numbers."""
+        """CIRR's, under the name `<set>_<split>`: on other texts, so not comparable with CIRR's numbers."""
         of_cirr = super().protocol(split)
         return replace(
             of_cirr,
             name=f"{self.name}_{split}",
-            text_template="{finemt}",
+            text_template=f"{{{self._text_key}}}",
             caption_joining="one text a query, as written",
         )
 
     def _captions_file(self, split: str) -> Path:
-        annotations, name = self._files.annotations(), f"cirr.fine.{split}.jsonl"
-        files = [annotations / folder / name for folder in _FOLDERS]
+        annotations, name = self._files.annotations(), self._file_name.format(split=split)
+        files = [annotations / folder / name for folder in self._folders]
         return next((file for file in files if file.is_file()), files[0])
 
     def _read(self, path: Path) -> list[Record]:
         return load_json_lines(path, self.docs_page, identified_by="pairid")
 
     def _check(self, split: str) -> str:
-        return check_split(split, self.splits, "Fine-CIRR")
+        return check_split(split, self.splits, self._title)

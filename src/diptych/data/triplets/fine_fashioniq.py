@@ -25,19 +25,21 @@ class FineFashionIQ(FashionIQ):
 
     docs_page = "docs/fine_cirr.md"
     splits = ("train", "val")
+    _protocol_name = "fine_fashioniq"
+    _text_key = "finemt"
 
     def __init__(self, root: str | Path, category: str) -> None:
         super().__init__(root, category, protocol="val_split")
         self.published_counts: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
     def protocol(self, split: str) -> EvaluationProtocol:
-        """`fine_fashioniq`: recall at 1, 10 and 50, and the mean of the last two."""
+        """Named after the set: recall at 1, 10 and 50, and the mean of the last two."""
         return replace(
             super().protocol(split),
-            name="fine_fashioniq",
+            name=self._protocol_name,
             gallery=f"references and targets of the pairs of {self._captions_file(split).name}",
             exclude_reference=True,
-            text_template="{finemt}",
+            text_template=f"{{{self._text_key}}}",
             caption_joining="one text a query, as written",
             recall_ks=(1, 10, 50),
         )
@@ -46,10 +48,13 @@ class FineFashionIQ(FashionIQ):
         return self.root / "captions" / f"fiq.fine.{self.name}.{split}.jsonl"
 
     def _read_pairs(self, split: str, known: dict[str, None]) -> list[tuple[Query, tuple[str, ...]]]:
-        records = load_json_lines(self._captions_file(split), self.docs_page, identified_by="candidate")
+        records = self._read_records(self._captions_file(split))
         return [self._fine_pair(record, position, known) for position, record in enumerate(records)]
+
+    def _read_records(self, path: Path) -> list[Record]:
+        return load_json_lines(path, self.docs_page, identified_by="candidate")
 
     def _fine_pair(self, record: Record, position: int, known: dict[str, None]) -> tuple[Query, tuple[str, ...]]:
         reference, target = (self._image(record, key, known) for key in ("candidate", "target"))
-        text = record.name("finemt")
+        text = record.name(self._text_key)
         return Query(f"{self.name}-{position}", reference, text, target, (target,)), (text,)
