@@ -1,4 +1,4 @@
-"""Fine-CIRR: CIRR's pairs with texts that name four to ten changes each (FineCIR, 2025). They lie in a CIRR folder.
+"""Fine-CIRR: CIRR's pairs with texts of several changes each (FineCIR, 2025). They lie in a CIRR folder.
 
 Image ids, query ids and the six look-alikes are CIRR's.
 """
