@@ -497,6 +497,7 @@ WRITERS = {
     "data/triplets/feature_cache.py": LOCK,
     "data/news/fusion_cache.py": LOCK,
     "data/triplets/shard_writing.py": LOCK,
+    "data/triplets/object_crops.py": LOCK,
     "storage/file_lock.py": LOCK,
     "synthetic/generated_folder.py": LOCK,
     "synthetic/triplet_sets.py": "lock: synthetic/generated_folder.py",

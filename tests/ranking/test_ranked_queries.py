@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from diptych.contracts.retrieval import EvaluationProtocol, Query
+from diptych.ranking.fitted_protocol import fitted
 from diptych.ranking.ranked_queries import query_positions, rank_ids, rank_queries
 
 CIRR = EvaluationProtocol(
@@ -66,6 +67,42 @@ def test_group_members_far_outside_the_results_are_ordered():
     assert len(ranked.ranked_ids) == 50
     assert ranked.subset_ids == ("i280", "i285", "i290", "i295", "i298")
     assert (ranked.target_rank, ranked.subset_rank) == (291, 3)
+
+
+ALONE = replace(CIRR, exclude_reference=False, candidates="group", recall_ks=(1, 3), subset_ks=(), average_of=())
+
+
+@pytest.mark.parametrize("exclude_reference", [False, True])
+def test_a_group_that_is_ranked_alone(exclude_reference):
+    """The other images of the gallery neither take ranks nor appear, whichever way the ranking comes."""
+    queries = [Query("q1", "a", "", "c", ("c", "e"), tuple("ecab")), Query("q2", "h", "", "f", ("f",), tuple("fdg"))]
+    orders = {"q1": list("ghbcafed"), "q2": list("gahfbdce")}
+    protocol = replace(ALONE, exclude_reference=exclude_reference)
+    first, second = rank_queries(*embeddings_for(orders), queries, GALLERY, protocol)
+    assert first.ranked_ids == (tuple("bce") if exclude_reference else tuple("bcae"))
+    assert first.scores == ((6.0, 5.0, 2.0) if exclude_reference else (6.0, 5.0, 4.0, 2.0))
+    assert (first.target_rank, first.relevant_ranks) == (2, (2, 3 if exclude_reference else 4))
+    assert (second.ranked_ids, second.target_rank, second.num_relevant) == (tuple("gfd"), 2, 1)
+    assert (first.subset_ids, first.subset_rank) == ((), None)
+    assert rank_ids(orders, queries, protocol) == [replace(one, scores=()) for one in (first, second)]
+
+
+def test_a_groups_results_are_cut_and_its_ranks_are_not():
+    orders = {"q1": list("ghbcafed")}
+    query = Query("q1", "h", "", "e", ("e",), tuple("ecab"))
+    [ranked] = rank_queries(*embeddings_for(orders), [query], GALLERY, ALONE, k=2)
+    assert (ranked.ranked_ids, ranked.target_rank) == (("b", "c"), 4)
+
+
+def test_candidates_must_hold_the_answer_and_k_images():
+    with pytest.raises(ValueError, match="query q7: relevant image d is not among its candidates"):
+        query_positions([Query("q7", "a", "", "d", ("d",), tuple("abc"))], GALLERY, ALONE)
+    queries = [Query("q7", "a", "", "b", ("b",), tuple("abc")), Query("q8", "a", "", "b", ("b",), ("b", "c"))]
+    with pytest.raises(ValueError, match="group smaller than K: cirr_val v1 asks for K=3, the group has 2 images"):
+        query_positions(queries, GALLERY, ALONE)
+    assert fitted(ALONE, queries, 8).recall_ks == (1,)
+    assert fitted(ALONE, queries[:1], 8) is ALONE
+    assert fitted(replace(ALONE, exclude_reference=True), queries[:1], 8).left_out == ("recall_at_3",)
 
 
 def test_hidden_answers_leave_no_ranks():

@@ -49,7 +49,8 @@ class Query:
     """One evaluation record. `text` is the modification text as the protocol renders it (template, joined captions).
 
     `target_image` is None and `relevant_ids` empty on splits whose answers are hidden. `relevant_ids` holds all
-    accepted answers, the target among them; `group_member_ids` CIRR's six look-alikes, the reference among them.
+    accepted answers, the target among them; `group_member_ids` CIRR's six look-alikes, the reference among them, or all
+    images that the query ranks, where its protocol says `candidates="group"`.
     `aspects` are the groups that per-aspect metrics report: CIRCO's semantic aspects; or the number and the kinds of
     the changes, `changes_2` and `changed_colour`. A query may be in several.
     """
@@ -77,8 +78,10 @@ class EvaluationProtocol:
 
     `gallery`, `text_template` and `caption_joining` describe in words what the source has done; the rest drives the
     evaluation. `average_of` names the metrics whose mean is `average`; `aspect_metrics` those reported per aspect.
-    `partial` is None, or `n/N` when images were missing and `data.images.on_missing=drop` let the run go on. `left_out`
-    names metrics whose K is too large for the data (`ranking.fitted_protocol`).
+    `candidates` is what a query ranks: the gallery, or the members of its own group alone; the gallery is then no more
+    than the images of all groups. `partial` is None, or `n/N` when images were missing and
+    `data.images.on_missing=drop` let the run go on. `left_out` names metrics whose K is too large for the data
+    (`ranking.fitted_protocol`).
     """
 
     name: str
@@ -96,6 +99,7 @@ class EvaluationProtocol:
     answers_hidden: bool = False
     partial: str | None = None
     left_out: tuple[str, ...] = ()
+    candidates: Literal["gallery", "group"] = "gallery"
 
     def describe(self) -> str:
         """One line for tables and logs, for example `cirr_val v1 @partial(2296/2297)`."""

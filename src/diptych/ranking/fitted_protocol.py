@@ -7,20 +7,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from diptych.contracts.retrieval import EvaluationProtocol, Query
+from diptych.ranking.candidates import num_ranked
 
 _AT_K = re.compile(r"_at_(\d+)$")
 
 
 def fitted(protocol: EvaluationProtocol, queries: Sequence[Query], num_gallery: int) -> EvaluationProtocol:
     """The protocol with the K that fit, and `left_out` naming the metrics of the others: a K beyond the images of the
-    gallery, or beyond the other members of the smallest group (there everything would be found); `average` goes with a
-    part of it.
+    gallery or of the smallest group of candidates, or beyond the other members of the smallest group of look-alikes
+    (there everything would be found); `average` goes with a part of it.
     """
+    num_images = num_ranked(protocol, queries, num_gallery)
     num_members = min((len(q.group_member_ids) - 1 for q in queries if q.group_member_ids), default=num_gallery)
     fitting = replace(
         protocol,
-        recall_ks=tuple(k for k in protocol.recall_ks if k <= num_gallery),
-        map_ks=tuple(k for k in protocol.map_ks if k <= num_gallery),
+        recall_ks=tuple(k for k in protocol.recall_ks if k <= num_images),
+        map_ks=tuple(k for k in protocol.map_ks if k <= num_images),
         subset_ks=tuple(k for k in protocol.subset_ks if k <= num_members),
     )
     if fitting == protocol:

@@ -1,6 +1,7 @@
 """From queries to `RankedQuery`: by a ranking of embeddings, or by the lists of a prediction file.
 
-Both ways obey the protocol's `exclude_reference`; group members are always ranked without the reference image.
+Both ways obey the protocol's `exclude_reference`; look-alikes are always ranked without the reference image. Where the
+protocol's `candidates` are the query's group, ranks are those among its members, and nothing else is ranked.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diptych.contracts.retrieval import EvaluationProtocol, Query, RankedQuery
+from diptych.ranking.candidates import num_ranked, ranked_members
 from diptych.ranking.known_ids import KnownIds, with_known_keys
 from diptych.ranking.ranking import Ranking, rank
 
@@ -61,18 +63,21 @@ def query_positions(
 ) -> QueryPositions:
     """Where the queries' images stand in the gallery.
 
-    Raises ValueError for repeated gallery ids, a gallery smaller than a K of the protocol, and (naming query and id) a
-    target, relevant image or group member that is not in the gallery.
+    Raises ValueError for repeated gallery ids, fewer candidates than a K of the protocol, and (naming query and id) a
+    target, relevant image or group member that is not in the gallery, or an answer that is not among the candidates.
     """
     place = {image_id: position for position, image_id in enumerate(gallery_ids)}
     if len(place) != len(gallery_ids):
         raise ValueError(f"gallery ids must be unique: {len(gallery_ids)} given, {len(place)} different")
     largest_k = max((*protocol.recall_ks, *protocol.map_ks), default=1)
-    if largest_k > len(gallery_ids):
+    fewest = num_ranked(protocol, queries, len(gallery_ids))
+    if largest_k > fewest:
         raise ValueError(
-            f"gallery smaller than K: {protocol.describe()} asks for K={largest_k}, the gallery has "
-            f"{len(gallery_ids)} images; `fitted` leaves out what is too large"
+            f"{protocol.candidates} smaller than K: {protocol.describe()} asks for K={largest_k}, the "
+            f"{protocol.candidates} has {fewest} images; `fitted` leaves out what is too large"
         )
+    if protocol.candidates == "group":
+        _refuse_strangers(queries)
 
     def positions_of(query: Query, image_ids: Sequence[str], role: str) -> list[int]:
         for image_id in image_ids:
@@ -84,8 +89,15 @@ def query_positions(
     return QueryPositions(
         relevant=[positions_of(query, _accepted_ids(query), "relevant image") for query in queries],
         excluded=torch.tensor(removed, dtype=torch.int64),
-        members=[positions_of(query, _other_members(query), "group member") for query in queries],
+        members=[positions_of(query, ranked_members(query, protocol), "group member") for query in queries],
     )
+
+
+def _refuse_strangers(queries: Sequence[Query]) -> None:
+    for query in queries:
+        for image_id in _accepted_ids(query):
+            if image_id not in query.group_member_ids:
+                raise ValueError(f"query {query.query_id}: relevant image {image_id} is not among its candidates")
 
 
 def to_ranked_queries(
@@ -97,8 +109,11 @@ def to_ranked_queries(
     ranked = []
     all_positions, all_scores = ranking.positions.tolist(), ranking.scores.tolist()
     for row, query in enumerate(queries):
-        found = [(p, s) for p, s in zip(all_positions[row], all_scores[row], strict=True) if p >= 0]
         subset_ids = tuple(gallery_ids[position] for position in ranking.member_order[row])
+        if protocol.candidates == "group":
+            ranked.append(_ranked_group(query, subset_ids, ranking.member_scores[row], ranking.positions.shape[1]))
+            continue
+        found = [(p, s) for p, s in zip(all_positions[row], all_scores[row], strict=True) if p >= 0]
         ranks = ranking.relevant_ranks[row]
         ranked.append(
             RankedQuery(
@@ -114,6 +129,20 @@ def to_ranked_queries(
             )
         )
     return ranked
+
+
+def _ranked_group(query: Query, ids: tuple[str, ...], scores: tuple[float, ...], num_results: int) -> RankedQuery:
+    """The ranking of a query whose candidates, best first, are its group's members alone."""
+    accepted = _accepted_ids(query)
+    return RankedQuery(
+        query_id=query.query_id,
+        ranked_ids=ids[:num_results],
+        scores=scores[:num_results],
+        target_rank=_rank_in(ids, query.target_image),
+        relevant_ranks=tuple(rank for rank, image_id in enumerate(ids, start=1) if image_id in accepted),
+        num_relevant=len(accepted),
+        aspects=query.aspects,
+    )
 
 
 def rank_ids(
@@ -204,8 +233,10 @@ def _rank_ids_of(query: Query, found: Sequence[tuple[str, str | None]], protocol
         seen.add(image_id)
     if protocol.exclude_reference:
         ids = [image_id for image_id in ids if image_id != query.reference_image]
-    accepted, members = set(_accepted_ids(query)), set(_other_members(query))
+    accepted, members = set(_accepted_ids(query)), set(ranked_members(query, protocol))
     subset_ids = tuple(image_id for image_id in ids if image_id in members)
+    if protocol.candidates == "group":
+        return _ranked_group(query, subset_ids, (), len(subset_ids))
     return RankedQuery(
         query_id=query.query_id,
         ranked_ids=tuple(ids),
@@ -223,10 +254,6 @@ def _accepted_ids(query: Query) -> tuple[str, ...]:
     """Target first, then the other relevant ids; empty where the answers are hidden."""
     target = () if query.target_image is None else (query.target_image,)
     return tuple(dict.fromkeys((*target, *query.relevant_ids)))
-
-
-def _other_members(query: Query) -> tuple[str, ...]:
-    return tuple(image_id for image_id in query.group_member_ids if image_id != query.reference_image)
 
 
 def _rank_in(ids: Sequence[str], image_id: str | None) -> int | None:

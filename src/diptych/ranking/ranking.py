@@ -41,13 +41,14 @@ class Ranking:
     `positions` (Q, K) int64 and `scores` (Q, K) float32 hold the first results, best first; K is at most the size of
     the gallery, and a row from which a position was removed may end in position -1 with score -inf. `relevant_ranks`
     has the 1-based rank of each given relevant position, in the given order, None where that position was removed.
-    `member_order` has each query's group member positions, best first, without the removed one.
+    `member_order` has each query's group member positions, best first, without the removed one; `member_scores` theirs.
     """
 
     positions: Tensor
     scores: Tensor
     relevant_ranks: tuple[tuple[int | None, ...], ...]
     member_order: tuple[tuple[int, ...], ...]
+    member_scores: tuple[tuple[float, ...], ...]
 
 
 def rank(
@@ -86,6 +87,10 @@ def rank(
             rows, columns = group.of_block(start, len(block))
             member_scores.append(block[rows, columns])
     removed = excluded.tolist()
+    groups = [
+        sorted((-s, c) for c, s in zip(columns, found, strict=True) if c != gone)
+        for columns, found, gone in zip(members, group.split(member_scores), removed, strict=True)
+    ]
     return Ranking(
         positions=_concatenate(positions, (0, k), torch.int64, queries.device),
         scores=_concatenate(scores, (0, k), torch.float32, queries.device),
@@ -93,10 +98,8 @@ def rank(
             tuple(None if column == gone else found for column, found in zip(columns, of_query, strict=True))
             for columns, of_query, gone in zip(relevant, pairs.split(ranks), removed, strict=True)
         ),
-        member_order=tuple(
-            tuple(c for _, c in sorted((-s, c) for c, s in zip(columns, found, strict=True) if c != gone))
-            for columns, found, gone in zip(members, group.split(member_scores), removed, strict=True)
-        ),
+        member_order=tuple(tuple(column for _, column in ordered) for ordered in groups),
+        member_scores=tuple(tuple(-score for score, _ in ordered) for ordered in groups),
     )
 
 

@@ -6,6 +6,7 @@ not read: they may leave out the target and hold images outside the set, and no 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -112,9 +113,12 @@ class CIRR(TripletSource):
 
     name = "cirr"
     docs_page = "docs/cirr.md"
-    splits = ("train", "val", "test")
-    published_counts = MappingProxyType({"train": (28_225, 16_939), "val": (4_181, 2_297), "test": (4_148, 2_315)})
-    submission_format = "diptych.submission.cirr.CIRRFormat"
+    splits: tuple[str, ...] = ("train", "val", "test")
+    published_counts: Mapping[str, tuple[int, int]] = MappingProxyType(
+        {"train": (28_225, 16_939), "val": (4_181, 2_297), "test": (4_148, 2_315)}
+    )
+    submission_format: str | None = "diptych.submission.cirr.CIRRFormat"
+    _text_key = "caption"
 
     def __init__(self, root: str | Path, protocol: str = "official") -> None:
         if protocol not in ("official", "good4cir"):
@@ -148,10 +152,13 @@ class CIRR(TripletSource):
         """
         split = self._check(split)
         if split not in self._queries:
-            path = self._files.annotations() / "captions" / f"cap.rc2.{FILE_SPLITS[split]}.json"
+            path = self._captions_file(split)
             known = self._files.split_paths(split)
-            records = load_records(path, self.docs_page, identified_by="pairid")
-            queries = [_query(record, known, hidden=split == "test") for record in records]
+            records = self._read(path)
+            queries = [
+                _query(record, self._query_id(record, position), known, self._text_key, hidden=split == "test")
+                for position, record in enumerate(records)
+            ]
             unique_queries(queries, path)
             self._queries[split] = queries
         return self._queries[split]
@@ -201,6 +208,15 @@ class CIRR(TripletSource):
         """
         return self._files.image_path(self._check(split), image_id)
 
+    def _captions_file(self, split: str) -> Path:
+        return self._files.annotations() / "captions" / f"cap.rc2.{FILE_SPLITS[split]}.json"
+
+    def _read(self, path: Path) -> list[Record]:
+        return load_records(path, self.docs_page, identified_by="pairid")
+
+    def _query_id(self, record: Record, position: int) -> str:
+        return str(record.integer("pairid"))
+
     def _uses_good4cir(self, split: str) -> bool:
         return self._good4cir and split != "test"
 
@@ -208,7 +224,7 @@ class CIRR(TripletSource):
         return check_split("test" if split == "test1" else split, self.splits, "CIRR")
 
 
-def _query(record: Record, known: dict[str, str], hidden: bool) -> Query:
+def _query(record: Record, query_id: str, known: dict[str, str], text_key: str, hidden: bool) -> Query:
     reference = record.name("reference")
     target = None if hidden else record.name("target_hard")
     members = record.record("img_set").names("members")
@@ -222,9 +238,9 @@ def _query(record: Record, known: dict[str, str], hidden: bool) -> Query:
         if image not in members:
             raise record.error(f"key {key!r} names {image!r}, which is not among img_set.members")
     return Query(
-        query_id=str(record.integer("pairid")),
+        query_id=query_id,
         reference_image=reference,
-        text=record.text("caption"),
+        text=record.text(text_key),
         target_image=target,
         relevant_ids=() if target is None else (target,),
         group_member_ids=members,

@@ -46,7 +46,7 @@ class FashionIQ(TripletSource):
     """
 
     docs_page = "docs/fashioniq.md"
-    splits = ("train", "val", "test")
+    splits: tuple[str, ...] = ("train", "val", "test")
 
     def __init__(self, root: str | Path, category: str, protocol: str = "original") -> None:
         if category not in _CATEGORIES:
@@ -125,22 +125,19 @@ class FashionIQ(TripletSource):
     def _read(self, split: str) -> list[tuple[Query, tuple[str, ...]]]:
         self._check(split)
         if split not in self._pairs:
-            known = self._split_images(split)
-            path = self.root / "captions" / f"cap.{self.name}.{split}.json"
-            records = load_records(path, self.docs_page, identified_by="candidate")
-            self._pairs[split] = [
-                self._pair(record, position, known, hidden=split == "test") for position, record in enumerate(records)
-            ]
+            self._pairs[split] = self._read_pairs(split, self._split_images(split))
         return self._pairs[split]
+
+    def _read_pairs(self, split: str, known: dict[str, None]) -> list[tuple[Query, tuple[str, ...]]]:
+        path = self.root / "captions" / f"cap.{self.name}.{split}.json"
+        records = load_records(path, self.docs_page, identified_by="candidate")
+        return [self._pair(record, position, known, hidden=split == "test") for position, record in enumerate(records)]
 
     def _pair(
         self, record: Record, position: int, known: dict[str, None], hidden: bool
     ) -> tuple[Query, tuple[str, ...]]:
-        reference = record.name("candidate")
-        target = None if hidden else record.name("target")
-        for key, asin in (("candidate", reference), ("target", target)):
-            if asin is not None and asin not in known:
-                raise record.error(f"key {key!r} names {asin!r}, which is not in the split's list of images")
+        reference = self._image(record, "candidate", known)
+        target = None if hidden else self._image(record, "target", known)
         captions = record.texts("captions")
         if len(captions) != 2:
             raise record.error(f"key 'captions' must hold two captions, found {len(captions)}")
@@ -155,6 +152,12 @@ class FashionIQ(TripletSource):
             relevant_ids=() if target is None else (target,),
         )
         return query, wordings
+
+    def _image(self, record: Record, key: str, known: dict[str, None]) -> str:
+        asin = record.name(key)
+        if asin not in known:
+            raise record.error(f"key {key!r} names {asin!r}, which is not in the split's list of images")
+        return asin
 
     def _split_file(self, split: str) -> Path:
         return self.root / "image_splits" / f"split.{self.name}.{split}.json"
