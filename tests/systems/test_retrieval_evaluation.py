@@ -48,9 +48,19 @@ def test_the_model_is_measured_with_bounds_and_beside_the_baselines(evaluation):
     assert result.gallery_ids == tuple("abcd")
 
 
+def test_the_composition_is_audited_by_the_baselines(evaluation):
+    given = rows() | {"queries/text_only": torch.eye(4)[[3, 3, 3]]}  # the text alone says d, the picture alone a
+    result = evaluate_set(evaluation, given, METRICS, baselines=True)
+    text = result.values["shortcut_text_at_2"].values  # of the three equal scores behind d, a comes first
+    assert text.tolist() == [0, 0, 1] and result.values["shortcut_image_at_2"].values.tolist() == [1, 0, 0]
+    assert result.metrics["shortcut_free_at_2"] == result.metrics["composed_at_2"] == pytest.approx(1 / 3)
+    assert result.metrics["recall_at_1/shortcut_text"] == 0 and result.metrics["recall_at_1/shortcut_free"] == 1
+    assert result.bounds.keys() >= {"composition_gap", "shortcut_inflation_at_1", "shortcut_free_at_2"}
+
+
 def test_a_validation_has_neither_baselines_nor_bounds(evaluation):
     result = evaluate_set(evaluation, rows(), METRICS, baselines=False)
-    assert result.bounds == {}
+    assert result.bounds == {} and not any("shortcut" in name or "composition" in name for name in result.metrics)
     assert not any("/" in name and name.split("/")[0] in BASELINES for name in result.metrics)
 
 

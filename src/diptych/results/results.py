@@ -69,10 +69,17 @@ def gallery_fingerprint(image_ids: Sequence[str]) -> str:
 
 
 def _aspect_queries(result: SetResult) -> dict[str, int]:
-    """How many of the ranked queries are behind each aspect's figures; empty where none are reported."""
-    if not result.metrics or not result.protocol.aspect_metrics:
-        return {}
-    return dict(Counter(aspect for query in result.ranked for aspect in query.aspects))
+    """How many of the ranked queries are behind each aspect's figures, and behind those of each part of the audit of
+    composition; empty where none are reported.
+    """
+    found: Counter[str] = Counter()
+    if result.metrics and result.protocol.aspect_metrics:
+        found.update(aspect for query in result.ranked for aspect in query.aspects)
+    for name, metric in result.values.items():
+        aspect = name.partition("/")[2]
+        if aspect and aspect not in found:
+            found[aspect] = int((~metric.values.isnan()).sum())
+    return dict(found)
 
 
 def _counts(results: Sequence[SetResult]) -> dict[str, int] | None:
