@@ -1,18 +1,20 @@
 """From queries to `RankedQuery`: by a ranking of embeddings, or by the lists of a prediction file.
 
-Both ways obey the protocol's `exclude_reference`; group members are always ranked without the reference image.
+Both ways obey the protocol's `exclude_reference`; group members are always ranked without the reference image. `also`
+names further ranks that are wanted: those of reference and distractors cost time, and few metrics read them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from diptych.contracts.retrieval import EvaluationProtocol, Query, RankedQuery
+from diptych.contracts.retrieval import EvaluationProtocol, OtherRank, Query, RankedQuery
 from diptych.ranking.known_ids import KnownIds, with_known_keys
 from diptych.ranking.ranking import Ranking, rank
 
@@ -23,11 +25,15 @@ NUM_RESULTS = 50  # what a RankedQuery keeps, and what the test servers ask for
 
 @dataclass(frozen=True)
 class QueryPositions:
-    """Gallery positions as `ranking.rank` wants them; the target comes first in its query's `relevant`."""
+    """Gallery positions as `ranking.rank` wants them; the target comes first in its query's `relevant`. Those of
+    `reference` (one or none) and `distractors` are there where they were asked for.
+    """
 
     relevant: list[list[int]]
     excluded: Tensor
     members: list[list[int]]
+    reference: list[list[int]]
+    distractors: list[list[int]]
 
 
 def rank_queries(
@@ -37,6 +43,7 @@ def rank_queries(
     gallery_ids: Sequence[str],
     protocol: EvaluationProtocol,
     k: int = NUM_RESULTS,
+    also: Collection[OtherRank] = (),
 ) -> list[RankedQuery]:
     """Rank the gallery (G, E) for all queries (Q, E) under the protocol and keep the first K results of each.
 
@@ -44,20 +51,24 @@ def rank_queries(
     """
     if len(gallery_embeddings) != len(gallery_ids):
         raise ValueError(f"{len(gallery_embeddings)} gallery embeddings for {len(gallery_ids)} gallery ids")
-    positions = query_positions(queries, gallery_ids, protocol)
+    positions = query_positions(queries, gallery_ids, protocol, also)
+    ranked_apart = zip(positions.relevant, positions.reference, positions.distractors, strict=True)
     ranking = rank(
         query_embeddings,
         gallery_embeddings,
         k=k,
-        relevant=positions.relevant,
+        relevant=[[*relevant, *reference, *distractors] for relevant, reference, distractors in ranked_apart],
         excluded=positions.excluded,
         members=positions.members,
     )
-    return to_ranked_queries(ranking, queries, gallery_ids, protocol)
+    return to_ranked_queries(ranking, queries, gallery_ids, positions)
 
 
 def query_positions(
-    queries: Sequence[Query], gallery_ids: Sequence[str], protocol: EvaluationProtocol
+    queries: Sequence[Query],
+    gallery_ids: Sequence[str],
+    protocol: EvaluationProtocol,
+    also: Collection[OtherRank] = (),
 ) -> QueryPositions:
     """Where the queries' images stand in the gallery.
 
@@ -85,13 +96,19 @@ def query_positions(
         relevant=[positions_of(query, _accepted_ids(query), "relevant image") for query in queries],
         excluded=torch.tensor(removed, dtype=torch.int64),
         members=[positions_of(query, _other_members(query), "group member") for query in queries],
+        reference=[[place[name] for name in _reference(query, protocol, also) if name in place] for query in queries],
+        distractors=[
+            [place[name] for name in _distractors(query, protocol, also) if name in place] for query in queries
+        ],
     )
 
 
 def to_ranked_queries(
-    ranking: Ranking, queries: Sequence[Query], gallery_ids: Sequence[str], protocol: EvaluationProtocol
+    ranking: Ranking, queries: Sequence[Query], gallery_ids: Sequence[str], positions: QueryPositions
 ) -> list[RankedQuery]:
-    """The ranking of `query_positions(queries, gallery_ids, protocol)` in terms of ids, in the order of `queries`."""
+    """The ranking of these positions in terms of ids, in the order of `queries`. The ranks of a query's reference and
+    distractors stand behind those of its accepted answers.
+    """
     if len(queries) != len(ranking.relevant_ranks):
         raise ValueError(f"{len(queries)} queries for a ranking of {len(ranking.relevant_ranks)}")
     ranked = []
@@ -99,7 +116,9 @@ def to_ranked_queries(
     for row, query in enumerate(queries):
         found = [(p, s) for p, s in zip(all_positions[row], all_scores[row], strict=True) if p >= 0]
         subset_ids = tuple(gallery_ids[position] for position in ranking.member_order[row])
-        ranks = ranking.relevant_ranks[row]
+        num_relevant, num_references = len(positions.relevant[row]), len(positions.reference[row])
+        ranks, others = ranking.relevant_ranks[row][:num_relevant], ranking.relevant_ranks[row][num_relevant:]
+        reference, distractors = others[:num_references], others[num_references:]
         ranked.append(
             RankedQuery(
                 query_id=query.query_id,
@@ -111,6 +130,11 @@ def to_ranked_queries(
                 subset_rank=_rank_in(subset_ids, query.target_image),
                 subset_ids=subset_ids,
                 aspects=query.aspects,
+                reference_image=query.reference_image,
+                target_image=query.target_image,
+                text=query.text,
+                reference_rank=next(iter(reference), None),
+                distractor_ranks=tuple(rank for rank in distractors if rank is not None),
             )
         )
     return ranked
@@ -121,10 +145,12 @@ def rank_ids(
     queries: Sequence[Query],
     protocol: EvaluationProtocol,
     gallery_ids: Sequence[str] | None = None,
+    also: Collection[OtherRank] = (),
 ) -> list[RankedQuery]:
     """The given ranked ids of each query under the protocol, in the order of `queries`; there are no scores.
 
-    Ids may be strings or integers; `KnownIds` says in which spellings. What a list leaves out counts as not found.
+    Ids may be strings or integers; `KnownIds` says in which spellings. What a list leaves out counts as not found;
+    without `gallery_ids`, references and distractors are taken to be in the gallery.
 
     Raises:
         ValueError: queries without a list, lists without a query; an id twice in a list; or an id that is no image of
@@ -135,7 +161,8 @@ def rank_ids(
     known = _known_images(queries, gallery_ids)
     found = [_found_ids(query, lists[query.query_id], known) for query in queries]
     _refuse_unknown(queries, found, known)
-    ranked = [_rank_ids_of(query, ids, protocol) for query, ids in zip(queries, found, strict=True)]
+    gallery = None if gallery_ids is None else set(gallery_ids)
+    ranked = [_rank_ids_of(query, ids, protocol, gallery, also) for query, ids in zip(queries, found, strict=True)]
     largest_k = max((*protocol.recall_ks, *protocol.map_ks), default=1)
     num_short = sum(len(one.ranked_ids) < largest_k for one in ranked)
     if num_short:
@@ -195,7 +222,13 @@ def _refuse_unknown(
         log.warning("%d ids are written in another way, and were found all the same: %s", len(respelt), respelt[:3])
 
 
-def _rank_ids_of(query: Query, found: Sequence[tuple[str, str | None]], protocol: EvaluationProtocol) -> RankedQuery:
+def _rank_ids_of(
+    query: Query,
+    found: Sequence[tuple[str, str | None]],
+    protocol: EvaluationProtocol,
+    gallery: set[str] | None,
+    also: Collection[OtherRank],
+) -> RankedQuery:
     ids = [image_id for _, image_id in found if image_id is not None]
     seen: set[str] = set()
     for image_id in ids:
@@ -206,6 +239,10 @@ def _rank_ids_of(query: Query, found: Sequence[tuple[str, str | None]], protocol
         ids = [image_id for image_id in ids if image_id != query.reference_image]
     accepted, members = set(_accepted_ids(query)), set(_other_members(query))
     subset_ids = tuple(image_id for image_id in ids if image_id in members)
+    reference, distractors = (
+        [_rank_in(ids, name) or math.inf for name in named if gallery is None or name in gallery]
+        for named in (_reference(query, protocol, also), _distractors(query, protocol, also))
+    )
     return RankedQuery(
         query_id=query.query_id,
         ranked_ids=tuple(ids),
@@ -216,6 +253,11 @@ def _rank_ids_of(query: Query, found: Sequence[tuple[str, str | None]], protocol
         subset_rank=_rank_in(subset_ids, query.target_image),
         subset_ids=subset_ids,
         aspects=query.aspects,
+        reference_image=query.reference_image,
+        target_image=query.target_image,
+        text=query.text,
+        reference_rank=next(iter(reference), None),
+        distractor_ranks=tuple(distractors),
     )
 
 
@@ -227,6 +269,20 @@ def _accepted_ids(query: Query) -> tuple[str, ...]:
 
 def _other_members(query: Query) -> tuple[str, ...]:
     return tuple(image_id for image_id in query.group_member_ids if image_id != query.reference_image)
+
+
+def _reference(query: Query, protocol: EvaluationProtocol, also: Collection[OtherRank]) -> tuple[str, ...]:
+    """The reference where its rank is wanted and it stays in the ranking."""
+    wanted = "reference_rank" in also and not protocol.exclude_reference
+    return (query.reference_image,) if wanted else ()
+
+
+def _distractors(query: Query, protocol: EvaluationProtocol, also: Collection[OtherRank]) -> tuple[str, ...]:
+    """The distractors where their ranks are wanted, without accepted answers and a reference that is taken out."""
+    if "distractor_ranks" not in also:
+        return ()
+    others = {*_accepted_ids(query), *([query.reference_image] if protocol.exclude_reference else [])}
+    return tuple(name for name in dict.fromkeys(query.distractors) if name not in others)
 
 
 def _rank_in(ids: Sequence[str], image_id: str | None) -> int | None:
