@@ -161,6 +161,31 @@ def test_a_model_of_one_world_is_scored_on_both_by_the_same_kinds_of_change(room
     assert {"colour", "presence", "count", "goods", "price"} <= kinds["market"]
 
 
+def test_the_composition_is_audited_and_metrics_of_queries_in_several_wordings_are_asked_for_by_name(
+    rooms_run, data, tmp_path
+):
+    words = [f"ckpt={rooms_run}", f"data_dir={data}", "split=val", "trainer=cpu", "trainer.precision=32-true"]
+    names = "metrics=[recall_at_k,reference_rank,distractor_above,paraphrase_spread]"
+    words += [*TINY_ROOMS_SIZES, names, "data.num_workers=0", "data.images.cache=null"]
+    record, alone = (run_evaluate(tmp_path / name, *words, f"data={name}") for name in ("rooms_paraphrased", "rooms"))
+    metrics, lines = record["metrics"], (tmp_path / "rooms_paraphrased/scores.jsonl").read_text().splitlines()
+    parts = ("shortcut_image", "shortcut_text", "shortcut_free")
+    assert {f"{part}_at_10" for part in parts} | {"composed_at_10", "composition_gap"} <= metrics.keys()
+    assert metrics["shortcut_image_at_10"] == metrics["image_only/recall_at_10"]
+    assert metrics["shortcut_text_at_10"] == metrics["text_only/recall_at_10"]
+    solved = [json.loads(line) for line in lines]
+    free = [one["recall_at_1"] for one in solved if one["shortcut_free_at_10"]]
+    assert metrics["recall_at_1/shortcut_free"] == pytest.approx(sum(free) / len(free))
+    assert metrics["shortcut_inflation_at_1"] == pytest.approx(metrics["recall_at_1"] - sum(free) / len(free))
+    assert record["aspect_queries"]["shortcut_free"] == len(free) and len(solved) == record["queries"]["scored"]
+    assert {"reference_rank", "reference_above", "distractor_above"} <= metrics.keys() & record["intervals"].keys()
+    shares = [metrics[f"paraphrase_{name}_at_10"] for name in ("spread", "all", "none")]
+    assert sum(shares) == pytest.approx(1) and len(solved) == 6 * alone["queries"]["scored"]
+    assert "paraphrase_spread_at_1" not in alone["metrics"]
+    assert any("paraphrase_spread_at_1" in said and "there are no groups" in said for said in alone["signatures"])
+    assert "Does the model compose?" in (tmp_path / "rooms_paraphrased/report/index.html").read_text()
+
+
 def kinds_of(metrics, prefix):
     return {name.removeprefix(prefix) for name in metrics if name.startswith(prefix)}
 

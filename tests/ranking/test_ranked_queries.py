@@ -168,3 +168,25 @@ def test_every_query_needs_its_list():
         rank_ids({"q1": ["c"]}, queries, CIRR)
     with pytest.raises(ValueError, match=r"1 predictions for unknown queries \(of 2 queries\): 'q9'. There is 'q1'"):
         rank_ids(ORDERS | {"q9": ["c"]}, QUERIES, CIRR)
+
+
+ALSO = ("reference_rank", "distractor_ranks")
+
+
+def test_reference_and_distractors_are_ranked_where_that_is_asked_for():
+    queries = [replace(QUERIES[0], distractors=("b", "z", "c", "a")), QUERIES[1]]  # z is no image, c the answer
+    for exclude, reference, distractors in ((False, 1, (3, 1)), (True, None, (2,))):
+        protocol = replace(CIRR, exclude_reference=exclude)
+        ranked = rank_queries(*embeddings_for(ORDERS), queries, GALLERY, protocol, also=ALSO)
+        assert (ranked[0].reference_rank, ranked[0].distractor_ranks) == (reference, distractors)
+        assert (ranked[1].reference_rank, ranked[1].distractor_ranks) == (reference, ())
+        assert rank_ids(ORDERS, queries, protocol, GALLERY, ALSO) == [replace(one, scores=()) for one in ranked]
+        plain = [replace(one, reference_rank=None, distractor_ranks=()) for one in ranked]
+        assert rank_queries(*embeddings_for(ORDERS), queries, GALLERY, protocol) == plain
+
+
+def test_reference_and_distractors_outside_a_list_are_infinitely_far():
+    queries = [replace(QUERIES[0], distractors=("b", "z"))]
+    for gallery, distractors in ((GALLERY, (2,)), (None, (2, float("inf")))):
+        (ranked,) = rank_ids({"q1": ["g", "b"]}, queries, replace(CIRR, exclude_reference=False), gallery, ALSO)
+        assert (ranked.reference_rank, ranked.distractor_ranks) == (float("inf"), distractors)

@@ -59,3 +59,19 @@ def test_circos_aspects_are_one_table():
     assert [(section.anchor, section.heading) for section in sections[1:]] == [("aspects", "By aspect")]
     (table,) = numbers["aspects"]["aspects"]
     assert [name for name, _ in table["rows"]] == ["cardinality", "negation"]
+
+
+def test_the_audit_of_composition_has_a_table_of_its_own(tmp_path, image_paths):
+    metrics = {"recall_at_1": 0.5, "shortcut_text_at_10": 0.25, "composition_gap": 0.3125}
+    metrics |= {"recall_at_1/shortcut_text": 0.75, "recall_at_1/shortcut_free": 0.125}
+    about = {"recall_at_1": {"unit": "fraction", "better": "higher"}}
+    about |= {"shortcut_text_at_10": {"unit": "fraction", "better": None}}
+    about |= {"composition_gap": {"unit": "score", "better": None}}
+    counts = {"shortcut_text": 1200, "shortcut_free": 3}
+    result = make_result(metrics=metrics, about=about, intervals={}, aspect_queries=counts)
+    path = write_report(tmp_path, result, [make_ranking(0, IMAGE_IDS, 2)], [make_query(0)], image_paths)
+    text = path.read_text(encoding="utf-8")
+    assert re.search(r'<th scope="row">composition_gap</th>\s*<td class="model">0.3125</td>', text)
+    audit = text[text.index('<h2 id="composition">Does the model compose?</h2>') :]
+    assert re.search(r'<th scope="row">the text alone</th><td>1,200</td><td class="model">75.00</td>', audit)
+    assert re.search(r'<th scope="row">neither</th><td>3</td><td class="model">12.50</td>', audit)

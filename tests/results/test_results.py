@@ -63,6 +63,16 @@ def test_several_sets_keep_their_names_and_their_mean(make_result):
     assert record["protocol"]["line"] == "tiny v2; tiny v2 @partial(1/2)"
 
 
+def test_metrics_without_a_number_are_named_with_the_reason(make_result):
+    results = [make_result(), make_result("two")]
+    for result in results:
+        result.absent = {"spread": "there are no groups", "all": "there are no groups"}
+    said = "Without a number: one/spread, one/all, two/spread, two/all, as there are no groups."
+    assert said in retrieval_record(results, **ABOUT).content()["signatures"]
+    said = "Without a number: spread, all, as there are no groups."
+    assert said in retrieval_record(results[:1], **ABOUT).content()["signatures"]
+
+
 def test_a_prediction_file_has_no_gallery(make_result):
     result = make_result()
     result.gallery_ids = ()

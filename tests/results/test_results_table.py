@@ -148,6 +148,8 @@ def test_aspects_in_words():
     assert aspect_label("changes_12") == "12 changes"
     assert aspect_label("direct_addressing") == "direct addressing"
     assert aspect_label("changed_colour") == "colour"
+    assert aspect_label("shortcut_free") == "neither" and aspect_group("shortcut_free") == "what solves it alone"
+    assert aspect_label("shortcut_keys") == "shortcut keys" and aspect_group("shortcut_keys") == "aspect"
     names = ("changes_2", "changed_size", "compare_change", "changes_of_mind", "changed_")
     groups = [aspect_group(name) for name in names]
     assert groups == ["number of changes", "kind of change", "aspect", "aspect", "aspect"]

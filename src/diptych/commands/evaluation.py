@@ -26,6 +26,7 @@ from diptych.contracts.news import CaptionData, NewsSource
 from diptych.contracts.retrieval import EvaluationSet, RetrievalData, TripletSource
 from diptych.data.news.captions_file import read_captions
 from diptych.metrics.retrieval.measuring import SetResult, measure
+from diptych.metrics.retrieval.query_metric import ranks_wanted
 from diptych.parallel import checkpoints
 from diptych.parallel.distributed import part_ways, rank, world_size
 from diptych.ranking.fitted_protocol import fitted, said_of_left_out
@@ -236,7 +237,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
             if said := said_of_left_out(protocol, len(gallery_ids)):
                 log.warning("%s: %s", name, said)
         own = {query.query_id: predictions[query.query_id] for query in queries if query.query_id in predictions}
-        ranked = rank_ids(own, queries, protocol, gallery_ids)
+        ranked = rank_ids(own, queries, protocol, gallery_ids, ranks_wanted(metrics))
         result = measure(name, protocol, queries, ranked, metrics, with_bounds=True)
         if not protocol.answers_hidden:
             result.counts["lists_with_an_answer"] = sum(bool(one.relevant_ranks) for one in ranked)

@@ -50,7 +50,8 @@ class Query:
 
     `target_image` is None and `relevant_ids` empty on splits whose answers are hidden. `relevant_ids` holds all
     accepted answers, the target among them; `group_member_ids` CIRR's six look-alikes, the reference among them, or all
-    images that the query ranks, where its protocol says `candidates="group"`.
+    images that the query ranks, where its protocol says `candidates="group"`; `distractors` images that the record
+    names as near but wrong, which need not be in the gallery.
     `aspects` are the groups that per-aspect metrics report: CIRCO's semantic aspects; or the number and the kinds of
     the changes, `changes_2` and `changed_colour`. A query may be in several.
     """
@@ -62,6 +63,7 @@ class Query:
     relevant_ids: tuple[str, ...] = ()
     group_member_ids: tuple[str, ...] = ()
     aspects: tuple[str, ...] = ()
+    distractors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,9 @@ class TripletSource(Protocol):
         return pairs[0] == pairs[1]
 
 
+OtherRank = Literal["reference_rank", "distractor_ranks"]  # what a ranking finds where it is asked for
+
+
 @dataclass(frozen=True, slots=True)
 class RankedQuery:
     """What ranking found for one query; all ranks are 1-based positions in the protocol's filtered ranking.
@@ -171,6 +176,10 @@ class RankedQuery:
     exact rank of the target, `relevant_ranks` the exact ranks of all relevant ids, ascending, without those that are
     not in the ranking; `num_relevant` counts all of them. `subset_rank` is the target's rank among the other group
     members. Scoring a prediction file, a target outside the given list has the rank None.
+
+    `reference_image`, `target_image` and `text` are the query's. Where it was asked for (`OtherRank`), `reference_rank`
+    is the rank of its reference, None where that is no candidate, and `distractor_ranks` are those of its distractors
+    that are candidates; infinite outside a given list.
     """
 
     query_id: str
@@ -182,6 +191,11 @@ class RankedQuery:
     subset_rank: int | None = None
     subset_ids: tuple[str, ...] = ()
     aspects: tuple[str, ...] = ()
+    reference_image: str = ""
+    target_image: str | None = None
+    text: str = ""
+    reference_rank: float | None = None
+    distractor_ranks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -374,13 +388,15 @@ class MetricValues:
     how the result is to be read.
 
     `reduction` is `mean` or `median`, over the values that are not NaN. `unit` and `better` are as in `MetricMeaning`:
-    a rank is MetricValues(ranks, unit="count", better="lower").
+    a rank is MetricValues(ranks, unit="count", better="lower"). `absent` says why there is no number where all values
+    are NaN, for metrics that data may have nothing for.
     """
 
     values: Tensor
     reduction: str = field(default="mean")
     unit: Unit = "fraction"
     better: Better | None = "higher"
+    absent: str = ""
 
     @property
     def meaning(self) -> MetricMeaning:

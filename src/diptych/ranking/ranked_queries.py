@@ -1,35 +1,33 @@
 """From queries to `RankedQuery`: by a ranking of embeddings, or by the lists of a prediction file.
 
 Both ways obey the protocol's `exclude_reference`; look-alikes are always ranked without the reference image. Where the
-protocol's `candidates` are the query's group, ranks are those among its members, and nothing else is ranked.
+protocol's `candidates` are the query's group, ranks are those among its members, and nothing else is ranked. `also`
+names further ranks that are wanted: those of reference and distractors cost time, and few metrics read them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
-from diptych.contracts.retrieval import EvaluationProtocol, Query, RankedQuery
-from diptych.ranking.candidates import num_ranked, ranked_members
+from diptych.contracts.retrieval import EvaluationProtocol, OtherRank, Query, RankedQuery
+from diptych.ranking.candidates import ranked_members
 from diptych.ranking.known_ids import KnownIds, with_known_keys
+from diptych.ranking.query_positions import (
+    QueryPositions,
+    accepted_ids,
+    query_positions,
+    wanted_distractors,
+    wanted_reference,
+)
 from diptych.ranking.ranking import Ranking, rank
 
 log = logging.getLogger(__name__)
 
 NUM_RESULTS = 50  # what a RankedQuery keeps, and what the test servers ask for
-
-
-@dataclass(frozen=True)
-class QueryPositions:
-    """Gallery positions as `ranking.rank` wants them; the target comes first in its query's `relevant`."""
-
-    relevant: list[list[int]]
-    excluded: Tensor
-    members: list[list[int]]
 
 
 def rank_queries(
@@ -39,6 +37,7 @@ def rank_queries(
     gallery_ids: Sequence[str],
     protocol: EvaluationProtocol,
     k: int = NUM_RESULTS,
+    also: Collection[OtherRank] = (),
 ) -> list[RankedQuery]:
     """Rank the gallery (G, E) for all queries (Q, E) under the protocol and keep the first K results of each.
 
@@ -46,75 +45,41 @@ def rank_queries(
     """
     if len(gallery_embeddings) != len(gallery_ids):
         raise ValueError(f"{len(gallery_embeddings)} gallery embeddings for {len(gallery_ids)} gallery ids")
-    positions = query_positions(queries, gallery_ids, protocol)
+    positions = query_positions(queries, gallery_ids, protocol, also)
+    ranked_apart = zip(positions.relevant, positions.reference, positions.distractors, strict=True)
     ranking = rank(
         query_embeddings,
         gallery_embeddings,
         k=k,
-        relevant=positions.relevant,
+        relevant=[[*relevant, *reference, *distractors] for relevant, reference, distractors in ranked_apart],
         excluded=positions.excluded,
         members=positions.members,
     )
-    return to_ranked_queries(ranking, queries, gallery_ids, protocol)
-
-
-def query_positions(
-    queries: Sequence[Query], gallery_ids: Sequence[str], protocol: EvaluationProtocol
-) -> QueryPositions:
-    """Where the queries' images stand in the gallery.
-
-    Raises ValueError for repeated gallery ids, fewer candidates than a K of the protocol, and (naming query and id) a
-    target, relevant image or group member that is not in the gallery, or an answer that is not among the candidates.
-    """
-    place = {image_id: position for position, image_id in enumerate(gallery_ids)}
-    if len(place) != len(gallery_ids):
-        raise ValueError(f"gallery ids must be unique: {len(gallery_ids)} given, {len(place)} different")
-    largest_k = max((*protocol.recall_ks, *protocol.map_ks), default=1)
-    fewest = num_ranked(protocol, queries, len(gallery_ids))
-    if largest_k > fewest:
-        raise ValueError(
-            f"{protocol.candidates} smaller than K: {protocol.describe()} asks for K={largest_k}, the "
-            f"{protocol.candidates} has {fewest} images; `fitted` leaves out what is too large"
-        )
-    if protocol.candidates == "group":
-        _refuse_strangers(queries)
-
-    def positions_of(query: Query, image_ids: Sequence[str], role: str) -> list[int]:
-        for image_id in image_ids:
-            if image_id not in place:
-                raise ValueError(f"query {query.query_id}: {role} {image_id} is not in the gallery")
-        return [place[image_id] for image_id in image_ids]
-
-    removed = [place.get(query.reference_image, -1) if protocol.exclude_reference else -1 for query in queries]
-    return QueryPositions(
-        relevant=[positions_of(query, _accepted_ids(query), "relevant image") for query in queries],
-        excluded=torch.tensor(removed, dtype=torch.int64),
-        members=[positions_of(query, ranked_members(query, protocol), "group member") for query in queries],
-    )
-
-
-def _refuse_strangers(queries: Sequence[Query]) -> None:
-    for query in queries:
-        for image_id in _accepted_ids(query):
-            if image_id not in query.group_member_ids:
-                raise ValueError(f"query {query.query_id}: relevant image {image_id} is not among its candidates")
+    return to_ranked_queries(ranking, queries, gallery_ids, positions)
 
 
 def to_ranked_queries(
-    ranking: Ranking, queries: Sequence[Query], gallery_ids: Sequence[str], protocol: EvaluationProtocol
+    ranking: Ranking, queries: Sequence[Query], gallery_ids: Sequence[str], positions: QueryPositions
 ) -> list[RankedQuery]:
-    """The ranking of `query_positions(queries, gallery_ids, protocol)` in terms of ids, in the order of `queries`."""
+    """The ranking of these positions in terms of ids, in the order of `queries`. The ranks of a query's reference and
+    distractors stand behind those of its accepted answers.
+    """
     if len(queries) != len(ranking.relevant_ranks):
         raise ValueError(f"{len(queries)} queries for a ranking of {len(ranking.relevant_ranks)}")
     ranked = []
     all_positions, all_scores = ranking.positions.tolist(), ranking.scores.tolist()
     for row, query in enumerate(queries):
         subset_ids = tuple(gallery_ids[position] for position in ranking.member_order[row])
-        if protocol.candidates == "group":
-            ranked.append(_ranked_group(query, subset_ids, ranking.member_scores[row], ranking.positions.shape[1]))
+        if positions.members_only:
+            named = (positions.reference[row], positions.distractors[row])
+            reference, distractors = ([gallery_ids[position] for position in of_kind] for of_kind in named)
+            scores, num_results = ranking.member_scores[row], ranking.positions.shape[1]
+            ranked.append(_ranked_group(query, subset_ids, scores, num_results, reference, distractors))
             continue
         found = [(p, s) for p, s in zip(all_positions[row], all_scores[row], strict=True) if p >= 0]
-        ranks = ranking.relevant_ranks[row]
+        num_relevant, num_references = len(positions.relevant[row]), len(positions.reference[row])
+        ranks, others = ranking.relevant_ranks[row][:num_relevant], ranking.relevant_ranks[row][num_relevant:]
+        of_reference, of_distractors = others[:num_references], others[num_references:]
         ranked.append(
             RankedQuery(
                 query_id=query.query_id,
@@ -122,18 +87,32 @@ def to_ranked_queries(
                 scores=tuple(score for _, score in found),
                 target_rank=ranks[0] if query.target_image is not None else None,
                 relevant_ranks=tuple(sorted(found_rank for found_rank in ranks if found_rank is not None)),
-                num_relevant=len(_accepted_ids(query)),
+                num_relevant=len(accepted_ids(query)),
                 subset_rank=_rank_in(subset_ids, query.target_image),
                 subset_ids=subset_ids,
                 aspects=query.aspects,
+                reference_image=query.reference_image,
+                target_image=query.target_image,
+                text=query.text,
+                reference_rank=next(iter(of_reference), None),
+                distractor_ranks=tuple(rank for rank in of_distractors if rank is not None),
             )
         )
     return ranked
 
 
-def _ranked_group(query: Query, ids: tuple[str, ...], scores: tuple[float, ...], num_results: int) -> RankedQuery:
-    """The ranking of a query whose candidates, best first, are its group's members alone."""
-    accepted = _accepted_ids(query)
+def _ranked_group(
+    query: Query,
+    ids: tuple[str, ...],
+    scores: tuple[float, ...],
+    num_results: int,
+    reference: Sequence[str],
+    distractors: Sequence[str],
+) -> RankedQuery:
+    """The ranking of a query whose candidates, best first, are its group's members alone; of the `reference` and the
+    `distractors` whose ranks are wanted, those that are among them have one.
+    """
+    accepted = accepted_ids(query)
     return RankedQuery(
         query_id=query.query_id,
         ranked_ids=ids[:num_results],
@@ -142,6 +121,11 @@ def _ranked_group(query: Query, ids: tuple[str, ...], scores: tuple[float, ...],
         relevant_ranks=tuple(rank for rank, image_id in enumerate(ids, start=1) if image_id in accepted),
         num_relevant=len(accepted),
         aspects=query.aspects,
+        reference_image=query.reference_image,
+        target_image=query.target_image,
+        text=query.text,
+        reference_rank=next((_rank_in(ids, name) for name in reference), None),
+        distractor_ranks=tuple(rank for name in distractors if (rank := _rank_in(ids, name)) is not None),
     )
 
 
@@ -150,10 +134,12 @@ def rank_ids(
     queries: Sequence[Query],
     protocol: EvaluationProtocol,
     gallery_ids: Sequence[str] | None = None,
+    also: Collection[OtherRank] = (),
 ) -> list[RankedQuery]:
     """The given ranked ids of each query under the protocol, in the order of `queries`; there are no scores.
 
-    Ids may be strings or integers; `KnownIds` says in which spellings. What a list leaves out counts as not found.
+    Ids may be strings or integers; `KnownIds` says in which spellings. What a list leaves out counts as not found;
+    without `gallery_ids`, references and distractors are taken to be in the gallery.
 
     Raises:
         ValueError: queries without a list, lists without a query; an id twice in a list; or an id that is no image of
@@ -164,7 +150,8 @@ def rank_ids(
     known = _known_images(queries, gallery_ids)
     found = [_found_ids(query, lists[query.query_id], known) for query in queries]
     _refuse_unknown(queries, found, known)
-    ranked = [_rank_ids_of(query, ids, protocol) for query, ids in zip(queries, found, strict=True)]
+    gallery = None if gallery_ids is None else set(gallery_ids)
+    ranked = [_rank_ids_of(query, ids, protocol, gallery, also) for query, ids in zip(queries, found, strict=True)]
     largest_k = max((*protocol.recall_ks, *protocol.map_ks), default=1)
     num_short = sum(len(one.ranked_ids) < largest_k for one in ranked)
     if num_short:
@@ -186,7 +173,7 @@ def _with_known_queries(
 def _known_images(queries: Sequence[Query], gallery_ids: Sequence[str] | None) -> KnownIds:
     """The gallery, and whatever queries name: a list may hold its query's reference where the gallery does not."""
     named = (
-        name for query in queries for name in (*_accepted_ids(query), *query.group_member_ids, query.reference_image)
+        name for query in queries for name in (*accepted_ids(query), *query.group_member_ids, query.reference_image)
     )
     return KnownIds([*(gallery_ids or ()), *named], whole=gallery_ids is not None)
 
@@ -224,7 +211,13 @@ def _refuse_unknown(
         log.warning("%d ids are written in another way, and were found all the same: %s", len(respelt), respelt[:3])
 
 
-def _rank_ids_of(query: Query, found: Sequence[tuple[str, str | None]], protocol: EvaluationProtocol) -> RankedQuery:
+def _rank_ids_of(
+    query: Query,
+    found: Sequence[tuple[str, str | None]],
+    protocol: EvaluationProtocol,
+    gallery: set[str] | None,
+    also: Collection[OtherRank],
+) -> RankedQuery:
     ids = [image_id for _, image_id in found if image_id is not None]
     seen: set[str] = set()
     for image_id in ids:
@@ -233,10 +226,14 @@ def _rank_ids_of(query: Query, found: Sequence[tuple[str, str | None]], protocol
         seen.add(image_id)
     if protocol.exclude_reference:
         ids = [image_id for image_id in ids if image_id != query.reference_image]
-    accepted, members = set(_accepted_ids(query)), set(ranked_members(query, protocol))
+    accepted, members = set(accepted_ids(query)), set(ranked_members(query, protocol))
     subset_ids = tuple(image_id for image_id in ids if image_id in members)
+    named = wanted_reference(query, protocol, also), wanted_distractors(query, protocol, also)
     if protocol.candidates == "group":
-        return _ranked_group(query, subset_ids, (), len(subset_ids))
+        return _ranked_group(query, subset_ids, (), len(subset_ids), *named)
+    reference, distractors = (
+        [_rank_in(ids, name) or math.inf for name in of_kind if gallery is None or name in gallery] for of_kind in named
+    )
     return RankedQuery(
         query_id=query.query_id,
         ranked_ids=tuple(ids),
@@ -247,13 +244,12 @@ def _rank_ids_of(query: Query, found: Sequence[tuple[str, str | None]], protocol
         subset_rank=_rank_in(subset_ids, query.target_image),
         subset_ids=subset_ids,
         aspects=query.aspects,
+        reference_image=query.reference_image,
+        target_image=query.target_image,
+        text=query.text,
+        reference_rank=next(iter(reference), None),
+        distractor_ranks=tuple(distractors),
     )
-
-
-def _accepted_ids(query: Query) -> tuple[str, ...]:
-    """Target first, then the other relevant ids; empty where the answers are hidden."""
-    target = () if query.target_image is None else (query.target_image,)
-    return tuple(dict.fromkeys((*target, *query.relevant_ids)))
 
 
 def _rank_in(ids: Sequence[str], image_id: str | None) -> int | None:

@@ -24,6 +24,13 @@ from diptych.results.results_table import (
 _ASPECT_SECTIONS = {  # anchor, heading and what is to be known of the tables, by `aspect_group`
     "number of changes": ("changes", "Recall by number of changes"),
     "kind of change": ("kinds", "Recall by kind of change", "A query with changes of several kinds counts in each."),
+    "what solves it alone": (
+        "composition",
+        "Does the model compose?",
+        "The queries whose target the picture alone, or the text alone, has among its first results (shortcut_image and"
+        " shortcut_text above), and those that neither solves. Where recall is high on the first two and low on the"
+        " last, it is owed to shortcuts. Picture and text are read by the model's own encoders.",
+    ),
     "aspect": ("aspects", "By aspect"),
 }
 

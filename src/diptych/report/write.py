@@ -63,6 +63,7 @@ def write_report(
     worst, drawn = choose_queries(pairs, num_worst, max_queries - num_worst)
     curves = read_curves(training_curve, _curve_columns(result)) if training_curve is not None else {}
     aspect_counts = Counter(aspect for _, query in pairs for aspect in query.aspects)
+    aspect_counts |= Counter(result.get("aspect_queries") or {})  # parts that the queries themselves do not name
     sections, numbers = number_sections(result, aspect_counts, curves)
     sections += _sections(cards(worst, PAGE_RESULTS), cards(drawn, PAGE_RESULTS), hidden, len(pairs))
     page = folder / "index.html"

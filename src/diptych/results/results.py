@@ -48,8 +48,18 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
         values=[line for result in results for line in _values(result, _set_name(results, result))],
         predictions=[_prediction(ranked, _set_name(results, result)) for result in results for ranked in result.ranked],
     )
-    record.signatures = retrieval_signatures(record.content())
+    record.signatures = [*retrieval_signatures(record.content()), *_said_of_absent(results)]
     return record
+
+
+def _said_of_absent(results: Sequence[SetResult]) -> Iterator[str]:
+    """Which metrics have no number, and why, a sentence for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for result in results:
+        for name, reason in result.absent.items():
+            by_reason.setdefault(reason, []).append(name if len(results) == 1 else f"{result.name}/{name}")
+    for reason, names in by_reason.items():
+        yield f"Without a number: {', '.join(names)}, as {reason}."
 
 
 def _protocol(results: Sequence[SetResult]) -> dict[str, Any]:
@@ -69,10 +79,17 @@ def gallery_fingerprint(image_ids: Sequence[str]) -> str:
 
 
 def _aspect_queries(result: SetResult) -> dict[str, int]:
-    """How many of the ranked queries are behind each aspect's figures; empty where none are reported."""
-    if not result.metrics or not result.protocol.aspect_metrics:
-        return {}
-    return dict(Counter(aspect for query in result.ranked for aspect in query.aspects))
+    """How many of the ranked queries are behind each aspect's figures, and behind those of each part of the audit of
+    composition; empty where none are reported.
+    """
+    found: Counter[str] = Counter()
+    if result.metrics and result.protocol.aspect_metrics:
+        found.update(aspect for query in result.ranked for aspect in query.aspects)
+    for name, metric in result.values.items():
+        aspect = name.partition("/")[2]
+        if aspect and aspect not in found:
+            found[aspect] = int((~metric.values.isnan()).sum())
+    return dict(found)
 
 
 def _counts(results: Sequence[SetResult]) -> dict[str, int] | None:

@@ -22,8 +22,17 @@ from diptych.text.terminal import PlainConsole
 
 MODEL = "model"
 NO_VALUE = "–"
-ASPECT_GROUPS = {"changes": "number of changes", "changed": "kind of change"}  # by an aspect's first word
+ASPECT_GROUPS = {  # by an aspect's first word
+    "changes": "number of changes",
+    "changed": "kind of change",
+    "shortcut": "what solves it alone",
+}
 OTHER_ASPECTS = "aspect"
+_PARTS = {  # of `metrics.retrieval.composition`, in words
+    "shortcut_image": "the picture alone",
+    "shortcut_text": "the text alone",
+    "shortcut_free": "neither",
+}
 _FILE_WIDTH = 160  # of a table that goes into a file
 
 
@@ -57,7 +66,7 @@ class MetricRow:
 
 def metric_rows(result: Mapping[str, Any]) -> list[MetricRow]:
     """The metrics over all queries, in stored order; then those per aspect: by number of changes, `changes_2` before
-    `changes_10`, by kind of change, then others.
+    `changes_10`, by kind of change, by what solves a query alone, then others.
 
     Keys are split, and read, as `Meanings` does. A value that is None (JSON has no NaN) becomes NaN.
     """
@@ -127,18 +136,20 @@ def label(name: str, meaning: MetricMeaning) -> str:
 
 def aspect_group(aspect: str) -> str:
     """By what the aspect divides the queries: `number of changes` (`changes_2`), `kind of change` (`changed_colour`),
-    or `aspect` for all others.
+    `what solves it alone` (`shortcut_text`), or `aspect` for all others.
     """
     word, _, rest = aspect.partition("_")
-    known = rest.isdigit() if word == "changes" else bool(rest)
+    known = rest.isdigit() if word == "changes" else aspect in _PARTS if word == "shortcut" else bool(rest)
     return ASPECT_GROUPS.get(word, OTHER_ASPECTS) if known else OTHER_ASPECTS
 
 
 def aspect_label(aspect: str) -> str:
-    """The aspect in words: `1 change` for `changes_1`, `colour` for `changed_colour`, `direct addressing` for
-    `direct_addressing`.
+    """The aspect in words: `1 change` for `changes_1`, `colour` for `changed_colour`, `the text alone` for
+    `shortcut_text`, `direct addressing` for `direct_addressing`.
     """
     group, rest = aspect_group(aspect), aspect.partition("_")[2]
+    if aspect in _PARTS:
+        return _PARTS[aspect]
     if group == ASPECT_GROUPS["changes"]:
         return f"{rest} change" + ("" if rest == "1" else "s")
     return (rest if group == ASPECT_GROUPS["changed"] else aspect).replace("_", " ")

@@ -9,7 +9,7 @@ import torch
 from diptych.contracts.retrieval import EvaluationProtocol, MetricValues
 from diptych.metrics.retrieval import bootstrap
 from diptych.metrics.retrieval.aggregate import summarise, with_aspects
-from diptych.metrics.retrieval.bootstrap import intervals
+from diptych.metrics.retrieval.bootstrap import interval_of, intervals
 
 PROTOCOL = EvaluationProtocol("plain", 1, "all", False, "{}", "none", recall_ks=(1, 5))
 
@@ -104,3 +104,13 @@ def test_nothing_to_resample_and_wrong_arguments():
     for wrong in ({"level": 1.0}, {"level": 0.0}, {"num_resamples": 0}):
         with pytest.raises(ValueError, match="level must lie between 0 and 1"):
             intervals({"recall_at_1": hits(3, 1)}, PROTOCOL, **wrong)
+
+
+def test_a_number_made_of_means_has_the_interval_of_its_draws():
+    values = hits(300, 90).values
+    same = interval_of(lambda mean: mean, values)
+    assert same == intervals({"recall_at_1": MetricValues(values)}, PROTOCOL)["recall_at_1"]
+    assert interval_of(lambda one, other: one / other, values, values) == (1, 1)
+    half = torch.where(torch.arange(300) % 2 == 0, values, torch.nan)  # its mean is over its own queries alone
+    assert interval_of(lambda one, other: one - other, half, values.masked_fill(half.isnan(), torch.nan)) == (0, 0)
+    assert interval_of(lambda one, other: one / other, values, 0 * values) is None

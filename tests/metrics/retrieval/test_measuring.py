@@ -8,6 +8,7 @@ import pytest
 
 from diptych.contracts.retrieval import EvaluationProtocol, RankedQuery
 from diptych.metrics.retrieval import aggregate, measuring
+from diptych.metrics.retrieval.distractor_above import DistractorAbove
 from diptych.metrics.retrieval.measuring import SetResult, all_meanings, measure, summary
 from diptych.metrics.retrieval.median_rank import MedianRank
 from diptych.metrics.retrieval.recall_at_k import RecallAtK
@@ -35,6 +36,15 @@ def test_hidden_answers_are_not_measured():
     protocol = replace(PROTOCOL, answers_hidden=True)
     result = measure("one", protocol, (), RANKED, {"recall": RecallAtK()}, with_bounds=True)
     assert result.metrics == result.bounds == result.values == result.meanings == {}
+
+
+def test_a_metric_that_the_data_has_nothing_for_says_why():
+    ranked = [replace(RANKED[0], distractor_ranks=(2,)), RANKED[1]]
+    metrics = {"distractors": DistractorAbove()}
+    assert measure("one", PROTOCOL, (), ranked, metrics, with_bounds=True).absent == {}
+    result = measure("one", PROTOCOL, (), RANKED, metrics, with_bounds=True)
+    assert result.absent == {"distractor_above": "no query names a distractor that the gallery holds"}
+    assert result.metrics == result.bounds == {}
 
 
 def test_an_average_is_read_as_its_parts_are():

@@ -76,6 +76,7 @@ class HotelCIR(TripletSource):
                 target_image=triplet.target_image,
                 relevant_ids=(triplet.target_image,),
                 aspects=aspects,
+                distractors=triplet.distractors,
             )
             for triplet, aspects in self._read(split)
         ]

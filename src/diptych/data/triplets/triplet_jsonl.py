@@ -238,6 +238,7 @@ def _pair_of(record: Record, query_id: str, wordings: tuple[str, ...]) -> Pair:
         target_image=target,
         relevant_ids=relevant or (() if target is None else (target,)),
         group_member_ids=members,
+        distractors=distractors,
     )
     group = record.name("group") if "group" in record else ""
     triplet = None if target is None else Triplet(query_id, reference, wordings, target, distractors, group, relevant)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from statistics import NormalDist
 
 import torch
@@ -47,6 +47,23 @@ def intervals(
     drawn = {name: numbers[~numbers.isnan()] for name, numbers in resampled.items()}
     found = {name: percentiles(numbers, level) for name, numbers in drawn.items() if len(numbers)}
     return found | {name: _of_share(metric, level) for name, metric in expanded.items() if _is_bare_share(metric)}
+
+
+def interval_of(
+    number: Callable[..., Tensor], *values: Tensor, num_resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float] | None:
+    """(low, high) of a number that is made of means, such as the ratio of two; None if no draw had a finite one.
+
+    `number` takes the means (R,) of each of the `values` (Q,), without their NaN, in R draws of the queries, and gives
+    that of each draw (R,). The draws are those of `intervals` for equal arguments.
+    """
+    chunks = [
+        number(*(_weighted_mean(one.double(), counts) for one in values))
+        for counts in resampled_counts(len(values[0]), num_resamples, seed)
+    ]
+    numbers = torch.cat(chunks)
+    numbers = numbers[numbers.isfinite()]
+    return percentiles(numbers, level) if len(numbers) else None
 
 
 def _is_bare_share(metric: MetricValues) -> bool:

@@ -19,7 +19,8 @@ class SetResult:
     """The results of one evaluation set: `metrics` by name (`recall_at_1`, `image_only/recall_at_1`), 95 % `bounds`
     of the model's own metrics, the ranked queries, and the model's `values` per query (in the order of `ranked`), of
     which `metrics` and `bounds` are made, those of an aspect included. `meanings` say by plain name (`recall_at_1`) how
-    the metrics are to be read. `counts` go into metrics.json, summed over the sets.
+    the metrics are to be read. `counts` go into metrics.json, summed over the sets. `absent` says of metrics
+    without a number why they have none.
     """
 
     name: str
@@ -32,6 +33,7 @@ class SetResult:
     values: dict[str, MetricValues] = field(default_factory=dict)
     meanings: dict[str, MetricMeaning] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 def measure(
@@ -56,6 +58,7 @@ def measure(
         metric.update(ranked, protocol)
         values |= metric.compute()
     result.values = with_aspects(values, [query.aspects for query in ranked], protocol)
+    result.absent = {name: of.absent for name, of in values.items() if of.absent and name not in result.values}
     result.meanings = _meanings(result.values, protocol)
     result.metrics = summarise(result.values, protocol)
     result.bounds = intervals(result.values, protocol) if with_bounds else {}

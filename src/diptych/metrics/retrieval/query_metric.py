@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from diptych.contracts.retrieval import EvaluationProtocol, MetricMeaning, MetricValues, RankedQuery
+from diptych.contracts.retrieval import EvaluationProtocol, MetricMeaning, MetricValues, OtherRank, RankedQuery
 from diptych.parallel.private_parts import check_overrides
 
 check_overrides("_wrap_compute")
@@ -21,10 +22,12 @@ class QueryMetric(Metric, ABC):
     """Base of the retrieval metrics. `compute` gives values in the order in which the queries were handed over.
 
     Every process is expected to see all queries, already merged by id: nothing is synchronised here, so that a query
-    that two processes hold cannot count twice.
+    that two processes hold cannot count twice. `wants` names the ranks that a metric needs beside those of the answers:
+    they are computed only where a metric wants them.
     """
 
     full_state_update = False
+    wants: ClassVar[frozenset[OtherRank]] = frozenset()
 
     def __init__(self) -> None:
         super().__init__(sync_on_compute=False)
@@ -69,6 +72,21 @@ class QueryMetric(Metric, ABC):
     @abstractmethod
     def values_per_key(self, ranked: Sequence[RankedQuery], protocol: EvaluationProtocol) -> dict[str, MetricValues]:
         """The metric itself."""
+
+
+def ranks_wanted(metrics: Mapping[str, Metric]) -> frozenset[OtherRank]:
+    """What the metrics want together; a metric that is no `QueryMetric` wants nothing."""
+    return frozenset(name for metric in metrics.values() for name in getattr(metric, "wants", ()))
+
+
+def above_target(ranks: Tensor, ranked: Sequence[RankedQuery]) -> Tensor:
+    """Whether what has the `ranks` (Q,), NaN for nothing, stands above its query's target: 1.0 or 0.0 per query (Q,).
+
+    NaN too where the answer is not known, and where a list of predictions holds neither of the two.
+    """
+    target = ranks_tensor(ranked, [query.target_rank for query in ranked])
+    unknown = ranks.isnan() | target.isnan() | (ranks.isinf() & target.isinf())
+    return (ranks < target).double().masked_fill(unknown, torch.nan)
 
 
 def ranks_tensor(ranked: Sequence[RankedQuery], ranks: Sequence[int | None]) -> Tensor:
