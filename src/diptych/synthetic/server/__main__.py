@@ -27,6 +27,7 @@ def serve(
         float | None, "the same where both pictures are shown; as many unless given"
     ] = None,
     misdescription: Annotated[float, "share of objects described wrongly"] = 0.0,
+    wrong_verdicts: Annotated[float, "share of wrong yes or no to candidates"] = 0.0,
     faults: Annotated[list[str] | None, "rates by name, as any=0.1,cut=0.05; any=0.1: a tenth of the requests"] = None,
     latency_s: Annotated[float, "seconds before each answer"] = _DEFAULTS.latency_s,
     retry_after_s: Annotated[float, "seconds that a refused client is told to wait"] = _DEFAULTS.retry_after_s,
@@ -41,7 +42,7 @@ def serve(
     one_stage = hallucination if one_stage_hallucination is None else one_stage_hallucination
     settings = ServerSettings(
         scenes=scenes,
-        untruth=Untruth(hallucination, one_stage, misdescription),
+        untruth=Untruth(hallucination, one_stage, misdescription, wrong_verdicts),
         faults=_rates(faults or []),
         latency_s=latency_s,
         retry_after_s=retry_after_s,

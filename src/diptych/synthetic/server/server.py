@@ -191,11 +191,15 @@ class AnnotationServer:
         refused = await self._transport_fault(fault, request)
         if refused is not None:
             return refused
-        answer = completion(body, asked, self._answers.answer(asked), fault, digest.hex())
+        answer = self._completion(body, asked, fault, digest)
         if self.settings.latency_s:
             await asyncio.sleep(self.settings.latency_s)
         self._count.answer(asked.kind)
         return reset_connection(request) if fault == "lost_reply" else web.json_response(answer)
+
+    def _completion(self, body: dict[str, Any], asked: Asked[Picture], fault: str, digest: bytes) -> dict[str, Any]:
+        answer, certainty = self._answers.answer(asked), self._answers.certainty
+        return completion(body, asked, answer, fault, digest.hex(), certainty)
 
     def _read(self, body: dict[str, Any]) -> Asked[Picture]:
         if body.get("stream"):
@@ -218,7 +222,7 @@ class AnnotationServer:
         if fault == "server_error":
             return 500, error_body("The server had an error.", "server_error")
         self._count.answer(f"batch/{asked.kind}")
-        return 200, completion(body, asked, self._answers.answer(asked), fault, digest.hex())
+        return 200, self._completion(body, asked, fault, digest)
 
 
 async def _content(request: web.Request) -> bytes:
