@@ -35,6 +35,7 @@ def serve(
     batch_s: Annotated[float, "seconds that a batch takes"] = _DEFAULTS.batch_s,
     batch_answered: Annotated[float, "share of a failed batch that is answered"] = _DEFAULTS.batch_answered,
     structured: Annotated[bool, "false: refuse response_format"] = _DEFAULTS.structured,
+    logprobs: Annotated[bool, "false: refuse to give them"] = _DEFAULTS.logprobs,
     seed: Annotated[int, "of what is untrue and faulty"] = _DEFAULTS.seed,
     api_key: Annotated[str | None, "refuse requests without it"] = None,
 ) -> None:
@@ -50,6 +51,7 @@ def serve(
         batch_s=batch_s,
         batch_answered=batch_answered,
         structured=structured,
+        logprobs=logprobs,
         seed=seed,
         api_key=api_key,
     )
