@@ -41,7 +41,7 @@ WORDS = {
     "annotate_independent": ANNOTATION,
     "annotate_one_stage": ANNOTATION,
     "verify_sentences": [*ANNOTATION, "sentences=s.jsonl"],
-    "rerank": ["predictions=p.jsonl", "out=o", "model=m", "data=rooms"],
+    "rerank": ["out=o", "model=m", "predictions=p.jsonl", "data=rooms"],
     "audit_triplets": ["pairs=p.jsonl", "out=o", "ways={a: s.jsonl}"],
     "compare_ways": ["ways={a: s.jsonl}", "out=o"],
     "propose_pairs": ["images=i", "output=p.jsonl"],

@@ -153,8 +153,7 @@ def test_without_money_the_rest_stays_as_it_is_and_that_is_said(rerank, predicti
 
 
 def test_a_reference_that_the_protocol_takes_out_is_not_asked_about(rooms, rerank, predictions, tmp_path):
-    words = ["data.sources.rooms.exclude_reference=true", "margin=null"]
-    new, report = rerank(*words)
+    new, _ = rerank("data.sources.rooms.exclude_reference=true", "margin=null")
     references = {query.query_id: query.reference_image for query in rooms.queries("val")}
     for line in (tmp_path / "out/work/verify_candidates/records.jsonl").open():
         record = json.loads(line)
