@@ -21,7 +21,6 @@ from diptych.annotation.blind_marks import read_blind_review
 from diptych.annotation.cost import Prices
 from diptych.annotation.descriptions import read_descriptions
 from diptych.annotation.reviews import read_reviews
-from diptych.commands.evaluation import _read_predictions
 from diptych.data.news.article_store import ArticleStore
 from diptych.data.news.caption_lengths import LengthsFromFile
 from diptych.data.news.captions_file import read_captions
@@ -33,6 +32,7 @@ from diptych.data.triplets.shards import ShardFolder
 from diptych.data.triplets.triplet_jsonl import TripletJSONL
 from diptych.index.embedding_store import open_embeddings
 from diptych.photos.image_faults import KeptVerdicts
+from diptych.ranking.predictions_file import read_lists
 from diptych.report.data_card import write_data_card
 from diptych.stages.running import times
 from diptych.stages.running.manifest import open_folder
@@ -181,7 +181,7 @@ RUNS = {
 }
 CARD = {"summary.json": SUMMARY, "train.jsonl": [TRIPLET], "work/w/manifest.json": MANIFEST}
 READERS = {
-    "ranked predictions": Reader("p.json", {"q": ["a", 3]}, lambda f: _read_predictions(f / "p.json")),
+    "ranked predictions": Reader("p.json", {"q": ["a", 3]}, lambda f: read_lists(f / "p.json")),
     "captions, JSON": Reader("c.json", {"q": "a caption"}, lambda f: read_captions(f / "c.json")),
     "captions, lines": Reader(
         "c.jsonl", [{"query_id": "q", "caption": "a"}], lambda f: read_captions(f / "c.jsonl"), True

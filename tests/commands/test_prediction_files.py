@@ -79,3 +79,12 @@ def test_paths_are_read_in_any_spelling(tmp_path):
     (tmp_path / "p.json").write_text(json.dumps({"1": ["b.PNG"]}))
     with pytest.raises(ValueError, match=r"'b.PNG' \(did you mean 'i/b.png'\?\). There is 'i/a.png', for example"):
         run_evaluate(tmp_path / "again", f"predictions={tmp_path / 'p.json'}", *words)
+
+
+def test_the_lines_of_an_evaluation_are_scored_as_their_lists(circo):
+    lines = [{"query_id": key, "ranked_ids": [str(number) for number in ids]} for key, ids in RIGHT.items()]
+    path = circo.parent / "predictions.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ("data=circo", f"data.root={circo}", "split=val")
+    record = run_evaluate(circo.parent / "lines", f"predictions={path}", *words)
+    assert record["metrics"] == scored(circo, RIGHT)["metrics"]

@@ -212,6 +212,7 @@ def _wanted(model_class: type[BaseModel]) -> str:
 _EXAMPLES = {
     "ImageDescription": '{"objects": [{"name": "...", "descriptors": ["...", "..."]}]}',
     "Modifications": '{"sentences": ["...", "...", "..."]}',
+    "CandidateVerdict": '{"answer": "yes"} or {"answer": "no"}',
 }
 
 

@@ -10,6 +10,10 @@ from diptych.annotation.ledger.ledger import Ledger, Tokens
 _REFRESH_S = 0.1  # beyond it, what other processes have spent is looked up again
 
 
+class MoneyUsedUp(ValueError):
+    """Nothing more may be sent within the limit; the message says how much was spent, and how to go on."""
+
+
 class Budget:
     """Whether there is money for one more request: what was spent, by all processes and in all runs on the ledger, with
     all that is in flight, at its most, and the request itself, must stay within `max_cost_usd` (None: no limit).
@@ -41,10 +45,10 @@ class Budget:
         self._since_usd += cost
         return True
 
-    def exhausted(self, request: Tokens) -> ValueError:
+    def exhausted(self, request: Tokens) -> MoneyUsedUp:
         """What to raise when nothing is in flight and there is no money for the request."""
         spent, cost = self._prices.cost_usd(self._ledger.spent()), self._prices.cost_usd([request])
-        return ValueError(
+        return MoneyUsedUp(
             f"max_cost_usd={self.max_cost_usd} would be passed: {spent:.4f} USD are spent, and the next request may"
             f" cost up to {cost:.4f}. All answers are kept; the same command with a higher max_cost_usd resumes"
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 from diptych.storage.key import key_of
 
@@ -54,3 +56,27 @@ class AnnotationPrompt:
                 )
             values = {**values, "domain": self.domains[str(name)]}
         return _SLOT.sub(lambda slot: str(values[slot.group(1)]), self.text)
+
+
+class OneSlotPrompt:
+    """A prompt whose `text` has the one slot {`slot`}, which a subclass names.
+
+    Raises:
+        ValueError: the text has no such slot.
+    """
+
+    slot: ClassVar[str]
+
+    def __init__(self, text: str) -> None:
+        self.text = text.strip()
+        if f"{{{self.slot}}}" not in self.text:
+            raise ValueError(f"the prompt {self.text[:40]!r}... has no slot {{{self.slot}}} for what is to be verified")
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that stand for the prompt's words."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+    def render(self, **values: object) -> str:
+        """The prompt with its slot filled; what other prompts are given (domain, max_objects) is not needed."""
+        return self.text.replace(f"{{{self.slot}}}", str(values[self.slot]))

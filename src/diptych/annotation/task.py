@@ -11,8 +11,15 @@ from diptych.annotation.prompt import AnnotationPrompt
 from diptych.annotation.verification_question import VerificationPrompt
 
 
-class Task(Protocol):
-    """What the stages that ask need of a task."""
+class Wording(Protocol):
+    """How questions are worded."""
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """The text of a question. ValueError where the prompt lacks a slot, or a value."""
+
+
+class Task(Wording, Protocol):
+    """What the stages that ask about pairs need of a task."""
 
     @property
     def pairs(self) -> str | Path:
@@ -21,9 +28,6 @@ class Task(Protocol):
     @property
     def images_root(self) -> str | Path | None:
         """Where relative paths of images begin; None: beside the file."""
-
-    def text(self, values: Mapping[str, Any]) -> str:
-        """The text of a question. ValueError where the prompt lacks a slot, or a value."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from diptych.parallel import checkpoints
 from diptych.parallel.distributed import part_ways, rank, world_size
 from diptych.ranking.fitted_protocol import fitted, said_of_left_out
 from diptych.ranking.known_ids import with_known_keys
+from diptych.ranking.predictions_file import read_lists
 from diptych.ranking.ranked_queries import rank_ids
 from diptych.report.write import write_report
 from diptych.results.caption_evaluation import (
@@ -42,7 +43,6 @@ from diptych.results.caption_evaluation import (
 from diptych.results.caption_signatures import caption_signatures
 from diptych.results.caption_subset import CaptionSubset
 from diptych.results.results import retrieval_record
-from diptych.storage.json_files import read_json
 from diptych.systems.caption_fuser import CaptionFuserSystem
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
         _evaluate_captions(config, sources, run_dir)
         return
     _refuse_subset(config)
-    predictions = _read_predictions(Path(config.predictions))
+    predictions = read_lists(Path(config.predictions))
     names = config.data.evaluate_on or list(sources)
     for name, node in config.metrics.items():
         if "_target_" not in node:
@@ -285,10 +285,6 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     record.signatures = caption_signatures(record.metrics)
     record.write(run_dir)
     record.print(run_dir)
-
-
-def _read_predictions(path: Path) -> dict[str, list]:
-    return read_json(path, 'expected one JSON object {"query id": [ranked ids], ...}', shape={str: [(str, int)]})
 
 
 def _write_submissions(folder: Path, results: list[SetResult], sources: list[TripletSource], split: str) -> None:

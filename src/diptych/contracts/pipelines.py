@@ -129,19 +129,23 @@ class Predictor(Protocol):
 class Answer:
     """What a model wrote. `finish_reason` is the server's word (`stop`, `length`, `content_filter`); `usage` counts
     tokens as the server does, and is empty where it does not; `latency_s` is that of the request that succeeded.
+    `logprobs` are empty unless they were asked for and given: for each token of the answer the natural logarithms of
+    the probabilities of the likeliest tokens in its place, by their texts, the token that was written first.
     """
 
     text: str
     finish_reason: str
     usage: Mapping[str, int]
     latency_s: float
+    logprobs: Sequence[Mapping[str, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question to a model. `key` is a hash of everything that decides its answer: stage, model, prompt, images and
     inputs. `messages` makes the chat messages (OpenAI's form) when their turn has come, so that only the pictures in
-    flight are in memory. `num_input_tokens` is an estimate, for the cost.
+    flight are in memory. `num_input_tokens` is an estimate, for the cost. `num_logprobs` asks for the likeliest tokens
+    in the place of each token of the answer, so many; who cannot give them gives the answer alone.
     """
 
     key: str
@@ -151,3 +155,4 @@ class Question:
     max_tokens: int
     num_input_tokens: int
     response_format: Mapping[str, Any] | None = None
+    num_logprobs: int = 0

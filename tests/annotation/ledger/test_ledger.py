@@ -70,6 +70,18 @@ def test_planning_again_changes_nothing_that_was_asked(ledger):
     assert sorted(ledger.in_flight(), key=str) == [Tokens("m", 0.5, 100, 99), Tokens("m", 1.0, 100, 50)]
 
 
+def test_logprobs_come_back_as_they_were_and_are_no_counts(ledger, tmp_path):
+    sure = Answer("yes", "stop", {"prompt_tokens": 9, "logprobs": 3}, 0.5, ({"yes": -0.1, "no": -2.5}, {".": 0.0}))
+    bare = Answer("yes", "stop", {"prompt_tokens": 9, "logprobs": 3}, 0.5)
+    for key, answer in (("a", sure), ("b", bare)):
+        ledger.claim(key)
+        ledger.answered(key, answer)
+    found = ledger.settled("ab")
+    assert found["b"] == bare
+    assert found["a"].logprobs == sure.logprobs and [*found["a"].logprobs[0]] == ["yes", "no"]
+    assert found["a"].usage == {"prompt_tokens": 9}
+
+
 def test_the_first_answer_stays_and_is_charged_once(ledger):
     ledger.claim("a")
     ledger.answered("a", ANSWER)

@@ -106,7 +106,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_sent_and_read():
     server = Server(OK)
-    assert asked(server, times=3) == ("a tower", "stop", {"prompt_tokens": 7})
+    assert asked(server, times=3) == ("a tower", "stop", {"prompt_tokens": 7}, ())
     assert server.bodies == [BODY] * 3 and server.num_connections == 1
     head = server.heads[0].lower()
     assert head.startswith("post /v1/chat/completions http/1.1\r\n")
@@ -406,10 +406,36 @@ def test_proxies_come_from_the_environment(monkeypatch):
 def test_messages(message, expected):
     choice = {"message": message, "finish_reason": "stop"}
     usage = {"prompt_tokens": 7, "details": {"cached": 1}, "cost": None}
-    assert read_completion({"choices": [choice], "usage": usage}) == (*expected, {"prompt_tokens": 7})
+    assert read_completion({"choices": [choice], "usage": usage}) == (*expected, {"prompt_tokens": 7}, ())
 
 
 def test_what_some_servers_leave_out():
-    assert read_completion({"choices": [{"message": {"content": "yes"}}]}) == ("yes", "", {})
+    assert read_completion({"choices": [{"message": {"content": "yes"}}]}) == ("yes", "", {}, ())
     for body in (None, [], {}, {"choices": None}, {"choices": []}, {"choices": [None]}, {"choices": [{"text": "a"}]}):
         assert read_completion(body) is None
+
+
+def place(token, logprob, *others):
+    return {"token": token, "logprob": logprob, "top_logprobs": [{"token": t, "logprob": p} for t, p in others]}
+
+
+def logprobs_of(*places):
+    choice = {"message": {"content": "yes"}, "logprobs": {"content": list(places)}}
+    return read_completion({"choices": [choice]}).logprobs
+
+
+def test_logprobs_are_read_place_by_place_and_what_was_written_comes_first():
+    first, second = place("no", -0.9, ("yes", -0.5), ("no", -0.9)), place("!", 0, ("!", 1e-7), ("?", -9))
+    assert [list(one.items()) for one in logprobs_of(first, second)] == [
+        [("no", -0.9), ("yes", -0.5)],
+        [("!", 0.0), ("?", -9.0)],
+    ]
+
+
+@pytest.mark.parametrize("logprob", [None, "0", 0.5, float("nan"), float("-inf"), [0]])
+def test_logprobs_that_are_none_are_left_out_with_all_others(logprob):
+    assert logprobs_of(place("a", -1), place("b", logprob)) == ()
+    assert logprobs_of(place("a", -1), place("b", -1, ("c", logprob))) == ()
+    for given in (None, [], {"content": None}, {"content": [None]}, {"tokens": ["yes"]}):
+        choice = {"message": {"content": "yes"}, "logprobs": given}
+        assert read_completion({"choices": [choice]}).logprobs == ()

@@ -67,7 +67,7 @@ def holds_the_key(text: str) -> bool:
 def test_the_key_is_in_nothing_that_is_kept_or_shown(echo):
     message = {"content": f"You sent {echo}, thanks"}
     body = {"choices": [{"message": message, "finish_reason": f"x{echo}"}], "usage": {echo: 1}}
-    text, reason, counts = read_completion(json.loads(json.dumps(body)), KEY)
+    text, reason, counts, _ = read_completion(json.loads(json.dumps(body)), KEY)
     assert "***" in text and text.startswith("You sent ") and not holds_the_key(f"{text}|{reason}|{counts}")
     for status in (400, 500, 403, 404, 429, 402, 418):
         said = json.dumps({"error": {"message": f"you sent {echo}", "code": echo, "param": echo}}).encode()
@@ -286,7 +286,8 @@ def test_whatever_a_server_answers(said, status):
         body = None
     found = read_completion(body, KEY)
     if found is not None:
-        check_answer(Answer(*found, 0.0))
+        check_answer(Answer(found.text, found.finish_reason, found.counts, 0.0, found.logprobs))
+        check_clean(*(token for place in found.logprobs for token in place))
     failure = refused_answer(status, {"retry-after": "soon"}, said, KEY)
     assert isinstance(failure, ServerFailure) and len(str(failure)) < 600
     check_clean(str(failure), str(no_completion(said, KEY)))

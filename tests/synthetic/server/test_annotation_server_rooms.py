@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import math
 import random
 
 import numpy as np
@@ -12,9 +14,14 @@ import pytest
 from asking import OBJECTS, ask, data_url
 from PIL import Image
 
+from diptych.annotation.answers import response_format
+from diptych.annotation.candidate_question import CandidateVerdict
+from diptych.synthetic.rooms.source import Rooms
+from diptych.synthetic.server.rooms_answers import Untruth
 from diptych.synthetic.server.rooms_language import (
     changes_between,
     describe_item,
+    is_result,
     is_true,
     misdescribed,
     read_items,
@@ -76,3 +83,40 @@ def test_descriptors_say_what_the_object_is(rooms):
         assert read_items([describe_item(kind, item, rng) for kind, item in items.items()]) == items
         for kind, item in items.items():
             assert len(changes_between({kind: item}, {kind: misdescribed(kind, item, rng)})) == 1
+
+
+def test_of_all_rooms_the_target_alone_is_the_result_of_a_text(folder):
+    source = Rooms(folder)
+    for split in ("val", "test"):
+        items = {image.image_id: source.scene_of(split, image.image_id).items() for image in source.gallery(split)}
+        for query in source.queries(split):
+            found = [
+                name for name, after in items.items() if is_result(query.text, items[query.reference_image], after)
+            ]
+            assert found == [query.target_image], query.text
+
+
+def test_yes_or_no_to_a_candidate_is_wrong_as_often_as_asked_and_as_sure_as_it_is_right(serve, folder, pairs):
+    form = response_format(CandidateVerdict)
+    records = json.loads((folder / "captions/hotel_train_data.json").read_text())
+    asked = [
+        (record["difference"], reference, after, said)
+        for record, (reference, target) in zip(records, pairs, strict=True)
+        for after, said in ((target, "yes"), (reference, "no"))
+    ]
+    for rate, most, least in ((0.0, 0, 0), (0.3, 45, 15)):
+        _, client = serve(scenes=folder, untruth=Untruth(candidates=rate))
+        wrong = 0
+        for text, reference, after, right in asked:
+            urls = [reference.as_uri(), after.as_uri()]
+            answer = ask(client, f"Is it?\n{text}", *urls, form=form, logprobs=True, top_logprobs=5)
+            said = json.loads(answer.choices[0].message.content)["answer"]
+            wrong += said != right
+            (place,) = [one for one in answer.choices[0].logprobs.content if one.token == said]
+            assert place.logprob == pytest.approx(math.log(1 - rate), abs=1e-6)
+        assert least <= wrong <= most
+    assert len(asked) == 96
+    assert ask(client, f"Is it?\n{text}", *urls, form=form).choices[0].logprobs is None
+    _, refusing = serve(scenes=folder, logprobs=False)
+    with pytest.raises(openai.BadRequestError, match="logprobs"):
+        ask(refusing, f"Is it?\n{text}", *urls, form=form, logprobs=True)

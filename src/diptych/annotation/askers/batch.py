@@ -15,7 +15,12 @@ from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.extras import require
 from diptych.models.server.server_settings import check_server, read_key
-from diptych.models.server.taken_parameters import TakenParameters, put_otherwise, taken_parameters
+from diptych.models.server.taken_parameters import (
+    TakenParameters,
+    logprobs_of,
+    put_otherwise,
+    taken_parameters,
+)
 
 
 class BatchAsker:
@@ -81,6 +86,7 @@ class BatchAsker:
             body["temperature"] = self.temperature
         if question.response_format is not None:
             body["response_format"] = dict(question.response_format)
+        body |= logprobs_of(question.num_logprobs)
         return put_otherwise(body, self.known.changed)
 
     @property

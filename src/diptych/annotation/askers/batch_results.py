@@ -61,7 +61,7 @@ def _of_completion(body: Any, secret: str) -> Answer | Unanswered:
     completion = read_completion(body, secret)
     if completion is None:
         return Unanswered("server_error", f"the answer holds no choice: {shortened(str(body), secret)}")
-    return Answer(*completion, 0.0)
+    return Answer(completion.text, completion.finish_reason, completion.counts, 0.0, completion.logprobs)
 
 
 def _of_error(error: Any, secret: str) -> Unanswered:

@@ -40,7 +40,8 @@ class OnlineAsker:
             for question in questions:
                 if ledger.claim(question.key):
                     asked[question.key] = question
-                    yield Request(question.key, question.messages, question.max_tokens, question.response_format)
+                    form, num_logprobs = question.response_format, question.num_logprobs
+                    yield Request(question.key, question.messages, question.max_tokens, form, num_logprobs)
 
         unpaid = False
         try:

@@ -19,7 +19,7 @@ from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.synthetic.reader.looks import changes_seen, described, described_again
 from diptych.synthetic.reader.reader import Reader, ReaderSettings
 from diptych.synthetic.server.rooms_answers import Asked, read_request
-from diptych.synthetic.server.rooms_language import Items, changes_between, is_true, read_items
+from diptych.synthetic.server.rooms_language import Items, changes_between, is_result, is_true, read_items
 from diptych.synthetic.server.rooms_wording import PROMINENCE, Wording, say_changes
 
 
@@ -70,8 +70,8 @@ class ReaderAsker:
         return Answer(json.dumps(answer), "stop", {}, time.monotonic() - started)
 
     def answer(self, asked: Asked[Image.Image], rng: random.Random) -> Mapping[str, Any] | None:
-        """`{"objects": [...]}`, `{"sentences": [...]}` or `{"holds": bool}`; None to a question of another kind. `rng`
-        decides between nouns and adjectives that mean the same.
+        """`{"objects": [...]}`, `{"sentences": [...]}`, `{"holds": bool}` or `{"answer": "yes" or "no"}`; None to a
+        question of another kind. `rng` decides between nouns and adjectives that mean the same.
         """
         if asked.kind == "describe_reference":
             return {"objects": _worded(described(self.reader.look(*asked.pictures), self.threshold), (), asked)}
@@ -90,9 +90,11 @@ class ReaderAsker:
             before, after = described(look.before, 0.0), described(look.after, 0.0)
             changes = changes_seen(look, self.threshold)
             return {"sentences": say_changes(changes, before, after, rng, fewest=0)}
-        if asked.kind == "verify":
+        if asked.kind in ("verify", "candidate"):
             before = described(self.reader.look(asked.pictures[0]), 0.0)
             after = described_again(self.reader.look(asked.pictures[1]), before, self.threshold)
+            if asked.kind == "candidate":
+                return {"answer": "yes" if is_result(asked.sentence, before, after) else "no"}
             return {"holds": is_true(asked.sentence, before, after)}
         return None
 

@@ -18,6 +18,7 @@ from diptych.storage.json_values import encodable, json_value
 
 _CHUNK = 500  # keys in one statement
 _PLAN_CHUNK = 20_000  # rows in one transaction
+_LOGPROBS = "logprobs"  # in the column of the usage: beside its counts, of answers that have some
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,9 @@ class Ledger:
                 if state == "failed":
                     results[key] = Failure(record_id, reason, message)
                 else:
-                    results[key] = Answer(text, finish_reason, json_value(usage), latency_s)
+                    counts = json_value(usage)
+                    logprobs = counts.pop(_LOGPROBS) if isinstance(counts.get(_LOGPROBS), list) else ()
+                    results[key] = Answer(text, finish_reason, counts, latency_s, tuple(logprobs))
         return results
 
     def answered(self, key: str, answer: Answer) -> None:
@@ -154,7 +157,8 @@ class Ledger:
                         (encodable(result.reason), encodable(result.message), key),
                     )
                     continue
-                text, usage = encodable(result.text), json.dumps(dict(result.usage))
+                beside = {_LOGPROBS: [dict(place) for place in result.logprobs]} if result.logprobs else {}
+                text, usage = encodable(result.text), json.dumps({**result.usage, **beside})
                 changed = connection.execute(
                     "UPDATE questions SET state = 'done', text = ?, finish_reason = ?, usage = ?, latency_s = ?,"
                     " reason = NULL, message = NULL WHERE key = ? AND state NOT IN ('done', 'invalid')",

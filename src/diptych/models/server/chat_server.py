@@ -64,8 +64,7 @@ class ChatServer:
         )
 
     async def complete(self, body: Mapping[str, Any]) -> Completion:
-        """Text, finish reason and token counts (see `read_completion`) of what a chat's request body asks for. Asks
-        once.
+        """What a chat's request body is answered with (see `read_completion`). Asks once.
 
         Raises:
             ServerFailure: there is no answer. Neither it nor what it came from holds the key.

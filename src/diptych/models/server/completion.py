@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -13,7 +14,16 @@ from diptych.storage.json_values import encodable
 
 log = logging.getLogger(__name__)
 
-Completion = tuple[str, str, dict[str, int]]  # text, finish reason, token counts
+Logprobs = tuple[dict[str, float], ...]  # see `contracts.pipelines.Answer`
+
+
+class Completion(NamedTuple):
+    """What a model answered; `counts` are of tokens."""
+
+    text: str
+    finish_reason: str
+    counts: dict[str, int]
+    logprobs: Logprobs = ()
 
 
 class Written(NamedTuple):
@@ -27,11 +37,12 @@ class Written(NamedTuple):
 _MOST_TOKENS = 2**31  # in one answer; what is beyond is no count
 _THOUGHT = re.compile(r"reason|think|thought", re.IGNORECASE)
 _MOST_COUNTS, _LONGEST_WORD = 32, 64
+_MOST_PLACES, _MOST_ALTERNATIVES = 64, 20  # whose logprobs are kept: answers that are asked for them are short
 
 
 def read_completion(body: Any, key: str = "") -> Completion | None:
-    """Text, finish reason and token counts of a completion, which some servers leave parts of out; None where it holds
-    no message. A refusal that stands apart from the text is given as text, with the finish reason `refusal`.
+    """Text, finish reason, token counts and logprobs of a completion, which some servers leave parts of out; None where
+    it holds no message. A refusal that stands apart from the text is given as text, with the finish reason `refusal`.
 
     Whatever stands in `body`, the texts are as `encodable` has them, and do not hold `key`. Counts are at least 0 and
     below 2^31; others are left out, so that the estimate counts.
@@ -44,8 +55,9 @@ def read_completion(body: Any, key: str = "") -> Completion | None:
     content, refusal = message.get("content"), message.get("refusal")
     counts, reason = _counts(body.get("usage"), key), choice.get("finish_reason")
     if not content and isinstance(refusal, str) and refusal:
-        return _clean(refusal, key), "refusal", counts
-    return _clean(_text(content), key), _word(reason, key) if isinstance(reason, str) else "", counts
+        return Completion(_clean(refusal, key), "refusal", counts)
+    said = _word(reason, key) if isinstance(reason, str) else ""
+    return Completion(_clean(_text(content), key), said, counts, _logprobs(choice.get("logprobs"), key))
 
 
 def read_written(body: Any, key: str = "") -> list[Written] | None:
@@ -109,6 +121,24 @@ def _counts(usage: Any, key: str) -> dict[str, int]:
         elif count is not None and name in ("prompt_tokens", "completion_tokens"):
             _say_that_estimates_count()
     return counts
+
+
+def _logprobs(given: Any, key: str) -> Logprobs:
+    """Of the first tokens of an answer; none of any where a place cannot be read, since the places would be others."""
+    places = given.get("content") if isinstance(given, Mapping) else None
+    if not isinstance(places, list):
+        return ()
+    found = []
+    for place in places[:_MOST_PLACES]:
+        others = place.get("top_logprobs") if isinstance(place, Mapping) else None
+        by_token: dict[str, float] = {}
+        for one in [place, *(others[:_MOST_ALTERNATIVES] if isinstance(others, list) else ())]:
+            token, logprob = (one.get(name) if isinstance(one, Mapping) else None for name in ("token", "logprob"))
+            if not isinstance(token, str) or not isinstance(logprob, int | float) or not -math.inf < logprob < 1e-3:
+                return ()
+            by_token.setdefault(_clean(token, key), min(float(logprob), 0.0))  # rounding may lead above 0
+        found.append(by_token)
+    return tuple(found)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Which parameters of a request a server takes, learnt from what it refuses: servers and models differ.
 
-Newer models of OpenAI take `max_completion_tokens` for `max_tokens`, and no `temperature`; many servers know no
-`response_format`. What was asked stays the same question, however it has to be put.
+Newer models of OpenAI take `max_completion_tokens` for `max_tokens`, no `temperature` and no `logprobs`; many servers
+know no `response_format`. What was asked stays the same question, however it has to be put.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any
 
 LIMIT, OTHER_LIMIT = "max_tokens", "max_completion_tokens"
-LEARNT = (LIMIT, "temperature", "response_format")  # what can be called otherwise, or left out
+_LOGPROBS = ("logprobs", "top_logprobs")  # go together
+LEARNT = (LIMIT, "temperature", "response_format", *_LOGPROBS)  # what can be called otherwise, or left out
 _NO_SUCH_THING = ("unsupported_parameter", "unsupported_value", "unknown_parameter", "unrecognized_parameter")
 _REFUSING = re.compile(
     r"un(?:supported|recogni[sz]ed|known|expected|available)"
@@ -70,7 +71,13 @@ def taken_parameters(base_url: str | None, model: str) -> TakenParameters:
 
 def put_otherwise(body: Mapping[str, Any], changed: frozenset[str]) -> dict[str, Any]:
     """The body without what `changed` names. The limit of an answer's tokens never goes, and is called otherwise."""
-    kept = {name: value for name, value in body.items() if name not in changed}
+    gone = changed.union(_LOGPROBS) if changed.intersection(_LOGPROBS) else changed
+    kept = {name: value for name, value in body.items() if name not in gone}
     if LIMIT in changed and LIMIT in body:
         kept[OTHER_LIMIT] = body[LIMIT]
     return kept
+
+
+def logprobs_of(number: int) -> dict[str, Any]:
+    """What asks for the logprobs of so many tokens in each place; nothing where that is none."""
+    return dict(zip(_LOGPROBS, (True, number), strict=True)) if number else {}

@@ -12,7 +12,7 @@ from typing import Any
 from diptych.contracts.pipelines import Answer, Failure
 from diptych.models.server.server_client import ServerClient
 from diptych.models.server.server_failures import ServerFailure
-from diptych.models.server.taken_parameters import put_otherwise, taken_parameters
+from diptych.models.server.taken_parameters import logprobs_of, put_otherwise, taken_parameters
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class Request:
     messages: Callable[[], Messages] = field(repr=False)
     max_tokens: int
     response_format: Mapping[str, Any] | None = None
+    num_logprobs: int = 0
 
 
 class VLMClient(ServerClient[Request, Answer]):
@@ -63,9 +64,15 @@ class VLMClient(ServerClient[Request, Answer]):
         self._format_taken = structured == "on"  # an answer has shown that the server knows it, or we are to believe so
 
     async def complete(
-        self, messages: Messages, *, max_tokens: int, response_format: Mapping[str, Any] | None = None
+        self,
+        messages: Messages,
+        *,
+        max_tokens: int,
+        response_format: Mapping[str, Any] | None = None,
+        num_logprobs: int = 0,
     ) -> Answer:
-        """The model's answer to chat messages, of at most `max_tokens` tokens.
+        """The model's answer to chat messages, of at most `max_tokens` tokens; with `num_logprobs` of the likeliest in
+        the place of each, where the server gives them.
 
         Raises:
             ServerFailure: no answer could be had; `reason` is one word.
@@ -76,6 +83,7 @@ class VLMClient(ServerClient[Request, Answer]):
             body["temperature"] = self.temperature
         if response_format is not None and self.structured != "off":
             body["response_format"] = dict(response_format)
+        body |= logprobs_of(num_logprobs)
         known = taken_parameters(self.base_url, self.model)
         changed, refusals = known.changed, []
         while True:  # each round changes at least one of few parameters
@@ -112,8 +120,11 @@ class VLMClient(ServerClient[Request, Answer]):
             messages = await asyncio.to_thread(request.messages)
         except ValueError as error:
             return Failure(request.request_id, "unreadable", str(error))
-        return await self.complete(messages, max_tokens=request.max_tokens, response_format=request.response_format)
+        form, num_logprobs = request.response_format, request.num_logprobs
+        return await self.complete(
+            messages, max_tokens=request.max_tokens, response_format=form, num_logprobs=num_logprobs
+        )
 
     async def _answer(self, body: Mapping[str, Any]) -> Answer:
         completion, latency_s = await self._tried(lambda server: server.complete(body))
-        return Answer(*completion, latency_s)
+        return Answer(completion.text, completion.finish_reason, completion.counts, latency_s, completion.logprobs)

@@ -75,7 +75,8 @@ class QuestionRun:
         """A record or failure for each of the tries, in any order; failures among them are given back.
 
         Raises:
-            ValueError: the money is used up, or the server refuses what all questions have in common.
+            MoneyUsedUp: the money is.
+            ValueError: the server refuses what all questions have in common.
         """
         yield from self._look_up(tries)
         wait_s = _SHORTEST_WAIT_S

@@ -9,7 +9,7 @@ from typing import Any
 
 from diptych.annotation.cost import num_text_tokens
 from diptych.annotation.images import content_hash
-from diptych.annotation.task import Task
+from diptych.annotation.task import Wording
 from diptych.contracts.pipelines import Answer, Failure, Question
 from diptych.stages.annotation.asking import Asking
 from diptych.storage.key import key_of
@@ -39,10 +39,12 @@ class Try:
 
 
 class QuestionMaker:
-    """Makes the questions of the stage `stage`; `form` is the schema of the answers."""
+    """Makes the questions of the stage `stage`; `form` is the schema of the answers, `num_logprobs` are asked for."""
 
-    def __init__(self, stage: str, asking: Asking, task: Task, form: Mapping[str, Any]) -> None:
-        self.stage, self.asking, self.task, self.form = stage, asking, task, form
+    def __init__(
+        self, stage: str, asking: Asking, task: Wording, form: Mapping[str, Any], num_logprobs: int = 0
+    ) -> None:
+        self.stage, self.asking, self.task, self.form, self.num_logprobs = stage, asking, task, form, num_logprobs
 
     def first(self, inquiry: Inquiry) -> Try | Failure:
         """The first question of an inquiry; `unreadable` where an image is none."""
@@ -57,7 +59,8 @@ class QuestionMaker:
             return Failure(inquiry.record_id, "unreadable", str(error))
         key = _hash([self.stage, asking.model, text, images, self.form])
         messages = partial(self._messages, inquiry)
-        question = Question(key, self.stage, inquiry.record_id, messages, asking.max_tokens, num_tokens, self.form)
+        limit, num_logprobs = asking.max_tokens, self.num_logprobs
+        question = Question(key, self.stage, inquiry.record_id, messages, limit, num_tokens, self.form, num_logprobs)
         return Try(inquiry, 1, question)
 
     def after(self, last: Try, answer: Answer, complaint: str) -> Try:
@@ -72,6 +75,7 @@ class QuestionMaker:
             2 * last.question.max_tokens,
             last.question.num_input_tokens + num_text_tokens(answer.text) + num_text_tokens(complaint),
             self.form,
+            self.num_logprobs,
         )
         return Try(last.inquiry, last.number + 1, question)
 

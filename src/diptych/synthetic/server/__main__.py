@@ -27,6 +27,7 @@ def serve(
         float | None, "the same where both pictures are shown; as many unless given"
     ] = None,
     misdescription: Annotated[float, "share of objects described wrongly"] = 0.0,
+    wrong_verdicts: Annotated[float, "share of wrong yes or no to candidates"] = 0.0,
     faults: Annotated[list[str] | None, "rates by name, as any=0.1,cut=0.05; any=0.1: a tenth of the requests"] = None,
     latency_s: Annotated[float, "seconds before each answer"] = _DEFAULTS.latency_s,
     retry_after_s: Annotated[float, "seconds that a refused client is told to wait"] = _DEFAULTS.retry_after_s,
@@ -34,6 +35,7 @@ def serve(
     batch_s: Annotated[float, "seconds that a batch takes"] = _DEFAULTS.batch_s,
     batch_answered: Annotated[float, "share of a failed batch that is answered"] = _DEFAULTS.batch_answered,
     structured: Annotated[bool, "false: refuse response_format"] = _DEFAULTS.structured,
+    logprobs: Annotated[bool, "false: refuse to give them"] = _DEFAULTS.logprobs,
     seed: Annotated[int, "of what is untrue and faulty"] = _DEFAULTS.seed,
     api_key: Annotated[str | None, "refuse requests without it"] = None,
 ) -> None:
@@ -41,7 +43,7 @@ def serve(
     one_stage = hallucination if one_stage_hallucination is None else one_stage_hallucination
     settings = ServerSettings(
         scenes=scenes,
-        untruth=Untruth(hallucination, one_stage, misdescription),
+        untruth=Untruth(hallucination, one_stage, misdescription, wrong_verdicts),
         faults=_rates(faults or []),
         latency_s=latency_s,
         retry_after_s=retry_after_s,
@@ -49,6 +51,7 @@ def serve(
         batch_s=batch_s,
         batch_answered=batch_answered,
         structured=structured,
+        logprobs=logprobs,
         seed=seed,
         api_key=api_key,
     )

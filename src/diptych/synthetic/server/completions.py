@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from diptych.synthetic.server.rooms_images import Picture
 _LETTERS_A_TOKEN = 4
 _TOKENS_A_MESSAGE = 4
 _BASE_TOKENS, _TILE_TOKENS, _TILE = 85, 170, 512
+_CONTRARY = {"yes": "no", "no": "yes"}
+_LEAST = 1e-9  # of probabilities, whose logarithms are sent
 _REFUSAL = "I'm sorry, but I can't help with that request."
 _WRONG = ({"items": ["nothing"]}, {"objects": "none", "sentences": "none", "holds": "perhaps"}, ["no", "object"])
 
@@ -36,9 +39,11 @@ def image_tokens(width: int, height: int, detail: str = "high") -> int:
 
 
 def completion(
-    body: Mapping[str, Any], asked: Asked[Picture], answer: Any, fault: str, identifier: str
+    body: Mapping[str, Any], asked: Asked[Picture], answer: Any, fault: str, identifier: str, certainty: float = 1.0
 ) -> dict[str, Any]:
-    """The response body. `fault` is one of the content faults, or ""; beyond `max_tokens` any answer is cut."""
+    """The response body. `fault` is one of the content faults, or ""; beyond `max_tokens` any answer is cut. Where
+    logprobs are asked for, a yes or no is as likely as the `certainty`, its contrary as the rest, other tokens certain.
+    """
     text = answer if isinstance(answer, str) else json.dumps(answer)
     text, finish_reason, refusal = _spoil(text, fault, identifier)
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
@@ -56,12 +61,25 @@ def completion(
             {
                 "index": 0,
                 "message": {"role": "assistant", "content": None if refusal else text, "refusal": refusal},
-                "logprobs": None,
+                "logprobs": _logprobs(text or "", certainty) if body.get("logprobs") else None,
                 "finish_reason": finish_reason,
             }
         ],
         "usage": {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written},
     }
+
+
+def _logprobs(text: str, certainty: float) -> dict[str, Any]:
+    content = []
+    for token in re.findall(r"\w+|\W+", text):
+        likely = {token: 1.0}
+        if token in _CONTRARY:
+            likely = {token: certainty, _CONTRARY[token]: 1 - certainty}
+        top = [
+            {"token": word, "logprob": math.log(max(share, _LEAST)), "bytes": None} for word, share in likely.items()
+        ]
+        content.append({**top[0], "top_logprobs": sorted(top, key=lambda one: -one["logprob"])})
+    return {"content": content, "refusal": None}
 
 
 def _spoil(text: str, fault: str, identifier: str) -> tuple[str, str, str | None]:

@@ -20,6 +20,7 @@ from diptych.synthetic.server.rooms_language import (
     Items,
     changes_between,
     is_own,
+    is_result,
     is_true,
     kind_of,
     kinds_in,
@@ -29,19 +30,20 @@ from diptych.synthetic.server.rooms_language import (
 from diptych.synthetic.server.rooms_wording import PROMINENCE, Wording, say_changes
 
 _LIMIT = re.compile(r"\b(?:up to|at most|no more than|maximum of) (\d+)|\b(\d+) (?:at (?:the )?most|or fewer)", re.I)
-ANSWERS = ("objects", "sentences", "holds")
+ANSWERS = ("objects", "sentences", "holds", "answer")
 Shown = TypeVar("Shown")  # what stands for a picture
 
 
 @dataclass(frozen=True, slots=True)
 class Untruth:
     """How often an answer is untrue, as shares: sentences about changes in the text-only stage and in the stage with
-    both pictures, and described objects.
+    both pictures, described objects, and yes or no to a candidate.
     """
 
     sentences: float = 0.0
     one_stage_sentences: float = 0.0
     objects: float = 0.0
+    candidates: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +92,15 @@ def read_request(body: Mapping[str, Any], picture_of: Callable[[Mapping[str, Any
         return Asked("write_modifications", lists=lists[:2])
     if answer == "sentences" and len(pictures) == 2:
         return Asked("one_stage", pictures)
-    if answer == "holds" and len(pictures) == 2:
+    if answer in ("holds", "answer") and len(pictures) == 2:
         naming = [line for line in rest.splitlines() if kinds_in(line)]
-        return Asked("verify", pictures, sentence=naming[-1] if naming else "")
+        kind = "verify" if answer == "holds" else "candidate"
+        return Asked(kind, pictures, sentence=naming[-1] if naming else "")
     if not answer and not pictures:
         return Asked("other", sentence=text)
     raise ValueError(
         f"cannot tell what is asked: {answer or 'no known form'} with {len(pictures)} pictures and {len(lists)} lists"
-        " of objects; objects want a picture, sentences two lists or two pictures, holds two pictures"
+        " of objects; objects want a picture, sentences two lists or two pictures, holds and answer two pictures"
     )
 
 
@@ -108,7 +111,9 @@ class RoomsAnswers:
         self._rooms, self._untruth, self._seed = rooms, untruth, seed
 
     def answer(self, asked: Asked[Picture]) -> dict[str, Any] | str:
-        """`{"objects": [...]}`, `{"sentences": [...]}`, `{"holds": bool}`, or a text to a question of kind `other`."""
+        """`{"objects": [...]}`, `{"sentences": [...]}`, `{"holds": bool}`, `{"answer": "yes" or "no"}`, or a text to a
+        question of kind `other`.
+        """
         if asked.kind == "other":
             return f"Your question has {len(asked.sentence.split())} words."
         scenes = [self._rooms.items(picture.number) for picture in asked.pictures] if self._rooms else []
@@ -119,11 +124,19 @@ class RoomsAnswers:
             return {"objects": self._objects(scenes[0], asked, rng)}
         if asked.kind == "verify":
             return {"holds": is_true(asked.sentence, *scenes)}
+        if asked.kind == "candidate":
+            wrong = rng.random() < self._untruth.candidates
+            return {"answer": "no" if is_result(asked.sentence, *scenes) == wrong else "yes"}
         if asked.kind == "one_stage":
             before, after = scenes
             return {"sentences": _sentences(before, after, self._untruth.one_stage_sentences, rng)}
         before, after = (read_items(objects) for objects in asked.lists)
         return {"sentences": _sentences(before, after, self._untruth.sentences, rng)}
+
+    @property
+    def certainty(self) -> float:
+        """The share of true verdicts about candidates: as sure as it is right is how sure it says it is."""
+        return 1 - self._untruth.candidates
 
     def _objects(self, items: Items, asked: Asked[Picture], rng: random.Random) -> list[dict[str, Any]]:
         """The most prominent objects; what the given list has in the same state is repeated from it word for word."""
@@ -219,7 +232,7 @@ def _asked_form(response_format: Any) -> tuple[str, int | None]:
 
 def _guessed_form(num_pictures: int, num_lists: int, text: str) -> str:
     if num_pictures == 2:
-        return "holds" if '"holds"' in text else "sentences"
+        return next((form for form in ("holds", "answer") if f'"{form}"' in text), "sentences")
     if num_pictures == 1:
         return "objects"
     return "sentences" if num_lists >= 2 else ""

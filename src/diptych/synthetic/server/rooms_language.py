@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from diptych.synthetic.clauses import NUMBER_WORDS, PATTERN_WORDS
+from diptych.synthetic.rooms.change_reading import FEWER, MORE, OTHER, Claim, read_claims
 from diptych.synthetic.rooms.language import NOUNS, PLURAL_NOUNS, SINGULARS, SIZE_WORDS, UNCOUNTABLE_NOUNS, WHERE
 from diptych.synthetic.rooms.scene import KINDS
 from diptych.synthetic.scenes import ATTRIBUTES, Change, Item
@@ -257,3 +258,28 @@ def is_true(sentence: str, before: Items, after: Items) -> bool:
         if changes[0].attribute != "presence" and not any(c.after in values.get(c.attribute, ()) for c in changes):
             return False
     return bool(kinds)
+
+
+def is_result(text: str, before: Items, after: Items) -> bool:
+    """Whether a room is what another becomes by a text: of the objects that the text names each has changed once, as
+    far as it says how, and nothing else has.
+    """
+    found, claims = changes_between(before, after), read_claims(text)
+    changes = {change.object: change for change in found}
+    return (
+        bool(claims)
+        and len(found) == len(changes)
+        and changes.keys() == {claim.object for claim in claims}
+        and all(_tells(claim, changes[claim.object]) for claim in claims)
+    )
+
+
+def _tells(claim: Claim, change: Change) -> bool:
+    """Whether what the claim says of the object afterwards is so; `more` and `the other side` are taken for true."""
+    if change.attribute == "presence":
+        if change.after is None:
+            return claim.verb == "remove"
+        known = change.after.to_json() if isinstance(change.after, Item) else {}
+    else:
+        known = {change.attribute: change.after}
+    return all(known.get(name, value) == value or value in (MORE, FEWER, OTHER) for name, value in claim.after.items())

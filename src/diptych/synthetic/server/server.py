@@ -48,7 +48,8 @@ class ServerSettings:
     """How the server answers. `scenes` is a rooms set; without one it knows no pictures. `faults` are rates by name
     (`Faults`). `latency_s` is what each chat answer takes, `hang_s` what a hanging one takes until its connection is
     reset, `batch_s` what a batch takes and `batch_answered` the share of it that a fault lets through. With an
-    `api_key`, requests without it are refused. Without `structured`, requests with a JSON schema or mode are.
+    `api_key`, requests without it are refused. Without `structured`, requests with a JSON schema or mode are; without
+    `logprobs`, those that ask for them.
     """
 
     scenes: Path | None = None
@@ -61,6 +62,7 @@ class ServerSettings:
     batch_s: float = 0.2
     batch_answered: float = 0.5
     structured: bool = True
+    logprobs: bool = True
     api_key: str | None = None
 
 
@@ -185,17 +187,22 @@ class AnnotationServer:
             body = await request.json()
             asked = self._read(body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return error_response(400, f"{error}", param="response_format" if "response_format" in str(error) else None)
+            param = next((name for name in ("response_format", "logprobs") if name in str(error)), None)
+            return error_response(400, f"{error}", param=param)
         self._count.start(asked.kind, digest)
         fault = self._faults.draw(digest, TRANSPORT + CONTENT)
         refused = await self._transport_fault(fault, request)
         if refused is not None:
             return refused
-        answer = completion(body, asked, self._answers.answer(asked), fault, digest.hex())
+        answer = self._completion(body, asked, fault, digest)
         if self.settings.latency_s:
             await asyncio.sleep(self.settings.latency_s)
         self._count.answer(asked.kind)
         return reset_connection(request) if fault == "lost_reply" else web.json_response(answer)
+
+    def _completion(self, body: dict[str, Any], asked: Asked[Picture], fault: str, digest: bytes) -> dict[str, Any]:
+        answer, certainty = self._answers.answer(asked), self._answers.certainty
+        return completion(body, asked, answer, fault, digest.hex(), certainty)
 
     def _read(self, body: dict[str, Any]) -> Asked[Picture]:
         if body.get("stream"):
@@ -204,6 +211,8 @@ class AnnotationServer:
             raise ValueError("you must provide a model parameter")
         if not self.settings.structured and (body.get("response_format") or {}).get("type", "text") != "text":
             raise ValueError("response_format: this server supports text only")
+        if not self.settings.logprobs and body.get("logprobs"):
+            raise ValueError("logprobs: this server does not support them")
         return read_question(body, self._rooms)
 
     def _answer_line(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -218,7 +227,7 @@ class AnnotationServer:
         if fault == "server_error":
             return 500, error_body("The server had an error.", "server_error")
         self._count.answer(f"batch/{asked.kind}")
-        return 200, completion(body, asked, self._answers.answer(asked), fault, digest.hex())
+        return 200, self._completion(body, asked, fault, digest)
 
 
 async def _content(request: web.Request) -> bytes:
