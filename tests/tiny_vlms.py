@@ -72,7 +72,7 @@ def tiny_preprocessing(folder: Path, family: str, **settings: object) -> VLMPrep
         "template": TEMPLATE,
         "instruction": "Find it.",
         "target_instruction": "Look.",
-        "image_size": SIZES[family],
+        "image_size": SIZES.get(family),
     }
     return VLMPreprocessing(str(folder), family, **{**given, **settings})  # type: ignore[arg-type]
 

@@ -50,7 +50,7 @@ class VLMPreprocessing:
         facts = facts_of(family)
         if image_size % facts.token_side:
             raise ValueError(
-                f"image_size={image_size} is no multiple of {facts.token_side}: the pixels a side of a token of {family}"
+                f"image_size={image_size} is no multiple of {facts.token_side}: pixels a side of a {family} token"
             )
         for part in ("{instruction}", "{text}", PLACEHOLDER):
             if template.count(part) != 1:

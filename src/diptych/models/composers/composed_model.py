@@ -34,8 +34,8 @@ class ComposedModel(nn.Module):
     """A backbone and the rule that composes a query from its features; subclasses give `compose`.
 
     `embeds_text` says whether a text alone has an embedding among those of the gallery: the backbone's.
-    `attends_to_words` says that there is a `compose_with_attention`; `stays_on_device`, that it cannot be moved once it is
-    loaded.
+    `attends_to_words` says that there is a `compose_with_attention`; `stays_on_device`, that it cannot be moved once it
+    is loaded.
     """
 
     embeds_text = True
