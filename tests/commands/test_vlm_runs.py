@@ -58,7 +58,7 @@ def test_it_is_trained_in_pieces_scored_again_and_searched_with(words, tmp_path)
     data_dir = next(word for word in words if word.startswith("data_dir="))
     ended = json.loads((tmp_path / "run" / "metrics.json").read_text())
     again = run_evaluate(
-        tmp_path / "again", f"ckpt={path}", "split=val", "trainer=cpu", "data.evaluation.batch_size=5", data_dir
+        tmp_path / "again", f"ckpt={tmp_path}/run", "split=val", "trainer=cpu", "trainer.precision=32-true", data_dir
     )
     assert again["queries"]["scored"] == again["queries"]["expected"] > 0
     for name, value in ended["metrics"].items():

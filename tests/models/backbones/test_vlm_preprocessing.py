@@ -51,7 +51,8 @@ def test_it_is_the_models_own_chat_template(folder, tokenizer):
         chat_template=(
             "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
             "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}"
-            "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+            "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+            "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
         ),
     )
     picture = pictures(1, 56)[0]
