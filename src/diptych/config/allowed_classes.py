@@ -9,6 +9,8 @@ import sys
 _OPTIMIZERS = ("torch.optim.", "bitsandbytes.optim.", "diptych.systems.muon.")
 _ENCODERS = ("diptych.data.news.embedding_cache.", "diptych.models.sentence_encoder.")
 _CLIP = ("diptych.models.backbones.clip.",)
+_BACKBONES = (*_CLIP, "diptych.models.backbones.vlm.")
+_PREPROCESSING = (*_CLIP, "diptych.models.backbones.vlm_preprocessing.")
 _DDP = ("lightning.pytorch.strategies.DDPStrategy", "lightning.pytorch.strategies.ddp.")
 # Not the keeper of a run's status, which writes it into the folder that it is told.
 _CALLBACKS = (
@@ -29,8 +31,9 @@ _ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("system.optimizer", _OPTIMIZERS),
     ("system.scheduler", ("diptych.systems.schedules.", "torch.optim.lr_scheduler.")),
     ("system.model", ("diptych.models.composers.", "diptych.models.fuser.qlora_fuser.")),
-    ("system.model.backbone", _CLIP),
-    ("system.model.backbone.preprocessing", _CLIP),
+    ("system.model.backbone", _BACKBONES),
+    ("system.model.backbone.preprocessing", _PREPROCESSING),
+    ("system.model.backbone.adapter", ("diptych.models.backbones.vlm_adapter.",)),
     ("system.generator", ("diptych.systems.caption_generation.",)),
     ("system.generator.settings", ("diptych.systems.caption_generation.",)),
     ("system.generator.claim_checker", ("diptych.metrics.captions.claim_checker.",)),
@@ -38,7 +41,7 @@ _ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("system.generator.encoder", _ENCODERS),
     ("system.generator.encoder.encoder", _ENCODERS),
     ("data", ("diptych.data.triplets.cir_datamodule.", "diptych.data.news.news_datamodule.")),
-    ("data.preprocessing", _CLIP),
+    ("data.preprocessing", _PREPROCESSING),
     ("data.training", ("diptych.data.triplets.from_",)),
     ("data.training.augmentation", ("diptych.data.triplets.augmentation.",)),
     ("data.training.augmentation.augmentations.*", ("diptych.data.triplets.augmentation.",)),

@@ -61,6 +61,7 @@ class TrainedEncoder(nn.Module):
         weights = checkpoints.weights_of(checkpoints.load(self.checkpoint, weights_alone=True), self.checkpoint)
         own = {key.removeprefix(_PREFIX): value for key, value in weights.items() if key.startswith(_PREFIX)}
         model = build_within(own, self._settings, self.checkpoint, _convert_="all")
+        model.load_pretrained(_place_of(model), weights_follow=True)
         checkpoints.load_weights(model, {"state_dict": own}, self.checkpoint)
         self.model = model
         self.eval().requires_grad_(False)
@@ -112,3 +113,9 @@ class TrainedEncoder(nn.Module):
         if OmegaConf.select(config, "system.model.backbone.preprocessing") is None:
             raise ValueError(f"{self.checkpoint} holds no image backbone; name a checkpoint of a CIR system")
         return config
+
+
+def _place_of(model: ComposedModel) -> torch.device:
+    """Where weights that no checkpoint holds are loaded: the current GPU, if they cannot be moved there later."""
+    on_gpu = model.stays_on_device and torch.cuda.is_available()
+    return torch.device(f"cuda:{torch.cuda.current_device()}" if on_gpu else "cpu")

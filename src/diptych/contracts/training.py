@@ -19,10 +19,20 @@ class RetrievalModel(Protocol):
     """What the retrieval system asks of its model, an nn.Module (`models.composers.composed_model.ComposedModel`).
 
     `attends_to_words` says that it can show how patches attend to words, for losses that want `concepts`.
+    `stays_on_device` says that its weights cannot be moved from where they were loaded: quantised ones.
     """
 
     backbone: Backbone
     attends_to_words: bool
+
+    @property
+    def stays_on_device(self) -> bool:
+        """Whether it must be left where it is."""
+
+    def load_pretrained(self, device: torch.device, weights_follow: bool = False) -> None:
+        """Loads pretrained weights, of what a checkpoint will replace none when `weights_follow`. The caller moves it
+        to the device.
+        """
 
     def __call__(
         self,

@@ -100,11 +100,14 @@ class CIRSystem(L.LightningModule):
         return cast(dict[str, RetrievalLoss], dict(self.auxiliary_losses.items()))
 
     def load_pretrained(self, device: torch.device, weights_follow: bool = False) -> None:
-        """Loads the backbone's pretrained weights, unless a checkpoint's follow, which replace them. Lightning moves
-        the model to the device.
+        """Loads the model's pretrained weights, but for those that a checkpoint's, if they follow, replace. Lightning
+        moves the model to the device.
         """
-        if not weights_follow:
-            self.model.backbone.load_pretrained()
+        self.model.load_pretrained(device, weights_follow)
+
+    def cpu(self) -> CIRSystem:
+        """Stays where it is if its model has to: Lightning moves systems to the host when a fit ends."""
+        return self if self.model.stays_on_device else super().cpu()
 
     def shard(self, device: torch.device, bf16: bool) -> None:
         """Shards what is trained over all processes; `ShardedStrategy` calls it before the optimizer is made. In

@@ -34,17 +34,26 @@ class ComposedModel(nn.Module):
     """A backbone and the rule that composes a query from its features; subclasses give `compose`.
 
     `embeds_text` says whether a text alone has an embedding among those of the gallery: the backbone's.
-    `attends_to_words` says that there is a `compose_with_attention`.
+    `attends_to_words` says that there is a `compose_with_attention`; `stays_on_device`, that it cannot be moved once it
+    is loaded.
     """
 
     embeds_text = True
     attends_to_words = False
+    stays_on_device = False
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         if self.embeds_text and not backbone.embedding_dim:
             raise ValueError(f"the backbone {backbone.name} has no projections into a space of pictures and texts")
         self.backbone = backbone
+
+    def load_pretrained(self, device: torch.device, weights_follow: bool = False) -> None:
+        """Loads the backbone's pretrained weights, unless a checkpoint's follow, which replace them. The caller moves
+        the model to the device.
+        """
+        if not weights_follow:
+            self.backbone.load_pretrained()
 
     @abstractmethod
     def compose(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
@@ -141,16 +150,20 @@ class ComposedModel(nn.Module):
         first, place = _first_occurrences(key)
         if len(first) < len(key):
             first, place = sent(first, pixels.device), sent(place, pixels.device)
-            features = self.backbone.encode_image(pixels[first])
+            features = self._see(pixels[first])
             features = ImageFeatures(*(rows[place] for rows in vars(features).values()))
         else:
-            features = self.backbone.encode_image(pixels)
+            features = self._see(pixels)
         num_queries = len(batch.query_ids)
         return (
             _slice(features, 0, num_queries),
             _slice(features, num_queries, 2 * num_queries),
             None if distractors is None else _slice(features, 2 * num_queries, None),
         )
+
+    def _see(self, pixels: Tensor) -> ImageFeatures:
+        """What training wants of pictures: all that the backbone finds."""
+        return self.backbone.encode_image(pixels)
 
     def embed_queries(self, reference: Tensor | None, text: TextTokens | None) -> dict[str, Tensor]:
         """Query embeddings (B, E) by name: `model`, and the baselines `sum`, `image_only` and `text_only`; of pictures

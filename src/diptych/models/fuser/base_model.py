@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GgufConfig, PreTrainedModel
 
 from diptych.extras import require
@@ -63,19 +64,9 @@ class BaseModel:
         Raises:
             ValueError: it cannot be read, or its attention cannot be kept within examples.
         """
-        quantization: Any = None
-        if is_gguf(self.name):
-            # Left to itself, transformers keeps the file's blocks packed, which LoRA cannot be added to.
-            quantization = GgufConfig(dequantize=True)
-        elif self.quantization == "int8":
-            quantization = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=6.0)
-        elif self.quantization == "nf4":
-            quantization = BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_use_double_quant=True,
-                bnb_4bit_compute_dtype=torch.bfloat16,
-            )
+        # Left to itself, transformers keeps a GGUF file's blocks packed, which LoRA cannot be added to.
+        gguf = is_gguf(self.name)
+        quantization = GgufConfig(dequantize=True) if gguf else quantization_config(self.quantization)
         advice = "name a folder with the model's files, or download it once where there is a network"
         model: PreTrainedModel = load_model(
             AutoModelForCausalLM.from_pretrained,
@@ -88,11 +79,34 @@ class BaseModel:
             device_map={"": str(device)},
         )
         _check_attention(model, self.name)
-        for module in model.modules():
-            if hasattr(module, "support_avx512bf16_for_cpu"):
-                # On such CPUs bitsandbytes repacks 4-bit weights at the first evaluation; later gradients are wrong.
-                module.support_avx512bf16_for_cpu = False
+        keep_unpacked(model)
         return model
+
+
+def quantization_config(quantization: str) -> BitsAndBytesConfig | None:
+    """How transformers is told of `int8` (LLM.int8, outliers over 6) or `nf4` (double quantisation, bf16 products);
+    None for `none`.
+    """
+    if quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=6.0)
+    if quantization == "nf4":
+        return BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+    return None
+
+
+def keep_unpacked(model: nn.Module) -> None:
+    """Has bitsandbytes leave 4-bit weights as they are: on CPUs with AVX512-BF16 it repacks them at the first
+    evaluation, and later gradients are wrong.
+    """
+    module: Any
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
