@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diptych.config.folder import CONFIG_FOLDER
 
-_WIDTH = 100
+_WIDTH = 110
 _FIRST = ("experiment", "pipeline", "data")  # groups that a user chooses first
 _KEY = re.compile(r"^(\w+): *([^#]*?) *(?:# *(.*))?$")
 
