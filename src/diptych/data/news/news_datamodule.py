@@ -139,8 +139,7 @@ class NewsDataModule(L.LightningDataModule):
                 **self.inputs.settings(split, evidence_source),
                 "preparation": preparation.settings(),
             }
-            if preparation.length is not None:
-                preparation.length.check([query.query_id for query in queries])
+            preparation.check([query.query_id for query in queries])
 
             def prepare(start: int, stop: int) -> list[PreparedQuery]:
                 return preparation.prepare([read(query) for query in queries[start:stop]])
