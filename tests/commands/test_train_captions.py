@@ -298,6 +298,21 @@ def test_a_mistake_in_a_dial_is_named_as_it_was_typed(newsroom_run, tmp_path):
         assert "system.generator" not in str(caught.value)
 
 
+def test_evidence_is_chosen_again_by_drafts(newsroom_run, tmp_path):
+    """Two evaluations: the second's prompts are others, and a photo that the first has not written of is named."""
+    words = ["split=val", "generation.max_new_tokens=12", "metrics=[length]", "evidence.top_k=1"]
+    evaluated(newsroom_run, tmp_path / "first", *words)
+    drafts = {record["query_id"]: record["evidence"] for record in written(tmp_path / "first")}
+    lines = [json.dumps({"query_id": one, "caption": text[-200:]}) for one, text in drafts.items()]
+    (tmp_path / "drafts.jsonl").write_text("\n".join(lines))
+    again = [*words, "drafts=file", f"drafts.path={tmp_path / 'drafts.jsonl'}"]
+    found = evaluated(newsroom_run, tmp_path / "second", *again)
+    assert found["replaced"]["drafts"]["path"] == str(tmp_path / "drafts.jsonl")
+    (tmp_path / "drafts.jsonl").write_text("\n".join(lines[1:]))
+    with pytest.raises(ValueError, match=r"^drafts\.path=.*drafts\.jsonl: 1 of 4 photos have no draft in it: "):
+        evaluated(newsroom_run, tmp_path / "third", *again)
+
+
 def test_every_photo_has_a_length_of_its_own(newsroom_run, tmp_path):
     """By a rule, and the same lengths from a file; a photo that the file lacks is named."""
     words = ["split=val", "generation.max_new_tokens=12", "metrics=[length]"]

@@ -277,7 +277,7 @@ def test_one_candidate_is_what_it_was_whatever_the_choice(toy, tmp_path):
 def test_files_of_versions_without_a_choice_go_on(toy, tmp_path):
     run(toy, tmp_path / "predictions.jsonl", SAMPLED)
     settings = json.loads((tmp_path / "predictions.settings.json").read_text())["settings"]
-    assert "choice" not in settings
+    assert not {"choice", "names"} & settings.keys()
     with pytest.raises(ValueError, match=r"settings.choice \(was None, is 'support'\)"):
         run(toy, tmp_path / "predictions.jsonl", replace(SAMPLED, choice="support"))
 
@@ -289,7 +289,10 @@ def test_an_encoder_is_needed_for_its_consensus():
 
 def test_the_configured_settings_are_the_published_ones():
     folder = Path(__file__).parents[2] / "conf" / "system" / "generation"
-    for name, expected in {"published": GenerationSettings(), "greedy": GenerationSettings(do_sample=False)}.items():
+    greedy = GenerationSettings(do_sample=False)
+    configured = {"published": GenerationSettings(), "greedy": greedy, "constrained": replace(greedy, names="evidence")}
+    assert sorted(configured) == sorted(path.stem for path in folder.glob("*.yaml"))
+    for name, expected in configured.items():
         settings = yaml.safe_load((folder / f"{name}.yaml").read_text())
         assert settings.pop("_target_") == "diptych.systems.caption_generation.GenerationSettings"
         assert GenerationSettings(**settings) == expected

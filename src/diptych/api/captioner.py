@@ -166,6 +166,7 @@ class Captioner:
             prepared.prompt_ids,
             evidence=evidence_text(prepared.evidence),
             target_words=prepared.target_words,
+            base_caption=prepared.base_caption,
         )
         with torch.inference_mode(), computing_in(self.precision, self.device):
             (record,) = self._generator.answer(self._fuser.model, self._tokenizer, [prompt])

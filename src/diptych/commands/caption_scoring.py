@@ -156,12 +156,14 @@ def _job(data: FusionData, tokenizer: TextTokenizer, output: Path, weights: str 
     """`weights` name the adapter's; None writes with the base model."""
     output.parent.mkdir(parents=True, exist_ok=True)
     described = {query.query_id: _described(query) for query in data.queries()}
+    base_captions = {query.query_id: query.base_caption for query in data.queries()}
     prompts = []
     for position in data.first_examples:
         example = data[int(position)]
         about = described[example.query_id]
         own = {"evidence": about["evidence"], "target_words": about.get("target_words")}
-        prompts.append(replace(example, completion_ids=(), **own))
+        base_caption = base_captions[example.query_id]
+        prompts.append(replace(example, completion_ids=(), base_caption=base_caption, **own))
     tuned = weights is not None
     return CaptionJob(weights or "base model", prompts, tokenizer, output, described.__getitem__, tuned)
 

@@ -21,14 +21,16 @@ PLACES = {
     "prompt": ("data", "preparation.prompt"),
     "evidence": ("data", "preparation.selector"),
     "length": ("data", "preparation.length"),
+    "drafts": ("data", "preparation.drafts"),
 }
 _GROUPS = {
     "generation": "system/generation",
     "prompt": "prompt",
     "evidence": "data/evidence",
     "length": "data/length",
+    "drafts": "data/drafts",
 }
-_OPTIONAL = ("length",)  # of which a checkpoint may have none
+_OPTIONAL = ("length", "drafts")  # of which a checkpoint may have none
 
 
 class Replaced(NamedTuple):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 # Sections of which keys may be set although no config names them: see `command_line.with_open_sections`.
-_SECTIONS = ("generation", "claim_checker", "prompt", "evidence", "length", "metrics")
+_SECTIONS = ("generation", "claim_checker", "prompt", "evidence", "length", "drafts", "metrics")
 OPEN_SECTIONS = {"evaluate": ("data", *_SECTIONS), "pipeline": _SECTIONS}
 
 _GROUPS = {
@@ -23,6 +23,7 @@ _OF_CHECKPOINTS = {
     "generation": "system/generation@generation",
     "evidence": "data/evidence@evidence",
     "length": "data/length@length",
+    "drafts": "data/drafts@drafts",
     "metrics": "system/metrics@metrics",
 }
 _OF_EVALUATIONS = {**_OF_CHECKPOINTS, "caption_metrics": "system/metrics@caption_metrics"}

@@ -122,8 +122,9 @@ class FusionExample:
     """One photo ready for the fuser. `prompt_ids` end where the completion begins; `completion_ids` carry the loss,
     unless all tokens do, and end with the token that ends a turn. They are empty where the answer is hidden.
 
-    `evidence` is what the prompt says of the article, in words: what a choice among candidates is checked against.
-    `target_words` is the length of this photo's caption, where each has its own.
+    `evidence` is what the prompt says of the article, in words, and `base_caption` what it says of the picture: what a
+    choice among candidates is checked against, and what a caption may be kept to the names of. `target_words` is the
+    length of this photo's caption, where each has its own.
     """
 
     query_id: str
@@ -131,6 +132,7 @@ class FusionExample:
     completion_ids: tuple[int, ...] = ()
     evidence: str = ""
     target_words: int | None = None
+    base_caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,11 @@ from diptych.systems.candidate_choice import CHOICES, CandidateChoice
 from diptych.systems.caption_records import caption_record, described, end_at_target, made_with
 from diptych.systems.checked_prompts import check_prompts, context_of
 from diptych.systems.decoding import Decoder
-from diptych.systems.served_answers import check_answered, prompt_request, read_answer
+from diptych.systems.name_constraint import NameConstraint
+from diptych.systems.served_answers import check_answered, check_settings, prompt_request, read_answer
 
 Batch = list[FusionExample]
+NAMES = ("any", "evidence")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class GenerationSettings:
     `candidate_choice`); `consensus` says how samples are compared. `target_words` ends a caption with the first
     sentence end at or after so many words, or after a quarter more (`answer_text.target_end`); a prompt's own length
     goes before. `num_beams` above 1 searches for the likeliest answer, of which the target then cuts the end off.
+    `names` limits what captions may name: to what their `evidence` and base caption name (see `text.name_words`), or
+    not at all, `any`.
 
     Raises:
         ValueError: a value makes no sense.
@@ -56,6 +60,7 @@ class GenerationSettings:
     target_words: int | None = None
     choice: Literal["consensus", "support"] = "consensus"
     num_beams: int = 1
+    names: Literal["any", "evidence"] = "any"
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "batch_size", "num_candidates", "num_beams", "target_words"):
@@ -77,6 +82,12 @@ class GenerationSettings:
             raise ValueError(f"num_beams={self.num_beams} looks for the likeliest answer: set do_sample=false")
         if self.consensus not in ("cider", "embedding"):
             raise ValueError(f"consensus={self.consensus!r} is not one of cider, embedding")
+        if self.names not in NAMES:
+            raise ValueError(f"names={self.names!r} is not one of {', '.join(NAMES)}")
+        if self.num_beams > 1 and self.names != "any":
+            raise ValueError(
+                f"num_beams={self.num_beams}: beams are not limited to names; set num_beams=1 or names=any"
+            )
         if self.choice not in CHOICES:
             raise ValueError(f"choice={self.choice!r} is not one of {', '.join(CHOICES)}")
 
@@ -107,6 +118,7 @@ class CaptionGenerator:
     ) -> None:
         self.settings, self.claim_checker = settings, claim_checker
         self._choice: CandidateChoice | None = None
+        self._names: tuple[TextTokenizer, NameConstraint] | None = None
         if settings.num_candidates == 1:
             return
         closeness: consensus.Closeness = consensus.cider_closeness
@@ -185,11 +197,7 @@ class CaptionGenerator:
                 prompts, while the others' records are in `output`.
         """
         settings = self.settings
-        if settings.num_beams > 1:
-            raise ValueError(
-                f"generation.num_beams={settings.num_beams}: a server is asked for no beams; set"
-                " generation.num_beams=1, or leave server out"
-            )
+        check_settings(settings.num_beams, settings.names)
         ends = [tokenizer.eos_token_id]
         origin = made_with(self.settings, prompts, model_fingerprint, ends) | {"server_model": server.model}
         whole = len(_written(prompts, output)) == len(prompts)  # then the server may be gone
@@ -280,7 +288,14 @@ class CaptionGenerator:
             temperature=settings.temperature if settings.do_sample else None,
             min_p=settings.min_p,
             is_long_enough=lambda answer: end_at_target(answer, tokenizer, self.settings.target_words) is not None,
+            names=self._constraint(tokenizer, ends) if settings.names == "evidence" else None,
         )
+
+    def _constraint(self, tokenizer: TextTokenizer, ends: Collection[int]) -> NameConstraint:
+        """Made once: it reads the tokenizer's whole vocabulary."""
+        if self._names is None or self._names[0] is not tokenizer or self._names[1].ends != set(ends):
+            self._names = (tokenizer, NameConstraint(tokenizer, ends))
+        return self._names[1]
 
     def _choose(self, prompts: Sequence[FusionExample], records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The records with the choice among their candidates."""

@@ -14,7 +14,7 @@ from diptych.storage.json_values import encodable
 from diptych.systems.answer_text import leaves_thinking_open, remove_thinking, target_end
 from diptych.systems.decoding import TARGET_WORDS, Decoded
 
-_SINCE = ("choice", "num_beams")  # settings that came after files were claimed with the others
+_SINCE = ("choice", "num_beams", "names")  # settings that came after files were claimed with the others
 _PROMPT_END = 16  # tokens: where a chat template puts what begins an answer
 
 

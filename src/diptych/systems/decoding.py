@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from diptych.contracts.news import FusionExample, PromptBatch
 from diptych.parallel.devices import fetched, sent
+from diptych.systems.name_constraint import NameConstraint, NamePath
 
 END_OF_TURN, TARGET_WORDS, MAX_NEW_TOKENS = "end_of_turn", "target_words", "max_new_tokens"
 
@@ -25,8 +26,9 @@ END_OF_TURN, TARGET_WORDS, MAX_NEW_TOKENS = "end_of_turn", "target_words", "max_
 class Decoded:
     """What a model writes for one prompt: `token_ids` so far (the end of turn is not among them), and why it stopped.
 
-    `draws` gives the numbers that its tokens are chosen by: one row's own, so that no other row moves them.
-    `num_tokens` counts all tokens generated, the end of turn included.
+    `path` is its way through the names that it may write, where these are limited. `draws` gives the numbers
+    that its tokens are chosen by: one row's own, so that no other row moves them. `num_tokens` counts all tokens
+    generated, the end of turn included.
     """
 
     example: FusionExample
@@ -35,6 +37,7 @@ class Decoded:
     token_ids: list[int] = field(default_factory=list)
     num_tokens: int = 0
     stop_reason: str | None = None
+    path: NamePath | None = None
 
 
 def new_decoded(example: FusionExample, candidate: int, seed: int) -> Decoded:
@@ -79,6 +82,7 @@ class Decoder:
     """Writes answers. `temperature` is None for the likeliest token each time.
 
     An answer ends with a token of `end_of_turn`, where `is_long_enough(answer)` says so, or after `max_new_tokens`.
+    With `names` it holds none that these do not allow; a name that `max_new_tokens` would cut off is left out.
     The model's own generation config has no say.
     """
 
@@ -88,6 +92,7 @@ class Decoder:
     temperature: float | None
     min_p: float
     is_long_enough: Callable[[Decoded], bool]
+    names: NameConstraint | None = None
 
     @torch.inference_mode()
     def complete(self, model: nn.Module, answers: Sequence[Decoded]) -> None:
@@ -97,6 +102,7 @@ class Decoder:
         the same tokens up to the rounding of the model's precision.
 
         Where tokens are read late (`tokens_late`), rows leave late, and what they write after their end is dropped.
+        With `names` none are: what may follow hangs on the last token.
 
         Raises:
             ValueError: the model gave NaN.
@@ -109,6 +115,10 @@ class Decoder:
         draws = sent(self._draws(answers), device)
         coming: deque[tuple[list[Decoded], Callable[[], Tensor]]] = deque()
         active, cache = list(answers), None
+        late = tokens_late(device) if self.names is None else 0
+        if self.names is not None:
+            for answer, path in zip(answers, self.names.paths([answer.example for answer in answers]), strict=True):
+                answer.path = path
         for step in range(self.max_new_tokens):
             output: Any = model(
                 input_ids=input_ids,
@@ -119,9 +129,9 @@ class Decoder:
                 logits_to_keep=1,
             )
             cache = output.past_key_values
-            tokens, broken = self._choose(output.logits[:, -1].float(), draws[:, step : step + 1])
+            tokens, broken = self._choose(output.logits[:, -1].float(), draws[:, step : step + 1], active)
             coming.append((active, fetched(torch.stack([tokens, broken]))))
-            if len(coming) > tokens_late(device):
+            if len(coming) > late:
                 self._read(*coming.popleft())
             kept = [row for row, answer in enumerate(active) if answer.stop_reason is None]
             if not kept:
@@ -154,9 +164,12 @@ class Decoder:
         drawn = [[answer.draws.random() for _ in range(number)] for answer in answers]
         return torch.tensor(drawn, dtype=torch.float64)
 
-    def _choose(self, logits: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+    def _choose(self, logits: Tensor, draws: Tensor, answers: Sequence[Decoded]) -> tuple[Tensor, Tensor]:
         """The next token of every row, and whether (0, 1) its logits are NaN."""
         broken = logits.amax(-1).isnan().long()
+        if self.names is not None:
+            paths = [answer.path for answer in answers if answer.path is not None]
+            logits = logits.masked_fill(~self.names.allowed(paths, logits), -math.inf)
         if self.temperature is None:
             return logits.argmax(-1), broken
         return sample(logits, draws[:, 0], self.temperature, self.min_p), broken
@@ -176,7 +189,11 @@ class Decoder:
             answer.stop_reason = END_OF_TURN
             return
         answer.token_ids.append(token)
+        if answer.path is not None:
+            answer.path.take(token)
         if self.is_long_enough(answer):
             answer.stop_reason = TARGET_WORDS
         elif answer.num_tokens == self.max_new_tokens:
             answer.stop_reason = MAX_NEW_TOKENS
+            if answer.path is not None:
+                del answer.token_ids[answer.path.whole :]

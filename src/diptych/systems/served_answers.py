@@ -10,6 +10,20 @@ from diptych.contracts.prompts import PromptAnswer, PromptRequest
 from diptych.systems.decoding import Decoded, Decoder, new_decoded
 
 
+def check_settings(num_beams: int, names: str) -> None:
+    """ValueError for what a server is not asked for."""
+    if num_beams > 1:
+        raise ValueError(
+            f"generation.num_beams={num_beams}: a server is asked for no beams; set generation.num_beams=1, or leave"
+            " server out"
+        )
+    if names != "any":
+        raise ValueError(
+            f"generation.names={names}: a server is not told which tokens may follow; set generation.names=any, or"
+            " leave server out"
+        )
+
+
 def prompt_request(example: FusionExample, decoder: Decoder, num_answers: int, seed: int) -> PromptRequest:
     """What asks for that many answers, as `decoder` would write them; the server's seed depends on `seed` and query id
     alone.

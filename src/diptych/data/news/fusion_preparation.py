@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from diptych.contracts.news import Article, Evidence, FactExtractor, KeyFacts, NewsQuery
 from diptych.data.news.caption_lengths import CaptionLengths
+from diptych.data.news.drafts import Drafts
 from diptych.data.news.evidence import EvidenceRequest, EvidenceSelector
 from diptych.data.news.fusion_cache import PreparedQuery
 from diptych.data.news.largest_that_fit import largest_that_fit
@@ -53,10 +54,11 @@ class FusionPreparation:
 
     `max_prompt_tokens` bounds every prompt, counted with the model's tokenizer: evidence is cut to fit, instructions
     never are. `whole_article` takes the article from its start instead of choosing chunks. `length` gives each photo's
-    caption a length of its own, which the prompt asks for and the writing ends at.
+    caption a length of its own, which the prompt asks for and the writing ends at. `drafts` are captions by whose
+    sentences evidence is chosen too.
     """
 
-    later_settings = ("length",)  # not part of a cache's key while it is not used: see `settings_of`
+    later_settings = ("length", "drafts")  # not part of a cache's key while it is not used: see `settings_of`
 
     def __init__(
         self,
@@ -67,24 +69,32 @@ class FusionPreparation:
         max_prompt_tokens: int,
         whole_article: bool = False,
         length: CaptionLengths | None = None,
+        drafts: Drafts | None = None,
     ) -> None:
         if max_prompt_tokens < 1:
             raise ValueError(f"data.preparation.max_prompt_tokens={max_prompt_tokens} must be positive")
         self.tokenizer, self.prompt, self.selector, self.facts = tokenizer, prompt, selector, facts
         self.max_prompt_tokens, self.whole_article = max_prompt_tokens, whole_article
-        self.length = length
+        self.length, self.drafts = length, drafts
 
     def with_whole_article(self) -> FusionPreparation:
         """The same, but with the article from its start."""
         parts = (self.tokenizer, self.prompt, self.selector, self.facts)
-        return FusionPreparation(*parts, self.max_prompt_tokens, whole_article=True, length=self.length)
+        length = self.length  # and no drafts, as nothing is chosen
+        return FusionPreparation(*parts, self.max_prompt_tokens, whole_article=True, length=length)
 
     def settings(self) -> dict[str, Any]:
-        """What decides the prompts, as JSON can hold it; ValueError where a file of lengths cannot be read."""
+        """What decides the prompts, as JSON can hold it; ValueError where a file that it names cannot be read."""
         without = copy.copy(self)
-        without.length = None  # what a file of lengths says counts, not where it lies
-        settings: dict[str, Any] = settings_of(without)
-        return settings if self.length is None else {**settings, "length": dict(self.length.settings())}
+        without.length = without.drafts = None  # what a file says counts, not where it lies
+        given = {"length": self.length, "drafts": self.drafts}
+        return settings_of(without) | {name: dict(part.settings()) for name, part in given.items() if part is not None}
+
+    def check(self, query_ids: Sequence[str]) -> None:
+        """ValueError names photos whose length or draft is not known."""
+        for part in (self.length, self.drafts):
+            if part is not None:
+                part.check(query_ids)
 
     def prepare(self, inputs: Sequence[FusionInput]) -> list[PreparedQuery]:
         """Every photo's prompt and completions, in the order of `inputs`; one call of each model for all of them.
@@ -172,15 +182,21 @@ class FusionPreparation:
         topics = {article_id: self.selector.topic(article) for article_id, article in articles.items()}
         return [_bare(item.article, facts, topics) for item in inputs]
 
+    def _queries(self, item: FusionInput, evidence: Evidence) -> tuple[str, ...]:
+        """What to look for in the article."""
+        if item.article is None:
+            return ()
+        own = self.selector.queries(item.base_caption, item.article, evidence.facts)
+        draft = () if self.drafts is None else self.drafts.queries(item.query.query_id)
+        return tuple(dict.fromkeys((*own, *draft)))
+
     def _with_text(
         self, inputs: Sequence[FusionInput], bare: Sequence[Evidence], budgets: Sequence[int]
     ) -> list[Evidence]:
         requests = [
             EvidenceRequest(
                 article_text=item.article.text if item.article is not None else "",
-                queries=self.selector.queries(item.base_caption, item.article, evidence.facts)
-                if item.article is not None
-                else (),
+                queries=self._queries(item, evidence),
                 max_tokens=max(0, budget),
                 whole=self.whole_article,
             )

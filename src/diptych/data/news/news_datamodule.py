@@ -18,6 +18,7 @@ from diptych.data.news.fusion_cache import FusionData, PreparedQuery, open_or_pr
 from diptych.data.news.fusion_inputs import FusionInputs
 from diptych.data.news.fusion_preparation import FusionPreparation
 from diptych.data.news.packing import PackedBatches, PackedCollator, pack
+from diptych.data.news.written_captions import WrittenCaptions
 from diptych.parallel.devices import on_gpu
 from diptych.parallel.distributed import rank, world_size
 from diptych.storage.folder_names import check_folder_name
@@ -39,6 +40,8 @@ class NewsDataModule(L.LightningDataModule):
       the photos, chosen by a hash of seed and id, have the annotated one. Evaluation sees `evaluation_source`.
     - `base_captions` is a file too (see `read_base_captions`), `{split}` in its name if each has its own; null: none.
     - `row_length` tokens make a row, `batch_size` rows a batch. `packing` puts several examples into a row.
+    - `captions` is a file of captions that a model wrote, which training has in the place of the references (see
+      `WrittenCaptions`); validation and evaluation keep these.
     - `corruption` makes evidence and base captions untrue; None, or shares of 0, leave them alone.
 
     The position in the training data is part of the checkpoint: a resumed run continues with the next batch.
@@ -63,6 +66,7 @@ class NewsDataModule(L.LightningDataModule):
         validation_split: str = "val",
         seed: int = 0,
         corruption: NewsCorruption | None = None,
+        captions: str | None = None,
     ) -> None:
         super().__init__()
         if len(sources) != 1:
@@ -80,10 +84,11 @@ class NewsDataModule(L.LightningDataModule):
         check_folder_name(self.name, "data.sources:")
         self.inputs = FusionInputs(self.source, retrieval, base_captions, mixed_share, seed, corruption)
         self.evidence_source, self.evaluation_source = evidence_source, evaluation_source
+        self.captions = None if captions is None else WrittenCaptions(captions)
         self.row_length, self.batch_size, self.packing = row_length, batch_size, packing
         self.validation_split, self.seed = validation_split, seed
         self.start_batch, self._checked, self._prompt_labels = 0, False, False
-        self._splits: dict[tuple[str, str, bool], FusionData] = {}
+        self._splits: dict[tuple[str, str, bool, bool], FusionData] = {}
 
     # ------------------------------------------------------------------------------------------------ preparing
 
@@ -122,28 +127,35 @@ class NewsDataModule(L.LightningDataModule):
 
     def training_data(self) -> FusionData:
         """The prepared examples of the training split; raises ValueError when some are longer than a row."""
-        data = self._prepared("train", self.evidence_source)
+        data = self._prepared("train", self.evidence_source, trains=True)
         if not self._checked:
             self._check_lengths(data, "train")
             self._checked = True
         return data
 
-    def _prepared(self, split: str, evidence_source: str, whole_article: bool = False) -> FusionData:
-        key = (split, evidence_source, whole_article)
+    def _prepared(
+        self, split: str, evidence_source: str, whole_article: bool = False, trains: bool = False
+    ) -> FusionData:
+        written = self.captions if trains else None
+        key = (split, evidence_source, whole_article, written is not None)
         if key not in self._splits:
             queries = self.source.queries(split)
+            queries = queries if written is None else written.of(queries)
             preparation = self.preparation.with_whole_article() if whole_article else self.preparation
             read = self.inputs.reader(split, evidence_source)
             settings = {
                 "format": _FORMAT,
                 **self.inputs.settings(split, evidence_source),
                 "preparation": preparation.settings(),
+                **({} if written is None else {"captions": dict(written.settings())}),
             }
-            if preparation.length is not None:
-                preparation.length.check([query.query_id for query in queries])
+            preparation.check([query.query_id for query in queries])
 
             def prepare(start: int, stop: int) -> list[PreparedQuery]:
-                return preparation.prepare([read(query) for query in queries[start:stop]])
+                prepared = preparation.prepare([read(query) for query in queries[start:stop]])
+                if written is not None:
+                    written.check_evidence(prepared)
+                return prepared
 
             title = f"preparing {self.name} {split}"
             self._splits[key] = open_or_prepare(self.cache, settings, len(queries), prepare, title=title)

@@ -33,7 +33,7 @@ _ENCODERS = {
     f"diptych.models.backbones.{name}"
     for name in ("beit3_encoder.BEiT3Encoder", "clip_encoder.CLIPEncoder", "siglip_encoder.SiglipEncoder")
 }
-_REPLACEMENTS = dict.fromkeys(("generation", "claim_checker", "prompt", "evidence", "length", "metrics"))
+_REPLACEMENTS = dict.fromkeys(("generation", "claim_checker", "prompt", "evidence", "length", "drafts", "metrics"))
 _OF_TASK = ("prompt", "domain", "max_objects")
 _RENAMED = {"diptych.stages.news.describe_by_server.DescribeByServer": "diptych.stages.news.describe.Describe"}
 
