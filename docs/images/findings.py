@@ -20,14 +20,18 @@ WAYS = {
     "three stages, the target described alone": ("independent_0", "independent_1", "independent_2", "independent_10"),
     "three stages, the target in the reference's words": ("conditioned_1", "conditioned_2", "conditioned_6"),
 }
+WEIGHED = {0: ("clean", "weighed_0"), 20: ("untrue_20", "weighed_20"), 40: ("untrue_40", "weighed_40")}  # per cent
 COLOURS = ("#0072B2", "#D55E00", "#009E73")  # Okabe and Ito's
 
 
 def main() -> None:
-    """Two panels: the price of untrue sentences by protocol, and what a way of annotating invents by what it misses."""
-    figure = Figure(figsize=(11, 4), layout="constrained", dpi=100)
-    price, curve = figure.subplots(1, 2)
+    """Three panels: the price of untrue sentences by protocol, what of it weighing by doubt wins back, and what a way
+    of annotating invents by what it misses.
+    """
+    figure = Figure(figsize=(15, 4), layout="constrained", dpi=100)
+    price, remedy, curve = figure.subplots(1, 3)
     _draw_price(price, _of("hallucination_dose"))
+    _draw_remedy(remedy, _of("noise"))
     _draw_ways(curve, _of("one_against_three"))
     figure.savefig(HERE.with_suffix(".png"))
 
@@ -47,6 +51,18 @@ def _draw_price(ax: Axes, rows: Mapping[tuple[str, str], Mapping[str, str]]) -> 
         _draw_seeds(ax, list(SHARES.values()), arms, colour)
         ax.plot(SHARES.values(), [_percent(row["mean"]) for row in arms], "-", color=colour, label=name)
     _finish(ax, "What an untrue training sentence costs", "untrue training sentences, %", "recall_at_1, %", (30, 65))
+
+
+def _draw_remedy(ax: Axes, rows: Mapping[tuple[str, str], Mapping[str, str]]) -> None:
+    metric = "rooms/recall_at_1"
+    for place, (name, colour) in enumerate((("all believed", COLOURS[1]), ("weighed by doubt", COLOURS[0]))):
+        arms = [rows[metric, both[place]] for both in WEIGHED.values()]
+        _draw_seeds(ax, list(WEIGHED), arms, colour)
+        ax.plot(WEIGHED, [_percent(row["mean"]) for row in arms], "-", color=colour, label=name)
+    known = rows[metric, "known_20"]
+    _draw_seeds(ax, [20], [known], COLOURS[2])
+    ax.plot([20], [_percent(known["mean"])], "D", color=COLOURS[2], label="the untrue ones known, and left out")
+    _finish(ax, "What weighing by doubt wins back", "untrue training sentences, %", "recall_at_1, %", (30, 65))
 
 
 def _draw_seeds(ax: Axes, xs: Sequence[float], rows: Sequence[Mapping[str, str]], colour: str) -> None:

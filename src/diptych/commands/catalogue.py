@@ -33,6 +33,7 @@ COMMANDS = {
         OPEN_SECTIONS["pipeline"],
     ),
     "doctor": Command("is everything that a run needs there and readable?", "diptych.commands.entries:doctor"),
+    "env": Command("versions, processors, GPUs, disk: for a report of a fault", "diptych.commands.entries:env"),
     "search": Command("search a folder of pictures with a trained model", "diptych.commands.entries:search"),
     "caption": Command("caption one photo with its article", "diptych.commands.entries:caption"),
     "export": Command("a trained adapter for peft, vLLM and others", "diptych.commands.entries:export"),
@@ -54,7 +55,11 @@ COMMANDS = {
     "generate newsroom": Command("draw and write the newsroom set", "diptych.synthetic.newsroom.generate:command"),
 }
 
-FAMILIES = {"generate": "draw a set that needs no download"}  # whose members stand on one line of the listing
+FAMILIES = {  # whose members stand on one line of the listing
+    "submission": "does a file keep a test server's rules? EVENTA's submission.zip",
+    "blind": "a page to judge two annotations blindly; rates of what was marked on it",
+    "generate": "draw a set that needs no download",
+}
 
 
 def members(family: str) -> list[str]:

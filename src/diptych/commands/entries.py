@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from diptych.config.folder import CONFIG_FOLDER
+from diptych.text.printable import printable
 
 
 def doctor(
@@ -41,6 +42,15 @@ def doctor(
     from diptych.commands.doctor import examine_data
 
     return examine_data(config, split, output, workers, database)
+
+
+def env() -> None:
+    """What decides how Diptych runs here: versions, extras, processors, GPUs, memory, disk, models that are fetched. To
+    be pasted into a report of a fault; nothing of it is secret, but paths of this machine are in it.
+    """
+    from diptych.commands.environment import as_text, environment
+
+    sys.stdout.write(printable(as_text(environment())))
 
 
 def search(
