@@ -181,8 +181,10 @@ def test_a_server_without_logprobs_gives_bare_verdicts(rooms, rerank, prediction
     with AnnotationServer(ServerSettings(scenes=rooms.root, logprobs=False)) as bare:
         lines, report = rerank(asked=bare)
     assert report["bare"] == report["answers"] == 80
-    sure = rerank(out="other")[0]  # whose probabilities differ from 0 and 1 by 1e-9, and so may a score's last digit
-    assert [json.loads(line)["ranked_ids"] for line in lines] == [json.loads(line)["ranked_ids"] for line in sure]
+    sure = rerank(out="other")[0]  # its probabilities are those of logprobs, 0 and 1 to nine digits; scores have six
+    for of_bare, of_sure in zip(map(json.loads, lines), map(json.loads, sure), strict=True):
+        assert of_bare["ranked_ids"] == of_sure["ranked_ids"]
+        assert of_bare["scores"] == pytest.approx(of_sure["scores"], abs=1.1e-6)
 
 
 def test_what_it_would_cost_is_said_before_anything_is_asked(rooms, server, predictions, capsys, tmp_path):
