@@ -56,17 +56,16 @@ def query_positions(
                 raise ValueError(f"query {query.query_id}: {role} {image_id} is not in the gallery")
         return [place[image_id] for image_id in image_ids]
 
+    def known(image_ids: Sequence[str]) -> list[int]:
+        return [place[image_id] for image_id in image_ids if image_id in place]
+
     removed = [place.get(query.reference_image, -1) if protocol.exclude_reference else -1 for query in queries]
     return QueryPositions(
         relevant=[positions_of(query, accepted_ids(query), "relevant image") for query in queries],
         excluded=torch.tensor(removed, dtype=torch.int64),
         members=[positions_of(query, ranked_members(query, protocol), "group member") for query in queries],
-        reference=[
-            [place[name] for name in wanted_reference(query, protocol, also) if name in place] for query in queries
-        ],
-        distractors=[
-            [place[name] for name in wanted_distractors(query, protocol, also) if name in place] for query in queries
-        ],
+        reference=[known(wanted_reference(query, protocol, also)) for query in queries],
+        distractors=[known(wanted_distractors(query, protocol, also)) for query in queries],
         members_only=protocol.candidates == "group",
     )
 
