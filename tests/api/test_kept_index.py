@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
+import torch
 from PIL import Image
 
 import diptych
+from diptych.api.gallery import gallery_images
+from diptych.api.indexing import GrowingIndex
 from diptych.api.retriever import Retriever
 
 pytestmark = pytest.mark.slow
@@ -77,7 +80,7 @@ def test_what_was_embedded_is_kept_where_another_picture_cannot_be_read(retrieve
     assert len(retriever) == 3
 
 
-def test_an_interrupted_index_goes_on(retriever, photos, tmp_path, monkeypatch):
+def test_an_interrupted_index_goes_on(retriever, photos, tmp_path, monkeypatch, caplog):
     """Every writing is one of a whole index; what stopped it may be anything."""
     keep = tmp_path / "photos.index"
     monkeypatch.setattr("diptych.api.indexing._SECONDS", 0.0)
@@ -94,7 +97,46 @@ def test_an_interrupted_index_goes_on(retriever, photos, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         retriever.index(photos, keep=keep, batch_size=1, num_workers=0, show_progress=False)
     monkeypatch.setattr(retriever._model, "embed_gallery", embed)
+    with caplog.at_level("WARNING"):
+        retriever.load(keep)
+    assert len(retriever) == 2 and "was not finished: 1 images are not in it" in caplog.text
     assert newly_embedded(retriever, photos, keep) == 1
+    caplog.clear()
+    retriever.load(keep)
+    assert len(retriever) == 3 and not caplog.text
+
+
+def test_an_index_that_is_as_it_should_be_is_not_written(retriever, photos, tmp_path, monkeypatch):
+    keep = tmp_path / "photos.index"
+    newly_embedded(retriever, photos, keep)
+    monkeypatch.setattr("diptych.api.gallery.write_file", lambda *given: pytest.fail("it was written"))
+    assert newly_embedded(retriever, photos, keep) == 0
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_embedded(retriever, photos, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match=r"photos\.index cannot be written \(.*\): name another place"):
+        retriever.index(photos, keep=tmp_path / "file/photos.index", show_progress=False)
+    assert retriever.embedded == 0
+
+
+def test_another_precision_is_another_index(rooms_run, photos, tmp_path):
+    keep = tmp_path / "photos.index"
+    for precision, said in (("32-true", 3), ("bf16-mixed", 3), ("bf16-mixed", 0)):
+        retriever = diptych.load_retriever(rooms_run, "cpu", precision=precision)
+        growing = GrowingIndex(
+            gallery_images(photos), retriever._weights, "", precision, keep if keep.exists() else None
+        )
+        assert len(growing.missing) == said
+        retriever.index(photos, keep=keep, show_progress=False)
+
+
+def test_models_without_a_shared_space_keep_one_array(photos):
+    """Of these, rows of the second space are never embedded: they are the first's."""
+    growing = GrowingIndex(gallery_images(photos), "w", "c", "32-true", None)
+    growing.put([0, 1, 2], {"model": torch.eye(3)})
+    gallery = growing.gallery()
+    assert gallery.vectors["baseline"] is gallery.vectors["model"]
 
 
 def test_the_index_of_another_checkpoint_is_made_anew(retriever, good4cir_run, photos, tmp_path, caplog):
@@ -103,7 +145,7 @@ def test_the_index_of_another_checkpoint_is_made_anew(retriever, good4cir_run, p
     other.index(photos, keep=keep, show_progress=False)
     with caplog.at_level("INFO"):
         assert newly_embedded(retriever, photos, keep) == 3
-    assert "all images are embedded anew" in caplog.text
+    assert "all is embedded anew" in caplog.text
     retriever.load(keep)
     with pytest.raises(ValueError, match="was made by"):
         other.load(keep)
@@ -117,6 +159,6 @@ def test_a_saved_index_is_brought_up_to_date(retriever, photos, tmp_path):
 
 def test_another_file_is_not_overwritten(retriever, photos, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match=r"notes\.txt is a damaged index"):
+    with pytest.raises(ValueError, match=r"notes\.txt is a damaged index.*delete it, or name another file"):
         retriever.index(photos, keep=tmp_path / "notes.txt", show_progress=False)
     assert (tmp_path / "notes.txt").read_text() == "mine"

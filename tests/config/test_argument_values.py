@@ -26,12 +26,13 @@ class Old:
         (Plain, {"size": "abc"}, "a.size='abc': expected int, found str"),
         (Plain, {"size": True}, "a.size=True: expected int, found bool"),
         (Plain, {"size": 2.5}, "a.size=2.5: expected int, found float"),
-        (Plain, {"rate": "fast"}, r"a.rate='fast': expected float \| None, found str"),
-        (Plain, {"on": 1}, "a.on=1: expected bool, found int"),
-        (Plain, {"name": 7}, "a.name=7: expected str, found int"),
+        (Plain, {"rate": "fast"}, r"a.rate='fast': expected float \| null, found str"),
+        (Plain, {"on": 2}, "a.on=2: expected bool, found int"),
+        (Plain, {"size": None}, "a.size=null: expected int, found NoneType"),
+        (Plain, {"name": 7}, "a.name=7: expected str, found int; as a text: a.name=\"'7'\""),
         (torch.optim.AdamW, {"lr": "fast"}, "a.lr='fast': expected float, found str"),
         (Old, {"rate": [1]}, "a.rate=.*: expected float, found list"),
-        (Old, {"place": 3}, r"a.place=3: expected str \| None, found int"),
+        (Old, {"place": 3}, r"a.place=3: expected str \| null, found int"),
     ],
 )
 def test_another_type_is_refused(constructor, given, message):
@@ -43,6 +44,7 @@ def test_another_type_is_refused(constructor, given, message):
     ("constructor", "given"),
     [
         (Plain, {"size": 2, "rate": None, "on": True, "name": "x"}),
+        (Plain, {"size": 2, "on": 0}),
         (Plain, {"size": 2.0, "rate": 1}),  # 1e3 is a whole number too, and 1 a rate
         (Plain, {"size": "???", "other": "what it is, is not plain", "unknown": 1}),
         (Old, {"rate": 0.1, "place": None, "kind": 5}),
@@ -51,6 +53,13 @@ def test_another_type_is_refused(constructor, given, message):
 )
 def test_what_is_of_the_type_or_has_none_is_left(constructor, given):
     check_types("a", given, constructor)
+
+
+def test_a_part_may_make_what_is_wanted():
+    made = {"size": {"_target_": "mine.size"}}
+    check_types("a", made, Plain, made_by_parts=True)
+    with pytest.raises(ValueError, match="expected int, found dict"):
+        check_types("a", made, Plain)
 
 
 def test_a_trusted_config_is_checked_too_but_has_no_limits():

@@ -184,3 +184,13 @@ assert OmegaConf.to_container(config.trainer, resolve=True)["precision"] == "aut
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_gpu_that_is_not_there_is_answered_before_anything_is_built(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr("diptych.parallel.devices.check_gpu_usable", lambda: None)
+    for hidden, said in (("-1", r" \(CUDA_VISIBLE_DEVICES='-1' hides those that there may be\)"), ("0", "")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+        with pytest.raises(ValueError, match=rf"accelerator=gpu: there is no GPU here{said}; trainer=cpu or"):
+            building.ready_trainer(OmegaConf.create({"_target_": "nobody.builds.This", "accelerator": "gpu"}))

@@ -17,6 +17,16 @@ def test_a_file_is_the_table_of_its_folder(tmp_path, monkeypatch, name):
         assert config.data.sources.own_data.root == str((tmp_path / name).parent)
 
 
+@pytest.mark.parametrize("word", ["data=a.csv,b.csv", "data=[rooms,a.csv]"])
+def test_several_are_refused(word):
+    with pytest.raises(ValueError, match="of files one at a time can be named"):
+        with_data_files([word])
+
+
+def test_a_comma_in_a_name_and_capitals():
+    assert with_data_files(["data='a,b.CSV'"])[2] == "data.sources.own_data.table='a,b.CSV'"
+
+
 @pytest.mark.parametrize("word", ["data=cirr", "data=[a,b]", "predictions=a.csv", "data.root=a.csv", "~data"])
 def test_other_words_stay(word):
     assert with_data_files([word]) == [word]

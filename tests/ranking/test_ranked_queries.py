@@ -140,6 +140,16 @@ def test_gallery_must_hold_k_images_once_each():
         rank_queries(torch.ones(2, 3), torch.ones(7, 3), QUERIES, GALLERY, CIRR)
 
 
+def test_the_order_of_a_group_may_be_known_beyond_the_end_of_a_list():
+    """An evaluation's file has 50 results, and the whole order of CIRR's look-alikes."""
+    whole = rank_queries(*embeddings_for(ORDERS), QUERIES, GALLERY, CIRR)
+    lists = {one.query_id: one.ranked_ids[:1] for one in whole}
+    subsets = {one.query_id: one.subset_ids for one in whole}
+    cut, known = (rank_ids(lists, QUERIES, CIRR, GALLERY, subsets=of) for of in (None, subsets))
+    assert [one.subset_rank for one in known] == [one.subset_rank for one in whole]
+    assert [one.subset_rank for one in cut] != [one.subset_rank for one in whole]
+
+
 def test_targets_that_a_list_leaves_out_are_not_found(caplog):
     with caplog.at_level(logging.WARNING):
         first, second = rank_ids({"q1": ["g", "b"], "q2": ["a"]}, QUERIES, CIRR)

@@ -55,7 +55,8 @@ class Gallery:
     `baseline` in the space of pictures and texts alone; many models have one space for both, and then one array.
 
     `weights` is the fingerprint of what they were made with, `checkpoint` its name. `stamps` (G, 2), int64, are size
-    and time of change of the images' files when they were read; None where it is not known.
+    and time of change of the images' files when they were read, and `precision` what they were embedded in; None where
+    it is not known. `missing` counts images that were to be indexed and are not yet.
     """
 
     images: Sequence[GalleryImage]
@@ -63,6 +64,8 @@ class Gallery:
     weights: str
     checkpoint: str
     stamps: np.ndarray | None = None
+    precision: str | None = None
+    missing: int = 0
 
     def write(self, path: Path) -> None:
         """Writes the file in one step; one that is there already is replaced.
@@ -77,6 +80,8 @@ class Gallery:
         if self.stamps is not None:
             arrays["stamps"] = self.stamps
         about = {"format": _FORMAT, "weights": self.weights, "checkpoint": self.checkpoint}
+        about |= {"precision": self.precision} if self.precision is not None else {}
+        about |= {"missing": str(self.missing)} if self.missing else {}
         write_file(path, save(arrays, {**about, _CRC: str(_checksum(about, arrays))}))
 
 
@@ -115,7 +120,8 @@ def read_gallery(path: Path) -> Gallery:
             raise KeyError("a row for each image")
         if stamps is not None and (stamps.dtype != np.int64 or stamps.shape != (len(images), 2)):
             raise KeyError("a stamp for each image")
-    return Gallery(images, vectors, about["weights"], about["checkpoint"], stamps)
+        missing = int(about.get("missing", "0"))
+    return Gallery(images, vectors, about["weights"], about["checkpoint"], stamps, about.get("precision"), missing)
 
 
 def check_gallery(path: Path, everything: bool = False) -> Mapping[str, str]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from diptych.api.gallery import Gallery, Images, gallery_images, gallery_of
 from diptych.api.indexing import GrowingIndex
 from diptych.api.picture_batches import picture_batches
-from diptych.config.inference import chosen_device, computing_in
+from diptych.config.inference import chosen_device, computing_in, resolved_precision
 from diptych.config.trained_encoder import TrainedEncoder
 from diptych.contracts.retrieval import GalleryImage
 from diptych.contracts.search import SearchResult
@@ -56,7 +56,7 @@ def load_retriever(
     encoder = TrainedEncoder(checkpoint)
     found = chosen_device(device)
     computing_in(precision, found)
-    encoder.load()
+    encoder.load(found)
     return Retriever(encoder.to(found), found, precision)
 
 
@@ -118,7 +118,8 @@ class Retriever:
         """
         if on_missing not in ("error", "drop"):
             raise ValueError(f"on_missing={on_missing!r} is not one of error, drop")
-        growing = GrowingIndex(gallery_images(images), self._weights, self._name, None if keep is None else Path(keep))
+        place, precision = None if keep is None else Path(keep), resolved_precision(self.precision)
+        growing = GrowingIndex(gallery_images(images), self._weights, self._name, precision, place)
         missing = growing.missing
         batches = picture_batches([growing.images[each] for each in missing], self._reader, batch_size, num_workers)
         unreadable: dict[str, str] = {}
@@ -128,9 +129,9 @@ class Retriever:
                 with self._computing():
                     embedded = self._model.embed_gallery(batch.pixels.to(self.device))
                 growing.put([missing[each] for each in batch.positions], embedded)
-        growing.write()
-        some = len(unreadable) < len(growing.images)
-        _complain(unreadable, len(growing.images), drop=on_missing == "drop" and some)
+        drop = on_missing == "drop" and len(unreadable) < len(growing.images)
+        growing.write(0 if drop else len(unreadable))
+        _complain(unreadable, len(growing.images), drop)
         self._gallery = growing.gallery()
         return unreadable
 
@@ -186,6 +187,8 @@ class Retriever:
                 both.
         """
         self._gallery = gallery_of(Path(path), self._weights, self._name)
+        if self._gallery.missing:
+            log.warning("%s was not finished: %d images are not in it", path, self._gallery.missing)
 
     def _query(self, image: str | Path | None, text: str | None) -> tuple[str, Tensor]:
         """The name of the query's embedding among the model's, and the embedding (1, E)."""

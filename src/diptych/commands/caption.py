@@ -63,10 +63,10 @@ def read_article(path: Path, title: str, date: str) -> Mapping[str, str]:
     Raises:
         ValueError: it is no UTF-8 text, or JSON beside which title or date are given.
     """
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         if title or date:
             raise ValueError(f"{path} has its own title and date; leave title= and date= away")
-        return read_json(path, shape={"text": str})
+        return read_json(path, shape={"text": str, "title?": str, "date?": str})
     try:
         text = read_regular(path, _LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError:

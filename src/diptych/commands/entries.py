@@ -71,7 +71,7 @@ def search(
     """
     if images is None and index is None:
         raise ValueError("say what to search: images=FOLDER, or index=FILE of an earlier search")
-    if images is None and image is None and not text:
+    if image is None and not text and (images is None or out is not None):
         raise ValueError('say what to search for: image=FILE, text="...", or both')
     if image is not None and not image.is_file():
         raise ValueError(f"image={image}: there is no such file")
@@ -101,6 +101,8 @@ def caption(
     for name, path in (("photo", photo), ("article", article)):
         if path is not None and not path.is_file():
             raise ValueError(f"{name}={path}: there is no such file")
+    if article is None and (title or date):
+        raise ValueError("title= and date= are of an article, of which article=FILE is the text")
     from diptych.commands.caption import caption_photo
 
     sys.stdout.write(caption_photo(ckpt, photo, article, title, date, base_caption, out, device))

@@ -122,20 +122,23 @@ def _gpus() -> Iterator[tuple[str, str]]:
 
 def _free(folder: Path) -> str:
     there = folder.absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
     try:
+        while not there.exists() and there != there.parent:
+            there = there.parent
         usage = shutil.disk_usage(there)
     except OSError as error:
-        return f"not known ({error.strerror})"
-    made = "" if folder.exists() else ", not made yet"
+        return f"not known: {folder.absolute()}: {error.strerror}"
+    made = "" if there == folder.absolute() else ", not made yet"
     writable = "" if os.access(there, os.W_OK) else ", not writable"
     return f"{usage.free / _GIB:.1f} of {usage.total / _GIB:.1f} GiB free ({folder.absolute()}{made}{writable})"
 
 
 def _fetched() -> str:
     """What a node without a network can load by name, of Hugging Face's cache."""
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    names = sorted(path.name.removeprefix("models--").replace("--", "/") for path in hub.glob("models--*"))
+    try:
+        home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+        hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+        names = sorted(path.name.removeprefix("models--").replace("--", "/") for path in hub.glob("models--*"))
+    except (OSError, RuntimeError) as error:  # a user without a home folder is a RuntimeError
+        return f"not known: {error}"
     return f"{', '.join(names) or 'none'} ({hub})"

@@ -31,7 +31,7 @@ from diptych.parallel import checkpoints
 from diptych.parallel.distributed import part_ways, rank, world_size
 from diptych.ranking.fitted_protocol import fitted, said_of_left_out
 from diptych.ranking.known_ids import with_known_keys
-from diptych.ranking.predictions_file import read_lists
+from diptych.ranking.predictions_file import read_lists, read_subsets
 from diptych.ranking.ranked_queries import rank_ids
 from diptych.report.write import write_report
 from diptych.results.caption_evaluation import (
@@ -219,7 +219,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
         _evaluate_captions(config, sources, run_dir)
         return
     _refuse_subset(config)
-    predictions = read_lists(Path(config.predictions))
+    predictions, subsets = read_lists(Path(config.predictions)), read_subsets(Path(config.predictions))
     names = config.data.evaluate_on or list(sources)
     for name, node in config.metrics.items():
         if "_target_" not in node:
@@ -237,7 +237,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
             if said := said_of_left_out(protocol, len(gallery_ids)):
                 log.warning("%s: %s", name, said)
         own = {query.query_id: predictions[query.query_id] for query in queries if query.query_id in predictions}
-        ranked = rank_ids(own, queries, protocol, gallery_ids, ranks_wanted(metrics))
+        ranked = rank_ids(own, queries, protocol, gallery_ids, ranks_wanted(metrics), subsets)
         result = measure(name, protocol, queries, ranked, metrics, with_bounds=True)
         if not protocol.answers_hidden:
             result.counts["lists_with_an_answer"] = sum(bool(one.relevant_ranks) for one in ranked)

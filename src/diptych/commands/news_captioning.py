@@ -81,8 +81,10 @@ class WriteCaptions(RecordStage):
         self.server = None if server is None else prompt_server(server)
 
     def input_files(self) -> Sequence[Path]:
-        """The checkpoint, and what the stages before have left."""
-        return [self.retrieval, self.base_captions, self.checkpoint]
+        """The checkpoint, what the stages before have left, and the drafts, if there are any."""
+        drafts = self.replacements.get("drafts") or {}
+        own = [Path(drafts["path"])] if drafts.get("path") else []
+        return [self.retrieval, self.base_captions, self.checkpoint, *own]
 
     def output_files(self) -> Sequence[Path]:
         """The submission."""

@@ -31,15 +31,24 @@ _MOST = {
 }
 
 
-def check_types(path: str, node: Mapping[str, Any], constructor: Callable[..., Any]) -> None:
-    """ValueError, naming the key, when a value is not of its argument's type, where that is plain (`int | None`)."""
+def check_types(
+    path: str, node: Mapping[str, Any], constructor: Callable[..., Any], made_by_parts: bool = False
+) -> None:
+    """ValueError, naming the key, when a value is not of its argument's type, where that is plain (`int | None`). With
+    `made_by_parts` a value may be a part that is built (`_target_`), whose result is not known here.
+    """
     for key, parameter in inspect.signature(constructor).parameters.items():
         value, names = node.get(key), _type_names(parameter.annotation)
         if key not in node or value == _MISSING or not names or any(name not in _TYPES for name in names):
             continue
-        if not any(_is(value, name) for name in names):
-            full = f"{path}.{key}" if path else key
-            raise ValueError(f"{full}={value!r}: expected {' | '.join(names)}, found {type(value).__name__}")
+        if (made_by_parts and isinstance(value, dict) and "_target_" in value) or any(
+            _is(value, name) for name in names
+        ):
+            continue
+        full, shown = f"{path}.{key}" if path else key, "null" if value is None else repr(value)
+        expected = " | ".join("null" if name == "None" else name for name in names)
+        advice = f"; as a text: {full}=\"'{value}'\"" if "str" in names and isinstance(value, int | float) else ""
+        raise ValueError(f"{full}={shown}: expected {expected}, found {type(value).__name__}{advice}")
 
 
 def check_limits(path: str, node: Mapping[str, Any], constructor: Callable[..., Any]) -> None:
@@ -72,6 +81,8 @@ def _size(value: Any) -> float:
 def _is(value: Any, name: str) -> bool:
     if isinstance(value, bool):  # a number, says Python
         return name == "bool"
+    if name == "bool" and value in (0, 1):
+        return isinstance(value, int)
     if name == "int" and isinstance(value, float):
         return value.is_integer()
     return isinstance(value, _TYPES[name])

@@ -68,7 +68,7 @@ def check_section(name: str, section: dict[str, Any]) -> None:
     for path, node in targets(section, name):
         found = _locate(path, node["_target_"])
         _check_arguments(path, node, found)
-        check_types(path, node, found)
+        check_types(path, node, found, made_by_parts=True)
 
 
 def check_data_fits_system(config: DictConfig, trusted: bool = True) -> None:

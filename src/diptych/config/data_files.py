@@ -13,6 +13,9 @@ _ENDINGS = (".csv", ".tsv", ".jsonl", ".json")
 def with_data_files(words: Sequence[str]) -> list[str]:
     """The overrides, in which `data=FILE` has become the triplets of that file, as `data=own_data` reads them: its
     folder is the root, and the file the table of all splits. Names of datasets stay as they are.
+
+    Raises:
+        ValueError: a word names several of which one is a file.
     """
     return [part for word in words for part in _as_table(word)]
 
@@ -20,8 +23,13 @@ def with_data_files(words: Sequence[str]) -> list[str]:
 def _as_table(word: str) -> list[str]:
     key, _, value = word.partition("=")
     name = with_home(unquoted(value))
-    if key != "data" or not name.endswith(_ENDINGS):
+    if key.lstrip("+") != "data" or not name.rstrip("]").lower().endswith(_ENDINGS):
         return [word]
+    if name == value and ("," in name or name.startswith("[")) and not Path(name).is_file():
+        raise ValueError(
+            f"{word}: of files one at a time can be named; call the command once for each, or join them in one table"
+            " (a comma in a file's name: \"data='a,b.csv'\")"
+        )
     path = Path(name)
     own = [override("data.root", path.parent.absolute()), override("data.sources.own_data.table", path.name)]
     return ["data=own_data", *own]

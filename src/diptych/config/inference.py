@@ -20,11 +20,20 @@ def computing_in(precision: str, device: torch.device) -> AbstractContextManager
     Raises:
         ValueError: the precision is another one.
     """
-    precision = str(chosen_precision(OmegaConf.create({"precision": precision})))
-    if precision not in _AUTOCAST:
-        raise ValueError(f"precision={precision!r} is not one of auto, {', '.join(_AUTOCAST)}")
-    dtype = _AUTOCAST[precision]
+    dtype = _AUTOCAST[resolved_precision(precision)]
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype, cache_enabled=False)
+
+
+def resolved_precision(precision: str) -> str:
+    """The precision by its name; of `auto` the one that it is on this machine.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    found = str(chosen_precision(OmegaConf.create({"precision": precision})))
+    if found not in _AUTOCAST:
+        raise ValueError(f"precision={found!r} is not one of auto, {', '.join(_AUTOCAST)}")
+    return found
 
 
 def chosen_device(device: str | torch.device | None) -> torch.device:

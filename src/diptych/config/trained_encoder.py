@@ -56,12 +56,16 @@ class TrainedEncoder(nn.Module):
         decoder = OmegaConf.select(self._config, "data.images.decoder")
         return ImageReader(self._image, decoder="fast" if decoder is None else str(decoder))
 
-    def load(self) -> None:
-        """Builds the model, loads its weights and switches to evaluation."""
+    def load(self, device: torch.device | None = None) -> None:
+        """Builds the model, loads its weights and switches to evaluation. Weights that cannot be moved later are loaded
+        on the `device`, or the current GPU unless it is given.
+        """
         weights = checkpoints.weights_of(checkpoints.load(self.checkpoint, weights_alone=True), self.checkpoint)
         own = {key.removeprefix(_PREFIX): value for key, value in weights.items() if key.startswith(_PREFIX)}
         model = build_within(own, self._settings, self.checkpoint, _convert_="all")
-        model.load_pretrained(_place_of(model), weights_follow=True)
+        model.load_pretrained(
+            device if device is not None and model.stays_on_device else _place_of(model), weights_follow=True
+        )
         checkpoints.load_weights(model, {"state_dict": own}, self.checkpoint)
         self.model = model
         self.eval().requires_grad_(False)

@@ -49,6 +49,8 @@ def _rows(file: TextIO, path: Path, separator: str) -> list[Record]:
             if header is None:
                 header = _header(cells, where)
                 continue
+            if len(header) == 1 and ";" in header[0]:
+                raise ValueError(f"{path}: its columns are separated by ';'; save it with commas, or with tabs as .tsv")
             if len(cells) != len(header):
                 raise ValueError(
                     f"{where}: {len(cells)} cells, but the header has {len(header)} columns ({', '.join(header)}); a"

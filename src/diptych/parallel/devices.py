@@ -91,10 +91,10 @@ def require_gpu() -> None:
         ValueError: there is none that torch can use; says what to do.
     """
     check_gpu_usable()
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
         return
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    why = "" if hidden is None else f" (CUDA_VISIBLE_DEVICES={hidden!r} hides those that it may have)"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip()
+    why = f" (CUDA_VISIBLE_DEVICES={hidden!r} hides those that there may be)" if hidden in ("", "-1") else ""
     raise ValueError(
         f"trainer.accelerator=gpu: there is no GPU here{why}; trainer=cpu or trainer=ddp_cpu computes without, and"
         " trainer=auto takes one where there is one"

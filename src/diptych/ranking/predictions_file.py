@@ -35,6 +35,18 @@ def read_lists(path: Path) -> dict[str, Sequence[str | int]]:
     return found
 
 
+def read_subsets(path: Path) -> dict[str, Sequence[str]]:
+    """The whole order of its group's members by query, which an evaluation's `.jsonl` file has where there are groups:
+    a member may stand behind the ids that are kept of the ranking. Empty for other files.
+
+    Raises:
+        ValueError: as `read_lines`.
+    """
+    if path.suffix != ".jsonl":
+        return {}
+    return {query_id: line["subset_ids"] for query_id, line in read_lines(path).items() if "subset_ids" in line}
+
+
 def read_lines(path: Path) -> dict[str, dict[str, Any]]:
     """The lines of an evaluation's `predictions.jsonl` by query, in file order.
 

@@ -135,8 +135,10 @@ def rank_ids(
     protocol: EvaluationProtocol,
     gallery_ids: Sequence[str] | None = None,
     also: Collection[OtherRank] = (),
+    subsets: Mapping[str, Sequence[str]] | None = None,
 ) -> list[RankedQuery]:
-    """The given ranked ids of each query under the protocol, in the order of `queries`; there are no scores.
+    """The given ranked ids of each query under the protocol, in the order of `queries`; there are no scores. `subsets`
+    have the order of a query's group members, where it is known beyond the end of its list.
 
     Ids may be strings or integers; `KnownIds` says in which spellings. What a list leaves out counts as not found;
     without `gallery_ids`, references and distractors are taken to be in the gallery.
@@ -151,7 +153,10 @@ def rank_ids(
     found = [_found_ids(query, lists[query.query_id], known) for query in queries]
     _refuse_unknown(queries, found, known)
     gallery = None if gallery_ids is None else set(gallery_ids)
-    ranked = [_rank_ids_of(query, ids, protocol, gallery, also) for query, ids in zip(queries, found, strict=True)]
+    ranked = [
+        _rank_ids_of(query, ids, protocol, gallery, also, (subsets or {}).get(query.query_id))
+        for query, ids in zip(queries, found, strict=True)
+    ]
     largest_k = max((*protocol.recall_ks, *protocol.map_ks), default=1)
     num_short = sum(len(one.ranked_ids) < largest_k for one in ranked)
     if num_short:
@@ -217,6 +222,7 @@ def _rank_ids_of(
     protocol: EvaluationProtocol,
     gallery: set[str] | None,
     also: Collection[OtherRank],
+    subset: Sequence[str] | None,
 ) -> RankedQuery:
     ids = [image_id for _, image_id in found if image_id is not None]
     seen: set[str] = set()
@@ -227,7 +233,7 @@ def _rank_ids_of(
     if protocol.exclude_reference:
         ids = [image_id for image_id in ids if image_id != query.reference_image]
     accepted, members = set(accepted_ids(query)), set(ranked_members(query, protocol))
-    subset_ids = tuple(image_id for image_id in ids if image_id in members)
+    subset_ids = tuple(image_id for image_id in (ids if subset is None else subset) if image_id in members)
     named = wanted_reference(query, protocol, also), wanted_distractors(query, protocol, also)
     if protocol.candidates == "group":
         return _ranked_group(query, subset_ids, (), len(subset_ids), *named)

@@ -37,7 +37,8 @@ def write_search(
         picture=thumbnails.data_uri,
     )
     rows = [(f"by {way}" + (" alone" if number else ""), [card]) for number, (way, card) in enumerate(cards.items())]
-    lead = f"the first {NUM_RESULTS} of {facts['searched']}"
+    shown = min(NUM_RESULTS, max(map(len, found.values())))
+    lead = f"the first {shown} of {facts['searched']}"
     with whole_file(folder / SHEET) as temporary:
         frames = {"reference": "the picture asked with"} if image is not None else {}
         draw_rows("Search", lead, rows, frames, thumbnails).save(temporary, "PNG", compress_level=3)

@@ -99,7 +99,8 @@ def _counts(results: Sequence[SetResult]) -> dict[str, int] | None:
     found: Counter[str] = Counter()
     for result in results:
         found.update(result.counts)
-    staying = [result for result in results if result.metrics and not result.protocol.exclude_reference]
+    whole = [result for result in results if result.metrics and result.protocol.candidates == "gallery"]
+    staying = [result for result in whole if not result.protocol.exclude_reference]
     references = [{query.query_id: query.reference_image for query in result.queries} for result in staying]
     leading = sum(
         ranked.ranked_ids[:1] == (of.get(ranked.query_id),)

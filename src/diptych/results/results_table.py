@@ -176,8 +176,10 @@ def protocol_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     images = "not read: the predictions name its images"
     if gallery["size"] is not None:
         images = f"{gallery['size']:,} images, sha256 {gallery['sha256'][:12]}"
+    own = "each query's own alone" if protocol.get("candidates") == "group" else ""
     facts = [
         ("protocol", protocol_line(result)),
+        ("candidates", own),
         ("gallery", f"{protocol.get('gallery', '')} ({images})".strip()),
         ("reference image", "left out of the ranking" if protocol.get("exclude_reference") else "stays in the ranking"),
         ("text", str(protocol.get("text_template", ""))),

@@ -69,8 +69,9 @@ def study_rows(result: StudyResult) -> list[Row]:
     rows = []
     for place in dict.fromkeys([*((metric, arm, study.control) for metric in metrics for arm in arms), *asked]):
         metric, arm, control = place
-        failed = not result.values.get(arm)
-        if not (failed or metric in result.values[arm] or place in asked):
+        failed = arm not in result.values
+        elsewhere = any(metric in measured for measured in result.values.values())
+        if elsewhere and not (failed or metric in result.values[arm] or place in asked):
             continue
         values, meaning = result.values.get(arm, {}).get(metric, {}), result.meanings.get(metric, MetricMeaning())
         queries = dict.fromkeys(query for of_seed in values.values() for query in of_seed)

@@ -38,7 +38,7 @@ def evaluate_set(
 
 
 def rank_set(
-    evaluation: EvaluationSet, queries: Tensor, gallery: Tensor, also: Collection[OtherRank]
+    evaluation: EvaluationSet, queries: Tensor, gallery: Tensor, also: Collection[OtherRank] = ()
 ) -> list[RankedQuery]:
     """The ranked gallery of every query under the set's protocol, with the further ranks that are wanted."""
     gallery_ids = [image.image_id for image in evaluation.gallery]

@@ -100,7 +100,8 @@ class AllowedNames:
         place = 0
         for text in texts:
             self._anywhere.update(_numbers(text))
-            for word in _words(text):
+            for parted, word in _words(text):
+                place += parted
                 self._add(place, word)
                 place += 1
             place += 1  # the end of a text parts names
@@ -239,15 +240,19 @@ def _between(at: Place, sign: str) -> Place:
     return Place(opens=at.opens, run=run, ends=sign in _ENDS)
 
 
-def _words(text: str) -> Iterator[str]:
-    """Runs of signs of words, in their order."""
-    start = None
+def _words(text: str) -> Iterator[tuple[bool, str]]:
+    """Runs of signs of words, in their order, each with whether something parts it from the one before: a line's end,
+    or a sign that stands in no name.
+    """
+    start, parted = None, False
     for place, sign in enumerate(f"{text} "):
         if is_word_sign(sign):
             start = place if start is None else start
-        elif start is not None:
-            yield text[start:place]
-            start = None
+            continue
+        if start is not None:
+            yield parted, text[start:place]
+            start, parted = None, False
+        parted = parted or sign in "\n\r" or not (sign.isspace() or sign in _JOINING)
 
 
 def _numbers(text: str) -> Iterator[str]:

@@ -20,7 +20,7 @@ def written(tmp_path, text, name="triplets.csv") -> TripletJSONL:
 def test_usual_names_of_columns_and_the_table_s_splits(tmp_path):
     source = written(
         tmp_path,
-        "reference,text,target,split,group,price\n"
+        "reference,text,target,split,group,target_id\n"  # further columns are left alone
         'a.jpg,"taller, and red",b.jpg,train,lamps,12\n'
         "b.jpg,smaller,c.jpg,val,,13\n"
         "./c.jpg,greener,d.jpg,train,,\n",
@@ -57,7 +57,9 @@ def test_hidden_answers(tmp_path):
             "there is no column modification_text or modification_texts or text",
         ),
         ("reference,reference_image,text\na,b,c\n", "the columns reference_image and reference say the same"),
-        ("refrence,reference,text\na,b,c\n", "unknown column 'refrence'; did you mean 'reference'"),
+        ("refrence,text\na,b\n", "unknown column 'refrence'; did you mean 'reference'"),
+        ("reference;text;target\na;b;c\n", "its columns are separated by ';'; save it with commas"),
+        ("reference;text;target\na;red, and blue;c\n", "its columns are separated by ';'; save it with commas"),
         ("reference,text,split\na.jpg,red,dev\n", r"line 2: split 'dev' is not one of train, val, test"),
         ("reference,text,split\na.jpg,red,train\na.jpg,blue,\n", r"line 3: key 'split' is missing"),
         ("reference,text\n,red\n", r"line 2: key 'reference_image' is missing"),

@@ -81,10 +81,16 @@ EARLIER = {
         },
     ),
     "write_captions": (
-        {"_target_": "diptych.commands.news_captioning.WriteCaptions", "replacements": {"length": None}},
         {
             "_target_": "diptych.commands.news_captioning.WriteCaptions",
-            "replacements": {"length": None},
+            "replacements": {"length": None, "generation": {"_target_": "diptych.Settings", "num_beams": 1}},
+        },
+        {
+            "_target_": "diptych.commands.news_captioning.WriteCaptions",
+            "replacements": {
+                **dict.fromkeys(("claim_checker", "prompt", "evidence", "length", "drafts", "metrics")),
+                "generation": {"_target_": "diptych.Settings", "num_beams": 1, "names": "any"},
+            },
             "server": None,
         },
     ),

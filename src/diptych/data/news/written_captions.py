@@ -57,7 +57,9 @@ class WrittenCaptions:
         return kept
 
     def check_evidence(self, prepared: Sequence[PreparedQuery]) -> None:
-        """ValueError for a photo whose prompt says something else than the one that its caption was written from."""
+        """ValueError for a photo whose prompt says something else of the article than the one that its caption was
+        written from. Base captions, wording and length of the prompt are not compared.
+        """
         for query in prepared:
             if evidence_text(query.evidence) != self._kept[query.query_id]["evidence"]:
                 raise ValueError(

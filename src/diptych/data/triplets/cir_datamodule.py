@@ -83,13 +83,15 @@ class CIRDataModule(L.LightningDataModule):
 
     def prepare_training(self) -> None:
         """Generates what can be generated, and raises ValueError for what training and validation would miss."""
+        for name in self.train_on:
+            self.sources[name].prepare()
         self.prepare_evaluation(self.validation_split)
         _ = self._of_system
 
     def prepare_evaluation(self, split: str) -> None:
         """Generates what can be generated, and raises ValueError for what evaluating the split would miss."""
-        for source in self.sources.values():
-            source.prepare()
+        for name in self.evaluate_on:
+            self.sources[name].prepare()
         self.evaluation_sets(split)
 
     # ------------------------------------------------------------------------------------------------ training

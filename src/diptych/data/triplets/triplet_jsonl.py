@@ -183,7 +183,7 @@ def _read_file(path: Path, docs_page: str) -> list[Pair]:
 
 def _records_of(path: Path, docs_page: str) -> list[Record]:
     """The records of a table, or of JSON lines."""
-    if path.suffix in SEPARATORS:
+    if path.suffix.lower() in SEPARATORS:
         return table_records(path, docs_page)
     records = load_json_lines(path, docs_page, identified_by="query_id")
     for record in records:

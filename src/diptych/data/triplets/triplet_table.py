@@ -36,7 +36,7 @@ def table_records(path: Path, docs_page: str) -> list[Record]:
     Raises:
         ValueError: as `load_rows`; or a column is missing, there under both of its names, or misspelt.
     """
-    rows = load_rows(path, docs_page, SEPARATORS[path.suffix])
+    rows = load_rows(path, docs_page, SEPARATORS[path.suffix.lower()])
     columns = _columns(list(rows[0].data), path)
     records = []
     for number, row in enumerate(rows, 1):
@@ -120,9 +120,14 @@ def _columns(header: Sequence[str], path: Path) -> dict[str, str]:
             raise ValueError(f"{path}: the columns {' and '.join(there)} say the same; keep one of them")
         if there:
             found[key] = there[0]
-    known = [name for names in _COLUMNS.values() for name in names]
-    for name in sorted(set(header) - set(known)):
-        if close := difflib.get_close_matches(name.strip().lower(), known, n=1, cutoff=0.8):
+    if len(header) == 1 and (separator := next((one for one in ";\t|" if one in header[0]), None)):
+        raise ValueError(
+            f"{path}: its columns are separated by {separator!r}; save it with commas, or with tabs as a .tsv file"
+        )
+    absent = [name for key, names in _COLUMNS.items() for name in names if key not in found]
+    known = {name for names in _COLUMNS.values() for name in names}
+    for name in sorted(set(header) - known):
+        if close := difflib.get_close_matches(name.strip().lower(), absent, n=1, cutoff=0.8):
             raise ValueError(f"{path}: unknown column {name!r}; did you mean {close[0]!r}?")
     for key in _NEEDED:
         if key not in found:

@@ -124,12 +124,14 @@ def _counts(usage: Any, key: str) -> dict[str, int]:
 
 
 def _logprobs(given: Any, key: str) -> Logprobs:
-    """Of the first tokens of an answer; none of any where a place cannot be read, since the places would be others."""
+    """Of the last tokens of an answer: a verdict stands behind thoughts. None of any where a place cannot be read,
+    since the places would be others.
+    """
     places = given.get("content") if isinstance(given, Mapping) else None
     if not isinstance(places, list):
         return ()
     found = []
-    for place in places[:_MOST_PLACES]:
+    for place in places[-_MOST_PLACES:]:
         others = place.get("top_logprobs") if isinstance(place, Mapping) else None
         by_token: dict[str, float] = {}
         for one in [place, *(others[:_MOST_ALTERNATIVES] if isinstance(others, list) else ())]:

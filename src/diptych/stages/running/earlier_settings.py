@@ -49,9 +49,11 @@ def present_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     encoder = present.get("encoder")
     if isinstance(encoder, Mapping) and encoder.get("_target_") in _ENCODERS and "dtype" not in encoder:
         present["encoder"] = {**encoder, "dtype": "float32"}
-    if target == _WRITE_CAPTIONS and "replacements" not in present:
-        present["replacements"] = dict(_REPLACEMENTS)
     if target == _WRITE_CAPTIONS:
+        present["replacements"] = {**_REPLACEMENTS, **(present.get("replacements") or {})}
+        generation = present["replacements"]["generation"]
+        if isinstance(generation, Mapping) and "_target_" in generation:
+            present["replacements"]["generation"] = {"names": "any", **generation}
         present.setdefault("server", None)
     if target in _TASKS and "task" not in present:
         present["task"] = {
