@@ -58,7 +58,7 @@ def _draw_remedy(ax: Axes, rows: Mapping[tuple[str, str], Mapping[str, str]]) ->
     for place, (name, colour) in enumerate((("all believed", COLOURS[1]), ("weighed by doubt", COLOURS[0]))):
         arms = [rows[metric, both[place]] for both in WEIGHED.values()]
         _draw_seeds(ax, list(WEIGHED), arms, colour)
-        ax.plot(WEIGHED, [_percent(row["mean"]) for row in arms], "-", color=colour, label=name)
+        ax.plot(list(WEIGHED), [_percent(row["mean"]) for row in arms], "-", color=colour, label=name)
     known = rows[metric, "known_20"]
     _draw_seeds(ax, [20], [known], COLOURS[2])
     ax.plot([20], [_percent(known["mean"])], "D", color=COLOURS[2], label="the untrue ones known, and left out")
