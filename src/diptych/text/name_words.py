@@ -56,6 +56,10 @@ class Place(NamedTuple):
         """Whether no word is being written, or only a digit would go on with what was a number."""
         return self.word == "" or (self.word or " ")[-1] in _CONNECTORS
 
+    def grown(self, word: str, ends: bool) -> Place:
+        """The same place, with another beginning of its word."""
+        return Place(word, self.opens, self.run, ends)
+
 
 _PLAIN = Place(word=None, opens=False)
 
@@ -130,7 +134,7 @@ class AllowedNames:
         if is_word_sign(sign):
             return self._grown(at, sign)
         if at.word and at.word[-1].isnumeric() and sign in _CONNECTORS:  # a digit would go on with the number
-            grown = at._replace(word=at.word + sign)
+            grown = at.grown(at.word + sign, at.ends)
             return grown if self.is_whole(grown) or self._leads_on(grown) else None
         ended = self._ended(at)
         return None if ended is None else _between(ended, sign)
@@ -161,7 +165,7 @@ class AllowedNames:
             return None if ended is None else self._grown(ended, sign)
         if at.word is None:
             return None if is_name(sign) else at
-        grown = at._replace(word=at.word + sign, ends=False)
+        grown = at.grown(at.word + sign, ends=False)
         if self._leads_on(grown):
             return grown
         return None if is_name(at.word + sign) else _PLAIN
@@ -204,7 +208,7 @@ class AllowedNames:
         if at.word is None or not is_name(at.word):
             return Place(opens=False)
         if at.word[-1] in _CONNECTORS:
-            number = self._ended(at._replace(word=at.word[:-1]))
+            number = self._ended(at.grown(at.word[:-1], at.ends))
             return None if number is None else _between(number, at.word[-1])
         if at.word in self._anywhere or (at.opens and self._opens_sentence(at.word)):
             return Place(opens=False)
@@ -235,7 +239,7 @@ def _between(at: Place, sign: str) -> Place:
     if sign in _QUOTES:  # what is quoted may begin like a sentence
         return Place(opens=True)
     if sign in _CLOSING and at.ends:
-        return at._replace(run=None)
+        return Place(at.word, at.opens, None, at.ends)
     run = at.run if sign in _JOINING else None
     return Place(opens=at.opens, run=run, ends=sign in _ENDS)
 
