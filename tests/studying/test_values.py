@@ -75,7 +75,7 @@ def test_arms_that_were_measured_unlike_are_said_and_their_queries_are_not_paire
             path.write_text(path.read_text().replace('"val"', '"test"'))
 
     found = collected(between=elsewhere)
-    assert found.unlike() == ["split: few val; more test"]
+    assert found.unlike() == ["split: val (few); test (more)"]
     assert next(iter(found.values["few"]["recall_at_1"][0])) == "rooms val: q0"
     assert next(iter(found.values["more"]["recall_at_1"][0])) == "rooms test: q0"
 

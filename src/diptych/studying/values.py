@@ -37,14 +37,17 @@ class Collected:
     lost: dict[str, str] = field(default_factory=dict)
 
     def unlike(self) -> list[str]:
-        """What the arms were not measured alike in, a line each; empty where all numbers mean the same."""
-        names = dict.fromkeys(name for facts in self.facts.values() for name in facts)
-        by_name = {name: {arm: facts.get(name, "none") for arm, facts in self.facts.items()} for name in names}
-        return [
-            f"{name}: " + "; ".join(f"{arm} {value}" for arm, value in by_arm.items())
-            for name, by_arm in by_name.items()
-            if len(set(by_arm.values())) > 1
-        ]
+        """What the arms were not measured alike in, a line each with the arms of each value; empty where all numbers
+        mean the same.
+        """
+        lines = []
+        for name in dict.fromkeys(name for facts in self.facts.values() for name in facts):
+            arms: dict[str, list[str]] = {}  # by value
+            for arm, facts in self.facts.items():
+                arms.setdefault(facts.get(name, "none"), []).append(arm)
+            if len(arms) > 1:
+                lines.append(f"{name}: " + "; ".join(f"{value} ({', '.join(of)})" for value, of in arms.items()))
+        return lines
 
 
 def collect(study: Study, steps: Steps, not_done: Mapping[str, str], answers: Answers | None = None) -> Collected:
