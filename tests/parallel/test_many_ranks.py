@@ -505,6 +505,7 @@ WRITERS = {
     "synthetic/reader/": "lock: synthetic/generated_folder.py",
     "synthetic/server/": NO_RANKS,
     "annotation/layouts/": FIRST,  # what the export stage writes at its end
+    "commands/caption.py": NO_RANKS,
     "commands/export.py": NO_RANKS,
     "commands/pipeline.py": NOTHING,
     "annotation/guarded_web.py": NOTHING,

@@ -51,6 +51,7 @@ _ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("data.corruption", ("diptych.data.triplets.corruption.", "diptych.data.news.corruption.")),
     ("data.noun_phrases", ("diptych.text.noun_phrases.",)),
     ("data.sources.*", ("diptych.data.triplets.", "diptych.data.news.", "diptych.synthetic.")),
+    ("data.sources.*.source", ("diptych.data.triplets.",)),  # of a list of another set's queries
     ("data.sources.*.settings", ("diptych.synthetic.",)),
     ("data.preparation", ("diptych.data.news.fusion_preparation.",)),
     ("data.preparation.tokenizer", ("diptych.models.fuser.chat_tokenizer.",)),
@@ -62,6 +63,7 @@ _ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("data.preparation.facts", ("diptych.data.news.key_facts.",)),
     ("data.preparation.facts.limits", ("diptych.data.news.key_facts.",)),
     ("data.preparation.length", ("diptych.data.news.caption_lengths.",)),
+    ("data.preparation.drafts", ("diptych.data.news.drafts.",)),
     ("trainer", ("lightning.pytorch.Trainer", "lightning.pytorch.trainer.trainer.")),
     ("trainer.strategy", (*_DDP, "diptych.parallel.sharding.", "diptych.parallel.data_parallel.")),
     ("callbacks.*", tuple(f"diptych.callbacks.{name}." for name in _CALLBACKS)),
