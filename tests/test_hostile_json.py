@@ -32,7 +32,7 @@ from diptych.data.triplets.shards import ShardFolder
 from diptych.data.triplets.triplet_jsonl import TripletJSONL
 from diptych.index.embedding_store import open_embeddings
 from diptych.photos.image_faults import KeptVerdicts
-from diptych.ranking.predictions_file import read_lists
+from diptych.ranking.predictions_file import read_rankings
 from diptych.report.data_card import write_data_card
 from diptych.stages.running import times
 from diptych.stages.running.manifest import open_folder
@@ -181,7 +181,7 @@ RUNS = {
 }
 CARD = {"summary.json": SUMMARY, "train.jsonl": [TRIPLET], "work/w/manifest.json": MANIFEST}
 READERS = {
-    "ranked predictions": Reader("p.json", {"q": ["a", 3]}, lambda f: read_lists(f / "p.json")),
+    "ranked predictions": Reader("p.json", {"q": ["a", 3]}, lambda f: read_rankings(f / "p.json")[0]),
     "captions, JSON": Reader("c.json", {"q": "a caption"}, lambda f: read_captions(f / "c.json")),
     "captions, lines": Reader(
         "c.jsonl", [{"query_id": "q", "caption": "a"}], lambda f: read_captions(f / "c.jsonl"), True

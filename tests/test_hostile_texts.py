@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from diptych.data.news.captions_file import read_captions
 from diptych.data.triplets.triplet_jsonl import TripletJSONL
 from diptych.loggers.metrics_csv import MetricsCSV
-from diptych.ranking.predictions_file import read_lists
+from diptych.ranking.predictions_file import read_rankings
 from diptych.results.record import EvaluationRecord
 from diptych.storage.json_files import read_json, read_json_lines
 from diptych.storage.json_values import encodable
@@ -40,7 +40,7 @@ def test_captions_and_predictions(tmp_path_factory, query_id, text):
     (folder / "a.json").write_text(json.dumps({query_id: text}))
     (folder / "b.json").write_text(json.dumps({query_id: [text, 3]}))
     assert read_captions(folder / "a.json") == {encodable(query_id): encodable(text)}
-    assert read_lists(folder / "b.json") == {encodable(query_id): [encodable(text), 3]}
+    assert read_rankings(folder / "b.json")[0] == {encodable(query_id): [encodable(text), 3]}
 
 
 @given(TEXTS, TEXTS, st.booleans())

@@ -31,7 +31,7 @@ from diptych.parallel import checkpoints
 from diptych.parallel.distributed import part_ways, rank, world_size
 from diptych.ranking.fitted_protocol import fitted, said_of_left_out
 from diptych.ranking.known_ids import with_known_keys
-from diptych.ranking.predictions_file import read_lists, read_subsets
+from diptych.ranking.predictions_file import read_rankings
 from diptych.ranking.ranked_queries import rank_ids
 from diptych.report.write import write_report
 from diptych.results.caption_evaluation import (
@@ -219,7 +219,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
         _evaluate_captions(config, sources, run_dir)
         return
     _refuse_subset(config)
-    predictions, subsets = read_lists(Path(config.predictions)), read_subsets(Path(config.predictions))
+    predictions, subsets = read_rankings(Path(config.predictions))
     names = config.data.evaluate_on or list(sources)
     for name, node in config.metrics.items():
         if "_target_" not in node:

@@ -46,9 +46,9 @@ def search_pictures(
         retriever.load(index)
     if image is None and not text:
         return
-    found = ways(retriever, image, text)
-    searched = f"{len(retriever):,} images" + (f" of {images}" if images is not None else f" in {index}")
     own = own_ids(retriever, image)
+    found = ways(retriever, image, text, own)
+    searched = f"{len(retriever):,} images" + (f" of {images}" if images is not None else f" in {index}")
     facts = {"searched": searched, "model": str(retriever.checkpoint)}
     if own:
         facts["left out"] = f"{', '.join(own)}: the picture itself"
@@ -66,11 +66,10 @@ def index_place(images: Path, checkpoint: Path) -> Path:
     return Path(os.environ.get("DIPTYCH_DATA", "data")) / "searched" / name
 
 
-def ways(retriever: Retriever, image: Path | None, text: str) -> dict[str, list[SearchResult]]:
-    """All images, best first, by the query, and by each half of it alone where it has two and the model can tell; the
-    picture itself is left out.
+def ways(retriever: Retriever, image: Path | None, text: str, own: Sequence[str]) -> dict[str, list[SearchResult]]:
+    """All images but its `own`, best first, by the query, and by each half of it alone where it has two and the model
+    can tell.
     """
-    own = own_ids(retriever, image)
     halves: dict[str, tuple[Path | None, str | None]] = {"picture": (image, None), "text": (None, text)}
     if image is None or not text:
         only = "picture" if image is not None else "text"
@@ -85,7 +84,8 @@ def own_ids(retriever: Retriever, image: Path | None) -> list[str]:
     """The ids in the index of the file that is searched with: it would be its own nearest."""
     if image is None:
         return []
-    return [each.image_id for each in retriever.images if each.path.resolve() == image.resolve()]
+    named_alike = [each for each in retriever.images if each.path.name in (image.name, image.resolve().name)]
+    return [each.image_id for each in named_alike if each.path.resolve() == image.resolve()]  # which asks the disk
 
 
 def table(found: Mapping[str, Sequence[SearchResult]], k: int, facts: Mapping[str, str]) -> str:

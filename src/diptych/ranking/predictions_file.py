@@ -21,30 +21,20 @@ _LINE = {
 _ADVICE = "it is the predictions.jsonl of `python evaluate.py ckpt=RUN`"
 
 
-def read_lists(path: Path) -> dict[str, Sequence[str | int]]:
-    """The ranked ids by query: of a `.jsonl` file that of each line, of any other what its one object says.
+def read_rankings(path: Path) -> tuple[dict[str, Sequence[str | int]], dict[str, Sequence[str]]]:
+    """The ranked ids by query: of a `.jsonl` file that of each line, of any other what its one object says. Then the
+    whole order of the query's group, which an evaluation's file has where there are groups: a member may stand behind
+    the ids that are kept of the ranking.
 
     Raises:
         ValueError: as `read_lines`, or the object is none of lists; names the file.
     """
     if path.suffix == ".jsonl":
-        return {query_id: line["ranked_ids"] for query_id, line in read_lines(path).items()}
-    found: dict[str, Sequence[str | int]] = read_json(
-        path, 'expected one JSON object {"query id": [ranked ids], ...}', shape={str: [(str, int)]}
-    )
-    return found
-
-
-def read_subsets(path: Path) -> dict[str, Sequence[str]]:
-    """The whole order of its group's members by query, which an evaluation's `.jsonl` file has where there are groups:
-    a member may stand behind the ids that are kept of the ranking. Empty for other files.
-
-    Raises:
-        ValueError: as `read_lines`.
-    """
-    if path.suffix != ".jsonl":
-        return {}
-    return {query_id: line["subset_ids"] for query_id, line in read_lines(path).items() if "subset_ids" in line}
+        lines = read_lines(path)
+        subsets = {query_id: line["subset_ids"] for query_id, line in lines.items() if "subset_ids" in line}
+        return {query_id: line["ranked_ids"] for query_id, line in lines.items()}, subsets
+    advice = 'expected one JSON object {"query id": [ranked ids], ...}'
+    return read_json(path, advice, shape={str: [(str, int)]}), {}
 
 
 def read_lines(path: Path) -> dict[str, dict[str, Any]]:
@@ -57,7 +47,9 @@ def read_lines(path: Path) -> dict[str, dict[str, Any]]:
     lines = read_json_lines(path, advice=_ADVICE, shape=_LINE)
     if sets := sorted({line["set"] for line in lines if "set" in line}):
         raise ValueError(f"{path}: its lines are of several sets ({', '.join(sets)}); evaluate on one at a time")
-    return read_json_lines(path, "query_id", advice=_ADVICE)
+    named = {line["query_id"]: line for line in lines}
+    # Read again only to say which lines are of one query.
+    return named if len(named) == len(lines) else read_json_lines(path, "query_id", advice=_ADVICE)
 
 
 def check_scores(path: Path, line: Mapping[str, Any], removed: str | None = None) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 from diptych.annotation.cost import Prices
 from diptych.annotation.ledger.ledger import Ledger
 from diptych.contracts.pipelines import Failure, Result
-from diptych.contracts.retrieval import Query, TripletSource
-from diptych.ranking.predictions_file import read_lines
+from diptych.contracts.retrieval import TripletSource
 from diptych.ranking.reranking import reranked
-from diptych.stages.retrieval.verify_candidates import STAGE, check_query, one_source
+from diptych.stages.retrieval.given_ranking import GivenRanking
+from diptych.stages.retrieval.verify_candidates import STAGE
 from diptych.stages.running.record_stage import RecordStage
 from diptych.storage.json_files import write_json, write_json_lines
 from diptych.storage.json_shapes import Count, Finite
@@ -57,25 +57,17 @@ class Rerank(RecordStage):
     ) -> None:
         if not 0 <= weight <= 1:
             raise ValueError(f"weight={weight}: want a number from 0 to 1")
-        self.source, self.split, self.weight = one_source(source), split, weight
-        self.predictions, self.verdicts, self.output = Path(predictions), Path(verdicts), Path(output)
+        self.given, self.weight = GivenRanking(predictions, source, split), weight
+        self.verdicts, self.output = Path(verdicts), Path(output)
         self.ledger, self.prices = Path(ledger), prices
 
     def input_files(self) -> Sequence[Path]:
         """The predictions and the verdicts."""
-        return [self.predictions, self.verdicts / "records.jsonl"]
+        return [self.given.path, self.verdicts / "records.jsonl"]
 
     def output_files(self) -> Sequence[Path]:
         """The new predictions."""
         return [self.output]
-
-    @cached_property
-    def _lines(self) -> dict[str, dict[str, Any]]:
-        return read_lines(self.predictions)
-
-    @cached_property
-    def _queries(self) -> dict[str, Query]:
-        return {query.query_id: query for query in self.source.queries(self.split)}
 
     @cached_property
     def _verdicts(self) -> dict[str, dict[str, Any]]:
@@ -83,16 +75,14 @@ class Rerank(RecordStage):
 
     def ids(self) -> Sequence[str]:
         """All queries, in file order."""
-        return list(self._lines)
+        return list(self.given.lines)
 
     def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """The line of each query."""
-        removes = self.source.protocol(self.split).exclude_reference
         for query_id in ids:
-            check_query(self.predictions, query_id, self._queries, self.source, self.split)
-            query, known = self._queries[query_id], self._verdicts.get(query_id, {}).get("candidates", {})
-            removed = query.reference_image if removes else None
-            yield reranked(self._lines[query_id], known, self.weight, query.target_image, removed)
+            known = self._verdicts.get(query_id, {}).get("candidates", {})
+            target, removed = self.given.query(query_id).target_image, self.given.removed(query_id)
+            yield reranked(self.given.lines[query_id], known, self.weight, target, removed)
 
     def write_output(self, folder: Path, failures: Sequence[Failure]) -> None:
         """The new predictions, and the report."""
@@ -106,9 +96,9 @@ class Rerank(RecordStage):
         asked = [one for one in self._verdicts.values() if one["candidates"]]
         failed = RecordFile(self.verdicts, self.record_key, name="failures").records().values()
         reasons = dict(sorted(Counter(one["reason"] for one in failed).items()))
-        changed = [name for name, line in lines.items() if line != self._lines[name]]
+        changed = [name for name, line in lines.items() if line != self.given.lines[name]]
         moves = Counter(self._move(name, lines[name]) for name in changed)
-        hidden = self.source.protocol(self.split).answers_hidden
+        hidden = self.given.source.protocol(self.given.split).answers_hidden
         return {
             "queries": len(lines),
             "doubtful": len(asked) + sum(reasons.values()),
@@ -124,8 +114,8 @@ class Rerank(RecordStage):
     def _move(self, query_id: str, line: Mapping[str, Any]) -> str:
         """Where the target went."""
         target, before, after = (
-            self._queries[query_id].target_image,
-            self._lines[query_id]["ranked_ids"],
+            self.given.query(query_id).target_image,
+            self.given.lines[query_id]["ranked_ids"],
             line["ranked_ids"],
         )
         if target not in before or before.index(target) == after.index(target):

@@ -18,12 +18,13 @@ from diptych.annotation.candidate_question import (
     yes_probability,
 )
 from diptych.contracts.pipelines import Answer, Failure, Result
-from diptych.contracts.retrieval import Query, TripletSource
-from diptych.ranking.predictions_file import check_scores, read_lines
+from diptych.contracts.retrieval import TripletSource
+from diptych.ranking.predictions_file import check_scores
 from diptych.ranking.reranking import candidates
 from diptych.stages.annotation.asking import Asking
 from diptych.stages.annotation.question_stage import QuestionStage
 from diptych.stages.annotation.questions import Inquiry
+from diptych.stages.retrieval.given_ranking import GivenRanking
 
 log = logging.getLogger(__name__)
 
@@ -63,24 +64,15 @@ class VerifyCandidates(QuestionStage):
         super().__init__(asking, CandidateTask(prompt))
         if k < 2 or (margin is not None and not margin >= 0):
             raise ValueError(f"k={k}, margin={margin}: want at least 2, and at least 0 or null for all queries")
-        self.source, self.split = one_source(source), split
-        self.predictions, self.k, self.margin = Path(predictions), k, margin
+        self.given, self.k, self.margin = GivenRanking(predictions, source, split), k, margin
 
     def input_files(self) -> Sequence[Path]:
         """The predictions."""
-        return [self.predictions]
-
-    @cached_property
-    def _lines(self) -> dict[str, dict[str, Any]]:
-        return read_lines(self.predictions)
-
-    @cached_property
-    def _queries(self) -> dict[str, Query]:
-        return {query.query_id: query for query in self.source.queries(self.split)}
+        return [self.given.path]
 
     @cached_property
     def _paths(self) -> dict[str, Path]:
-        return {image.image_id: image.path for image in self.source.gallery(self.split)}
+        return {image.image_id: image.path for image in self.given.source.gallery(self.given.split)}
 
     @cached_property
     def _in_doubt(self) -> dict[str, list[str]]:
@@ -89,15 +81,14 @@ class VerifyCandidates(QuestionStage):
         Raises:
             ValueError: a line has no falling scores, is of no query of the split, or names an image that is none.
         """
-        removes, found = self.source.protocol(self.split).exclude_reference, {}
-        for query_id, line in self._lines.items():
-            check_query(self.predictions, query_id, self._queries, self.source, self.split)
-            removed = self._queries[query_id].reference_image if removes else None
-            check_scores(self.predictions, line, removed)
+        found, of = {}, self.given
+        for query_id, line in of.lines.items():
+            removed = of.removed(query_id)
+            check_scores(of.path, line, removed)
             found[query_id] = candidates(line, removed, self.k, self.margin)
             if unknown := [name for name in found[query_id] if name not in self._paths]:
-                where = f"the gallery of {self.source.name} {self.split}"
-                raise ValueError(f"{self.predictions}: query {query_id!r}: {unknown[0]!r} is no image of {where}")
+                where = f"the gallery of {of.source.name} {of.split}"
+                raise ValueError(f"{of.path}: query {query_id!r}: {unknown[0]!r} is no image of {where}")
         return found
 
     def ids(self) -> Sequence[str]:
@@ -107,9 +98,9 @@ class VerifyCandidates(QuestionStage):
     def inquiries(self, ids: Iterable[str], assumed: bool = False) -> Iterator[Inquiry | Failure]:
         """The text, with the reference and then the candidate; for each candidate of a query in doubt."""
         for query_id in ids:
-            query = self._queries[query_id]
+            query, of = self.given.query(query_id), self.given
             for name in self._in_doubt[query_id]:
-                pictures = (str(self.source.image_path(self.split, query.reference_image)), str(self._paths[name]))
+                pictures = (str(of.source.image_path(of.split, query.reference_image)), str(self._paths[name]))
                 yield Inquiry(query_id, {"text": query.text}, pictures, name)
 
     def read(self, inquiry: Inquiry, answer: Answer) -> Mapping[str, Any]:
@@ -145,19 +136,3 @@ class VerifyCandidates(QuestionStage):
     def _record(self, query_id: str, known: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
         found = {name: known[name]["probability"] for name in self._in_doubt[query_id]}
         return {"query_id": query_id, "candidates": found, "bare": sum(one["bare"] for one in known.values())}
-
-
-def one_source(source: TripletSource | None) -> TripletSource:
-    """The source; ValueError where the data has several and none is named."""
-    if source is None:
-        raise ValueError("source=null: the data has several sets; name one of them, source=${data.sources.NAME}")
-    return source
-
-
-def check_query(path: Path, query_id: str, queries: Mapping[str, Query], source: TripletSource, split: str) -> None:
-    """Raises ValueError where a line of the predictions in `path` is of no query of the split."""
-    if query_id not in queries:
-        raise ValueError(
-            f"{path}: {query_id!r} is no query of {source.name} {split} (there is {next(iter(queries), None)!r}, for"
-            " example); name the data and the split that were evaluated"
-        )
