@@ -7,8 +7,8 @@ import json
 import pytest
 
 import diptych
-from diptych.commands.caption import read_article
 from diptych.commands.main import main
+from diptych.data.news.article_file import read_article
 from diptych.synthetic.newsroom.source import Newsroom
 from tiny_sets import TINY_NEWS
 
