@@ -41,6 +41,7 @@ class _Photo:
     path: str
     query: NewsQuery
     base_caption: str
+    split: str  # empty where it names none
 
 
 class OwnCaptions(NewsSource):
@@ -156,26 +157,29 @@ class OwnCaptions(NewsSource):
             require_folder(self.root, self.name, self.docs_page)
             articles = OwnArticles(self._path)
             records = _records_of(self._path, self.docs_page)
-            rows = [_photo_of(record, articles) for record in records]
-            splits = self._splits(records, rows)
-            for split, row in zip(splits, rows, strict=True):
-                photos = self._photos.setdefault(split, {})
-                known = photos.get(row.query.query_id)
-                photos[row.query.query_id] = row if known is None else _joined(known, row)
+            if any(SPLIT in record for record in records):
+                for record in records:
+                    split_of(record, self.splits)
+            joined: dict[str, _Photo] = {}
+            for row in (_photo_of(record, articles) for record in records):
+                known = joined.get(row.query.query_id)
+                joined[row.query.query_id] = row if known is None else _joined(known, row)
+            for split, photo in zip(self._splits(list(joined.values())), joined.values(), strict=True):
+                self._photos.setdefault(split, {})[photo.query.query_id] = photo
             for split, photos in self._photos.items():
                 _check_hidden(photos.values(), f"{self._path}, split {split}")
             self._articles = articles
         return self._articles, self._photos
 
-    def _splits(self, records: Sequence[Record], rows: Sequence[_Photo]) -> list[str]:
-        """The split of each row: that which it names, or that is drawn."""
-        if any(SPLIT in record for record in records):
-            return [split_of(record, self.splits) for record in records]
-        if not any(row.query.reference_captions for row in rows):
+    def _splits(self, photos: Sequence[_Photo]) -> list[str]:
+        """The split of each photo: that which it names, or that is drawn."""
+        if photos[0].split:
+            return [photo.split for photo in photos]
+        if not any(photo.query.reference_captions for photo in photos):
             log.info("%s: no captions, and no row names a split: all photos are of test, to be captioned", self._path)
-            return ["test"] * len(rows)
-        _check_hidden(rows, f"{self._path}, without a column of splits")
-        splits, apart = drawn_apart([list(_names(row)) for row in rows], [_text(row) for row in rows])
+            return ["test"] * len(photos)
+        _check_hidden(photos, f"{self._path}, without a column of splits")
+        splits, apart = drawn_apart([list(_names(photo)) for photo in photos], [_text(photo) for photo in photos])
         if not apart:
             raise ValueError(
                 f"{self._path}: no row names a split, and the articles are too few for splits of which no two share"
@@ -204,7 +208,7 @@ def _photo_of(record: Record, articles: OwnArticles) -> _Photo:
         article_id=articles.add(record),
     )
     base_caption = record.text("base_caption").strip() if "base_caption" in record else ""
-    return _Photo(record.where, path, query, base_caption)
+    return _Photo(record.where, path, query, base_caption, record.text(SPLIT) if SPLIT in record else "")
 
 
 def _id(record: Record) -> str:
@@ -216,6 +220,7 @@ def _joined(known: _Photo, row: _Photo) -> _Photo:
     for name, own, earlier in (
         ("photo", row.path, known.path),
         ("article", row.query.article_id, known.query.article_id),
+        ("split", row.split, known.split),
         ("base caption", row.base_caption, known.base_caption),
     ):
         if own and earlier and own != earlier:
@@ -239,12 +244,11 @@ def _check_hidden(photos: Iterable[_Photo], where: str) -> None:
         )
 
 
-def _names(row: _Photo) -> Iterator[tuple[str, str]]:
-    yield "photo", row.path
-    yield "id", row.query.query_id
-    if row.query.article_id is not None:
-        yield "article", row.query.article_id
+def _names(photo: _Photo) -> Iterator[tuple[str, str]]:
+    yield "photo", photo.path
+    if photo.query.article_id is not None:
+        yield "article", photo.query.article_id
 
 
-def _text(row: _Photo) -> str:
-    return "\n".join((row.path, *row.query.reference_captions))
+def _text(photo: _Photo) -> str:
+    return "\n".join((photo.query.query_id, *photo.query.reference_captions))
