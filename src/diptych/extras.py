@@ -32,6 +32,7 @@ PACKAGES = {  # by the name of the module
     "submitit": Package("submitit", "sweeps", "cluster=slurm"),
     "optuna": Package("optuna", "sweeps", "sweep=optuna"),
     "wandb": Package("wandb", "tracking", "logger=wandb"),
+    "datasets": Package("datasets", "datasets", "importing Parquet files and folders of Hugging Face datasets"),
     "gradio": Package("gradio", "app", "a page to try a model in"),
 }
 

@@ -124,27 +124,48 @@ def export(
     logging.getLogger(__name__).info("written to %s", write(ckpt, out, merge, dtype))
 
 
-def import_released(
+def import_foreign(
     *,
-    good4cir: Annotated[Path, "a checkpoint that the released good4cir code has trained"],
-    out: Annotated[Path, "the folder to write, which must not be there"],
-    data: Annotated[str, "what it is evaluated on unless evaluate is told otherwise: data=hotel_cir, 'data=[a,b]'"] = (
-        "cirr"
-    ),
+    out: Annotated[Path, "what to write, which must not be there: of a model a folder, of a dataset FILE.jsonl"],
+    good4cir: Annotated[Path | None, "a checkpoint that the released good4cir code has trained"] = None,
+    dataset: Annotated[Path | None, "or a Parquet file, or a folder of them or of datasets.save_to_disk"] = None,
+    columns: Annotated[list[str] | None, "of dataset: other names, [edit_prompt:text,edited_image:target]"] = None,
+    data: Annotated[
+        str | None,
+        "of good4cir: evaluated on it unless told otherwise, data=hotel_cir, 'data=[a,b]'; cirr unless given",
+    ] = None,
     heads: Annotated[int | None, "of the fusion; those in the file, else 8, unless given"] = None,
     vision_heads: Annotated[int | None, "of the image tower; asked for where its size is none of the release's"] = None,
     text_heads: Annotated[int | None, "of the text tower; likewise"] = None,
     activation: Annotated[Literal["quick_gelu", "gelu"] | None, "of both towers; likewise"] = None,
 ) -> None:
-    """A released good4cir model as a run of ours, to be evaluated, searched with and compared like any other. Its file
-    is read without running code.
+    """What others have made, as our own. A released good4cir model becomes a run, to be evaluated, searched with and
+    compared like any other; its file is read without running code. A table of triplets or captions with pictures in it
+    becomes FILE.jsonl with the pictures beside it, for data=FILE.jsonl; interrupted, the same command goes on.
     """
+    of_model = {"data": data, "heads": heads, "vision_heads": vision_heads, "text_heads": text_heads}
+    of_model |= {"activation": activation}
+    if (good4cir is None) == (dataset is None):
+        raise ValueError("say what to import: good4cir=FILE or dataset=PATH, one of them")
+    others = {"columns": columns} if dataset is None else of_model
+    if stray := [name for name, value in others.items() if value is not None]:
+        raise ValueError(
+            f"{', '.join(stray)} belongs to {'dataset=' if dataset is None else 'good4cir='}: leave it out"
+        )
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if dataset is not None:
+        from diptych.commands.importing_tables import import_table
+
+        logging.getLogger(__name__).info(
+            "written; see diptych doctor data=%s", import_table(dataset, out, columns or ())
+        )
+        return
+    assert good4cir is not None
     from diptych.commands.importing import import_good4cir
     from diptych.models.composers.good4cir_release import Unwritten
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     unwritten = Unwritten(vision_heads, text_heads, activation, heads)
-    logging.getLogger(__name__).info("written to %s", import_good4cir(good4cir, out, data, unwritten))
+    logging.getLogger(__name__).info("written to %s", import_good4cir(good4cir, out, data or "cirr", unwritten))
 
 
 def shards(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from diptych.config.override_words import in_shell, override, unquoted, with_hom
 from diptych.storage.json_files import each_json_line
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", ".json")
-_PACKED = (".parquet", ".tar")  # of which pictures and texts are taken out first
+_PACKED = (".parquet",)  # of which pictures and texts are taken out first
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -62,7 +62,8 @@ def _as_table(word: str) -> list[str]:
             " (a comma in a file's name: \"data='a,b.csv'\")"
         )
     path = Path(name)
-    kind = _kind_of(path)
+    columns = _columns(path)  # none where it is not there or cannot be read, which the reader of triplets says then
+    kind = kind_of_table(columns, path) if columns else "own_data"
     own = [override("data.root", path.parent.absolute()), override(f"data.sources.{kind}.table", path.name)]
     return [f"data={kind}", *own]
 
@@ -75,13 +76,13 @@ def _to_import(word: str, path: Path) -> str:
     return f"{word}: take its pictures and texts out once, {first}, and name {in_shell(f'data={out}')} then{folder}"
 
 
-def _kind_of(path: Path) -> str:
-    """The config that reads the table; of a file that is not there, or not readable as one, that of triplets, whose
-    reader says so.
+def kind_of_table(names: Iterable[str], path: Path) -> str:
+    """What reads a table with columns of these names: `own_data` triplets, `own_captions` captions.
+
+    Raises:
+        ValueError: they are those of both or of neither; names `path`.
     """
-    columns = set(_columns(path))
-    if not columns:
-        return "own_data"
+    columns = set(names)
     whole = [kind for kind, of in _KINDS.items() if all(columns.intersection(group) for group in of.groups)]
     begun = [kind for kind, of in _KINDS.items() if columns & {*of.groups[0], *of.groups[1], *of.others}]
     found = whole or begun

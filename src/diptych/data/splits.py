@@ -24,8 +24,9 @@ def split_of(record: Record, splits: Sequence[str]) -> str:
     return named
 
 
-def drawn_apart(named: Sequence[Iterable[Hashable]], texts: Sequence[str]) -> tuple[list[str], bool]:
-    """A split for each record, about a tenth of them `val` and a tenth `test`; and whether no two splits share a name.
+def drawn_apart(named: Sequence[Iterable[Hashable]], texts: Sequence[str], least: int = 1) -> tuple[list[str], bool]:
+    """A split for each record, about a tenth of them `val` and a tenth `test`, but `least` if there are so many; and
+    whether no two splits share a name.
 
     `named` is what each record names: those that share anything stay together, over any number of others. Which go
     where the hashes of `texts` decide, not the order. Where too many hang together for that, records are drawn one by
@@ -41,7 +42,7 @@ def drawn_apart(named: Sequence[Iterable[Hashable]], texts: Sequence[str]) -> tu
         clusters = [[place] for place in sorted(range(len(texts)), key=hashes.__getitem__)]
     splits = ["train"] * len(texts)
     for split, share in _SHARES.items():
-        wanted = max(1, round(share * len(texts)))
+        wanted = max(least, round(share * len(texts)))
         while wanted > 0 and len(clusters) > 1:
             fits = [place for place, members in enumerate(clusters) if len(members) <= wanted]
             smallest = min(range(len(clusters)), key=lambda place: len(clusters[place]))

@@ -122,6 +122,13 @@ def test_without_base_captions_that_is_said_once(tmp_path, caplog):
     assert caplog.text.count("no base captions, so prompts do not say what the photos show") == 1
 
 
+def test_small_tables_have_two_photos_of_a_drawn_split(tmp_path):
+    source = written(tmp_path, rows(7, photos_of_each=1))
+    assert [len(source.queries(split)) for split in source.splits] == [3, 2, 2]
+    one = written(tmp_path, "photo,article,caption,split\na.jpg,T.,A.,val\n")
+    assert "one photo has no CIDEr" in one.notes("val")[1]
+
+
 def test_what_the_doctor_says(tmp_path):
     text = "photo,article,caption,split,base_caption\na.jpg,T.,A.,train,a man\nb.jpg,T.,B.,train,\nc.jpg,,C.,train,\n"
     about, article, base = written(tmp_path, text).notes("train")

@@ -31,6 +31,7 @@ COLUMNS = {
     SPLIT: (SPLIT,),
 }
 NEEDED = ("photo",)
+_LEAST = 2  # photos of a drawn split: CIDEr of one is not defined
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class OwnCaptions(NewsSource):
         captions = sum(len(photo.query.reference_captions) for photo in photos)
         about = f"{len(photos):,} photos, {captions:,} captions, {len(set(article_ids) - {None}):,} articles"
         notes = [f"{self.name} {split}: {about}{self._drawn}"]
+        if split != "train" and captions and len(photos) < _LEAST:
+            notes.append(f"{self.name} {split}: one photo has no CIDEr, which weighs words by other photos' captions")
         for lacking, meaning in (
             ([name for name, one in self._of_split(split).items() if one.query.article_id is None], "article"),
             ([name for name, one in self._of_split(split).items() if not one.base_caption], "base caption"),
@@ -179,7 +182,9 @@ class OwnCaptions(NewsSource):
             log.info("%s: no captions, and no row names a split: all photos are of test, to be captioned", self._path)
             return ["test"] * len(photos)
         _check_hidden(photos, f"{self._path}, without a column of splits")
-        splits, apart = drawn_apart([list(_names(photo)) for photo in photos], [_text(photo) for photo in photos])
+        splits, apart = drawn_apart(
+            [list(_names(photo)) for photo in photos], [_text(photo) for photo in photos], _LEAST
+        )
         if not apart:
             raise ValueError(
                 f"{self._path}: no row names a split, and the articles are too few for splits of which no two share"
