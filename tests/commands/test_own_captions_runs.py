@@ -59,7 +59,8 @@ def test_it_is_trained_on_and_evaluated(trained, archive, tmp_path):
     validated = json.loads((trained / "metrics.json").read_text())
     assert validated["data"] == ["own_captions"] and validated["queries"] == {"scored": 2, "expected": 2}
     assert "recall_at_1" not in validated["metrics"], "nothing was retrieved"
-    found = run_evaluate(tmp_path / "test", f"ckpt={trained}", "split=test", "trainer=cpu", "trainer.precision=32-true")
+    device = ["trainer=cpu", "trainer.precision=32-true", f"data_dir={archive / 'prepared'}"]
+    found = run_evaluate(tmp_path / "test", f"ckpt={trained}", "split=test", *device)
     assert found["queries"]["expected"] == 2 and "article_lead/cider" in found["metrics"]
     line = json.loads((tmp_path / "test/predictions.jsonl").read_text().splitlines()[0])
     place = Path(line["query_id"]).stem
