@@ -17,6 +17,7 @@ from typing import cast
 
 from omegaconf import DictConfig
 
+from diptych.commands.doctor_contents import contents as said_of_contents
 from diptych.commands.doctor_report import SplitReport, check_splits, find_and_list, print_reports
 from diptych.commands.news_doctor import examine_news
 from diptych.config.building import build
@@ -136,15 +137,14 @@ def examine_data(
 
 def _print_contents(source: TripletSource, splits: Sequence[str], workers: int | None, words: Sequence[str]) -> None:
     """Nothing of splits that cannot be read: the table has said why."""
-    from diptych.commands.doctor_contents import contents
-
     readable = []
     for split in splits:
         with suppress(ValueError):
             source.queries(split)
             source.gallery(split)
             readable.append(split)
-    for line in contents(source, readable, workers or os.cpu_count() or 1, words):
+    paths = {name: path for split in readable for name, path in images_needed(source, split).items()}
+    for line in said_of_contents(source, readable, paths, workers or os.cpu_count() or 1, words):
         print(line)  # noqa: T201
 
 

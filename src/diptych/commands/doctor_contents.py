@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
-from diptych.commands.doctor import images_needed
 from diptych.config.override_words import in_shell
 from diptych.contracts.retrieval import Query, TripletSource
 from diptych.photos.alike import Alike, find_alike, groups_of
@@ -19,8 +19,11 @@ _SHOWN = 3
 _LARGEST_BATCH, _STEPS = 96, 300  # of experiment=cir_rooms, and what a first try takes
 
 
-def contents(source: TripletSource, splits: Sequence[str], workers: int, words: Sequence[str]) -> list[str]:
-    """What there is to say of these splits, a line each; `words` are those by which the user has named the set.
+def contents(
+    source: TripletSource, splits: Sequence[str], paths: Mapping[str, Path], workers: int, words: Sequence[str]
+) -> list[str]:
+    """What there is to say of these splits, a line each; `paths` are all their pictures by name, `words` those by which
+    the user has named the set.
 
     Raises:
         ValueError: the annotations cannot be read.
@@ -31,7 +34,7 @@ def contents(source: TripletSource, splits: Sequence[str], workers: int, words: 
         lines += _twice(f"{source.name} {split}", queries[split])
     lines += _too_long(source.name, queries)
     lines += _trained_on(source.name, queries)
-    lines += _alike(source, queries, workers)
+    lines += _alike(source.name, queries, paths, workers)
     if {TRAIN, "val"} <= queries.keys():
         lines.append(f"the smallest training that works: {_first_try(source, words)}")
     return lines
@@ -104,25 +107,24 @@ def _trained_on(name: str, queries: Mapping[str, Sequence[Query]]) -> Iterator[s
             )
 
 
-def _alike(source: TripletSource, queries: Mapping[str, Sequence[Query]], workers: int) -> Iterator[str]:
-    paths = {name: path for split in queries for name, path in images_needed(source, split).items()}
+def _alike(name: str, queries: Mapping[str, Sequence[Query]], paths: Mapping[str, Path], workers: int) -> Iterator[str]:
     used: dict[str, list[str]] = {}
     for split, of in queries.items():
-        for picture in dict.fromkeys(name for query in of for name in _pictures(query)):
+        for picture in dict.fromkeys(one for query in of for one in _pictures(query)):
             used.setdefault(picture, []).append(split)
-    pairs = find_alike(paths, workers, f"{source.name}: comparing pictures")
+    pairs = find_alike(paths, workers, f"{name}: comparing pictures")
     for same, said in ((True, "the same files under different names"), (False, "nearly the same pictures")):
         chosen = [pair for pair in pairs if pair.same_bytes == same]
         if chosen:
             groups = groups_of(chosen)
             yield (
-                f"{source.name}: {sum(map(len, groups)):,} pictures are {said}, in {len(groups):,} groups, first"
+                f"{name}: {sum(map(len, groups)):,} pictures are {said}, in {len(groups):,} groups, first"
                 f" {_named(groups[0])}; as right answers they count as wrong ones of each other"
             )
     if across := [pair for pair in pairs if _crosses(pair, used)]:
         pair = across[0]
         yield (
-            f"{source.name}: {len(across):,} pairs of (nearly) the same pictures are on both sides of train and"
+            f"{name}: {len(across):,} pairs of (nearly) the same pictures are on both sides of train and"
             f" another split, first {pair.first} and {pair.second}; remove one side, or give both a split together"
         )
 
