@@ -70,7 +70,7 @@ def write_retrieval_report(
         sections=sections,
         answered=any(card.article_id is not None for card in cards),
         pictures=pictures,
-        titles=_titles(source, [*named, *(card.article_id for card in shown if card.article_id is not None)]),
+        titles=_titles(source, [*named, *(card.article_id for card in shown)]),
         num_candidates=NUM_CANDIDATES,
         **numbers,
     )
@@ -80,13 +80,13 @@ def write_retrieval_report(
     return page
 
 
-def _titles(source: NewsSource, article_ids: Iterable[str]) -> dict[str, str]:
+def _titles(source: NewsSource, article_ids: Iterable[str | None]) -> dict[str, str]:
     """The titles of those articles that have one. A report does not need them: where data is gone, the log says so."""
     found = {}
     try:
         articles = source.articles()
         for article_id in dict.fromkeys(article_ids):
-            if article_id in articles and (title := articles[article_id].title.strip()):
+            if article_id is not None and article_id in articles and (title := articles[article_id].title.strip()):
                 found[article_id] = title
     except (ValueError, OSError) as error:
         log.warning("The report has no titles of articles: %s", error)
