@@ -49,7 +49,7 @@ COMMANDS = {
     "review": Command("a page to accept and reject annotated pairs", "diptych.report.annotation_review:review"),
     "blind page": Command("a page to judge two annotations blindly", "diptych.report.blind_page:page"),
     "blind rates": Command("rates and agreement from what was marked on it", "diptych.report.blind_results:rates"),
-    "report": Command("the data card of an annotated set", "diptych.commands.entries:report"),
+    "report": Command("two evaluations on one page; a set's data card", "diptych.commands.entries:report"),
     "generate rooms": Command("draw the rooms set", "diptych.synthetic.rooms.generate:command"),
     "generate market": Command("draw the market set", "diptych.synthetic.market.generate:command"),
     "generate newsroom": Command("draw and write the newsroom set", "diptych.synthetic.newsroom.generate:command"),

@@ -254,12 +254,35 @@ def recycle(
 
 
 def report(
-    out: Annotated[Path, "the folder of a set that annotate_triplets made"],
+    out: Annotated[Path | None, "the folder of a set that annotate_triplets made"] = None,
     /,
-    *,
-    prices: Annotated[Path | None, "a table of prices; the one among the configs unless given"] = None,
+    *overrides: str,
+    compare: Annotated[list[str] | None, "or two evaluations of composed image retrieval, as [DIR/a,DIR/b]"] = None,
+    page: Annotated[Path | None, "of compare: the folder of the page; compared, in the second, unless given"] = None,
+    prices: Annotated[Path | None, "of a set: a table of prices; the one among the configs unless given"] = None,
 ) -> None:
-    """What stands behind a set of triplets, as a data card with what it cost; prints its path."""
+    """What stands behind a set of triplets, as a data card with what it cost. With compare= what got better and what
+    got worse from the first evaluation to the second, by kind, with pictures of the queries whose targets moved most;
+    runs that were not measured alike are refused. Their data is what metrics.json names; further settings are those of
+    train, as data.root=PATH. Prints the path of what was written.
+    """
+    if (out is None) == (compare is None):
+        raise ValueError("say either the folder of an annotated set, or compare=[DIR/a,DIR/b]")
+    if compare is not None:
+        if len(compare) != 2 or prices is not None:
+            raise ValueError("two folders are compared, as compare=[DIR/a,DIR/b], and prices= is of an annotated set")
+        from diptych.commands.comparing import compare_on_a_page
+
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        first, second = map(Path, compare)
+        sys.stdout.write(f"{compare_on_a_page(first, second, overrides, page or second / 'compared')}\n")
+        return
+    if out is None or overrides or page is not None:
+        raise ValueError(f"{' '.join([*overrides, *['page='] * (page is not None)])}: goes with compare=[DIR/a,DIR/b]")
+    _data_card(out, prices)
+
+
+def _data_card(out: Path, prices: Path | None) -> None:
     from diptych.annotation.cost import Prices
     from diptych.models.backbones.clip import CLIPPreprocessing
     from diptych.report.data_card import write_data_card
