@@ -111,7 +111,7 @@ def caption(
 def export(
     *,
     ckpt: Annotated[Path, "a checkpoint, a run directory (its best one), or a folder that was exported"],
-    out: Annotated[Path | None, "the folder to write, which must not be there"] = None,
+    out: Annotated[Path | None, "the folder to write, new or empty"] = None,
     onnx: Annotated[bool, "of retrieval: ONNX files too, compared with torch before they count"] = False,
     license: Annotated[str | None, "of retrieval: of the weights, for the card: mit, cc-by-nc-4.0"] = None,
     metrics: Annotated[list[Path] | None, "of retrieval: evaluations for the card; its run's own unless given"] = None,
@@ -121,8 +121,8 @@ def export(
         Literal["bfloat16", "float16", "float32"] | None, "of captions: of merged weights; bfloat16 unless given"
     ] = None,
 ) -> None:
-    """A trained model for others. Of retrieval: a folder of safetensors, config and model card, which every command
-    takes as ckpt=. Of captions: a PEFT folder, which vLLM reads too, or a merged model, whose logits are compared with
+    """A trained model for others. Of retrieval: a folder of safetensors, config and model card, which search and
+    evaluate take as ckpt=. Of captions: a PEFT folder, which vLLM reads too, or a merged model, whose logits are compared with
     the adapter's. Nothing is sent anywhere without push=.
     """
     from diptych.commands.export import export as write
