@@ -122,8 +122,8 @@ def export(
     ] = None,
 ) -> None:
     """A trained model for others. Of retrieval: a folder of safetensors, config and model card, which search and
-    evaluate take as ckpt=. Of captions: a PEFT folder, which vLLM reads too, or a merged model, whose logits are compared with
-    the adapter's. Nothing is sent anywhere without push=.
+    evaluate take as ckpt=. Of captions: a PEFT folder, which vLLM reads too, or a merged model, whose logits are
+    compared with the adapter's. Nothing is sent anywhere without push=.
     """
     from diptych.commands.export import export as write
 
