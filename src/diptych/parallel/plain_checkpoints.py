@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from diptych.storage.checksums import sha256_of_file
-from diptych.storage.json_files import read_json
+from diptych.storage.json_files import read_json, write_json
 from diptych.storage.json_shapes import Count
 from diptych.storage.json_values import json_text
 
@@ -47,7 +47,7 @@ def write(folder: Path, weights: Mapping[str, Tensor], said: Mapping[str, Any]) 
     # Clones: tensors that share their numbers, as tied weights do, are not taken.
     save_file({name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
     files = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
-    (folder / DESCRIPTION).write_text(json_text({**said, "files": files}, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / DESCRIPTION, {**said, "files": files}, ascii_only=False)
     shutil.copymode(folder / DESCRIPTION, folder / WEIGHTS)  # safetensors lets nobody else read its files
 
 
