@@ -113,18 +113,26 @@ def caption(
 
 def export(
     *,
-    ckpt: Annotated[Path, "a checkpoint of a captioning model, or a run directory (its best one)"],
-    out: Annotated[Path, "the folder to write, which must not be there"],
-    merge: Annotated[bool, "a whole model with the adapter in its weights, not the adapter alone"] = False,
-    dtype: Annotated[Literal["bfloat16", "float16", "float32"], "of the merged weights"] = "bfloat16",
+    ckpt: Annotated[Path, "a checkpoint, a run directory (its best one), or a folder that was exported"],
+    out: Annotated[Path | None, "the folder to write, new or empty"] = None,
+    onnx: Annotated[bool, "of retrieval: ONNX files too, compared with torch before they count"] = False,
+    license: Annotated[str | None, "of retrieval: of the weights, for the card: mit, cc-by-nc-4.0"] = None,
+    metrics: Annotated[list[Path] | None, "of retrieval: evaluations for the card; its run's own unless given"] = None,
+    push: Annotated[str | None, "of retrieval: send it to the Hub, USER/NAME; without a token only say what"] = None,
+    merge: Annotated[bool, "of captions: a whole model with the adapter in it, not the adapter alone"] = False,
+    dtype: Annotated[
+        Literal["bfloat16", "float16", "float32"] | None, "of captions: of merged weights; bfloat16 unless given"
+    ] = None,
 ) -> None:
-    """A trained adapter for other programs: a PEFT folder, which vLLM reads too, or a merged model, whose logits are
-    compared with the adapter's before the folder gets its name.
+    """A trained model for others. Of retrieval: a folder of safetensors, config and model card, which search and
+    evaluate take as ckpt=. Of captions: a PEFT folder, which vLLM reads too, or a merged model, whose logits are
+    compared with the adapter's. Nothing is sent anywhere without push=.
     """
     from diptych.commands.export import export as write
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger(__name__).info("written to %s", write(ckpt, out, merge, dtype))
+    done = write(ckpt, out, merge, dtype, onnx, license, metrics or (), push)
+    sys.stdout.write(printable(f"{done}\n"))
 
 
 def import_released(

@@ -200,8 +200,8 @@ def _write_reports(
     folder: Path, results: Sequence[SetResult], sets: Sequence[EvaluationSet], about: Mapping[str, Any]
 ) -> None:
     """A report of the set, or of each set, with the curves of the training's metrics.csv if it is there."""
-    checkpoint = Path(about["checkpoint"])
-    curve = checkpoint.resolve().parents[1] / "metrics.csv" if checkpoint.exists() else Path()
+    checkpoint = Path(about["checkpoint"]).resolve()
+    curve = checkpoint.parent.with_name("metrics.csv") if checkpoint.parent.name == "checkpoints" else Path()
     for result, evaluation in zip(results, sets, strict=True):
         paths = {image.image_id: image.path for image in evaluation.gallery} | dict(evaluation.reference_paths)
         own = retrieval_record([result], **{**about, "data": result.name}).content()
