@@ -113,3 +113,24 @@ def test_a_training_starts_from_them_and_its_checkpoint_needs_them_no_more(tmp_p
     assert record["model"]["activation"] == "quick_gelu" and "weights" not in record["model"]
     state = checkpoints.load(tmp_path / "run/checkpoints/best.ckpt")["state_dict"]
     assert torch.equal(state["model.backbone.clip.visual.conv1.weight"], model.state_dict()["visual.conv1.weight"])
+
+
+def test_a_retriever_is_one_of_them_too(tmp_path):
+    from PIL import Image
+
+    import diptych
+
+    model = save_open_clip(tmp_path / "clip")
+    for name, pixels in zip("abc", PIXELS, strict=True):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / f"{name}.png")
+    retriever = diptych.load_retriever(tmp_path / "clip", "cpu", precision="32-true")
+    retriever.index({name: tmp_path / f"{name}.png" for name in "abc"}, num_workers=0, show_progress=False)
+    found = {result.image_id: result.score for result in retriever.search(text=TEXTS[1], k=3)}
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]))
+    with torch.no_grad():
+        images = model.encode_image((PIXELS / 255 - mean) / std, normalize=True)
+        from open_clip import SimpleTokenizer
+
+        expected = model.encode_text(SimpleTokenizer()(TEXTS[1:2]), normalize=True) @ images.T
+    assert [found[name] for name in "abc"] == pytest.approx(expected[0].tolist(), abs=1e-5)
+    assert len(retriever.search(image=tmp_path / "a.png", text=TEXTS[1], k=2)) == 2

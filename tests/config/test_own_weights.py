@@ -116,11 +116,11 @@ def test_what_is_no_clip_is_sent_where_it_belongs(tmp_path):
         with_own_weights("evaluate", [f"ckpt={tmp_path / 'openai.pt'}"])
     (tmp_path / "adapter_config.json").write_text("{}")
     assert kind_of(tmp_path) == "adapter"
-    with pytest.raises(ValueError, match=rf"a PEFT adapter, .*diptych import adapter={tmp_path} experiment="):
+    with pytest.raises(ValueError, match=r"a PEFT adapter, .*diptych import adapter=FOLDER experiment="):
         with_own_weights("evaluate", [f"ckpt={tmp_path}"])
     words = ["experiment=fuser_newsroom", f"init_from={tmp_path}"]
     assert with_own_weights("train", words) == words
     (tmp_path / "adapter_config.json").unlink()
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
-    with pytest.raises(ValueError, match=rf"a language model, .*import model=.*system.model.name={tmp_path}"):
+    with pytest.raises(ValueError, match=r"a language model, .*import model=.*system.model.name=FOLDER"):
         with_own_weights("train", [f"init_from={tmp_path}"])

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diptych.config.override_words import in_shell, override, quoted, unquoted, with_home
+from diptych.config.override_words import override, quoted, unquoted, with_home
 from diptych.models.backbones.described_clip import clip_settings, likely_names
-from diptych.storage.weights_files import kind_of, weights_in
+from diptych.storage.weights_files import USES, kind_of, weights_in
 
 KEYS = {"evaluate": "ckpt", "train": "init_from"}
 _BACKBONE = "system.model.backbone"
@@ -29,29 +29,13 @@ def with_own_weights(command: str, words: Sequence[str]) -> list[str]:
         return list(words)
     path = Path(with_home(unquoted(named[0].partition("=")[2])))
     kind = kind_of(path)
-    if kind in ("clip", "siglip"):
+    if kind == "clip":
         others = [word for word in words if word != named[0]]
-        return [*_words_of(path, others, evaluated=command == "evaluate"), *others]
-    check_kind(f"{key}={path}", path, evaluated=command == "evaluate")
-    return list(words)
-
-
-def check_kind(said: str, path: Path, evaluated: bool) -> None:
-    """ValueError for what is no checkpoint of ours, and known to be something else; says what takes it. `said` is how
-    the user named it, where a checkpoint is to be `evaluated` or else to be trained on.
-    """
-    kind = kind_of(path)
-    folder = path if path.is_dir() else path.parent
-    if kind == "program":
-        raise ValueError(
-            f"{said} is a program (TorchScript), which is not run. OpenAI's weights are known by name:"
-            f" {_BACKBONE}.name=ViT-B-32-quickgelu {_BACKBONE}.pretrained=openai"
-        )
-    if kind == "language model" or (kind == "adapter" and evaluated):
-        what, word = ("a PEFT adapter", "adapter") if kind == "adapter" else ("a language model", "model")
-        make = in_shell("diptych", "import", f"{word}={folder}", "experiment=fuser_openevents", "out=runs/mine")
-        rather = f"; to train it further: system.model.name={folder}" if not evaluated else ""
-        raise ValueError(f"{said} is {what}, without the settings that captions need: {make} makes a run of it{rather}")
+        groups = {"system": "zero_shot"} if command == "evaluate" else {}
+        return [*backbone_words(path, others, **groups), *others]
+    if kind in ("checkpoint", "other") or (kind == "adapter" and command == "train"):
+        return list(words)
+    raise ValueError(f"{key}={path}: {USES[kind]}")
 
 
 def backbone_settings(path: Path, name: str | None = None) -> dict[str, Any]:
@@ -74,18 +58,18 @@ def backbone_settings(path: Path, name: str | None = None) -> dict[str, Any]:
     return {**found, "pretrained": str(weights)}
 
 
-def _words_of(path: Path, others: Sequence[str], evaluated: bool) -> list[str]:
+def backbone_words(path: Path, others: Sequence[str] = (), **groups: str) -> list[str]:
+    """The overrides that choose a backbone with the CLIP weights in a file or folder, and these `groups`, as far as the
+    `others` set nothing else. ValueError as `backbone_settings`.
+    """
     said = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in others}
     name = said.get(f"{_BACKBONE}.name")
     found = backbone_settings(path, name and unquoted(name))
-    settings = {f"{_BACKBONE}.{key}": value for key, value in found.items()}
-    groups = {"system": "zero_shot"} if evaluated else {}
-    groups |= {_GROUP: "vit_b_32"}
-    wanted = groups | settings
-    return [as_override(key, value) for key, value in wanted.items() if key not in said]
+    wanted = groups | {_GROUP: "vit_b_32"} | {f"{_BACKBONE}.{key}": value for key, value in found.items()}
+    return [_as_override(key, value) for key, value in wanted.items() if key not in said]
 
 
-def as_override(key: str, value: Any) -> str:
+def _as_override(key: str, value: Any) -> str:
     """The word that sets `key` to a text, or to a plain section of settings."""
     return override(key, value) if isinstance(value, str) else f"{key}={_written(value)}"
 

@@ -22,6 +22,19 @@ WEIGHTS = (
     "model.safetensors",
     "pytorch_model.bin",
 )  # as the two libraries call them, the better of two formats first
+USES: dict[Kind, str] = {  # what takes them, for whoever has named them where they are not taken
+    "checkpoint": "it is a checkpoint of Diptych's, which names its model itself: ckpt=FILE evaluates it,"
+    " init_from=FILE starts a training from it",
+    "clip": "it is a CLIP of open_clip's or transformers': evaluate ckpt=IT data=NAME, train init_from=IT, search"
+    " ckpt=IT, or system.model.backbone.pretrained=FILE",
+    "siglip": "it is a SigLIP of transformers', which is a photo encoder of pipelines (encoder=siglip2) alone",
+    "adapter": "it is a PEFT adapter, without the settings that captions need: diptych import adapter=FOLDER"
+    " experiment=NAME out=RUN makes a run of it, and train init_from=FOLDER trains it further",
+    "language model": "it is a language model, without the settings that captions need: diptych import model=FOLDER"
+    " experiment=NAME out=RUN makes a run of it, and train takes system.model.name=FOLDER",
+    "program": "it is a program (TorchScript), which is not run; OpenAI's weights are known by name:"
+    " system.model.backbone.name=ViT-B-32-quickgelu system.model.backbone.pretrained=openai",
+}
 _MOST_BYTES = 2**26  # of what lists the tensors; the largest models' lists are a tenth of it
 _OURS = "diptych"  # the entry of our checkpoints
 _OF_SIGLIP = ("vision_model.head.probe", "logit_bias")
@@ -113,7 +126,7 @@ def _texts(path: Path) -> list[str]:
         if archive.getinfo(place).file_size > _MOST_BYTES:
             return []
         found = pickletools.genops(archive.read(place))
-    return [argument for operation, argument, _ in found if "UNICODE" in operation.name]
+    return [str(argument) for operation, argument, _ in found if "UNICODE" in operation.name]
 
 
 def _members(path: Path, part: str) -> list[str]:

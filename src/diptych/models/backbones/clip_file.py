@@ -10,17 +10,8 @@ from open_clip.factory import load_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 
 from diptych.models.backbones.transformers_clip import differences, load_transformers
-from diptych.storage.weights_files import kind_of
+from diptych.storage.weights_files import USES, kind_of
 
-_ADVICE = {
-    "checkpoint": "it is a checkpoint of Diptych's, which names its model itself: ckpt=FILE evaluates it,"
-    " init_from=FILE starts a training from it",
-    "adapter": "it is a PEFT adapter of a language model: train init_from=FOLDER, or diptych import adapter=FOLDER",
-    "siglip": "it is a SigLIP of transformers: system/model/backbone=siglip system.model.backbone.name=FOLDER",
-    "language model": "it is a language model: system.model.name=FOLDER of a captioning experiment",
-    "program": "it is a program (TorchScript), which is not run; OpenAI's weights are known by name:"
-    " system.model.backbone.name=ViT-B-32-quickgelu system.model.backbone.pretrained=openai",
-}
 _LONGEST = 300
 
 
@@ -40,8 +31,8 @@ def load_file(model: Any, path: Path, name: str, of_tag: bool) -> None:
 
 
 def _reason(model: Any, path: Path, error: Exception) -> str:
-    if advice := _ADVICE.get(kind_of(path)):
-        return advice
+    if (kind := kind_of(path)) in USES and kind != "clip":
+        return USES[kind]
     if not isinstance(error, RuntimeError) or "loading state_dict" not in str(error):
         return _of_reading(error)
     state = load_state_dict(str(path), weights_only=True)
