@@ -37,7 +37,7 @@ COMMANDS = {
     "search": Command("search a folder of pictures with a trained model", "diptych.commands.entries:search"),
     "caption": Command("caption one photo with its article", "diptych.commands.entries:caption"),
     "export": Command("a trained model as a folder for others, or for the Hub", "diptych.commands.entries:export"),
-    "import": Command("a released good4cir model as a run of ours", "diptych.commands.entries:import_released"),
+    "import": Command("an adapter, a language model, a good4cir as a run", "diptych.commands.entries:import_released"),
     "shards": Command("training triplets as tar files", "diptych.commands.entries:shards"),
     "texts": Command("how varied the modification texts of triplets are", "diptych.commands.entries:texts"),
     "pairs": Command("the image pairs of a dataset, to annotate them anew", "diptych.commands.entries:pairs"),

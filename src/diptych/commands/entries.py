@@ -136,26 +136,42 @@ def export(
 
 
 def import_released(
-    *,
-    good4cir: Annotated[Path, "a checkpoint that the released good4cir code has trained"],
+    *overrides: str,
     out: Annotated[Path, "the folder to write, which must not be there"],
-    data: Annotated[str, "what it is evaluated on unless evaluate is told otherwise: data=hotel_cir, 'data=[a,b]'"] = (
-        "cirr"
-    ),
+    adapter: Annotated[Path | None, "a PEFT adapter of a language model"] = None,
+    model: Annotated[Path | None, "or a whole one, merged for example; with experiment=NAME, as adapter="] = None,
+    good4cir: Annotated[Path | None, "or a checkpoint that the released good4cir code has trained"] = None,
+    data: Annotated[str | None, "what it is evaluated on unless evaluate is told otherwise; of good4cir: cirr"] = None,
     heads: Annotated[int | None, "of the fusion; those in the file, else 8, unless given"] = None,
     vision_heads: Annotated[int | None, "of the image tower; asked for where its size is none of the release's"] = None,
     text_heads: Annotated[int | None, "of the text tower; likewise"] = None,
     activation: Annotated[Literal["quick_gelu", "gelu"] | None, "of both towers; likewise"] = None,
 ) -> None:
-    """A released good4cir model as a run of ours, to be evaluated, searched with and compared like any other. Its file
-    is read without running code.
+    """A model of others as a run of ours, to be evaluated, searched or captioned with and compared like any other. Of
+    an adapter and a language model experiment=NAME and further settings of train say the rest (docs/own_models.md).
+    Files are read without running code.
     """
+    given = [name for name, path in (("adapter", adapter), ("model", model), ("good4cir", good4cir)) if path]
+    if len(given) != 1:
+        raise ValueError("say what to import: one of adapter=FOLDER, model=FOLDER, good4cir=FILE")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if good4cir is None:
+        if not any(word.startswith("experiment=") for word in overrides):
+            raise ValueError("say which experiment's prompt and evidence it is used with: experiment=fuser_openevents")
+        if vision_heads or text_heads or heads or activation:
+            raise ValueError("heads, vision_heads, text_heads and activation are of good4cir=FILE: leave them out")
+        from diptych.commands.importing_captioners import import_captioner
+
+        words = [*overrides, *([f"data={data}"] if data else [])]
+        logging.getLogger(__name__).info("written to %s", import_captioner(adapter, model, out, words))
+        return
+    if overrides:
+        raise ValueError(f"{overrides[0]} is of adapter= and model=: leave it out")
     from diptych.commands.importing import import_good4cir
     from diptych.models.composers.good4cir_release import Unwritten
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     unwritten = Unwritten(vision_heads, text_heads, activation, heads)
-    logging.getLogger(__name__).info("written to %s", import_good4cir(good4cir, out, data, unwritten))
+    logging.getLogger(__name__).info("written to %s", import_good4cir(good4cir, out, data or "cirr", unwritten))
 
 
 def shards(

@@ -42,6 +42,7 @@ from diptych.results.caption_evaluation import (
 )
 from diptych.results.caption_signatures import caption_signatures
 from diptych.results.caption_subset import CaptionSubset
+from diptych.results.model_facts import backbone_facts
 from diptych.results.results import retrieval_record
 from diptych.systems.caption_fuser import CaptionFuserSystem
 
@@ -187,7 +188,7 @@ def score(
     if first:
         sets = datamodule.evaluation_sets(split)
         about |= {"data": [evaluation.name for evaluation in sets], "split": split}
-        about |= {"world_size": processes}
+        about |= {"world_size": processes, "model": backbone_facts(system.model.backbone)}
         record = retrieval_record(system.results, **about)
         record.write(run_dir)
         _write_reports(run_dir / "report", system.results, sets, about)

@@ -18,6 +18,7 @@ from torch import Tensor
 import diptych
 from diptych.parallel import plain_checkpoints, sharded_checkpoints
 from diptych.storage.checksums import check_zip
+from diptych.storage.weights_files import USES, kind_of
 from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 # 1: modules lay elsewhere, see storage/moved_names.py. 2: models/composers/good4cir.py had other weights.
 FORMAT = 3
 _READABLE = (1, 2, 3)
+_LONGEST_REASON = 300
 KEY = "diptych"  # where a checkpoint keeps what is ours
 _OF_A_TRAINING: dict[str, Any] = {
     "global_step": int,
@@ -108,7 +110,10 @@ def load_into(
     else:
         checkpoint = _unpickled(path, empty_like, map_location)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
-        raise ValueError(f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry)")
+        use = USES.get(kind_of(path))
+        raise ValueError(
+            f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry){f'; {use}' if use else ''}"
+        )
     written_as = checkpoint[KEY].get("format")
     if not isinstance(written_as, int) or written_as not in _READABLE:
         known = ", ".join(map(str, _READABLE))
@@ -131,10 +136,19 @@ def _unpickled(path: Path, empty_like: Callable[[str, Tensor], Tensor | None], m
             check_zip(file)
         return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # the unpickler, the zip reader and torch each raise their own kinds
-        raise ValueError(
-            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {error}. Take a"
-            " copy of it, or another checkpoint"
-        ) from error
+        raise ValueError(_why_unread(path, error)) from error
+
+
+def _why_unread(path: Path, error: Exception) -> str:
+    """One sentence on a file that is no checkpoint; torch's own would advise to run what it holds."""
+    if (kind := kind_of(path)) in USES and kind != "checkpoint":
+        return f"{path}: {USES[kind]}"
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST_REASON]
+    reason = "it holds code, which is not run" if "weights_only" in str(error) or "Weights only" in str(error) else line
+    return (
+        f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {reason}. Take a copy"
+        " of it, or another checkpoint"
+    )
 
 
 def check(path: Path, quick: bool = False) -> None:
