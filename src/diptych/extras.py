@@ -32,6 +32,10 @@ PACKAGES = {  # by the name of the module
     "submitit": Package("submitit", "sweeps", "cluster=slurm"),
     "optuna": Package("optuna", "sweeps", "sweep=optuna"),
     "wandb": Package("wandb", "tracking", "logger=wandb"),
+    "tensorboard": Package("tensorboard", "tracking", "logger=tensorboard"),
+    "mlflow": Package("mlflow-skinny", "tracking", "logger=mlflow"),
+    "sqlalchemy": Package("sqlalchemy", "tracking", "logger=mlflow"),
+    "alembic": Package("alembic", "tracking", "logger=mlflow"),
     "gradio": Package("gradio", "app", "a page to try a model in"),
 }
 

@@ -17,6 +17,7 @@ from diptych.commands.prediction_scoring import score_rankings
 from diptych.commands.quiet_lightning import quiet_lightning
 from diptych.commands.served_model import check_one_process, check_server, origin, prompt_server, served_model
 from diptych.commands.swept_status import swept_status
+from diptych.commands.tracking import send_results
 from diptych.commands.zero_shot import untrained
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section, typed_overrides
@@ -56,6 +57,7 @@ def evaluate(config: DictConfig) -> None:
     ablation_variants(config.ablation)
     if config.predictions is None:
         _refuse_images(config)
+    loggers = [building.build(node) for node in config.logger.values()]  # a package that is missing is said now
     with swept_status(run_dir):
         if config.predictions is not None:
             _evaluate_predictions(config, run_dir)
@@ -63,6 +65,7 @@ def evaluate(config: DictConfig) -> None:
             _evaluate_untrained(config, run_dir)
         else:
             _evaluate_checkpoint(config, run_dir)
+        send_results(loggers, run_dir)
 
 
 def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
