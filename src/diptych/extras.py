@@ -34,6 +34,10 @@ PACKAGES = {  # by the name of the module
     "wandb": Package("wandb", "tracking", "logger=wandb"),
     "onnxscript": Package("onnxscript", "onnx", "writing ONNX files"),
     "onnxruntime": Package("onnxruntime", "onnx", "writing ONNX files"),
+    "tensorboard": Package("tensorboard", "tracking", "logger=tensorboard"),
+    "mlflow": Package("mlflow-skinny", "tracking", "logger=mlflow"),
+    "sqlalchemy": Package("sqlalchemy", "tracking", "logger=mlflow"),
+    "alembic": Package("alembic", "tracking", "logger=mlflow"),
     "gradio": Package("gradio", "app", "a page to try a model in"),
 }
 

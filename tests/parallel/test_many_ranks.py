@@ -466,6 +466,7 @@ NOTHING = "nothing: it reads records, or connects to a server"
 WRITERS = {
     "parallel/checkpoints.py": FIRST,
     "loggers/metrics_csv.py": FIRST,
+    "loggers/mlflow_logger.py": FIRST,
     "loggers/wandb_logger.py": FIRST,
     "results/": FIRST,
     "storage/run_status.py": FIRST,

@@ -31,6 +31,7 @@ from diptych.config.strangers import SECTIONS, config_of_run
 from diptych.config.trained import load_first_weights, with_model_of_checkpoint
 from diptych.config.written_places import keep_within
 from diptych.loggers.metrics_csv import MetricsCSV
+from diptych.loggers.tensorboard_logger import ForgivingTensorBoardLogger
 from diptych.parallel import checkpoints
 from diptych.parallel.checkpoint_thread import ThreadedCheckpointIO
 from diptych.parallel.distributed import rank
@@ -83,7 +84,7 @@ def _run(
     checking.check_data_fits_system(config)
     checking.check(config, checking.root_keys("train"))
     checking.check_data_root(config)
-    trainer, callbacks, csv = _build_trainer(config, run_dir, status)  # first: it takes this process's GPU
+    trainer, callbacks = _build_trainer(config, run_dir, status)  # first: it takes this process's GPU
     datamodule = building.build_data(config.data)
     datamodule.prepare_training()  # before any model: missing data must not cost a download
     if datamodule.kind == "retrieval":
@@ -110,7 +111,9 @@ def _run(
     if started_here:
         _claim(run_dir, config, datamodule.untruths())
         if resume:
-            csv.resume_from(step)
+            for logger in trainer.loggers:
+                if isinstance(logger, MetricsCSV | ForgivingTensorBoardLogger):
+                    logger.resume_from(step)
         _report_size(system, config.name, trainer.precision)
         # Not with the command line of a sweep, nor that of a new run.
         resumed = [override("resume", run_dir)] if goes_on else []
@@ -186,10 +189,8 @@ def _config_of_run(run_dir: Path, composed: DictConfig, words: list[str], truste
     return changed
 
 
-def _build_trainer(
-    config: DictConfig, run_dir: Path, status: StatusKeeper
-) -> tuple[L.Trainer, list[L.Callback], MetricsCSV]:
-    """The trainer, the callbacks of the config, and the log of every run."""
+def _build_trainer(config: DictConfig, run_dir: Path, status: StatusKeeper) -> tuple[L.Trainer, list[L.Callback]]:
+    """The trainer, whose first logger is the log of every run, and the callbacks of the config."""
     quiet_lightning()
     settings = config.trainer
     if settings.max_steps < 1:
@@ -210,17 +211,16 @@ def _build_trainer(
     interval = settings.val_check_interval
     shown = settings.enable_progress_bar
     callbacks = [building.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
-    csv = MetricsCSV(str(run_dir))
     trainer = building.ready_trainer(
         settings,
         on_loss=status.note_loss,
         val_check_interval=min(interval, batches) if isinstance(interval, int) else interval,
         callbacks=[*callbacks, status],
-        logger=[csv, *(building.build(node) for node in config.logger.values())],
+        logger=[MetricsCSV(str(run_dir)), *(building.build(node) for node in config.logger.values())],
         plugins=[ThreadedCheckpointIO(), *_slurm()],
         default_root_dir=str(run_dir),
     )
-    return trainer, callbacks, csv
+    return trainer, callbacks
 
 
 def _slurm() -> list[SLURMEnvironment]:

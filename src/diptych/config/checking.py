@@ -21,7 +21,7 @@ from diptych.storage.moved_names import moved_target
 
 _GROUPS = {
     "train": ["data", "system", "trainer", "callbacks", "logger", "cluster"],
-    "evaluate": ["data", "trainer", "metrics", "caption_metrics", "cluster"],
+    "evaluate": ["data", "trainer", "metrics", "caption_metrics", "logger", "cluster"],
 }
 
 

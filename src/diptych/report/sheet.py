@@ -78,7 +78,8 @@ def headline(result: Mapping[str, Any]) -> str:
     """The primary metric with interval and baselines, and how much was scored, in one line."""
     rows = [row for row in metric_rows(result) if row.aspect is None and row.set_name is None]
     primary = result["protocol"].get("primary_metric")
-    gallery = f"{result['queries']['scored']:,} queries, {result['gallery']['size']:,} gallery images"
+    size = result["gallery"]["size"]  # None: a prediction file was scored without the list of the gallery
+    gallery = f"{result['queries']['scored']:,} queries, {'?' if size is None else f'{size:,}'} gallery images"
     row = next((row for row in rows if row.metric == primary), rows[0] if rows else None)
     if row is None:
         return gallery
