@@ -36,6 +36,7 @@ COMMANDS = {
     "env": Command("versions, processors, GPUs, disk: for a report of a fault", "diptych.commands.entries:env"),
     "search": Command("search a folder of pictures with a trained model", "diptych.commands.entries:search"),
     "caption": Command("caption one photo with its article", "diptych.commands.entries:caption"),
+    "app": Command("a page in the browser to search and caption in", "diptych.commands.entries:app"),
     "export": Command("a trained adapter for peft, vLLM and others", "diptych.commands.entries:export"),
     "import": Command("a released good4cir model as a run of ours", "diptych.commands.entries:import_released"),
     "shards": Command("training triplets as tar files", "diptych.commands.entries:shards"),
