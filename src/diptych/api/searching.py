@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 from collections.abc import Sequence
@@ -34,8 +35,17 @@ def ways(retriever: Retriever, image: Path | None, text: str, own: Sequence[str]
 
 
 def own_ids(retriever: Retriever, image: Path | None) -> list[str]:
-    """The ids in the index of the file that is searched with: it would be its own nearest."""
+    """The ids in the index of the file that is searched with, or of one of its name and content: it would be its own
+    nearest.
+    """
     if image is None:
         return []
     named_alike = [each for each in retriever.images if each.path.name in (image.name, image.resolve().name)]
-    return [each.image_id for each in named_alike if each.path.resolve() == image.resolve()]  # which asks the disk
+    return [each.image_id for each in named_alike if _is_same(each.path, image)]
+
+
+def _is_same(indexed: Path, image: Path) -> bool:
+    """Whether both are one file, or one is a copy of the other."""
+    if indexed.resolve() == image.resolve():
+        return True
+    return indexed.is_file() and filecmp.cmp(indexed, image, shallow=False)

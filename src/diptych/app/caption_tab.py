@@ -26,7 +26,7 @@ class CaptionTab:
                 self._drop = gr.File(
                     label="Drop a photo, or click to choose one",
                     file_types=[*PICTURES],
-                    height=130,
+                    height=170,
                     elem_id="drop-photo",
                 )
                 self._base_caption = gr.Textbox(
@@ -42,7 +42,7 @@ class CaptionTab:
                     label="Its text", lines=6, max_lines=12, max_length=MOST_CHARACTERS, elem_id="article"
                 )
                 self._file = gr.File(
-                    label="Or its file, .txt or .json", file_types=[*ARTICLES], height=110, elem_id="drop-article"
+                    label="Or its file, .txt or .json", file_types=[*ARTICLES], height=170, elem_id="drop-article"
                 )
             with gr.Column(scale=2, min_width=320):
                 self._button = gr.Button("Write the caption", variant="primary", elem_id="write")

@@ -6,10 +6,10 @@ import gradio as gr
 
 from diptych.api.captioner import Captioner
 from diptych.app.caption_tab import CaptionTab
+from diptych.app.parts import style_sheet
 from diptych.app.picture_search import PictureSearch
 from diptych.app.search_tab import SearchTab
 from diptych.app.uploads import MOST_BYTES
-from diptych.report.rendering import environment
 
 _HOUR = 3600  # seconds
 
@@ -50,7 +50,7 @@ def start(page: gr.Blocks, host: str, port: int | None) -> str:
             theme=gr.themes.Default(
                 primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
             ),
-            css=str(environment().globals["file"]("app.css")),  # type: ignore[operator]
+            head=f"<style>{style_sheet()}</style>",  # `css` loses what depends on the width of a part
         )
     except OSError:
         raise ValueError(f"port={port} is taken, or host={host} is none of this machine: name others") from None

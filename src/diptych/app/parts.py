@@ -18,6 +18,11 @@ _SMALL, _LARGE = 240, 480  # pixels of the longest side
 _KEPT = 2048
 
 
+def style_sheet() -> str:
+    """How all of them look."""
+    return environment().from_string("{{ file('app.css') }}").render()
+
+
 def message(text: str, is_error: bool = False) -> str:
     """A sentence to whoever looks at the page; nothing of an empty one."""
     return _part("message", text, is_error)

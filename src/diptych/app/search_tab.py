@@ -46,7 +46,7 @@ class SearchTab:
         """How a picture is chosen."""
         self._asked = gr.HTML(parts.asked(Session()), elem_id="asked")
         self._drop = gr.File(
-            label="Drop a picture, or click to choose one", file_types=[*PICTURES], height=130, elem_id="drop"
+            label="Drop a picture, or click to choose one", file_types=[*PICTURES], height=170, elem_id="drop"
         )
         with gr.Accordion(f"Or take one of the {len(self._search):,} images", open=False, elem_id="choose"):
             self._part = gr.Textbox(label="With this in the name", max_lines=1, max_length=200)
