@@ -32,7 +32,7 @@ PACKAGES = {  # by the name of the module
     "submitit": Package("submitit", "sweeps", "cluster=slurm"),
     "optuna": Package("optuna", "sweeps", "sweep=optuna"),
     "wandb": Package("wandb", "tracking", "logger=wandb"),
-    "gradio": Package("gradio", "app", "a page to try a model in"),
+    "gradio": Package("gradio", "app", "the page of diptych app"),
 }
 
 
