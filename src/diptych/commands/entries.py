@@ -24,6 +24,9 @@ def doctor(
     output: Annotated[Path | None, "a folder for lists of what is missing"] = None,
     workers: Annotated[int | None, "processes that decode pictures; one a processor unless given"] = None,
     database: Annotated[bool, "of news: decode the photos printed with articles, too"] = False,
+    contents: Annotated[
+        bool | None, "of triplets: what is there twice, leaks or is cut; of your own unless given"
+    ] = None,
 ) -> int:
     """Is everything that a run needs there and readable? Counts, compares with the published counts, and opens every
     picture. Exit status 1 if something is missing. Further settings are those of train, as data.root=PATH. With run=
@@ -42,7 +45,7 @@ def doctor(
     config = composed("train", [f"data={data}", *overrides])
     from diptych.commands.doctor import examine_data
 
-    return examine_data(config, split, output, workers, database)
+    return examine_data(config, split, output, workers, database, contents, [f"data={data}", *overrides])
 
 
 def env() -> None:

@@ -24,7 +24,7 @@ from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.models import TrainableSystem
 from diptych.contracts.news import CaptionData, NewsSource
 from diptych.contracts.retrieval import EvaluationSet, RetrievalData, TripletSource
-from diptych.data.news.captions_file import read_captions
+from diptych.data.news.captions_file import read_captions_of_all
 from diptych.metrics.retrieval.measuring import SetResult, measure
 from diptych.metrics.retrieval.query_metric import ranks_wanted
 from diptych.parallel import checkpoints
@@ -267,7 +267,8 @@ def _known_gallery(source: TripletSource, split: str) -> list[str] | None:
 def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Path) -> None:
     """Scores `{"query id": "caption"}` against the split's reference captions."""
     ((name, source),) = sources.items()
-    predictions, subset = read_captions(Path(config.predictions)), CaptionSubset(**plain_section(config.caption_subset))
+    files = [config.predictions] if isinstance(config.predictions, str) else list(config.predictions)
+    predictions, subset = read_captions_of_all(files), CaptionSubset(**plain_section(config.caption_subset))
     source.prepare()
     if source.answers_hidden(config.split):
         raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
@@ -278,7 +279,7 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     items = caption_items(predictions, queries, lambda query_id: source.image_path(config.split, query_id))
     items = subset.of(items)
     items, scores = subset.of_measured(items, score_captions(items, metrics))
-    about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}
+    about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": ", ".join(files)}
     record = captions_record(scores, items, **about, seed=config.seed, world_size=1)
     record.num_scored = min(record.num_scored, len(items))
     record.metrics |= reference_scores(items, metrics)

@@ -23,6 +23,7 @@ _TEXTS = """
     query_images references resume retrieval reviews root sentences shards split storage study
     submission targets test_set texts validation_split work_dir
 """
+_NUMBERS = re.compile(r"(.*\.)?(corruption\.base_captions|size\.pairs)|prices\..*")  # all the same: shares, sizes, USD
 _CAN_BE_OFF = ("cache", "feature_cache", "ledger")  # a folder called `false` is not what somebody means there
 
 
@@ -63,7 +64,8 @@ def as_meant(word: str) -> str:
     name = re.split(r"[.@]", key)[-1].lstrip("+~")
     off = value.lower() in ("true", "false") and name not in _CAN_BE_OFF
     none = value.lower() == "null" and key.lstrip("+") == "name"
-    return f"{key}={quoted(value)}" if name in _TEXTS.split() and (off or none or _NUMBER.fullmatch(value)) else word
+    text = name in _TEXTS.split() and not _NUMBERS.fullmatch(key.lstrip("+~"))
+    return f"{key}={quoted(value)}" if text and (off or none or _NUMBER.fullmatch(value)) else word
 
 
 def with_home(path: str) -> str:
