@@ -48,18 +48,15 @@ class CaptionTab:
                 self._button = gr.Button("Write the caption", variant="primary", elem_id="write")
                 self._message = gr.HTML(elem_id="caption-message")
                 self._caption = gr.HTML(elem_id="caption")
-        self._drop.upload(
-            answering(self._dropped, 4),
-            self._drop,
-            [self._message, self._photo, self._shown, self._caption, self._drop],
-            **private(),
-        )
+        shown = [self._message, self._photo, self._shown, self._caption]
+        dropped = self._drop.upload(answering(self._dropped, 3), self._drop, shown, **private())
+        dropped.then(lambda: None, None, self._drop, **private())  # after a bad one, too, there is room for another
         given = [self._photo, self._text, self._file, self._title, self._date, self._base_caption]
         self._button.click(answering(self._write, 1), given, [self._message, self._caption], **private(ONE_AT_A_TIME))
 
     def _dropped(self, path: str) -> tuple[Any, ...]:
         file, name = dropped_picture(path)
-        return "", file, parts.photo(file, name), "", None
+        return "", file, parts.photo(file, name), ""
 
     def _write(
         self, photo: Path | None, text: str, file: str | None, title: str, date: str, base_caption: str

@@ -55,7 +55,8 @@ class SearchTab:
 
     def _connect(self) -> None:
         shown = [self._message, self._session, self._asked, self._text, self._history, self._results]
-        self._drop.upload(answering(self._dropped, 6), self._drop, [*shown, self._drop], **private())
+        dropped = self._drop.upload(answering(self._dropped, 5), self._drop, shown, **private())
+        dropped.then(lambda: None, None, self._drop, **private())  # after a bad one, too, there is room for another
         self._gallery.select(answering(self._chosen, 5), None, shown, **private())
         asked = [self._text, self._session]
         gr.on([self._button.click, self._text.submit], answering(self._ask, 5), asked, shown, **private(ONE_AT_A_TIME))
@@ -74,7 +75,7 @@ class SearchTab:
 
     def _dropped(self, path: str) -> tuple[Any, ...]:
         session = Session().begin(*dropped_picture(path))
-        return (*_shown(session, "", "Now type what should be different, or search with the picture alone."), None)
+        return _shown(session, "", "Now type what should be different, or search with the picture alone.")
 
     def _chosen(self, event: gr.EventData) -> tuple[Any, ...]:
         image = self._search.image(event.image)
