@@ -62,6 +62,7 @@ BY_TARGET_ONLY = {
         "models.fuser.qlora_fuser",
         "models.fuser.recomputation",
     },
+    "gradio": {"app.answers", "app.caption_tab", "app.page", "app.search_tab"},
     "optuna": {"sweeping.optuna_search", "sweeping.search_space", "sweeping.study_file"},
 }
 
@@ -226,6 +227,7 @@ for name, attempt in attempts.items():
     ("name", "words", "status", "said"),
     [
         ("review", ["out", "pairs=x"], 2, "error: checking a model's answers needs pydantic"),
+        ("app", ["captioner=x"], 2, "error: the page of diptych app needs gradio"),
         (
             "train",
             ["experiment=fuser_newsroom"],

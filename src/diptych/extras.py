@@ -38,7 +38,7 @@ PACKAGES = {  # by the name of the module
     "mlflow": Package("mlflow-skinny", "tracking", "logger=mlflow"),
     "sqlalchemy": Package("sqlalchemy", "tracking", "logger=mlflow"),
     "alembic": Package("alembic", "tracking", "logger=mlflow"),
-    "gradio": Package("gradio", "app", "a page to try a model in"),
+    "gradio": Package("gradio", "app", "the page of diptych app"),
 }
 
 

@@ -111,6 +111,8 @@ def test_captions_of_several_files_are_scored_as_one(tmp_path):
     assert parts["metrics"] == whole["metrics"]
     with pytest.raises(ValueError, match=r"all\.json: query '00000000000000b1' has a caption in .*0\.json already"):
         run_evaluate(tmp_path / "twice", f"predictions=[{tmp_path}/0.json,{tmp_path}/all.json]", *words)
+
+
 @pytest.fixture
 def shop(tmp_path):
     """Three queries over four pictures, which lie in the data's folder."""

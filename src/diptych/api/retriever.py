@@ -87,6 +87,10 @@ class Retriever:
         """Whether a picture or a text alone can be searched with, too."""
         return bool(self._model.backbone.embedding_dim)
 
+    def reads_whole(self, text: str) -> bool:
+        """Whether the model reads all of a text; of a longer one it leaves out the end."""
+        return not self._model.backbone.preprocessing.tokenize([text]).num_truncated
+
     def __repr__(self) -> str:
         return f"Retriever({str(self.checkpoint)!r}, device={str(self.device)!r}, {len(self)} images)"
 

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diptych.api.captioner import Captioner, FusedCaption, load_captioner
-from diptych.storage.json_files import read_json, write_json
-from diptych.storage.regular_file import read_regular
+from diptych.api.article_file import read_article
+from diptych.api.captioner import GAPS, Captioner, FusedCaption, load_captioner
+from diptych.storage.json_files import write_json
 from diptych.text.printable import printable
 
-_LARGEST = 2**24  # bytes of an article
 _WIDTH = 100
-_UNSAID = {
-    "no_article": "there was no article",
-    "empty_article": "the article has no text",
-    "no_base_caption": "nothing says what the photo shows: base_caption=... would",
-    "long_article": "the end of the article was not read",
-    "long_base_caption": "the base caption was cut off",
-    "no_evidence": "no part of the article found room in the prompt",
-}
 
 
 def caption_photo(
@@ -50,28 +40,11 @@ def caption_photo(
         lines.append(f"names were not looked up: {unchecked}")
     else:
         lines.append(f"not stated there: {', '.join(unsupported) or 'nothing'}")
-    lines += [f"note: {_UNSAID.get(gap, gap)}" for gap in written.gaps]
+    lines += [f"note: {GAPS.get(gap, gap)}" for gap in written.gaps]
     if written.stop_reason == "max_new_tokens":
         lines.append("note: the caption was cut off at the most tokens that the checkpoint's settings allow")
     lines += [f"all of it: {out}"] if out is not None else []
     return printable("\n".join(lines) + "\n")
-
-
-def read_article(path: Path, title: str, date: str) -> Mapping[str, str]:
-    """The parts of an article: of a JSON file, or a text file with title and date given beside it.
-
-    Raises:
-        ValueError: it is no UTF-8 text, or JSON beside which title or date are given.
-    """
-    if path.suffix.lower() == ".json":
-        if title or date:
-            raise ValueError(f"{path} has its own title and date; leave title= and date= away")
-        return read_json(path, shape={"text": str, "title?": str, "date?": str})
-    try:
-        text = read_regular(path, _LARGEST).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a UTF-8 text file; save it as UTF-8") from None
-    return {"text": text, "title": title, "date": date}
 
 
 def _unsupported(captioner: Captioner, written: FusedCaption) -> tuple[list[str] | None, str]:

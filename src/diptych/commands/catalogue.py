@@ -36,6 +36,7 @@ COMMANDS = {
     "env": Command("versions, processors, GPUs, disk: for a report of a fault", "diptych.commands.entries:env"),
     "search": Command("search a folder of pictures with a trained model", "diptych.commands.entries:search"),
     "caption": Command("caption one photo with its article", "diptych.commands.entries:caption"),
+    "app": Command("a page in the browser to search and caption in", "diptych.commands.entries:app"),
     "export": Command("a trained model as a folder for others, or for the Hub", "diptych.commands.entries:export"),
     "import": Command("an adapter, a language model, a good4cir as a run", "diptych.commands.entries:import_released"),
     "shards": Command("training triplets as tar files", "diptych.commands.entries:shards"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from diptych.config.folder import CONFIG_FOLDER
+from diptych.extras import require
 from diptych.text.printable import printable
 
 
@@ -109,6 +110,36 @@ def caption(
     from diptych.commands.caption import caption_photo
 
     sys.stdout.write(caption_photo(ckpt, photo, article, title, date, base_caption, out, device))
+
+
+def app(
+    *,
+    ckpt: Annotated[Path | None, "a checkpoint of a retrieval model, or a run directory (its best one)"] = None,
+    images: Annotated[Path | None, "the folder to search; what did not change since is not embedded again"] = None,
+    compare: Annotated[Path | None, "a second checkpoint, whose results are shown beside those of ckpt"] = None,
+    captioner: Annotated[Path | None, "a checkpoint of a captioning model, for a tab of captions"] = None,
+    on_missing: Annotated[Literal["error", "drop"], "of pictures that cannot be read"] = "error",
+    host: Annotated[str, "0.0.0.0 lets other machines in; there is no password"] = "127.0.0.1",
+    port: Annotated[int | None, "the first free one from 7860 on unless given"] = None,
+    device: Annotated[str | None, "cpu, cuda:1; the GPU, if there is one, unless given"] = None,
+) -> None:
+    """A page in the browser to try models in: diptych app ckpt=runs/cir_rooms/latest images=photos. Drop a picture,
+    type what should be different, see ten results beside those of the picture and of the text alone, click one to go
+    on from it. With captioner= also captions of a photo and its article. It needs no internet, and sends nothing out.
+    """
+    if (ckpt is None) != (images is None):
+        raise ValueError("a search needs both, ckpt=CHECKPOINT and images=FOLDER")
+    if ckpt is None and captioner is None:
+        raise ValueError("say what to try: ckpt=CHECKPOINT and images=FOLDER, captioner=CHECKPOINT, or all three")
+    if compare is not None and ckpt is None:
+        raise ValueError("compare= is shown beside ckpt=, which is missing")
+    require("gradio")
+    from diptych.commands.app import open_page
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    checkpoints = [each for each in (ckpt, compare) if each is not None]
+    open_page(checkpoints, images, captioner, on_missing, host, port, device)
 
 
 def export(

@@ -10,7 +10,7 @@ from typing import Any
 
 from diptych.ranking.scored_images import ScoredImages
 from diptych.ranking.trec_run import read_trec_run
-from diptych.storage.json_files import each_json_line, parse_json
+from diptych.storage.json_files import each_json_line, parse_json, read_json_lines
 from diptych.storage.json_shapes import Count, Finite, fault_of
 from diptych.storage.regular_file import content_of
 
@@ -159,12 +159,10 @@ def read_lines_of_sets(path: Path) -> dict[tuple[str | None, str], dict[str, Any
     Raises:
         ValueError: the file is not there or damaged, or a query occurs twice in a set; names the file.
     """
-    lines = read_json_lines(path, advice=_ADVICE, shape=_LINE)
+    lines = read_json_lines(path, advice=_OURS, shape={"query_id": str, **_LINE})
     named = {(line.get("set"), line["query_id"]): line for line in lines}
     if len(named) < len(lines):
-        raise ValueError(
-            f"{path}: {len(lines) - len(named)} of its lines are of a query that it has already; {_ADVICE}"
-        )
+        raise ValueError(f"{path}: {len(lines) - len(named)} of its lines are of a query that it has already; {_OURS}")
     return named
 
 
