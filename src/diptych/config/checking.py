@@ -14,6 +14,7 @@ from diptych.config.allowed_classes import own_packages, rooms_at
 from diptych.config.argument_values import check_limits, check_types
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
+from diptych.config.habits import habit
 from diptych.config.model_names import check_model_names
 from diptych.config.plain_config import leaves, plain_section
 from diptych.extras import MissingExtra, missing_extra
@@ -79,6 +80,13 @@ def check_data_fits_system(config: DictConfig, trusted: bool = True) -> None:
     data, system = (kind_of(name, config[name], trusted) for name in ("data", "system"))
     if data == system:
         return
+    if not trusted and {data, system} == {"captions", "retrieval"}:
+        wanted = (
+            "triplets: data=rooms or data=cirr" if system == "retrieval" else "news photos: data=newsroom or openevents"
+        )
+        raise ValueError(
+            f"this checkpoint's model is of {system}, and these data are of {data}; choose {wanted}, for example"
+        )
     if (data, system) == ("captions", "retrieval"):
         raise ValueError("data holds news photos to caption, but system composes images; use system=caption_fuser")
     if (data, system) == ("retrieval", "captions"):
@@ -166,7 +174,8 @@ def _check_arguments(path: str, node: dict[str, Any], constructor: Callable[...,
     for key in node:
         full = f"{path}.{key}" if path else str(key)
         if key not in _INSTANTIATE_KEYS and key not in parameters and full not in SECTION_KEYS:
-            raise ValueError(f"unknown key {full!r}.{advice_on(full) or suggest(key, list(parameters))}")
+            known = [f"{path}.{name}" if path else name for name in parameters]
+            raise ValueError(f"unknown key {full!r}.{habit(full) or advice_on(full) or suggest(full, known)}")
 
 
 def targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -197,7 +206,13 @@ def _locate(path: str, target: str) -> Callable[..., Any]:
 
 def suggest(key: str, known: list[str]) -> str:
     """A sentence that offers the nearest of the known names, or lists them."""
-    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-    if not near:  # the right name at the wrong depth
-        near = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]][:3]
-    return f" Did you mean {' or '.join(map(repr, near))}?" if near else f" Known: {', '.join(known[:30])}"
+    above, _, own = key.rpartition(".")
+    beside = [name for name in known if name.rpartition(".")[0] == above]
+    near = [f"{above}.{name}" if above else name for name in _near(own, [name.rpartition(".")[2] for name in beside])]
+    near = near or [name for name in known if name.rpartition(".")[2] == own][:3]  # at the wrong depth
+    near = near or _near(key, known)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else f" Known: {', '.join((beside or known)[:30])}"
+
+
+def _near(key: str, known: list[str]) -> list[str]:
+    return difflib.get_close_matches(key, known, n=3, cutoff=0.6)

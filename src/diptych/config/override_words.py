@@ -63,7 +63,12 @@ def as_meant(word: str) -> str:
     name = re.split(r"[.@]", key)[-1].lstrip("+~")
     off = value.lower() in ("true", "false") and name not in _CAN_BE_OFF
     none = value.lower() == "null" and key.lstrip("+") == "name"
-    return f"{key}={quoted(value)}" if name in _TEXTS.split() and (off or none or _NUMBER.fullmatch(value)) else word
+    return f"{key}={quoted(value)}" if is_text(key) and (off or none or _NUMBER.fullmatch(value)) else word
+
+
+def is_text(key: str) -> bool:
+    """Whether what is set by `key` is a name or a path, not a number."""
+    return re.split(r"[.@]", key)[-1].lstrip("+~") in _TEXTS.split()
 
 
 def with_home(path: str) -> str:

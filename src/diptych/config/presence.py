@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config.building import build
+from diptych.config.run_places import require_checkpoint
 from diptych.storage.presence import require_folder
 
 
@@ -25,16 +26,13 @@ def require_inputs(config: DictConfig) -> None:
                 "say what to evaluate: either ckpt=PATH, or predictions=FILE with data=NAME split=NAME, or a pretrained"
                 " model as it comes, system=zero_shot with data=NAME split=NAME"
             )
-        for key in ("ckpt", "predictions"):
-            _require_there(key, config[key])
-    if "init_from" in config:
-        _require_there("init_from", config.init_from)
+        if config.ckpt is not None:
+            require_checkpoint("ckpt", config.ckpt)
+        if config.predictions is not None and not Path(config.predictions).exists():
+            raise ValueError(f"predictions={config.predictions}: there is no such file or folder")
+    if config.get("init_from") is not None:
+        require_checkpoint("init_from", config.init_from)
     require_data(config)
-
-
-def _require_there(key: str, path: str | None) -> None:
-    if path is not None and not Path(path).exists():
-        raise ValueError(f"{key}={path}: there is no such file or folder")
 
 
 def require_data(config: DictConfig) -> None:
