@@ -9,7 +9,6 @@ was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -22,6 +21,7 @@ from diptych.config.building import build
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import Query, TripletSource
 from diptych.ranking.fitted_protocol import check_primary, fitted, said_of_left_out
+from diptych.storage.cores import usable_cores
 
 _WITHOUT_THEM = "or go on without them with data.images.on_missing=drop, which marks the results as partial"
 
@@ -41,7 +41,7 @@ def examine(
         ValueError: the folder cannot be written to, or a split does not exist.
     """
     check_splits(source, splits)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or usable_cores()
     folder = output or source.root / "doctor"
     return [_examine_split(source, split, folder, workers) for split in splits or source.splits]
 

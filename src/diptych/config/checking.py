@@ -67,7 +67,7 @@ def check_section(name: str, section: dict[str, Any]) -> None:
     the argument's type where that is plain; else ValueError, with the nearest names of a key that there is not.
     """
     for path, node in targets(section, name):
-        found = _locate(path, node["_target_"])
+        found = locate(path, node["_target_"])
         _check_arguments(path, node, found)
         check_types(path, node, found, made_by_parts=True)
 
@@ -97,7 +97,7 @@ def check_data_fits_system(config: DictConfig, trusted: bool = True) -> None:
 def kind_of(path: str, node: DictConfig, trusted: bool = True) -> str:
     """The `kind` that the class of a section has as an attribute (`retrieval`, `captions`)."""
     target = str(node.get("_target_"))
-    located = _locate(path, target) if trusted else locate_trusted(path, target)
+    located = locate(path, target) if trusted else locate_trusted(path, target)
     kind = getattr(located, "kind", None)
     if not isinstance(kind, str):
         raise ValueError(
@@ -152,7 +152,7 @@ def locate_trusted(path: str, target: str, within_own: bool = False) -> type:
             f"{path}._target_: {target} is not allowed in a checkpoint's config; nothing was built. (DIPTYCH_TRUST"
             " lists packages of your own whose classes it may name; docs/extending.md)"
         )
-    found = _locate(path, target)
+    found = locate(path, target)
     if not (inspect.isclass(found) and f"{found.__module__}.".startswith(rooms)):
         raise ValueError(f"{path}._target_: {target} is not a class of this package or torch; nothing was built")
     return found
@@ -190,7 +190,7 @@ def targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
             yield from targets(value, f"{path}.{position}")
 
 
-def _locate(path: str, target: str) -> Callable[..., Any]:
+def locate(path: str, target: str) -> Callable[..., Any]:
     """The object that a `_target_` names: an attribute of a module, nothing deeper."""
     module_name, _, name = str(target).rpartition(".")
     try:

@@ -91,6 +91,8 @@ def entry_point(
         refuse_misread(words, config_name, _names("experiment", own))
         words = with_open_sections([as_meant(word) for word in with_data_files(rewrite(words))], open_sections)
         set_command_line([sys.argv[0], *words])
+        if "validate=true" in (word.lstrip("+").lower() for word in words):
+            return _validate(config_name, words)
         main()
         if raised:
             raise raised[0]
@@ -108,6 +110,17 @@ def entry_point(
         leave(1)
         return 1
     return 0
+
+
+def _validate(config_name: str, words: Sequence[str]) -> int:
+    """Looks at a command instead of running it; returns the exit status, 1 where something is missing."""
+    flags = [word for word in words if word.startswith("-")]
+    if {"-m", "--multirun"}.intersection(flags):
+        raise ValueError("validate=true looks at one run: leave out -m, and write one value of each setting")
+    settings = [word for word in words if "=" in word or word.startswith("~")]
+    config = _compose(config_name, [w for w in settings if not w.startswith("-")], user_config_folder(words), True)
+    import_lightly()
+    return int(importlib.import_module("diptych.commands.validating").validate(config_name, config))
 
 
 def with_open_sections(words: Sequence[str], sections: Sequence[str]) -> list[str]:
@@ -159,9 +172,10 @@ def set_command_line(command: Sequence[str]) -> None:
     sys.argv = list(command)
 
 
-def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
+def composed(config_name: str, overrides: Sequence[str], as_run: bool = False) -> DictConfig:
     """A primary config with these overrides, for commands that Hydra does not run. `config_dir=DIR` among them adds
-    configs of the user's own, as Hydra's flag `--config-dir` does.
+    configs of the user's own, as Hydra's flag `--config-dir` does. With `as_run` Hydra's own config is known too, as if
+    it ran the command: what was typed, and what was chosen.
 
     Raises:
         ValueError: there is no such config or key (offers the nearest), or Diptych's own hides one of the user's.
@@ -175,7 +189,7 @@ def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
     own = [f"--config-dir={folder}" for folder in named]
     refuse_hidden_configs(user_config_folder(own))
     try:
-        return _compose(config_name, words, user_config_folder(own))
+        return _compose(config_name, words, user_config_folder(own), as_run)
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(explain(error, config_name, [*words, *own])) from error
 
@@ -241,10 +255,14 @@ def _how_to_write(word: str) -> str:
     return f"{word} cannot be read as it stands; write the value in quotes: {in_shell(f'{key}={in_quotes}')}"
 
 
-def _compose(config_name: str, overrides: Sequence[str], own: Path | None) -> DictConfig:
+def _compose(config_name: str, overrides: Sequence[str], own: Path | None, as_run: bool = False) -> DictConfig:
     search = [f"hydra.searchpath=[{quoted(f'file://{own}')}]"] if own else []
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        return hydra.compose(config_name, overrides=[*overrides, *search])
+        whole = hydra.compose(config_name, overrides=[*overrides, *search], return_hydra_config=as_run)
+    if not as_run:
+        return whole
+    HydraConfig.instance().set_config(whole)
+    return OmegaConf.masked_copy(whole, [key for key in whole if key != "hydra"])
 
 
 def _names(group: str, own: Path | None) -> list[str]:

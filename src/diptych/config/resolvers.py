@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from diptych.config import stage_configs
 from diptych.config.plain_config import typed_overrides
 from diptych.config.run_places import check_path, run_folder, runs_folder
+from diptych.storage.cores import usable_cores
 from diptych.storage.whole import claim_folder
 
 _SECOND = "%Y-%m-%d_%H-%M-%S"
@@ -22,7 +23,7 @@ _SECOND = "%Y-%m-%d_%H-%M-%S"
 def register_resolvers() -> None:
     """`${dataset_root:cirr}` is `data.root`, or the dataset's own folder under `data_dir`; `${run_dir:train}` is a new
     folder for a run, made here so that no other process has it, or that of the resumed one; `${sweep_dir:}` is one for
-    a sweep.
+    a sweep. `${cores:8}` are the processors that this process may use, 8 at most.
 
     In pipelines `${files_of:FILE,STAGE,...}` is a list of the files of that name in the folders of the stages, one for
     each where a stage has `for_each`; `${named_files_of:FILE,STAGE,...}` has them by the stage's name;
@@ -30,6 +31,7 @@ def register_resolvers() -> None:
     settings below `data` that the command line names, by their dotted names.
     """
     OmegaConf.register_new_resolver("precision", str, replace=True)
+    OmegaConf.register_new_resolver("cores", _cores, replace=True)
     OmegaConf.register_new_resolver("dataset_root", _dataset_root, replace=True)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
     OmegaConf.register_new_resolver("sweep_dir", _sweep_dir, replace=True)
@@ -41,6 +43,10 @@ def register_resolvers() -> None:
 
 def _dataset_root(name: str, *, _root_: DictConfig) -> str:
     return str(_root_.data.get("root") or Path(_root_.data_dir) / name)
+
+
+def _cores(most: int) -> int:
+    return min(usable_cores(), most)
 
 
 def _files_of(file: str, *stages: str, _root_: DictConfig) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from diptych.contracts.retrieval import Triplet, TripletSource
 from diptych.data.triplets.captions import expand
-from diptych.data.triplets.sampling import MixingSampler
+from diptych.data.triplets.sampling import MixingSampler, shares_of_pass
 from diptych.data.triplets.training_data import TrainingBatches, TrainingInputs
 from diptych.data.triplets.triplet_dataset import TripletDataset, complete_triplets, wordings
 from diptych.parallel.distributed import rank, world_size
@@ -36,7 +36,7 @@ class ListedTriplets:
     """The training triplets of all sources, after the caption policy (`captions.expand`).
 
     Raises:
-        ValueError: images are missing, or the weights are not those of the sources.
+        ValueError: images are missing, the weights are not those of the sources, or a batch is larger than they are.
     """
 
     def __init__(self, inputs: TrainingInputs, caption_policy: str, drawing: DrawingSettings) -> None:
@@ -53,6 +53,8 @@ class ListedTriplets:
             triplets = expand(complete_triplets(source, inputs.on_missing), caption_policy)
             self.records += [(source, triplet) for triplet in triplets]
             self.sizes.append(len(triplets))
+        if all(self.sizes):  # else the order says which is empty; here before there is a model
+            shares_of_pass(self.sizes, self.weights, drawing.batch_size, world_size())
 
     @property
     def draws_per_batch(self) -> int:

@@ -45,12 +45,7 @@ class MixingSampler(Sampler[tuple[int, int]]):
         self.rank, self.world_size = rank, world_size
         self.num_batches, self.start_batch = num_batches, start_batch
         self.groups, self.group_size = groups, group_size
-        self.shares = _shares(self.source_sizes, weights)
-        if sum(self.shares) < batch_size * world_size:
-            raise ValueError(
-                f"a batch of {batch_size} on {world_size} ranks is larger than the {sum(self.shares)} training "
-                f"examples; lower data.training.batch_size, to {sum(self.shares) // world_size} at most"
-            )
+        self.shares = shares_of_pass(self.source_sizes, weights, batch_size, world_size)
 
     def __len__(self) -> int:
         return self.num_batches * self.batch_size
@@ -94,6 +89,19 @@ class MixingSampler(Sampler[tuple[int, int]]):
                 bunches.append(bunch)
             bunch.append(example)
         return torch.tensor([example for bunch in bunches for example in bunch])
+
+
+def shares_of_pass(
+    source_sizes: Sequence[int], weights: Sequence[float] | None, batch_size: int, world_size: int
+) -> list[int]:
+    """How many examples each source gives to one pass. ValueError where a batch of all ranks is larger than that."""
+    shares = _shares(source_sizes, weights)
+    if sum(shares) < batch_size * world_size:
+        raise ValueError(
+            f"a batch of {batch_size} on {world_size} ranks is larger than the {sum(shares)} training "
+            f"examples; lower data.training.batch_size, to {sum(shares) // world_size} at most"
+        )
+    return shares
 
 
 class ShardedBatches(Sampler[list[int]]):
