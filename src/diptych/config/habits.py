@@ -8,7 +8,6 @@ _SAME = {
     "trainer.profiler": "debug=profile says what the time goes to",
     "trainer.max_epochs": "trainer.max_steps is the length of a run, in optimizer steps",
     "trainer.limit_train_batches": "trainer.max_steps is the length of a run, in optimizer steps",
-    "trainer.limit_test_batches": "debug=fast scores the first queries only",
     "epochs": "trainer.max_steps is the length of a run, in optimizer steps",
     "max_steps": "it is trainer.max_steps",
     "checkpoint": "it is ckpt=, of evaluate and pipelines, and init_from= or resume= of train",

@@ -16,7 +16,8 @@ from diptych.parallel.distributed import rank, world_size
 @dataclass(frozen=True)
 class DrawingSettings:
     """How triplets are drawn: `batch_size` for each process; `weights` by source (None: by size); `group_size` triplets
-    of look-alikes (a hotel, a CIRR set) side by side in a batch, as hard negatives.
+    of look-alikes (a hotel, a CIRR set) side by side in a batch, as hard negatives. With `one_batch` every batch is the
+    first one.
 
     Raises:
         ValueError: `group_size` is under 1.
@@ -26,6 +27,7 @@ class DrawingSettings:
     group_size: int
     weights: Mapping[str, float] | None
     seed: int
+    one_batch: bool = False
 
     def __post_init__(self) -> None:
         if self.group_size < 1:
@@ -79,6 +81,7 @@ class ListedTriplets:
             start_batch=start_batch,
             groups=groups,
             group_size=self.drawing.group_size,
+            one_batch=self.drawing.one_batch,
         )
         size = self.drawing.batch_size
         return TrainingBatches(dataset, sampler, size, sampler.epoch_batches, size * 2 * dataset.image_bytes())
