@@ -32,6 +32,8 @@ PACKAGES = {  # by the name of the module
     "submitit": Package("submitit", "sweeps", "cluster=slurm"),
     "optuna": Package("optuna", "sweeps", "sweep=optuna"),
     "wandb": Package("wandb", "tracking", "logger=wandb"),
+    "onnxscript": Package("onnxscript", "onnx", "writing ONNX files"),
+    "onnxruntime": Package("onnxruntime", "onnx", "writing ONNX files"),
     "gradio": Package("gradio", "app", "a page to try a model in"),
 }
 

@@ -88,3 +88,24 @@ def test_the_lines_of_an_evaluation_are_scored_as_their_lists(circo):
     words = ("data=circo", f"data.root={circo}", "split=val")
     record = run_evaluate(circo.parent / "lines", f"predictions={path}", *words)
     assert record["metrics"] == scored(circo, RIGHT)["metrics"]
+
+
+def test_captions_of_several_files_are_scored_as_one(tmp_path):
+    captions = {"00000000000000b1": "Water breaks through the dam", "1111111111111111": "A plain caption"}
+    for number, (query_id, caption) in enumerate(captions.items()):
+        (tmp_path / f"{number}.json").write_text(json.dumps({query_id: caption}))
+    chosen = tmp_path / "chosen.jsonl"
+    chosen.write_text("".join(json.dumps({"query_id": query_id}) + "\n" for query_id in captions))
+    (tmp_path / "all.json").write_text(json.dumps(captions))
+    words = (
+        "data=openevents",
+        f"data.root={ASSETS / 'openevents'}",
+        "split=train",
+        "data.sources.openevents.val_share=0",
+    )
+    words += (f"data.sources.openevents.photos={chosen}", "system/metrics@caption_metrics=[rouge_l,length]")
+    parts = run_evaluate(tmp_path / "parts", f"predictions=[{tmp_path}/0.json,{tmp_path}/1.json]", *words)
+    whole = run_evaluate(tmp_path / "whole", f"predictions={tmp_path}/all.json", *words)
+    assert parts["metrics"] == whole["metrics"]
+    with pytest.raises(ValueError, match=r"all\.json: query '00000000000000b1' has a caption in .*0\.json already"):
+        run_evaluate(tmp_path / "twice", f"predictions=[{tmp_path}/0.json,{tmp_path}/all.json]", *words)

@@ -13,7 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from diptych.config.folder import CONFIG_FOLDER
 from diptych.config.override_words import as_meant, in_shell, override, unquoted
+from diptych.config.plain_config import leaves
+from diptych.storage.yaml_files import read_yaml
 
 ODD = [
     "runs (new)",
@@ -145,3 +148,18 @@ def test_ordinary_names_stay_as_they_are(text):
 )
 def test_what_is_typed_is_taken_as_it_is_meant(word, meant):
     assert as_meant(word) == meant
+
+
+def test_what_our_configs_hold_as_a_number_can_be_set_to_one():
+    folder, numbers = CONFIG_FOLDER, []
+    for file in sorted(folder.rglob("*.yaml")):
+        group = file.relative_to(folder).parent.as_posix().replace("/", ".")
+        root = {"data.shared": "data", "study": "", ".": file.stem}.get(group, group)
+        for key, value in leaves(read_yaml(file) or {}):
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                numbers.append(f"{root}.{key}".lstrip(".").replace("quick.size", "size"))
+    assert "data.corruption.base_captions" in numbers and "size.pairs" in numbers
+    for key in numbers:
+        for word in (f"{key}=2", f"++{key}=0.5"):
+            assert as_meant(word) == word, word
+    assert as_meant("data.base_captions=2") == "data.base_captions='2'"

@@ -506,7 +506,9 @@ WRITERS = {
     "synthetic/server/": NO_RANKS,
     "annotation/layouts/": FIRST,  # what the export stage writes at its end
     "commands/caption.py": NO_RANKS,
-    "commands/export.py": NO_RANKS,
+    "commands/adapter_export.py": NO_RANKS,
+    "commands/retrieval_export.py": NO_RANKS,
+    "parallel/plain_checkpoints.py": NO_RANKS,  # what the export writes
     "commands/pipeline.py": NOTHING,
     "annotation/guarded_web.py": NOTHING,
     "commands/importing.py": NO_RANKS,

@@ -23,6 +23,9 @@ def doctor(
     output: Annotated[Path | None, "a folder for lists of what is missing"] = None,
     workers: Annotated[int | None, "processes that decode pictures; one a processor unless given"] = None,
     database: Annotated[bool, "of news: decode the photos printed with articles, too"] = False,
+    contents: Annotated[
+        bool | None, "of triplets: what is there twice, leaks or is cut; of your own unless given"
+    ] = None,
 ) -> int:
     """Is everything that a run needs there and readable? Counts, compares with the published counts, and opens every
     picture. Exit status 1 if something is missing. Further settings are those of train, as data.root=PATH. With run=
@@ -41,7 +44,7 @@ def doctor(
     config = composed("train", [f"data={data}", *overrides])
     from diptych.commands.doctor import examine_data
 
-    return examine_data(config, split, output, workers, database)
+    return examine_data(config, split, output, workers, database, contents, [f"data={data}", *overrides])
 
 
 def env() -> None:
@@ -132,18 +135,26 @@ def caption(
 
 def export(
     *,
-    ckpt: Annotated[Path, "a checkpoint of a captioning model, or a run directory (its best one)"],
-    out: Annotated[Path, "the folder to write, which must not be there"],
-    merge: Annotated[bool, "a whole model with the adapter in its weights, not the adapter alone"] = False,
-    dtype: Annotated[Literal["bfloat16", "float16", "float32"], "of the merged weights"] = "bfloat16",
+    ckpt: Annotated[Path, "a checkpoint, a run directory (its best one), or a folder that was exported"],
+    out: Annotated[Path | None, "the folder to write, new or empty"] = None,
+    onnx: Annotated[bool, "of retrieval: ONNX files too, compared with torch before they count"] = False,
+    license: Annotated[str | None, "of retrieval: of the weights, for the card: mit, cc-by-nc-4.0"] = None,
+    metrics: Annotated[list[Path] | None, "of retrieval: evaluations for the card; its run's own unless given"] = None,
+    push: Annotated[str | None, "of retrieval: send it to the Hub, USER/NAME; without a token only say what"] = None,
+    merge: Annotated[bool, "of captions: a whole model with the adapter in it, not the adapter alone"] = False,
+    dtype: Annotated[
+        Literal["bfloat16", "float16", "float32"] | None, "of captions: of merged weights; bfloat16 unless given"
+    ] = None,
 ) -> None:
-    """A trained adapter for other programs: a PEFT folder, which vLLM reads too, or a merged model, whose logits are
-    compared with the adapter's before the folder gets its name.
+    """A trained model for others. Of retrieval: a folder of safetensors, config and model card, which search and
+    evaluate take as ckpt=. Of captions: a PEFT folder, which vLLM reads too, or a merged model, whose logits are
+    compared with the adapter's. Nothing is sent anywhere without push=.
     """
     from diptych.commands.export import export as write
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger(__name__).info("written to %s", write(ckpt, out, merge, dtype))
+    done = write(ckpt, out, merge, dtype, onnx, license, metrics or (), push)
+    sys.stdout.write(printable(f"{done}\n"))
 
 
 def import_released(
@@ -273,12 +284,35 @@ def recycle(
 
 
 def report(
-    out: Annotated[Path, "the folder of a set that annotate_triplets made"],
+    out: Annotated[Path | None, "the folder of a set that annotate_triplets made"] = None,
     /,
-    *,
-    prices: Annotated[Path | None, "a table of prices; the one among the configs unless given"] = None,
+    *overrides: str,
+    compare: Annotated[list[str] | None, "or two evaluations of composed image retrieval, as [DIR/a,DIR/b]"] = None,
+    page: Annotated[Path | None, "of compare: the folder of the page; compared, in the second, unless given"] = None,
+    prices: Annotated[Path | None, "of a set: a table of prices; the one among the configs unless given"] = None,
 ) -> None:
-    """What stands behind a set of triplets, as a data card with what it cost; prints its path."""
+    """What stands behind a set of triplets, as a data card with what it cost. With compare= what got better and what
+    got worse from the first evaluation to the second, by kind, with pictures of the queries whose targets moved most;
+    runs that were not measured alike are refused. Their data is what metrics.json names; further settings are those of
+    train, as data.root=PATH. Prints the path of what was written.
+    """
+    if (out is None) == (compare is None):
+        raise ValueError("say either the folder of an annotated set, or compare=[DIR/a,DIR/b]")
+    if compare is not None:
+        if len(compare) != 2 or prices is not None:
+            raise ValueError("two folders are compared, as compare=[DIR/a,DIR/b], and prices= is of an annotated set")
+        from diptych.commands.comparing import compare_on_a_page
+
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        first, second = map(Path, compare)
+        sys.stdout.write(f"{compare_on_a_page(first, second, overrides, page or second / 'compared')}\n")
+        return
+    if out is None or overrides or page is not None:
+        raise ValueError(f"{' '.join([*overrides, *['page='] * (page is not None)])}: goes with compare=[DIR/a,DIR/b]")
+    _data_card(out, prices)
+
+
+def _data_card(out: Path, prices: Path | None) -> None:
     from diptych.annotation.cost import Prices
     from diptych.models.backbones.clip import CLIPPreprocessing
     from diptych.report.data_card import write_data_card

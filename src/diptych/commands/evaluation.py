@@ -25,7 +25,7 @@ from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.models import TrainableSystem
 from diptych.contracts.news import CaptionData, NewsSource
 from diptych.contracts.retrieval import EvaluationSet, RetrievalData, TripletSource
-from diptych.data.news.captions_file import read_captions
+from diptych.data.news.captions_file import read_captions_of_all
 from diptych.metrics.retrieval.measuring import SetResult, measure
 from diptych.metrics.retrieval.query_metric import ranks_wanted
 from diptych.parallel import checkpoints
@@ -204,8 +204,8 @@ def _write_reports(
     folder: Path, results: Sequence[SetResult], sets: Sequence[EvaluationSet], about: Mapping[str, Any]
 ) -> None:
     """A report of the set, or of each set, with the curves of the training's metrics.csv if it is there."""
-    checkpoint = Path(about["checkpoint"])
-    curve = checkpoint.resolve().parents[1] / "metrics.csv" if checkpoint.exists() else Path()
+    checkpoint = Path(about["checkpoint"]).resolve()
+    curve = checkpoint.parent.with_name("metrics.csv") if checkpoint.parent.name == "checkpoints" else Path()
     for result, evaluation in zip(results, sets, strict=True):
         paths = {image.image_id: image.path for image in evaluation.gallery} | dict(evaluation.reference_paths)
         own = retrieval_record([result], **{**about, "data": result.name}).content()
@@ -271,7 +271,8 @@ def _known_gallery(source: TripletSource, split: str) -> list[str] | None:
 def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Path) -> None:
     """Scores `{"query id": "caption"}` against the split's reference captions."""
     ((name, source),) = sources.items()
-    predictions, subset = read_captions(Path(config.predictions)), CaptionSubset(**plain_section(config.caption_subset))
+    files = [config.predictions] if isinstance(config.predictions, str) else list(config.predictions)
+    predictions, subset = read_captions_of_all(files), CaptionSubset(**plain_section(config.caption_subset))
     source.prepare()
     if source.answers_hidden(config.split):
         raise ValueError(f"the reference captions of {name} {config.split} are not published; choose split=val")
@@ -282,7 +283,7 @@ def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Pat
     items = caption_items(predictions, queries, lambda query_id: source.image_path(config.split, query_id))
     items = subset.of(items)
     items, scores = subset.of_measured(items, score_captions(items, metrics))
-    about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": config.predictions}
+    about = {"experiment": "predictions", "data": [name], "split": config.split, "checkpoint": ", ".join(files)}
     record = captions_record(scores, items, **about, seed=config.seed, world_size=1)
     record.num_scored = min(record.num_scored, len(items))
     record.metrics |= reference_scores(items, metrics)

@@ -94,7 +94,8 @@ def read(function: Callable[..., Any], arguments: Sequence[str]) -> tuple[list[A
     ]
     if missing:
         raise ValueError(f"{', '.join(missing)} is missing; usage: {usage(function, '').strip()}")
-    return [*positional, *overrides], settings
+    unset = [parameters[name].default for name in words[len(positional) :]]  # or overrides would take their places
+    return [*positional, *unset, *overrides], settings
 
 
 def usage(function: Callable[..., Any], name: str) -> str:

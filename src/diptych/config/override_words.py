@@ -23,6 +23,7 @@ _TEXTS = """
     query_images references resume retrieval reviews root sentences shards split storage study
     submission targets test_set texts validation_split work_dir
 """
+_NUMBERS = re.compile(r"(.*\.)?(corruption\.base_captions|size\.pairs)|prices\..*")  # all the same: shares, sizes, USD
 _CAN_BE_OFF = ("cache", "feature_cache", "ledger")  # a folder called `false` is not what somebody means there
 
 
@@ -68,7 +69,8 @@ def as_meant(word: str) -> str:
 
 def is_text(key: str) -> bool:
     """Whether what is set by `key` is a name or a path, not a number."""
-    return re.split(r"[.@]", key)[-1].lstrip("+~") in _TEXTS.split()
+    name = re.split(r"[.@]", key)[-1].lstrip("+~")
+    return name in _TEXTS.split() and not _NUMBERS.fullmatch(key.lstrip("+~"))
 
 
 def with_home(path: str) -> str:

@@ -18,6 +18,7 @@ from diptych.config.plain_config import leaves, plain_section
 from diptych.config.strangers import one_sentence, read_config
 from diptych.config.written_places import keep_within
 from diptych.parallel import checkpoints
+from diptych.parallel.plain_checkpoints import is_plain
 from diptych.parallel.sharded_checkpoints import is_sharded
 from diptych.parallel.tensor_budget import TensorBudget
 
@@ -147,8 +148,8 @@ def load_first_weights(system: L.LightningModule, config: DictConfig) -> None:
 
 
 def checkpoint_path(given: str | Path) -> Path:
-    """The checkpoint's file; of a run directory its best one."""
+    """The checkpoint's file, or the folder of one that is in pieces or exported; of a run directory its best one."""
     path = Path(given)
-    if path.is_dir() and not is_sharded(path):
+    if path.is_dir() and not is_sharded(path) and not is_plain(path):
         path = path / "checkpoints" / "best.ckpt"
     return path

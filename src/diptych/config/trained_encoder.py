@@ -17,7 +17,7 @@ from diptych.config.plain_config import plain_section
 from diptych.config.strangers import one_sentence
 from diptych.config.trained import build_within, checkpoint_path, config_of
 from diptych.contracts.models import ImageSpec
-from diptych.parallel import checkpoints
+from diptych.parallel import checkpoints, plain_checkpoints
 from diptych.photos.images import ImageReader
 from diptych.photos.photo_transform import PhotoTransform
 
@@ -43,7 +43,7 @@ class TrainedEncoder(nn.Module):
     @property
     def input_files(self) -> Sequence[Path]:
         """The checkpoint: what a run leaves under the same name decides the embeddings."""
-        return (self.checkpoint,)
+        return plain_checkpoints.files_of(self.checkpoint) if self.checkpoint.is_dir() else (self.checkpoint,)
 
     @property
     def transform(self) -> Callable[[Tensor], Tensor]:

@@ -205,6 +205,10 @@ class NewsSource(Protocol):
         """The facts that each photo's references state, by query id, where a set knows them; else empty."""
         return {}
 
+    def kinds_of_event(self, split: str) -> Mapping[str, str]:
+        """What kind of event each photo is of, by query id, where a set knows; else empty."""
+        return {}
+
     def answers_hidden(self, split: str) -> bool:
         """Whether the split has no reference captions."""
 

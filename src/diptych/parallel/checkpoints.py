@@ -16,7 +16,7 @@ from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
 import diptych
-from diptych.parallel import sharded_checkpoints
+from diptych.parallel import plain_checkpoints, sharded_checkpoints
 from diptych.storage.checksums import check_zip
 from diptych.storage.whole import remove_unfinished, whole_file
 
@@ -83,9 +83,9 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 def load(path: str | Path, map_location: Any = "cpu", weights_alone: bool = False) -> dict[str, Any]:
-    """Reads a checkpoint of ours, whole or in pieces; ValueError when it is missing, truncated, damaged by one bit,
-    unsafe, or another program's. With `weights_alone` the sharded state of the optimizer in a checkpoint in pieces is
-    not read.
+    """Reads a checkpoint of ours, whole, in pieces or exported to a folder; ValueError when it is missing, truncated,
+    damaged by one bit, unsafe, or another program's. With `weights_alone` the sharded state of the optimizer in a
+    checkpoint in pieces is not read.
     """
 
     def empty_like(place: str, tensor: Tensor) -> Tensor | None:
@@ -103,21 +103,10 @@ def load_into(
     see `sharded_checkpoints.load`.
     """
     path = Path(path)
-    sharded = sharded_checkpoints.is_sharded(path)
-    if not sharded and not path.is_file():
-        raise ValueError(f"{path}: there is no such checkpoint file")
-    try:
-        if sharded:
-            checkpoint = sharded_checkpoints.load(path, empty_like)
-        else:
-            with path.open("rb") as file:
-                check_zip(file)
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # the unpickler, the zip reader and torch each raise their own kinds
-        raise ValueError(
-            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {error}. Take a"
-            " copy of it, or another checkpoint"
-        ) from error
+    if plain_checkpoints.is_plain(path):
+        checkpoint = plain_checkpoints.load(path, map_location)
+    else:
+        checkpoint = _unpickled(path, empty_like, map_location)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
         raise ValueError(f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry)")
     written_as = checkpoint[KEY].get("format")
@@ -128,6 +117,24 @@ def load_into(
         raise ValueError(f"{path}: {_found(checkpoint[KEY], 'config')}, not the settings of a run")
     _check_weights(checkpoint, path)
     return checkpoint
+
+
+def _unpickled(path: Path, empty_like: Callable[[str, Tensor], Tensor | None], map_location: Any) -> Any:
+    """What is in a checkpoint of torch's, whole or in pieces."""
+    sharded = sharded_checkpoints.is_sharded(path)
+    if not sharded and not path.is_file():
+        raise ValueError(f"{path}: there is no such checkpoint file")
+    try:
+        if sharded:
+            return sharded_checkpoints.load(path, empty_like)
+        with path.open("rb") as file:
+            check_zip(file)
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # the unpickler, the zip reader and torch each raise their own kinds
+        raise ValueError(
+            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {error}. Take a"
+            " copy of it, or another checkpoint"
+        ) from error
 
 
 def check(path: Path, quick: bool = False) -> None:

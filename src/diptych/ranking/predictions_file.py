@@ -52,6 +52,21 @@ def read_lines(path: Path) -> dict[str, dict[str, Any]]:
     return named if len(named) == len(lines) else read_json_lines(path, "query_id", advice=_ADVICE)
 
 
+def read_lines_of_sets(path: Path) -> dict[tuple[str | None, str], dict[str, Any]]:
+    """The lines of an evaluation's `predictions.jsonl` by set (None: it has one) and query, in file order.
+
+    Raises:
+        ValueError: the file is not there or damaged, or a query occurs twice in a set; names the file.
+    """
+    lines = read_json_lines(path, advice=_ADVICE, shape=_LINE)
+    named = {(line.get("set"), line["query_id"]): line for line in lines}
+    if len(named) < len(lines):
+        raise ValueError(
+            f"{path}: {len(lines) - len(named)} of its lines are of a query that it has already; {_ADVICE}"
+        )
+    return named
+
+
 def check_scores(path: Path, line: Mapping[str, Any], removed: str | None = None) -> None:
     """Raises ValueError where a line of the file has not one score for each of its ids, each at most the one before;
     that of the image `removed` may be any.

@@ -34,7 +34,7 @@ def crc_of_file(path: Path, num_bytes: int | None = None) -> int:
 
 
 def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal, as the hub's pages show it; it is not held in memory."""
+    """SHA-256 of a file, 64 hexadecimal characters; it is not held in memory."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_AT_ONCE):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diptych.data.news.captions_file import read_captions
+from diptych.data.news.captions_file import read_captions, read_captions_of_all
 
 
 def test_all_forms_of_file_say_the_same(tmp_path):
@@ -37,3 +37,12 @@ def test_a_file_that_is_none_is_refused_with_its_line(tmp_path, name, text, mess
         read_captions(tmp_path / name)
     with pytest.raises(ValueError, match="is not there"):
         read_captions(tmp_path / f"absent.{name}")
+
+
+def test_several_files_are_one_where_no_query_is_in_two(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": "one", "b": "two"}')
+    (tmp_path / "b.jsonl").write_text('{"query_id": "c", "caption": "three"}\n')
+    assert read_captions_of_all([tmp_path / "a.json", tmp_path / "b.jsonl"]) == {"a": "one", "b": "two", "c": "three"}
+    (tmp_path / "c.json").write_text('{"d": "four", "b": "five"}')
+    with pytest.raises(ValueError, match=r"c\.json: query 'b' has a caption in .*a\.json, .*b\.jsonl already"):
+        read_captions_of_all([tmp_path / name for name in ("a.json", "b.jsonl", "c.json")])

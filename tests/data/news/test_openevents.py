@@ -118,6 +118,18 @@ def test_files_of_their_own(root):
 # ---------------------------------------------------------------------------------------------------- photos
 
 
+def test_a_file_chooses_photos(root, tmp_path):
+    chosen = tmp_path / "chosen.jsonl"
+    chosen.write_text('{"query_id": "00000000000000b2", "caption": "x"}\n{"query_id": "1111111111111111"}\n')
+    queries = source(root, photos=chosen).queries("train")
+    assert [query.query_id[-2:] for query in queries] == ["11", "b2"]  # in the set's order
+    with pytest.raises(ValueError, match=r"chosen\.jsonl: none of its 2 photos is one of openevents test"):
+        source(root, photos=chosen).queries("test")
+    chosen.write_text('{"id": "00000000000000b2"}\n')
+    with pytest.raises(ValueError, match=r"chosen\.jsonl:1: key 'query_id' is missing"):
+        source(root, photos=chosen).queries("train")
+
+
 def test_photos_are_found_where_archives_put_them(root):
     data = source(root)
     assert data.image_path("train", "00000000000000b1") == root / "Train Set/00000000000000b1.jpg"

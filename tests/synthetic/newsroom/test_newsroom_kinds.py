@@ -23,6 +23,8 @@ def test_queries_are_those_of_the_kinds(tmp_path, monkeypatch):
     assert Newsroom(tmp_path, kinds=["flood"]).queries("val") == queries[:1]
     monkeypatch.setattr(OpenEvents, "articles", lambda self: {"a": SimpleNamespace(text="", article_id="a")})
     assert Newsroom(tmp_path, kinds=["flood"]).facts("val") == {"p": []}
+    assert Newsroom(tmp_path).kinds_of_event("val") == {"p": "flood", "q": "cup_final"}
+    assert Newsroom(tmp_path, kinds=["flood"]).kinds_of_event("val") == {"p": "flood"}
 
 
 def test_a_kind_that_is_none_is_said(tmp_path):

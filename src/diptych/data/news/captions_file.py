@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from diptych.data.annotations import load_json_lines, load_object
@@ -29,6 +30,22 @@ def read_captions(path: str | Path) -> dict[str, str]:
         if query_id in captions:
             raise record.error(f"query {query_id!r} occurs twice; every query has one caption")
         captions[query_id] = record.text("caption")
+    return captions
+
+
+def read_captions_of_all(paths: Sequence[str | Path]) -> dict[str, str]:
+    """The captions of several files together, each as `read_captions` reads it.
+
+    Raises:
+        ValueError: as `read_captions`; or two of the files have a caption of the same query.
+    """
+    captions: dict[str, str] = {}
+    for number, path in enumerate(paths):
+        found = read_captions(path)
+        if twice := next((query_id for query_id in found if query_id in captions), None):
+            earlier = ", ".join(str(one) for one in paths[:number])
+            raise ValueError(f"{path}: query {twice!r} has a caption in {earlier} already; every query has one caption")
+        captions |= found
     return captions
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from diptych.contracts.news import NewsQuery, NewsSource
 from diptych.contracts.retrieval import GalleryImage
-from diptych.data.annotations import Record, check_split, resolve_inside
+from diptych.data.annotations import Record, check_split, load_json_lines, resolve_inside
 from diptych.data.csv_rows import load_rows
 from diptych.data.news.article_store import ArticleStore
 from diptych.data.news.news_database import NO_ARTICLE
@@ -39,6 +39,7 @@ class OpenEvents(NewsSource):
     - `files`: other places below the root for `database`, `train`, `val` or `test`. A `val` of its own has the columns
       of the training file and ends the keeping back; a `test` with these columns has answers.
     - `image_folders`: places of the photos below the root, for the same names; by default they are found near the file.
+    - `photos`: a file of JSON lines with the `query_id` of the photos to caption, in all splits; None: all.
     """
 
     name = "openevents"
@@ -55,6 +56,7 @@ class OpenEvents(NewsSource):
         prepared: str | Path | None = None,
         files: Mapping[str, str] | None = None,
         image_folders: Mapping[str, str] | None = None,
+        photos: str | Path | None = None,
     ) -> None:
         if test_set not in TEST_FILES:
             raise ValueError(f"test_set {test_set!r} is not known for OpenEvents; choose public or private")
@@ -66,6 +68,7 @@ class OpenEvents(NewsSource):
         self._prepared = prepared
         self._files = {**FILES, "test": TEST_FILES[test_set], **_known_parts("files", files)}
         self._image_folders = _known_parts("image_folders", image_folders)
+        self._photos = None if photos is None else Path(photos)
         self._found_folders: dict[str, Path] = {}
         self._read: dict[str, list[NewsQuery]] = {}
         self._queries: dict[str, list[NewsQuery]] = {}
@@ -85,8 +88,8 @@ class OpenEvents(NewsSource):
         """The photos to caption, in file order; several rows of one photo become its several reference captions.
 
         Raises:
-            ValueError: a file is absent, a row breaks the format, rows of one photo disagree, or nothing is kept back
-                for val.
+            ValueError: a file is absent, a row breaks the format, rows of one photo disagree, nothing is kept back for
+                val, or the split has none of the chosen photos.
         """
         check_split(split, self.splits, "OpenEvents")
         if split not in self._queries:
@@ -98,8 +101,16 @@ class OpenEvents(NewsSource):
                     f"{self._file('train')}: val_share={self.val_share} leaves nothing for {split}; choose another, or"
                     " name a file for val under `files`"
                 )
-            self._queries[split] = queries
+            self._queries[split] = queries if self._photos is None else self._chosen(queries, split)
         return self._queries[split]
+
+    def _chosen(self, queries: list[NewsQuery], split: str) -> list[NewsQuery]:
+        assert self._photos is not None
+        ids = {record.name("query_id") for record in load_json_lines(self._photos, self.docs_page)}
+        chosen = [query for query in queries if query.query_id in ids]
+        if not chosen:
+            raise ValueError(f"{self._photos}: none of its {len(ids)} photos is one of {self.name} {split}")
+        return chosen
 
     def answers_hidden(self, split: str) -> bool:
         """Whether the split has no reference captions."""

@@ -36,16 +36,24 @@ class Newsroom(OpenEvents):
     untrue_caption_kinds = (WRONG_OBJECTS,)
 
     def __init__(
-        self, root: str | Path, settings: NewsroomSettings | None = None, kinds: Sequence[str] | None = None
+        self,
+        root: str | Path,
+        settings: NewsroomSettings | None = None,
+        kinds: Sequence[str] | None = None,
+        photos: str | Path | None = None,
     ) -> None:
-        """`kinds` are the kinds of event whose photos are to be captioned, in all splits; None: all."""
+        """`kinds` are the kinds of event whose photos are to be captioned, in all splits; None: all. `photos` is a file
+        that names some of them (see `OpenEvents`).
+        """
         if kinds is not None and not kinds:
             raise ValueError("kinds is empty: name some kinds of event, or null for all")
         if unknown := sorted(set(kinds or ()) - set(KINDS)):
             raise ValueError(f"kinds: there is no kind of event {unknown[0]!r}; there are {', '.join(KINDS)}")
         self._kinds = None if kinds is None else frozenset(kinds)
         folders = {"database": layout.DATABASE_IMAGES, **layout.QUERY_IMAGES}
-        super().__init__(root, files={"database": layout.DATABASE, **layout.ANSWERS}, image_folders=folders)
+        super().__init__(
+            root, files={"database": layout.DATABASE, **layout.ANSWERS}, image_folders=folders, photos=photos
+        )
         self._settings = settings or NewsroomSettings()
 
     def prepare(self) -> None:
@@ -57,9 +65,13 @@ class Newsroom(OpenEvents):
         queries = super().queries(split)
         if self._kinds is None:
             return queries
-        with as_written(self._facts_file, _MAKE_AGAIN):
-            chosen = {event["query_id"] for event in self._events if event["kind"] in self._kinds}
-        return [query for query in queries if query.query_id in chosen]
+        kinds = self._kinds_of_all
+        return [query for query in queries if kinds.get(query.query_id) in self._kinds]
+
+    def kinds_of_event(self, split: str) -> dict[str, str]:
+        """The kind of event of each photo, by query id: those of `facts.json`; empty where that file is not."""
+        ids, kinds = [query.query_id for query in self.queries(split)], self._kinds_of_all
+        return {query_id: kinds[query_id] for query_id in ids if query_id in kinds}
 
     def facts(self, split: str) -> dict[str, list[ArticleFact]]:
         """The facts that a reference caption of each photo states, by query id: those of `facts.json`; empty where that
@@ -97,6 +109,11 @@ class Newsroom(OpenEvents):
     @property
     def _facts_file(self) -> Path:
         return self.root / layout.FACTS
+
+    @cached_property
+    def _kinds_of_all(self) -> dict[str, str]:
+        with as_written(self._facts_file, _MAKE_AGAIN):
+            return {event["query_id"]: event["kind"] for event in self._events}
 
     @cached_property
     def _events(self) -> list[Mapping[str, Any]]:
