@@ -144,7 +144,7 @@ def _print_contents(source: TripletSource, splits: Sequence[str], workers: int |
             source.gallery(split)
             readable.append(split)
     paths = {name: path for split in readable for name, path in images_needed(source, split).items()}
-    for line in said_of_contents(source, readable, paths, workers or os.cpu_count() or 1, words):
+    for line in said_of_contents(source, readable, paths, workers or usable_cores(), words):
         print(line)  # noqa: T201
 
 
