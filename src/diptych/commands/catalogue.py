@@ -34,6 +34,7 @@ COMMANDS = {
     ),
     "doctor": Command("is everything that a run needs there and readable?", "diptych.commands.entries:doctor"),
     "env": Command("versions, processors, GPUs, disk: for a report of a fault", "diptych.commands.entries:env"),
+    "fetch": Command("the models of an experiment, for a node without a network", "diptych.commands.entries:fetch"),
     "search": Command("search a folder of pictures with a trained model", "diptych.commands.entries:search"),
     "caption": Command("caption one photo with its article", "diptych.commands.entries:caption"),
     "app": Command("a page in the browser to search and caption in", "diptych.commands.entries:app"),

@@ -9,7 +9,6 @@ was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import Query, TripletSource
 from diptych.data.triplets.triplet_jsonl import TripletJSONL
 from diptych.ranking.fitted_protocol import check_primary, fitted, said_of_left_out
+from diptych.storage.cores import usable_cores
 
 _WITHOUT_THEM = "or go on without them with data.images.on_missing=drop, which marks the results as partial"
 
@@ -44,7 +44,7 @@ def examine(
         ValueError: the folder cannot be written to, or a split does not exist.
     """
     check_splits(source, splits)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or usable_cores()
     folder = output or source.root / "doctor"
     return [_examine_split(source, split, folder, workers) for split in splits or source.splits]
 
@@ -144,7 +144,7 @@ def _print_contents(source: TripletSource, splits: Sequence[str], workers: int |
             source.gallery(split)
             readable.append(split)
     paths = {name: path for split in readable for name, path in images_needed(source, split).items()}
-    for line in said_of_contents(source, readable, paths, workers or os.cpu_count() or 1, words):
+    for line in said_of_contents(source, readable, paths, workers or usable_cores(), words):
         print(line)  # noqa: T201
 
 

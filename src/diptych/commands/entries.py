@@ -57,6 +57,28 @@ def env() -> None:
     sys.stdout.write(printable(as_text(environment())))
 
 
+def fetch(
+    *overrides: str,
+    out: Annotated[Path, "the folder; what is there already is not fetched again"],
+    dry_run: Annotated[bool, "say what would be fetched, and fetch nothing"] = False,
+) -> None:
+    """All that an experiment wants from a network, for machines that have none: weights, tokenizers, models of spaCy,
+    in one folder with a manifest. Further settings are those of train, as experiment=cir_cirr, or of a pipeline,
+    pipeline=caption_news data=openevents. At the end it says what to set on those machines.
+    """
+    kinds = {word.partition("=")[0] for word in overrides}
+    if not kinds & {"experiment", "pipeline"}:
+        raise ValueError("say whose models: experiment=NAME, or pipeline=NAME with data=NAME")
+    from diptych.commands.fetching import fetch_models, models_of
+
+    needs = models_of(overrides, "train" if "experiment" in kinds else "pipeline")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if dry_run:
+        sys.stdout.write("".join(f"{need.kind} {need.name}, for {', '.join(need.keys)}\n" for need in needs))
+        return
+    sys.stdout.write(f"{fetch_models(needs, out)}\n")
+
+
 def search(
     *,
     ckpt: Annotated[Path, "a checkpoint of a retrieval model, or a run directory (its best one)"],

@@ -21,6 +21,7 @@ from diptych.commands.tracking import send_results
 from diptych.commands.zero_shot import untrained
 from diptych.config import building, checking
 from diptych.config.plain_config import plain_section, typed_overrides
+from diptych.config.presence import names_data_folder, require_drawn
 from diptych.config.replacements import PLACES, errors_in_typed_words, replaced
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.models import TrainableSystem
@@ -85,6 +86,9 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     with errors_in_typed_words(new.said):
         weights = checkpoints.weights_of(checkpoint, path)
         datamodule, system = build_trained(trained, new.data, config.data_dir, weights, path)
+        if chosen == "checkpoint":
+            asked = names_data_folder(typed_overrides())
+            require_drawn(getattr(datamodule, "sources", {}).values(), config.data_dir, asked, path)
         cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
     for name in ("ablation", "candidates", "post_processing", "server"):
         if config[name] and system.kind != CaptionFuserSystem.kind:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import open_clip
 import torch
@@ -32,6 +32,7 @@ from diptych.models.backbones.clip_tokenizers import (
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.parallel.private_parts import vision_features
 from diptych.storage.json_values import encodable
+from diptych.storage.model_files import FETCH
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +136,8 @@ class CLIPBackbone(nn.Module):
     mean: Tensor
     std: Tensor
 
+    model_names: ClassVar[Mapping[str, str]] = {"name": "open_clip"}  # see config/model_names.py
+
     def __init__(
         self,
         name: str,
@@ -216,7 +219,14 @@ class CLIPBackbone(nn.Module):
             return
         entry = get_pretrained_cfg(self.name, self.pretrained)
         if entry:  # a file of a tag's name would be loaded with the tag's activation
-            path = download_pretrained(entry)
+            try:
+                path = download_pretrained(entry)
+            except Exception as error:  # the hub's, the socket's, the library's own
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise ValueError(
+                    f"{self.name}: its weights pretrained={self.pretrained} are not on this machine and cannot be"
+                    f" downloaded ({reason}); name a file, pretrained=FILE; {FETCH}"
+                ) from error
         elif Path(self.pretrained).is_file():
             path = self.pretrained
         else:
