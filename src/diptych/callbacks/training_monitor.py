@@ -40,7 +40,7 @@ class TrainingMonitor(L.Callback):
         self._since, self._samples, self._tokens = time.perf_counter(), 0, 0
         self._began, self._first_step = self._since, trainer.global_step
         bar = trainer.progress_bar_callback
-        if bar is not None and bar.is_enabled:
+        if getattr(bar, "is_enabled", False):  # which the base class lacks
             keep_off_screen()
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:

@@ -105,7 +105,7 @@ def _entry(need: ModelNeed, revision: str, files: Sequence[Path], out: Path) -> 
     ]
     if not listed:
         raise ValueError(f"{need.name}: nothing was fetched")
-    size = sum(file["bytes"] for file in listed)
+    size = sum(path.stat().st_size for path in files)
     return {"name": need.name, "kind": need.kind, "revision": revision, "bytes": size, "files": listed}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -32,7 +32,7 @@ def validate(config_name: str, config: DictConfig) -> int:
     Raises:
         ValueError: a key, a value, or what goes together, is wrong: as the command itself would say.
     """
-    shown = OmegaConf.masked_copy(config, [key for key in config if key not in ("validate", "join_run")])
+    shown = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("validate", "join_run")])
     facts = {"train": _of_training, "evaluate": _of_evaluation, "pipeline": _of_pipeline}[config_name](config)
     lines = list(facts)  # before anything is printed: a mistake is one line
     missing = [line.removeprefix(_MISSING) for line in lines if line.startswith(_MISSING)]
@@ -155,7 +155,7 @@ def _of_evaluation(config: DictConfig) -> Iterator[str]:
         size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
         yield f"checkpoint: {trained.name} at step {checkpoint.get('global_step')}, weights of {size_in_words(size)}"
         data = config.data if "_target_" in config.data else OmegaConf.merge(trained.data, config.data)
-        whole = cast(DictConfig, OmegaConf.create(plain_section(trained, resolve=False) | {"data": data}))
+        whole = OmegaConf.create(plain_section(trained, resolve=False) | {"data": data})
         whole.data_dir, whole.init_from = config.data_dir, None
         checking.check_data_fits_system(whole, trusted=False)
     elif named == ["predictions"] and not Path(config.predictions).is_file():

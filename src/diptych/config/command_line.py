@@ -262,7 +262,7 @@ def _compose(config_name: str, overrides: Sequence[str], own: Path | None, as_ru
     if not as_run:
         return whole
     HydraConfig.instance().set_config(whole)
-    return OmegaConf.masked_copy(whole, [key for key in whole if key != "hydra"])
+    return OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
 
 
 def _names(group: str, own: Path | None) -> list[str]:

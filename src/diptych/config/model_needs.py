@@ -80,8 +80,8 @@ def is_here(need: ModelNeed) -> bool:
 
     architecture, _, tag = need.name.partition("/")
     repository, _, file = str(get_pretrained_cfg(architecture, tag).get("hf_hub", "")).rpartition("/")
-    files = (file,) if file else ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-    return bool(repository) and any(isinstance(_cached(try_to_load_from_cache, repository, f), str) for f in files)
+    weights = [file] if file else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+    return bool(repository) and any(isinstance(_cached(try_to_load_from_cache, repository, f), str) for f in weights)
 
 
 def _cached(look: Any, name: str, file: str) -> Any:

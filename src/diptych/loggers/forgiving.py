@@ -56,7 +56,7 @@ class Forgiving:
         self._attempt(parent.save)
 
     @rank_zero_only
-    def finalize(self, status: str) -> None:
+    def finalize(self, status: str = "success") -> None:
         """Closes the run, or notes that it cannot."""
         parent: Any = super()
         self._attempt(lambda: parent.finalize(status))

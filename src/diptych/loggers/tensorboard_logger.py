@@ -29,7 +29,7 @@ class ForgivingTensorBoardLogger(Forgiving, TensorBoardLogger):
         self._kwargs["purge_step"] = step
 
     @rank_zero_only
-    def log_hyperparams(self, params: Any) -> None:
+    def log_hyperparams(self, params: Any, metrics: Any = None, step: int | None = None) -> None:
         """Writes them as a text, `about`: TensorBoard's own table wants a metric with them."""
         lines = "\n".join(f"    {name}: {value}" for name, value in dict(params).items())
         self._attempt(lambda: self.experiment.add_text("about", lines))

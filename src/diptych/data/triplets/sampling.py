@@ -102,7 +102,7 @@ def shares_of_pass(
             f"a batch of {batch_size} on {world_size} ranks is larger than the {sum(shares)} training "
             f"examples; lower data.training.batch_size, to {sum(shares) // world_size} at most"
         )
-    return shares
+    return list(shares)
 
 
 class ShardedBatches(Sampler[list[int]]):
