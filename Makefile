@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
+APP_STAMP := $(VENV)/.installed-app
 
-.PHONY: setup setup-demo demo demo-captions demo-retrieval demo-annotation test test-fast test-slurm golden lint style format
+.PHONY: setup setup-demo setup-app demo demo-captions demo-retrieval demo-annotation demo-app test test-fast test-slurm golden lint style format
 .PHONY: lock
 .PHONY: bench-cir bench-captions bench-retrieval bench-annotation bench-gpu
 
@@ -30,6 +31,14 @@ $(DEMO_STAMP): requirements-demo.txt $(STAMP)
 	$(INSTALL) --no-deps --require-hashes -r requirements-demo.txt
 	touch $@
 
+setup-app: $(APP_STAMP)
+
+# Gradio, and what drives a browser in the page's test. Gradio wants an older pillow than requirements.lock has, which
+# stays within what Diptych takes; VENV=.venv-app leaves .venv as it is.
+$(APP_STAMP): requirements-app.lock $(STAMP)
+	$(INSTALL) --require-hashes -r requirements-app.lock
+	touch $@
+
 # Trains on the rooms set (generated on first use), then scores the best checkpoint on the test split.
 demo: setup
 	$(BIN)/python train.py experiment=cir_rooms evaluate_at_end=false
@@ -47,6 +56,12 @@ demo-retrieval: setup
 # Annotates pairs of rooms in three stages and in one, against a server on this machine with faults; trains on the result.
 demo-annotation: setup
 	$(BIN)/python -m diptych.synthetic.server.demo
+
+# The page in the browser, with what make demo has trained, and with the captions of make demo-captions where they are.
+CAPTIONER = $(wildcard runs/fuser_newsroom/latest)
+demo-app: setup-app
+	$(BIN)/python -m diptych app ckpt=runs/cir_rooms/latest images=data/rooms/images/val_test \
+		$(if $(CAPTIONER),captioner=$(CAPTIONER))
 
 lint: style
 	$(BIN)/mypy
@@ -119,4 +134,6 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-h
 lock: setup
 	$(COMPILE) requirements.txt --group dev --no-emit-package diptych -o requirements.lock
 	$(COMPILE) --group installer -o requirements-uv.lock
+	awk '/^[^ ]/ {kept = !/^pillow==/} kept' requirements.lock > $(VENV)/without-pillow.txt
+	$(COMPILE) --group app -c $(VENV)/without-pillow.txt --no-annotate -o requirements-app.lock
 	$(COMPILE) --group compared -c requirements.lock --no-annotate -o requirements-compared.lock

@@ -40,6 +40,7 @@ ROOMS = (
     "submission",
     "report",
     "api",
+    "app",
     "sweeping",
     "studying",
     "commands",
@@ -53,6 +54,7 @@ LIBRARIES = {
     "omegaconf": CONFIG_ROOMS,
     "lightning": ("systems", "stages", "data", "callbacks", "loggers", "parallel", "config", "commands"),
     "torch.distributed": ("parallel",),
+    "gradio": ("app",),
 }
 
 

@@ -62,6 +62,7 @@ BY_TARGET_ONLY = {
         "models.fuser.qlora_fuser",
         "models.fuser.recomputation",
     },
+    "gradio": {"app.answers", "app.caption_tab", "app.page", "app.search_tab"},
     "optuna": {"sweeping.optuna_search", "sweeping.search_space", "sweeping.study_file"},
 }
 
@@ -173,7 +174,8 @@ from diptych.models.captioners.image_text_to_text import ImageTextCaptioner
 from diptych.models.sentence_encoder import SentenceTransformerEncoder
 from diptych.text.named_entities import EntityRecognizer
 from diptych.text.sentences import split_sentences
-from diptych.commands import export
+from diptych.commands.adapter_export import export_adapter
+from diptych.models.onnx_embedders import check_onnx
 import numpy as np
 
 vectors = np.eye(4, dtype=np.float32)
@@ -183,7 +185,8 @@ attempts = {
     "checked": lambda: checking.check_section(
         "system", {"model": {"_target_": "diptych.models.fuser.qlora_fuser.QLoRAFuser"}}
     ),
-    "export": lambda: export.export("any.ckpt", "nowhere"),
+    "export": lambda: export_adapter({}, "any.ckpt", "nowhere", False, "bfloat16"),
+    "onnx": check_onnx,
     "captioner": lambda: ImageTextCaptioner("any", "What is there?", quantization="int8").load(),
     "entities": lambda: EntityRecognizer().entities(["Ada"]),
     "sentences": lambda: split_sentences("One. Two."),
@@ -215,6 +218,7 @@ for name, attempt in attempts.items():
         "search": ("faiss", "tokenizer"),
         "sweeps": ("slurm", "optuna"),
         "tracking": ("tracking",),
+        "onnx": ("onnx",),
     }
     assert install == {name: f"'diptych[{extra}]'" for extra, names in extras.items() for name in names}
 
@@ -223,6 +227,7 @@ for name, attempt in attempts.items():
     ("name", "words", "status", "said"),
     [
         ("review", ["out", "pairs=x"], 2, "error: checking a model's answers needs pydantic"),
+        ("app", ["captioner=x"], 2, "error: the page of diptych app needs gradio"),
         (
             "train",
             ["experiment=fuser_newsroom"],

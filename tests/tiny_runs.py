@@ -16,6 +16,7 @@ from diptych.commands.pipeline import run_pipeline
 from diptych.commands.training import train
 from diptych.config import folder, resolvers
 from diptych.config.command_line import with_open_sections
+from diptych.config.own_weights import with_own_weights
 from diptych.config.short_names import with_full_names, with_names_of_evaluations
 from tiny_sets import TINY, TINY_MARKET, TINY_NEWS
 
@@ -99,12 +100,13 @@ def tiny_captions(data: Path, chat_model: Path, sentence_model: Path) -> list[st
 
 def run_train(run_dir: Path, *overrides: str) -> None:
     """`python train.py` with these overrides, in `run_dir`, in this process."""
-    _run("train", train, run_dir, overrides)
+    _run("train", train, run_dir, tuple(with_own_weights("train", overrides)))
 
 
 def run_evaluate(run_dir: Path, *overrides: str) -> dict[str, Any]:
     """`python evaluate.py` with these overrides; returns its metrics.json."""
-    words = with_open_sections(with_names_of_evaluations(overrides), COMMANDS["evaluate"].open_sections)
+    words = with_names_of_evaluations(with_own_weights("evaluate", overrides))
+    words = with_open_sections(words, COMMANDS["evaluate"].open_sections)
     _run("evaluate", evaluate, run_dir, tuple(words))
     return json.loads((run_dir / "metrics.json").read_text())
 

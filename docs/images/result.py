@@ -20,8 +20,8 @@ WIDTH = 1100
 
 
 def main(evaluation: Path) -> None:
-    """Cuts the rows out of `evaluation/report/sheet.png`."""
-    sheet = Image.open(evaluation / "report" / "sheet.png")
+    """Cuts the rows out of `evaluation/report/sheet.jpg`."""
+    sheet = Image.open(evaluation / "report" / "sheet.jpg")
     first = HEADER + HEADING + SHEET_WORST * ROW + HEADING
     picture = Image.new("RGB", (sheet.width, HEADER + NUM_QUERIES * ROW), "white")
     picture.paste(sheet.crop((0, 0, sheet.width, HEADER)), (0, 0))

@@ -33,7 +33,13 @@ PACKAGES = {  # by the name of the module
     "optuna": Package("optuna", "sweeps", "sweep=optuna"),
     "wandb": Package("wandb", "tracking", "logger=wandb"),
     "datasets": Package("datasets", "datasets", "importing Parquet files and folders of Hugging Face datasets"),
-    "gradio": Package("gradio", "app", "a page to try a model in"),
+    "onnxscript": Package("onnxscript", "onnx", "writing ONNX files"),
+    "onnxruntime": Package("onnxruntime", "onnx", "writing ONNX files"),
+    "tensorboard": Package("tensorboard", "tracking", "logger=tensorboard"),
+    "mlflow": Package("mlflow-skinny", "tracking", "logger=mlflow"),
+    "sqlalchemy": Package("sqlalchemy", "tracking", "logger=mlflow"),
+    "alembic": Package("alembic", "tracking", "logger=mlflow"),
+    "gradio": Package("gradio", "app", "the page of diptych app"),
 }
 
 

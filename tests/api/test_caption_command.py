@@ -8,6 +8,7 @@ import pytest
 
 import diptych
 from diptych.commands.main import main
+from diptych.contracts.news import CheckedClaim
 from diptych.data.news.article_file import read_article
 from diptych.synthetic.newsroom.source import Newsroom
 from tiny_sets import TINY_NEWS
@@ -32,7 +33,7 @@ def test_it_prints_the_captioner_s_caption(newsroom_run, photo, tmp_path, capsys
     record = json.loads((tmp_path / "all.json").read_text())
     assert record["caption"] == written.text and record["chunks"] == list(written.chunks)
     assert "title: Bridge opens" in said and "The mayor opened the bridge" in said
-    assert "nothing says what the photo shows: base_caption=... would" in said
+    assert "nothing says what the photo shows: a base caption would" in said
     assert ("names were not looked up" in said) == (record["unsupported"] is None)
 
 
@@ -46,8 +47,11 @@ def test_what_the_evidence_does_not_state(newsroom_run, photo, monkeypatch):
         def unsupported(self, captions, evidence):
             raise AssertionError
 
-        def unsupported_claims(self, caption, evidence):
-            return [caption, evidence]
+        def checked_claims(self, caption, evidence):
+            return [
+                CheckedClaim(text, 0, 1, False, stated)
+                for text, stated in ((caption, False), (evidence, False), ("Ann", True))
+            ]
 
     monkeypatch.setattr(captioner._generator, "claim_checker", Checker())
     text, evidence = captioner.unsupported(caption)

@@ -47,7 +47,7 @@ def test_the_table_is_what_the_retriever_finds(rooms_run, photos, tmp_path, caps
     assert "b.png: the picture itself" in said
     page = (tmp_path / "out/search.html").read_text()
     assert page.count("<article>") == 3 and "make it red" in page and page.count('class="result"') == 6
-    with Image.open(tmp_path / "out/search.png") as sheet:
+    with Image.open(tmp_path / "out/search.jpg") as sheet:
         assert sheet.width > 1000
     assert len(list((tmp_path / "data/searched").iterdir())) == 1
 

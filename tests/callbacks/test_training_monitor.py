@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -34,6 +36,9 @@ def module():
 def make_trainer(step):
     return SimpleNamespace(
         global_step=step,
+        max_steps=10,
+        progress_bar_callback=None,
+        callback_metrics={},
         log_every_n_steps=2,
         optimizers=[SimpleNamespace(param_groups=[{"lr": 0.25}])],
         datamodule=SimpleNamespace(epoch_batches=8.0),
@@ -62,3 +67,37 @@ def test_the_gradient_norm_is_of_the_steps_that_are_logged(module):
     assert module.logged == {}
     monitor.on_before_optimizer_step(make_trainer(1), module, None)
     assert module.logged["train/gradient_norm"] == pytest.approx(5.0)
+
+
+def test_the_log_tells_the_story_of_a_run(clock, module, caplog):
+    monitor, batch = TrainingMonitor(), SimpleNamespace(query_ids=("a",) * 10, num_tokens=None)
+    module.latest_loss = SimpleNamespace(look=lambda: 1.25)
+    with caplog.at_level("INFO"):
+        monitor.on_train_start(make_trainer(0), module)
+        clock.seconds += 4
+        monitor.on_train_batch_end(make_trainer(2), module, None, batch, 1)
+        trainer = make_trainer(2)
+        trainer.callback_metrics = {"val/recall_at_1": torch.tensor(0.5), "val/recall_at_1/colour": torch.tensor(1.0)}
+        monitor.on_validation_start(trainer, module)
+        monitor.on_validation_end(trainer, module)
+    trained, validated = caplog.messages
+    assert trained.startswith("step 2 of 10: loss 1.2500, lr 0.25, 2.5 examples/s, ")
+    assert trained.endswith(" GiB, 0:00:16 left")
+    assert validated == "step 2 of 10: validation: recall_at_1 0.5"
+
+
+def test_beside_a_bar_the_lines_go_to_files_alone(module, tmp_path, monkeypatch):
+    screen, file = io.StringIO(), tmp_path / "training.log"
+    handlers = [logging.StreamHandler(screen), logging.FileHandler(file)]
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", handlers)
+    monkeypatch.setattr(root, "level", logging.INFO)
+    trainer = make_trainer(2)
+    training_monitor.log.info("first")
+    trainer.progress_bar_callback = SimpleNamespace(is_enabled=True)
+    TrainingMonitor().on_train_start(trainer, module)
+    training_monitor.log.info("second")
+    logging.getLogger("diptych.other").info("third")
+    handlers[1].close()
+    assert screen.getvalue().split() == ["first", "third"]
+    assert file.read_text().split() == ["first", "second", "third"]

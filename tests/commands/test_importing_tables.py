@@ -213,9 +213,9 @@ def test_what_is_no_table(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "say what to import: good4cir=FILE or dataset=PATH, one of them"),
-        (["dataset=a", "heads=2"], "heads belongs to good4cir=: leave it out"),
-        (["good4cir=a", "columns=[a:b]"], "columns belongs to dataset=: leave it out"),
+        ([], "say what to import: one of adapter=FOLDER, model=FOLDER, good4cir=FILE, dataset=PATH"),
+        (["dataset=a", "heads=2"], "a dataset is imported with dataset=, out= and columns= alone"),
+        (["good4cir=a", "columns=[a:b]"], "columns= is of dataset=PATH: leave it out"),
     ],
 )
 def test_settings_of_the_other_are_refused(words, said, capsys):

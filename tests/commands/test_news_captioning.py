@@ -194,7 +194,8 @@ def test_what_the_checkpoint_holds_is_replaced_as_in_evaluate(work, words):
 
 
 def test_a_server_that_holds_the_merged_fuser_writes_the_same(work, words, fuser, tmp_path, monkeypatch, caplog):
-    merged = str(export(fuser, tmp_path / "merged", merge=True, dtype="float32"))
+    merged = str(tmp_path / "merged")
+    export(fuser, merged, merge=True, dtype="float32")
     greedy = [*words, "generation=greedy", "generation.max_new_tokens=24"]
     run_pipeline_with(*greedy)
     local = {name: (work / "caption" / name).read_bytes() for name in ("predictions.jsonl", "records.jsonl")}

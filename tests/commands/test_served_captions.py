@@ -28,7 +28,8 @@ def test_a_server_writes_the_captions_of_a_checkpoint(tmp_path, tiny_chat_model,
     exact = ["system.model.quantization=none", "system.model.dtype=float32", "system.optimizer.lr=0.01"]
     words = ["experiment=fuser_newsroom", *tiny, *TINY_NEWS_SIZES, *WITHOUT_ENTITIES, *exact, "evaluate_at_end=false"]
     run_train(tmp_path / "run", *words)
-    merged = str(export(tmp_path / "run", tmp_path / "merged", merge=True, dtype="float32"))
+    merged = str(tmp_path / "merged")
+    export(tmp_path / "run", merged, merge=True, dtype="float32")
     greedy = [f"ckpt={tmp_path / 'run'}", "trainer=cpu", "trainer.precision=32-true", "split=val", "generation=greedy"]
     greedy += ["generation.max_new_tokens=24", "ablation=evidence"]
     local = run_evaluate(tmp_path / "local", *greedy)

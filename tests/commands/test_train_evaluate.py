@@ -84,7 +84,7 @@ def test_a_run_leaves_what_the_design_promises(rooms_run):
         "predictions.jsonl",
         "scores.jsonl",
         "report/index.html",
-        "report/sheet.png",
+        "report/sheet.jpg",
     } <= present
     assert (rooms_run.parent / "latest").resolve() == rooms_run.resolve()
     record = json.loads((rooms_run / "metrics.json").read_text())

@@ -46,7 +46,7 @@ def test_a_tracker_that_cannot_start_is_given_up_once(tmp_path, unreachable, cap
     assert len(unreachable) == 1
     warnings = [record.message for record in caplog.records if "wandb failed" in record.message]
     assert warnings == [
-        "wandb failed (no space left for wandb); the run continues without it, metrics.csv has everything"
+        "wandb failed (no space left for wandb); the run continues without it, its own files have everything"
     ]
 
 

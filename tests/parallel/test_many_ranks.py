@@ -466,6 +466,7 @@ NOTHING = "nothing: it reads records, or connects to a server"
 WRITERS = {
     "parallel/checkpoints.py": FIRST,
     "loggers/metrics_csv.py": FIRST,
+    "loggers/mlflow_logger.py": FIRST,
     "loggers/wandb_logger.py": FIRST,
     "results/": FIRST,
     "storage/run_status.py": FIRST,
@@ -506,7 +507,9 @@ WRITERS = {
     "synthetic/server/": NO_RANKS,
     "annotation/layouts/": FIRST,  # what the export stage writes at its end
     "commands/caption.py": NO_RANKS,
-    "commands/export.py": NO_RANKS,
+    "commands/adapter_export.py": NO_RANKS,
+    "commands/retrieval_export.py": NO_RANKS,
+    "parallel/plain_checkpoints.py": NO_RANKS,  # what the export writes
     "commands/pipeline.py": NOTHING,
     "annotation/guarded_web.py": NOTHING,
     "commands/importing.py": NO_RANKS,

@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 from annotated_pairs import NASTY
-from browser import needs_browser, opened
+from browser import needs_browser, opened, typed_into
 
 from diptych.annotation.reviews import read_reviews
 from diptych.commands.main import run
@@ -63,6 +63,23 @@ def test_what_the_button_saves_is_what_the_export_reads(out, tmp_path):
     assert dict(reviews.decisions) == {
         ("one", None): False, ("one", "Make the rug blue."): True, ("one", NASTY): False, ("two", None): True,
     }  # fmt: skip
+
+
+@pytest.mark.processes
+@needs_browser
+def test_pairs_and_sentences_are_decided_by_keys(out):
+    page = write_review(out, out.parent / "pairs.json")
+    shown = typed_into(
+        page,
+        """
+        const key = name => document.dispatchEvent(new KeyboardEvent("keydown", { key: name }));
+        for (const name of ["a", "n", "a", "r", "p", "p", "r", "n", "n", "a", "a", "a"]) key(name);
+        document.title = boxes.map(decisionOf).join(" ") + " " + boxes.indexOf(document.activeElement);
+        """,
+    )
+    # a: nothing has the focus. n a r: the first accepted, the second rejected, on to the third; p p: back to the first;
+    # r: it is rejected after all, on to the second; n n: to the fourth; a: on to the fifth, the last; a a: it stays.
+    assert "<title>false false  true true 4</title>" in shown and "4 of 5 decided" in shown
 
 
 def test_nothing_to_review_is_an_error(out, capsys):

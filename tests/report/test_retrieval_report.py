@@ -13,7 +13,7 @@ import lightning as L
 import numpy as np
 import pytest
 
-from diptych.contracts.news import Candidate, NewsQuery
+from diptych.contracts.news import Article, Candidate, NewsQuery
 from diptych.data.news.retrieval_file import write_retrieval
 from diptych.index.rank_fusion import ReciprocalRank
 from diptych.metrics.captions.article_retrieval import ArticleRetrieval
@@ -29,6 +29,7 @@ from diptych.verification.verified_policy import VerifiedPolicy
 
 POLICY = VerifiedPolicy(detector=Sift(num_features=300), depth=3)
 EVIL = "<script>alert(1)</script>"
+TITLES = {0: "Bridge opens", 2: f"Flood in {EVIL}"}
 
 
 class Photos:
@@ -40,7 +41,7 @@ class Photos:
         self.root, self.answers = root, answers
 
     def articles(self):
-        return {f"a{number}": None for number in range(20)}  # only counted, and asked for ids
+        return {f"a{number}": Article(f"a{number}", "", TITLES.get(number, ""), "", "") for number in range(20)}
 
     def queries(self, split):
         return [NewsQuery(name, article_id=answer) for name, answer in self.answers.items()]
@@ -130,7 +131,9 @@ def test_a_run_with_verification(pictures, tmp_path, caplog):
     text, shown = cards["broken"]
     assert "right article at rank 2" in text and "unreadable" in text and "before" not in text
     assert shown == ["no picture, query photo: broken", "1: g0", "2 right: g1"]
-    assert re.search(r"1 right 0\.900 \d+ inliers g0 article a0", cards["right"][0])
+    assert re.search(r"1 right 0\.900 \d+ inliers g0 article a0 Bridge opens", cards["right"][0])
+    assert f"article a2: Flood in {EVIL}" in cards["third"][0] and f"g2 article a2 Flood in {EVIL}" in cards["third"][0]
+    assert "article a1 " in cards["broken"][0], "an article without a title"
     assert 'class="better"' in page and page.count('class="matches"') == 2
     assert "1 photos of the report are grey tiles" in caplog.text and "broken.jpg" in caplog.text
 

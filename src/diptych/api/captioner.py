@@ -13,7 +13,7 @@ import torch
 from diptych.config.inference import chosen_device, computing_in
 from diptych.config.resolvers import register_resolvers
 from diptych.config.trained import build_trained, checkpoint_path, config_of
-from diptych.contracts.news import Article, Evidence, FusionExample, KeyFacts, NewsQuery
+from diptych.contracts.news import Article, CheckedClaim, Evidence, FusionExample, KeyFacts, NewsQuery
 from diptych.data.news.fusion_preparation import FusionInput
 from diptych.data.news.news_datamodule import NewsDataModule
 from diptych.data.news.prompt import evidence_text
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from diptych.models.fuser.qlora_fuser import QLoRAFuser
     from diptych.stages.news.describe import Captioner as PhotoDescriber
 
+GAPS = {  # of `FusedCaption.gaps`, in words
+    "no_article": "there was no article",
+    "empty_article": "the article has no text",
+    "no_base_caption": "nothing says what the photo shows: a base caption would",
+    "long_article": "the end of the article was not read",
+    "long_base_caption": "the base caption was cut off",
+    "no_evidence": "no part of the article found room in the prompt",
+}
 _ARTICLE_KEYS = ("article_id", "url", "title", "text", "date")
 
 
@@ -158,7 +166,7 @@ class Captioner:
         photo_size(path)
         if base_caption is None:
             base_caption = self._described(path)
-        known = _as_article(article)
+        known = as_article(article)
         item = FusionInput(NewsQuery(path.stem), base_caption, known, tuple(_gaps(known, base_caption)))
         (prepared,) = self._preparation.prepare([item])
         prompt = FusionExample(
@@ -181,9 +189,9 @@ class Captioner:
             completion_tokens=record["completion_tokens"],
         )
 
-    def unsupported(self, caption: FusedCaption) -> list[str]:
-        """The names, dates and numbers of a caption that its evidence does not state, as `unsupported_entity_rate`
-        counts them.
+    def claims(self, caption: FusedCaption) -> list[CheckedClaim]:
+        """The names, dates and numbers of a caption, in its order, each with whether its evidence states it, as
+        `unsupported_entity_rate` counts them.
 
         Raises:
             ValueError: the checkpoint names no recogniser of names, or the one that it names is not installed.
@@ -191,7 +199,15 @@ class Captioner:
         checker = self._generator.claim_checker
         if checker is None:
             raise ValueError(f"{self.checkpoint} names no recogniser of names (system.generator.claim_checker)")
-        return checker.unsupported_claims(caption.text, evidence_text(caption.evidence))
+        return checker.checked_claims(caption.text, evidence_text(caption.evidence))
+
+    def unsupported(self, caption: FusedCaption) -> list[str]:
+        """The texts of those of the `claims` that the evidence does not state.
+
+        Raises:
+            ValueError: as `claims`.
+        """
+        return [claim.text for claim in self.claims(caption) if not claim.supported]
 
     def _described(self, photo: Path) -> str:
         if self._describer is None:
@@ -200,7 +216,12 @@ class Captioner:
         return written.text
 
 
-def _as_article(given: str | Mapping[str, str] | Article | None) -> Article | None:
+def as_article(given: str | Mapping[str, str] | Article | None) -> Article | None:
+    """What `Captioner.caption` takes an article for; one that has no id is called `article`.
+
+    Raises:
+        ValueError: it has other keys, or no text.
+    """
     if given is None or isinstance(given, Article):
         return given
     parts: Mapping[str, Any] = {"text": given} if isinstance(given, str) else given

@@ -37,8 +37,8 @@ def load_retriever(
 ) -> Retriever:
     """The retrieval model of a checkpoint that `train.py` wrote, ready to index images and to search them.
 
-    `checkpoint` is the file, or a run's folder, whose best checkpoint is taken; it needs nothing beside it, and runs no
-    code of its own.
+    `checkpoint` is the file, a run's folder, whose best checkpoint is taken, or a folder of `diptych export`; it needs
+    nothing beside it, and runs no code of its own.
 
     - `device` is torch's name of one (`cuda:1`); None takes the GPU if there is one.
     - `precision` is `32-true`, `bf16-mixed`, `16-mixed` or `auto`: as `trainer.precision`, and `auto` is what
@@ -86,6 +86,10 @@ class Retriever:
     def searches_halves(self) -> bool:
         """Whether a picture or a text alone can be searched with, too."""
         return bool(self._model.backbone.embedding_dim)
+
+    def reads_whole(self, text: str) -> bool:
+        """Whether the model reads all of a text; of a longer one it leaves out the end."""
+        return not self._model.backbone.preprocessing.tokenize([text]).num_truncated
 
     def __repr__(self) -> str:
         return f"Retriever({str(self.checkpoint)!r}, device={str(self.device)!r}, {len(self)} images)"

@@ -6,20 +6,12 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from diptych.api.captioner import Captioner, FusedCaption, load_captioner
+from diptych.api.captioner import GAPS, Captioner, FusedCaption, load_captioner
 from diptych.data.news.article_file import read_article
 from diptych.storage.json_files import write_json
 from diptych.text.printable import printable
 
 _WIDTH = 100
-_UNSAID = {
-    "no_article": "there was no article",
-    "empty_article": "the article has no text",
-    "no_base_caption": "nothing says what the photo shows: base_caption=... would",
-    "long_article": "the end of the article was not read",
-    "long_base_caption": "the base caption was cut off",
-    "no_evidence": "no part of the article found room in the prompt",
-}
 
 
 def caption_photo(
@@ -48,7 +40,7 @@ def caption_photo(
         lines.append(f"names were not looked up: {unchecked}")
     else:
         lines.append(f"not stated there: {', '.join(unsupported) or 'nothing'}")
-    lines += [f"note: {_UNSAID.get(gap, gap)}" for gap in written.gaps]
+    lines += [f"note: {GAPS.get(gap, gap)}" for gap in written.gaps]
     if written.stop_reason == "max_new_tokens":
         lines.append("note: the caption was cut off at the most tokens that the checkpoint's settings allow")
     lines += [f"all of it: {out}"] if out is not None else []

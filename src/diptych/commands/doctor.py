@@ -9,19 +9,22 @@ was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 from omegaconf import DictConfig
 
+from diptych.commands.doctor_contents import contents as said_of_contents
 from diptych.commands.doctor_report import SplitReport, check_splits, find_and_list, print_reports
 from diptych.commands.news_doctor import examine_news
 from diptych.config.building import build
 from diptych.contracts.news import NewsSource
 from diptych.contracts.retrieval import Query, TripletSource
+from diptych.data.triplets.triplet_jsonl import TripletJSONL
 from diptych.ranking.fitted_protocol import check_primary, fitted, said_of_left_out
+from diptych.storage.cores import usable_cores
 
 _WITHOUT_THEM = "or go on without them with data.images.on_missing=drop, which marks the results as partial"
 
@@ -41,7 +44,7 @@ def examine(
         ValueError: the folder cannot be written to, or a split does not exist.
     """
     check_splits(source, splits)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or usable_cores()
     folder = output or source.root / "doctor"
     return [_examine_split(source, split, folder, workers) for split in splits or source.splits]
 
@@ -110,9 +113,12 @@ def examine_data(
     output: Path | None = None,
     workers: int | None = None,
     database: bool = False,
+    contents: bool | None = None,
+    words: Sequence[str] = (),
 ) -> int:
     """Makes what can be made of the sources of a config's data, and examines them; returns 1 if anything is missing or
-    unreadable, else 0.
+    unreadable, else 0. `contents` are looked into as well (see `doctor_contents`), of the user's own triplets unless it
+    is said; `words` are those that name the data.
 
     Raises:
         ValueError: `database` is asked of data without one.
@@ -122,7 +128,24 @@ def examine_data(
         raise ValueError(f"database=true is for news: {', '.join(sources)} has no photos printed with articles")
     for source in sources.values():
         source.prepare()
-    return examine_sources(sources, [split] if split else None, output, workers, database)
+    status = examine_sources(sources, [split] if split else None, output, workers, database)
+    for source in sources.values():
+        if source.kind != NewsSource.kind and (isinstance(source, TripletJSONL) if contents is None else contents):
+            _print_contents(source, [split] if split else source.splits, workers, words)
+    return status
+
+
+def _print_contents(source: TripletSource, splits: Sequence[str], workers: int | None, words: Sequence[str]) -> None:
+    """Nothing of splits that cannot be read: the table has said why."""
+    readable = []
+    for split in splits:
+        with suppress(ValueError):
+            source.queries(split)
+            source.gallery(split)
+            readable.append(split)
+    paths = {name: path for split in readable for name, path in images_needed(source, split).items()}
+    for line in said_of_contents(source, readable, paths, workers or usable_cores(), words):
+        print(line)  # noqa: T201
 
 
 def examine_sources(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from diptych.config.folder import CONFIG_FOLDER
+from diptych.extras import require
 from diptych.text.printable import printable
 
 
@@ -23,6 +24,9 @@ def doctor(
     output: Annotated[Path | None, "a folder for lists of what is missing"] = None,
     workers: Annotated[int | None, "processes that decode pictures; one a processor unless given"] = None,
     database: Annotated[bool, "of news: decode the photos printed with articles, too"] = False,
+    contents: Annotated[
+        bool | None, "of triplets: what is there twice, leaks or is cut; of your own unless given"
+    ] = None,
 ) -> int:
     """Is everything that a run needs there and readable? Counts, compares with the published counts, and opens every
     picture. Exit status 1 if something is missing. Further settings are those of train, as data.root=PATH. With run=
@@ -41,7 +45,7 @@ def doctor(
     config = composed("train", [f"data={data}", *overrides])
     from diptych.commands.doctor import examine_data
 
-    return examine_data(config, split, output, workers, database)
+    return examine_data(config, split, output, workers, database, contents, [f"data={data}", *overrides])
 
 
 def env() -> None:
@@ -51,6 +55,28 @@ def env() -> None:
     from diptych.commands.environment import as_text, environment
 
     sys.stdout.write(printable(as_text(environment())))
+
+
+def fetch(
+    *overrides: str,
+    out: Annotated[Path, "the folder; what is there already is not fetched again"],
+    dry_run: Annotated[bool, "say what would be fetched, and fetch nothing"] = False,
+) -> None:
+    """All that an experiment wants from a network, for machines that have none: weights, tokenizers, models of spaCy,
+    in one folder with a manifest. Further settings are those of train, as experiment=cir_cirr, or of a pipeline,
+    pipeline=caption_news data=openevents. At the end it says what to set on those machines.
+    """
+    kinds = {word.partition("=")[0] for word in overrides}
+    if not kinds & {"experiment", "pipeline"}:
+        raise ValueError("say whose models: experiment=NAME, or pipeline=NAME with data=NAME")
+    from diptych.commands.fetching import fetch_models, models_of
+
+    needs = models_of(overrides, "train" if "experiment" in kinds else "pipeline")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if dry_run:
+        sys.stdout.write("".join(f"{need.kind} {need.name}, for {', '.join(need.keys)}\n" for need in needs))
+        return
+    sys.stdout.write(f"{fetch_models(needs, out)}\n")
 
 
 def search(
@@ -108,59 +134,105 @@ def caption(
     sys.stdout.write(caption_photo(ckpt, photo, article, title, date, base_caption, out, device))
 
 
+def app(
+    *,
+    ckpt: Annotated[Path | None, "a checkpoint of a retrieval model, or a run directory (its best one)"] = None,
+    images: Annotated[Path | None, "the folder to search; what did not change since is not embedded again"] = None,
+    compare: Annotated[Path | None, "a second checkpoint, whose results are shown beside those of ckpt"] = None,
+    captioner: Annotated[Path | None, "a checkpoint of a captioning model, for a tab of captions"] = None,
+    on_missing: Annotated[Literal["error", "drop"], "of pictures that cannot be read"] = "error",
+    host: Annotated[str, "0.0.0.0 lets other machines in; there is no password"] = "127.0.0.1",
+    port: Annotated[int | None, "the first free one from 7860 on unless given"] = None,
+    device: Annotated[str | None, "cpu, cuda:1; the GPU, if there is one, unless given"] = None,
+) -> None:
+    """A page in the browser to try models in: diptych app ckpt=runs/cir_rooms/latest images=photos. Drop a picture,
+    type what should be different, see ten results beside those of the picture and of the text alone, click one to go
+    on from it. With captioner= also captions of a photo and its article. It needs no internet, and sends nothing out.
+    """
+    if (ckpt is None) != (images is None):
+        raise ValueError("a search needs both, ckpt=CHECKPOINT and images=FOLDER")
+    if ckpt is None and captioner is None:
+        raise ValueError("say what to try: ckpt=CHECKPOINT and images=FOLDER, captioner=CHECKPOINT, or all three")
+    if compare is not None and ckpt is None:
+        raise ValueError("compare= is shown beside ckpt=, which is missing")
+    require("gradio")
+    from diptych.commands.app import open_page
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    checkpoints = [each for each in (ckpt, compare) if each is not None]
+    open_page(checkpoints, images, captioner, on_missing, host, port, device)
+
+
 def export(
     *,
-    ckpt: Annotated[Path, "a checkpoint of a captioning model, or a run directory (its best one)"],
-    out: Annotated[Path, "the folder to write, which must not be there"],
-    merge: Annotated[bool, "a whole model with the adapter in its weights, not the adapter alone"] = False,
-    dtype: Annotated[Literal["bfloat16", "float16", "float32"], "of the merged weights"] = "bfloat16",
+    ckpt: Annotated[Path, "a checkpoint, a run directory (its best one), or a folder that was exported"],
+    out: Annotated[Path | None, "the folder to write, new or empty"] = None,
+    onnx: Annotated[bool, "of retrieval: ONNX files too, compared with torch before they count"] = False,
+    license: Annotated[str | None, "of retrieval: of the weights, for the card: mit, cc-by-nc-4.0"] = None,
+    metrics: Annotated[list[Path] | None, "of retrieval: evaluations for the card; its run's own unless given"] = None,
+    push: Annotated[str | None, "of retrieval: send it to the Hub, USER/NAME; without a token only say what"] = None,
+    merge: Annotated[bool, "of captions: a whole model with the adapter in it, not the adapter alone"] = False,
+    dtype: Annotated[
+        Literal["bfloat16", "float16", "float32"] | None, "of captions: of merged weights; bfloat16 unless given"
+    ] = None,
 ) -> None:
-    """A trained adapter for other programs: a PEFT folder, which vLLM reads too, or a merged model, whose logits are
-    compared with the adapter's before the folder gets its name.
+    """A trained model for others. Of retrieval: a folder of safetensors, config and model card, which search and
+    evaluate take as ckpt=. Of captions: a PEFT folder, which vLLM reads too, or a merged model, whose logits are
+    compared with the adapter's. Nothing is sent anywhere without push=.
     """
     from diptych.commands.export import export as write
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger(__name__).info("written to %s", write(ckpt, out, merge, dtype))
+    done = write(ckpt, out, merge, dtype, onnx, license, metrics or (), push)
+    sys.stdout.write(printable(f"{done}\n"))
 
 
-def import_foreign(
-    *,
-    out: Annotated[Path, "what to write, which must not be there: of a model a folder, of a dataset FILE.jsonl"],
-    good4cir: Annotated[Path | None, "a checkpoint that the released good4cir code has trained"] = None,
+def import_released(
+    *overrides: str,
+    out: Annotated[Path, "what to write, which must not be there: a folder; of dataset= FILE.jsonl"],
+    adapter: Annotated[Path | None, "a PEFT adapter of a language model"] = None,
+    model: Annotated[Path | None, "or a whole one, merged for example; with experiment=NAME, as adapter="] = None,
+    good4cir: Annotated[Path | None, "or a checkpoint that the released good4cir code has trained"] = None,
     dataset: Annotated[Path | None, "or a Parquet file, or a folder of them or of datasets.save_to_disk"] = None,
-    columns: Annotated[list[str] | None, "of dataset: other names, [edit_prompt:text,edited_image:target]"] = None,
-    data: Annotated[
-        str | None,
-        "of good4cir: evaluated on it unless told otherwise, data=hotel_cir, 'data=[a,b]'; cirr unless given",
-    ] = None,
+    columns: Annotated[list[str] | None, "of dataset=: other names, [edit_prompt:text,edited_image:target]"] = None,
+    data: Annotated[str | None, "what it is evaluated on unless evaluate is told otherwise; of good4cir: cirr"] = None,
     heads: Annotated[int | None, "of the fusion; those in the file, else 8, unless given"] = None,
     vision_heads: Annotated[int | None, "of the image tower; asked for where its size is none of the release's"] = None,
     text_heads: Annotated[int | None, "of the text tower; likewise"] = None,
     activation: Annotated[Literal["quick_gelu", "gelu"] | None, "of both towers; likewise"] = None,
 ) -> None:
-    """What others have made, as our own. A released good4cir model becomes a run, to be evaluated, searched with and
-    compared like any other; its file is read without running code. A table of triplets or captions with pictures in it
-    becomes FILE.jsonl with the pictures beside it, for data=FILE.jsonl; interrupted, the same command goes on.
+    """A model of others as a run of ours, to be evaluated, searched or captioned with and compared like any other. Of
+    an adapter and a language model experiment=NAME and further settings of train say the rest (docs/own_models.md).
+    Files are read without running code. Or a table of triplets or captions with pictures in it as FILE.jsonl, with the
+    pictures beside it, for data=FILE.jsonl (docs/own_data.md); interrupted, the same command goes on.
     """
-    of_model = {"data": data, "heads": heads, "vision_heads": vision_heads, "text_heads": text_heads}
-    of_model |= {"activation": activation}
-    if (good4cir is None) == (dataset is None):
-        raise ValueError("say what to import: good4cir=FILE or dataset=PATH, one of them")
-    others = {"columns": columns} if dataset is None else of_model
-    if stray := [name for name, value in others.items() if value is not None]:
-        raise ValueError(
-            f"{', '.join(stray)} belongs to {'dataset=' if dataset is None else 'good4cir='}: leave it out"
-        )
+    given = {"adapter": adapter, "model": model, "good4cir": good4cir, "dataset": dataset}
+    if sum(path is not None for path in given.values()) != 1:
+        raise ValueError("say what to import: one of adapter=FOLDER, model=FOLDER, good4cir=FILE, dataset=PATH")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if dataset is not None:
+        if overrides or data or vision_heads or text_heads or heads or activation:
+            raise ValueError("a dataset is imported with dataset=, out= and columns= alone: leave the others out")
         from diptych.commands.importing_tables import import_table
 
-        logging.getLogger(__name__).info(
-            "written; see diptych doctor data=%s", import_table(dataset, out, columns or ())
-        )
+        written = import_table(dataset, out, columns or ())
+        logging.getLogger(__name__).info("written; diptych doctor data=%s looks at it", written)
         return
-    assert good4cir is not None
+    if columns:
+        raise ValueError("columns= is of dataset=PATH: leave it out")
+    if good4cir is None:
+        if not any(word.startswith("experiment=") for word in overrides):
+            raise ValueError("say which experiment's prompt and evidence it is used with: experiment=fuser_openevents")
+        if vision_heads or text_heads or heads or activation:
+            raise ValueError("heads, vision_heads, text_heads and activation are of good4cir=FILE: leave them out")
+        from diptych.commands.importing_captioners import import_captioner
+
+        words = [*overrides, *([f"data={data}"] if data else [])]
+        logging.getLogger(__name__).info("written to %s", import_captioner(adapter, model, out, words))
+        return
+    if overrides:
+        raise ValueError(f"{overrides[0]} is of adapter= and model=: leave it out")
     from diptych.commands.importing import import_good4cir
     from diptych.models.composers.good4cir_release import Unwritten
 
@@ -272,12 +344,35 @@ def recycle(
 
 
 def report(
-    out: Annotated[Path, "the folder of a set that annotate_triplets made"],
+    out: Annotated[Path | None, "the folder of a set that annotate_triplets made"] = None,
     /,
-    *,
-    prices: Annotated[Path | None, "a table of prices; the one among the configs unless given"] = None,
+    *overrides: str,
+    compare: Annotated[list[str] | None, "or two evaluations of composed image retrieval, as [DIR/a,DIR/b]"] = None,
+    page: Annotated[Path | None, "of compare: the folder of the page; compared, in the second, unless given"] = None,
+    prices: Annotated[Path | None, "of a set: a table of prices; the one among the configs unless given"] = None,
 ) -> None:
-    """What stands behind a set of triplets, as a data card with what it cost; prints its path."""
+    """What stands behind a set of triplets, as a data card with what it cost. With compare= what got better and what
+    got worse from the first evaluation to the second, by kind, with pictures of the queries whose targets moved most;
+    runs that were not measured alike are refused. Their data is what metrics.json names; further settings are those of
+    train, as data.root=PATH. Prints the path of what was written.
+    """
+    if (out is None) == (compare is None):
+        raise ValueError("say either the folder of an annotated set, or compare=[DIR/a,DIR/b]")
+    if compare is not None:
+        if len(compare) != 2 or prices is not None:
+            raise ValueError("two folders are compared, as compare=[DIR/a,DIR/b], and prices= is of an annotated set")
+        from diptych.commands.comparing import compare_on_a_page
+
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        first, second = map(Path, compare)
+        sys.stdout.write(f"{compare_on_a_page(first, second, overrides, page or second / 'compared')}\n")
+        return
+    if out is None or overrides or page is not None:
+        raise ValueError(f"{' '.join([*overrides, *['page='] * (page is not None)])}: goes with compare=[DIR/a,DIR/b]")
+    _data_card(out, prices)
+
+
+def _data_card(out: Path, prices: Path | None) -> None:
     from diptych.annotation.cost import Prices
     from diptych.models.backbones.clip import CLIPPreprocessing
     from diptych.report.data_card import write_data_card

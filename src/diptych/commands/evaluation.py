@@ -13,27 +13,25 @@ from omegaconf import DictConfig, OmegaConf
 
 from diptych.commands.caption_scoring import caption_and_score
 from diptych.commands.caption_variants import ablation_variants
+from diptych.commands.prediction_scoring import score_rankings
 from diptych.commands.quiet_lightning import quiet_lightning
 from diptych.commands.served_model import check_one_process, check_server, origin, prompt_server, served_model
 from diptych.commands.swept_status import swept_status
+from diptych.commands.tracking import send_results
 from diptych.commands.zero_shot import untrained
 from diptych.config import building, checking
 from diptych.config.other_photos import with_other_photos
 from diptych.config.plain_config import plain_section, typed_overrides
+from diptych.config.presence import names_data_folder, require_drawn
 from diptych.config.replacements import PLACES, errors_in_typed_words, replaced
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.models import TrainableSystem
 from diptych.contracts.news import CaptionData, NewsSource
 from diptych.contracts.retrieval import EvaluationSet, RetrievalData, TripletSource
 from diptych.data.news.captions_file import read_captions_of_all
-from diptych.metrics.retrieval.measuring import SetResult, measure
-from diptych.metrics.retrieval.query_metric import ranks_wanted
+from diptych.metrics.retrieval.measuring import SetResult
 from diptych.parallel import checkpoints
 from diptych.parallel.distributed import part_ways, rank, world_size
-from diptych.ranking.fitted_protocol import fitted, said_of_left_out
-from diptych.ranking.known_ids import with_known_keys
-from diptych.ranking.predictions_file import read_rankings
-from diptych.ranking.ranked_queries import rank_ids
 from diptych.report.write import write_report
 from diptych.results.caption_evaluation import (
     caption_items,
@@ -43,6 +41,7 @@ from diptych.results.caption_evaluation import (
 )
 from diptych.results.caption_signatures import caption_signatures
 from diptych.results.caption_subset import CaptionSubset
+from diptych.results.model_facts import backbone_facts
 from diptych.results.results import retrieval_record
 from diptych.systems.caption_fuser import CaptionFuserSystem
 
@@ -59,6 +58,9 @@ def evaluate(config: DictConfig) -> None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     checking.check_evaluation(config)  # data and system are checked together, when they are there
     ablation_variants(config.ablation)
+    if config.predictions is None:
+        _refuse_images(config)
+    loggers = [building.build(node) for node in config.logger.values()]  # a package that is missing is said now
     with swept_status(run_dir):
         if config.predictions is not None:
             _evaluate_predictions(config, run_dir)
@@ -66,6 +68,7 @@ def evaluate(config: DictConfig) -> None:
             _evaluate_untrained(config, run_dir)
         else:
             _evaluate_checkpoint(config, run_dir)
+        send_results(loggers, run_dir)
 
 
 def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
@@ -75,13 +78,17 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     path = checkpoint_path(config.ckpt)
     checkpoint = checkpoints.load(path, weights_alone=True)
     trained = config_of(checkpoint, path, config.data_dir)
-    data = _data_of(trained, config)
+    chosen = HydraConfig.get().runtime.choices.get("data")  # which several have not: data=[rooms,market]
+    data = _data_of(trained, config, chosen)
     given, context = _replacements(config), {"data_dir": config.data_dir, "seed": trained.seed}
     new = replaced(trained.system, data, given, **context)
     trained.system = new.system
     with errors_in_typed_words(new.said):
         weights = checkpoints.weights_of(checkpoint, path)
         datamodule, system = build_trained(trained, new.data, config.data_dir, weights, path)
+        if chosen == "checkpoint":
+            asked = names_data_folder(typed_overrides())
+            require_drawn(getattr(datamodule, "sources", {}).values(), config.data_dir, asked, path)
         cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
     for name in ("ablation", "candidates", "post_processing", "server"):
         if config[name] and system.kind != CaptionFuserSystem.kind:
@@ -102,9 +109,8 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
 
 
-def _data_of(trained: DictConfig, config: DictConfig) -> DictConfig:
+def _data_of(trained: DictConfig, config: DictConfig, chosen: str | None) -> DictConfig:
     """The checkpoint's own data with single settings changed, or another dataset; of photos their prompts stay."""
-    chosen = HydraConfig.get().runtime.choices.get("data")  # which several have not: data=[rooms,market]
     if chosen == "checkpoint":
         return cast(DictConfig, OmegaConf.merge(trained.data, config.data))
     if "preparation" in trained.data and "preparation" in config.data:
@@ -138,6 +144,11 @@ def _replacements(config: DictConfig) -> dict[str, Any]:
 def _refuse_subset(config: DictConfig) -> None:
     if CaptionSubset(**plain_section(config.caption_subset)) != CaptionSubset():
         raise ValueError("caption_subset is of a file of captions: leave it out, or name one, predictions=FILE")
+
+
+def _refuse_images(config: DictConfig) -> None:
+    if config.images is not None:
+        raise ValueError("images are those of a file of rankings: leave it out, or name one, predictions=FILE")
 
 
 def _refuse_of_captions(config: DictConfig, what: str) -> None:
@@ -196,7 +207,7 @@ def score(
     if first:
         sets = datamodule.evaluation_sets(split)
         about |= {"data": [evaluation.name for evaluation in sets], "split": split}
-        about |= {"world_size": processes}
+        about |= {"world_size": processes, "model": backbone_facts(system.model.backbone)}
         record = retrieval_record(system.results, **about)
         record.write(run_dir)
         _write_reports(run_dir / "report", system.results, sets, about)
@@ -209,8 +220,8 @@ def _write_reports(
     folder: Path, results: Sequence[SetResult], sets: Sequence[EvaluationSet], about: Mapping[str, Any]
 ) -> None:
     """A report of the set, or of each set, with the curves of the training's metrics.csv if it is there."""
-    checkpoint = Path(about["checkpoint"])
-    curve = checkpoint.resolve().parents[1] / "metrics.csv" if checkpoint.exists() else Path()
+    checkpoint = Path(about["checkpoint"]).resolve()
+    curve = checkpoint.parent.with_name("metrics.csv") if checkpoint.parent.name == "checkpoints" else Path()
     for result, evaluation in zip(results, sets, strict=True):
         paths = {image.image_id: image.path for image in evaluation.gallery} | dict(evaluation.reference_paths)
         own = retrieval_record([result], **{**about, "data": result.name}).content()
@@ -219,58 +230,17 @@ def _write_reports(
 
 
 def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
-    """Scores `{"query id": [ranked ids]}`; needs annotations only."""
+    """Scores a file of rankings, or of captions of news photos."""
     if HydraConfig.get().runtime.choices["data"] == "checkpoint":
         raise ValueError("a prediction file is scored on named data: add data=circo split=val, for example")
     _refuse_of_captions(config, "a prediction file")
     sources = {name: building.build(node) for name, node in config.data.sources.items()}
     if all(source.kind == NewsSource.kind for source in sources.values()):
+        _refuse_images(config)
         _evaluate_captions(config, sources, run_dir)
         return
     _refuse_subset(config)
-    predictions, subsets = read_rankings(Path(config.predictions))
-    names = config.data.evaluate_on or list(sources)
-    for name, node in config.metrics.items():
-        if "_target_" not in node:
-            raise ValueError(f"metrics.{name}: there is no such metric among {', '.join(map(str, config.metrics))}")
-    metrics = {name: building.build(node) for name, node in config.metrics.items()}
-    all_queries = {name: sources[name].queries(config.split) for name in names}
-    predictions = with_known_keys(
-        predictions, [query.query_id for queries in all_queries.values() for query in queries], "predictions"
-    )
-    results = []
-    for name, queries in all_queries.items():
-        protocol, gallery_ids = sources[name].protocol(config.split), _known_gallery(sources[name], config.split)
-        if gallery_ids is not None:
-            protocol = fitted(protocol, queries, len(gallery_ids))
-            if said := said_of_left_out(protocol, len(gallery_ids)):
-                log.warning("%s: %s", name, said)
-        own = {query.query_id: predictions[query.query_id] for query in queries if query.query_id in predictions}
-        ranked = rank_ids(own, queries, protocol, gallery_ids, ranks_wanted(metrics), subsets)
-        result = measure(name, protocol, queries, ranked, metrics, with_bounds=True)
-        if not protocol.answers_hidden:
-            result.counts["lists_with_an_answer"] = sum(bool(one.relevant_ranks) for one in ranked)
-        results.append(result)
-    record = retrieval_record(
-        results,
-        experiment="predictions",
-        data=list(names),
-        split=config.split,
-        checkpoint=str(config.predictions),
-        seed=config.seed,
-        world_size=1,
-    )
-    record.write(run_dir)
-    record.print(run_dir)
-
-
-def _known_gallery(source: TripletSource, split: str) -> list[str] | None:
-    """The ids of the split's gallery; None where the files that list it are not here, which scoring does not need."""
-    try:
-        return [image.image_id for image in source.gallery(split)]
-    except ValueError as error:
-        log.info("the ids of the predictions are not held against the gallery of %s: %s", source.name, error)
-        return None
+    score_rankings(config, sources, run_dir)
 
 
 def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Path) -> None:

@@ -1,131 +1,80 @@
-"""A trained adapter for other programs: a PEFT folder, or a whole model with the adapter merged into its weights.
+"""What `diptych export` does: a trained model as a folder that other programs read, or that is sent to the Hub.
 
+    python -m diptych.export ckpt=runs/cir_rooms/latest out=FOLDER [onnx=true] [push=USER/NAME]
     python -m diptych.export ckpt=runs/fuser_openevents/latest out=FOLDER [merge=true] [dtype=bfloat16]
 
-The PEFT folder loads with `PeftModel.from_pretrained` and in vLLM; no base model is read to write it. Merging loads the
-base model in 16 bits, whatever it was quantised to while the adapter was trained, and compares the merged model's
-logits with the adapter's before the folder gets its name.
+What the checkpoint holds decides what is written: a retrieval model (`retrieval_export.py`), or the adapter of a
+captioning model (`adapter_export.py`).
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import torch
 from omegaconf import OmegaConf
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
-from diptych.config import checking, resolvers
-from diptych.config.plain_config import plain_section
-from diptych.config.strangers import one_sentence
-from diptych.config.trained import build_within, check_rank, checkpoint_path, config_of
-from diptych.extras import require
-from diptych.models.fuser.chat_tokenizer import load_tokenizer
+from diptych.commands.adapter_export import export_adapter
+from diptych.commands.hub import check_repository, send
+from diptych.commands.retrieval_export import export_retrieval
+from diptych.config import resolvers
+from diptych.config.trained import checkpoint_path, config_of
 from diptych.parallel import checkpoints
-from diptych.parallel.private_parts import set_saved_attention
-from diptych.storage.model_files import is_gguf, locate_model
-from diptych.storage.whole import remove_unfinished, whole_folder
-
-if TYPE_CHECKING:  # with peft, which may not be installed
-    from diptych.models.fuser.qlora_fuser import QLoRAFuser
-
-log = logging.getLogger(__name__)
-
-_PROBE = "The first cars drove across the new bridge on Friday, 18 September 2020, and the mayor cut the ribbon."
-# Of the logits' length. Rounding a weight to bfloat16 moves it by up to 0.4 %; a merge that went wrong by far more.
-_TOLERANCE = 0.03
+from diptych.parallel.plain_checkpoints import is_plain
+from diptych.storage.whole import remove_unfinished
 
 
-def export(ckpt: str | Path, out: str | Path, merge: bool = False, dtype: str = "bfloat16") -> Path:
-    """Writes the adapter of a checkpoint, or a run's best one, to the new folder `out`, and returns it.
+def export(
+    ckpt: str | Path,
+    out: str | Path | None = None,
+    merge: bool = False,
+    dtype: str | None = None,
+    onnx: bool = False,
+    licence: str | None = None,
+    metrics: Sequence[Path] = (),
+    push: str | None = None,
+) -> str:
+    """Writes the model of a checkpoint, or of a run's best one, to the folder `out`, which is new or empty, and with
+    `push` sends it to the Hub; returns what was done, in sentences. Without `out` a folder that was exported before is
+    sent as it is.
 
     Raises:
-        ValueError: the checkpoint is not one of the captioning system, the folder exists, or a merged model's logits
-            are not the adapter's; or peft is not installed.
+        ValueError: the checkpoint holds nothing that can be exported, the folder has something in it, a setting is of
+            the other kind of model, or as the exports themselves.
     """
-    require("peft")
-    path, out = checkpoint_path(ckpt), Path(out)
-    if out.exists():
-        raise ValueError(f"{out} exists; name a folder that does not")
-    checkpoint = checkpoints.load(path)
-    weights = checkpoints.weights_of(checkpoint, path)
-    adapter = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-    changes = {"quantization": "none", "dtype": dtype} if merge else {}
-    fuser = _fuser(checkpoint, path, changes)
-    if any(".lora_" not in name for name in adapter) or not adapter:
-        raise ValueError(f"{path}: its weights are those of no adapter")
-    check_rank(fuser, adapter, path)
-    remove_unfinished(out.parent, out.name)
-    with whole_folder(out) as temporary:
-        if merge:
-            _write_merged(temporary, fuser, adapter)
-        else:
-            _write_adapter(temporary, fuser, adapter)
-    return out
-
-
-def _fuser(checkpoint: dict[str, Any], path: Path, changes: Mapping[str, Any]) -> QLoRAFuser:
-    """The checkpoint's model with these changes, which has read nothing; ValueError unless its adapter is PEFT's."""
+    path = checkpoint_path(ckpt)
+    if push is not None:
+        check_repository(push)
+    if out is None:
+        return _sent_as_it_is(path, push, merge or onnx or any((dtype, licence, metrics)))
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        sending = f"; to send what was exported there: ckpt={out} push=USER/NAME" if is_plain(out) else ""
+        raise ValueError(f"{out} exists; name a folder that does not{sending}")
+    checkpoint = checkpoints.load(path, weights_alone=True)
     resolvers.register_resolvers()
-    model = OmegaConf.select(config_of(checkpoint, path), "system.model")
-    if not OmegaConf.is_dict(model) or "_target_" not in model:
-        raise ValueError(f"{path} holds no adapter of a captioning model; only those are exported")
-    with one_sentence(f"{path}: its config"):
-        settings = {**plain_section(model), **changes}
-    fuser = checking.locate_trusted("system.model", str(settings["_target_"]))
-    if getattr(fuser, "adapter_format", None) != "peft":
-        raise ValueError(f"{path} holds no adapter of a captioning model; only those are exported")
-    checking.check_arguments("system.model", settings, fuser)
-    built: QLoRAFuser = build_within({}, OmegaConf.create({"system": {"model": settings}}).system.model, path)
-    return built
+    remove_unfinished(out.parent, out.name)
+    if OmegaConf.select(config_of(checkpoint, path), "system.model.backbone.preprocessing") is None:
+        _refuse(path, "a captioning model", onnx=onnx, license=licence, metrics=metrics, push=push)
+        export_adapter(checkpoint, path, out, merge, dtype or "bfloat16")
+        return f"written to {out}"
+    _refuse(path, "a retrieval model", merge=merge, dtype=dtype)
+    export_retrieval(checkpoint, path, out, onnx=onnx, licence=licence, metrics=metrics, repository=push)
+    if push is None:
+        return f"written to {out}; nothing was sent: diptych export ckpt={out} push=USER/NAME does"
+    return f"written to {out}\n{send(out, push)}"
 
 
-def _write_adapter(folder: Path, fuser: QLoRAFuser, adapter: Mapping[str, Tensor]) -> None:
-    from peft import LoraConfig
-
-    # Not "all-linear", as it was trained: other programs want the layers by name.
-    layers = sorted({name.split(".lora_")[0].rsplit(".", 1)[-1] for name in adapter})
-    config = LoraConfig(
-        base_model_name_or_path=locate_model(fuser.name),
-        r=fuser.rank,
-        lora_alpha=fuser.alpha,
-        lora_dropout=fuser.dropout,
-        target_modules=layers,
-        bias="none",
-        task_type="CAUSAL_LM",
-        inference_mode=True,
-    )
-    config.save_pretrained(str(folder))
-    save_file({name: tensor.contiguous() for name, tensor in adapter.items()}, folder / "adapter_model.safetensors")
-    log.info("%d tensors of rank %d on %s", len(adapter), fuser.rank, ", ".join(layers))
-
-
-def _write_merged(folder: Path, fuser: QLoRAFuser, adapter: Mapping[str, Tensor]) -> None:
-    fuser.load()
-    fuser.load_adapter_state_dict(adapter)
-    fuser.eval()
-    tokenizer = load_tokenizer(fuser.name)
-    ids = torch.tensor([tokenizer.encode(_PROBE)], device=next(fuser.model.parameters()).device)
-    expected = _logits(fuser.model, ids)
-    merged = fuser.model.merge_and_unload()
-    difference = float((_logits(merged, ids) - expected).norm() / expected.norm())
-    if not difference <= _TOLERANCE:
+def _sent_as_it_is(path: Path, push: str | None, changed: bool) -> str:
+    if not is_plain(path) or push is None or changed:
         raise ValueError(
-            f"the merged model's logits differ from the adapter's by {difference:.2%} of their length, more than"
-            f" {_TOLERANCE:.0%}; nothing was written. dtype=float32 shows whether it is rounding"
+            "out=FOLDER is missing: what to write. Without it ckpt= is a folder that was exported, which push=USER/NAME"
+            " sends as it is"
         )
-    if is_gguf(fuser.name):
-        del merged.config.quantization_config  # the weights are plain now
-    set_saved_attention(merged.config, "sdpa")
-    merged.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    log.info("merged in %s; logits differ from the adapter's by %.3f %%", fuser.dtype, 100 * difference)
+    return send(path, push)
 
 
-@torch.inference_mode()
-def _logits(model: nn.Module, ids: Tensor) -> Tensor:
-    return model(input_ids=ids).logits.float()
+def _refuse(path: Path, kind: str, **settings: object) -> None:
+    """ValueError where one of the settings, which are not of this kind of model, was set."""
+    if given := [name for name, value in settings.items() if value]:
+        raise ValueError(f"{', '.join(given)}: {path} holds {kind}, and that is exported without; leave it out")

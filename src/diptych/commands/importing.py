@@ -6,9 +6,11 @@ diptych import good4cir=FILE out=FOLDER [data=cirr]
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from diptych.config import building
 from diptych.config.command_line import composed
@@ -40,13 +42,7 @@ def import_good4cir(checkpoint: str | Path, out: str | Path, data: str, unwritte
     system = building.build(config.system)
     unused = {_TEMPERATURE: system.model.state_dict()[_TEMPERATURE]}
     checkpoints.load_weights(system.model, {"state_dict": {**released.weights, **unused}}, path)
-    text = OmegaConf.to_yaml(config)
-    remove_unfinished(out.parent, out.name)
-    with whole_folder(out) as temporary:
-        (temporary / "checkpoints").mkdir()
-        whole = {"state_dict": system.state_dict(), checkpoints.KEY: checkpoints.describe(text)}
-        AtomicCheckpointIO().save_checkpoint(whole, temporary / "checkpoints/best.ckpt")
-        write_text(temporary / "config.yaml", text)
+    write_imported(out, system.state_dict(), config)
     vision, words = released.architecture["vision_cfg"], released.architecture["text_cfg"]
     log.info(
         "CLIP: pictures of %d pixels in patches of %d, %d and %d wide, %d and %d heads, %s",
@@ -56,6 +52,17 @@ def import_good4cir(checkpoint: str | Path, out: str | Path, data: str, unwritte
     )
     log.info("fusion: %d layers of %d heads", released.num_layers, released.num_heads)
     return out
+
+
+def write_imported(out: Path, weights: Mapping[str, Tensor], config: DictConfig) -> None:
+    """Writes the new folder as a run of this config leaves it: `checkpoints/best.ckpt` and `config.yaml`."""
+    text = OmegaConf.to_yaml(config)
+    remove_unfinished(out.parent, out.name)
+    with whole_folder(out) as temporary:
+        (temporary / "checkpoints").mkdir()
+        whole = {"state_dict": dict(weights), checkpoints.KEY: checkpoints.describe(text)}
+        AtomicCheckpointIO().save_checkpoint(whole, temporary / "checkpoints/best.ckpt")
+        write_text(temporary / "config.yaml", text)
 
 
 def _set_model(config: DictConfig, released: ReleasedModel) -> None:

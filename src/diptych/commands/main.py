@@ -11,6 +11,7 @@ from pathlib import Path
 from diptych.commands.catalogue import COMMANDS, FAMILIES, members
 from diptych.commands.completion import script
 from diptych.config.arguments import run as run_function
+from diptych.config.own_weights import with_own_weights
 from diptych.config.short_names import FULL_NAMES
 from diptych.extras import missing_extra
 from diptych.storage.json_values import encodable
@@ -75,7 +76,11 @@ def run(name: str, arguments: Sequence[str]) -> int:
 
     names = FULL_NAMES.get(name, list)
     return entry_point(
-        command.config, command.target, arguments, command.open_sections, lambda words: names(of_resumed_sweep(words))
+        command.config,
+        command.target,
+        arguments,
+        command.open_sections,
+        lambda words: names(with_own_weights(name, of_resumed_sweep(words))),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from diptych.commands.doctor_report import SplitReport, check_splits, find_and_l
 from diptych.contracts.news import NewsSource
 from diptych.data.triplets.presence import absent_files
 from diptych.photos.image_faults import EMPTY, MISSING, Fault
+from diptych.storage.cores import usable_cores
 
 DATABASE = "database"  # stands beside the splits in tables and listings
 
@@ -33,7 +33,7 @@ def examine_news(
         ValueError: the folder cannot be written to, or a split does not exist.
     """
     check_splits(source, splits)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or usable_cores()
     folder = output or source.root / "doctor"
     database = _examine_database(source, folder, workers, decode_database)
     reports = [

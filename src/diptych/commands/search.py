@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from diptych.api.retriever import Retriever, load_retriever
-from diptych.config.trained import checkpoint_path
+from diptych.api.retriever import load_retriever
+from diptych.api.searching import index_place, own_ids, ways
 from diptych.contracts.search import SearchResult
 from diptych.report.search_report import SHEET, write_search
 from diptych.text.printable import printable
@@ -57,35 +55,6 @@ def search_pictures(
         first = {way: results[:k] for way, results in found.items()}
         page = write_search(out, first, image, text, facts)
         sys.stdout.write(printable(f"the page: {page}, the same as one picture: {page.parent / SHEET}\n"))
-
-
-def index_place(images: Path, checkpoint: Path) -> Path:
-    """Where the index of a folder lies that was given no place: in the folder of all data, one for each checkpoint."""
-    which = f"{images.absolute()}\n{checkpoint_path(checkpoint).resolve()}"
-    name = f"{images.absolute().name}_{hashlib.sha256(which.encode()).hexdigest()[:12]}.index"
-    return Path(os.environ.get("DIPTYCH_DATA", "data")) / "searched" / name
-
-
-def ways(retriever: Retriever, image: Path | None, text: str, own: Sequence[str]) -> dict[str, list[SearchResult]]:
-    """All images but its `own`, best first, by the query, and by each half of it alone where it has two and the model
-    can tell.
-    """
-    halves: dict[str, tuple[Path | None, str | None]] = {"picture": (image, None), "text": (None, text)}
-    if image is None or not text:
-        only = "picture" if image is not None else "text"
-        return {only: retriever.search(*halves[only], k=len(retriever), exclude=own)}
-    found = {"picture and text": retriever.search(image, text, k=len(retriever), exclude=own)}
-    if retriever.searches_halves:
-        found |= {way: retriever.search(*half, k=len(retriever), exclude=own) for way, half in halves.items()}
-    return found
-
-
-def own_ids(retriever: Retriever, image: Path | None) -> list[str]:
-    """The ids in the index of the file that is searched with: it would be its own nearest."""
-    if image is None:
-        return []
-    named_alike = [each for each in retriever.images if each.path.name in (image.name, image.resolve().name)]
-    return [each.image_id for each in named_alike if each.path.resolve() == image.resolve()]  # which asks the disk
 
 
 def table(found: Mapping[str, Sequence[SearchResult]], k: int, facts: Mapping[str, str]) -> str:

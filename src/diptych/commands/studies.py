@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diptych.studying.planning import PlannedStudy, folder_name, plan_study, studies_folder
 from diptych.studying.reading import needs_of, read_study, study_files
 from diptych.studying.shown_plan import shown_plan
 from diptych.text.printable import printable
+
+if TYPE_CHECKING:
+    from diptych.studying.index_page import StudyRow
 
 log = logging.getLogger(__name__)
 
@@ -65,36 +70,79 @@ def _run(planned: PlannedStudy, dry_run: bool, rounds: bool = False) -> int:
 
 
 def every_study(overrides: Sequence[str], quick: bool, dry_run: bool, out: Path | None, own: Path | None) -> int:
-    """Runs all studies that need nothing but this machine, one after another, each in a folder of its own, and writes
-    an index of them after each; returns the exit status, 1 if one could not be run or an arm has no result.
+    """Runs all studies that need nothing but this machine, one after another, each in a folder of its own: those first
+    that are done already, then the shortest. An index of all is written before the first and after each. Returns the
+    exit status, 1 if one could not be run or an arm has no result.
     """
-    from diptych.studying.index_page import StudyRow, study_row, write_index
+    place = (out or studies_folder()).absolute()
+    planned, rows = _every_plan(overrides, quick, place, own)
+    status, in_order = int(len(planned) < len(rows)), sorted(planned.values(), key=_first_to_run)
+    if dry_run:
+        for one in in_order:
+            sys.stdout.write(printable(shown_plan(one)) + "\n")
+        return status
+    from diptych.studying.index_page import FILE, study_row, write_index
     from diptych.studying.page import FILE as PAGE
     from diptych.studying.study import run_study
 
-    place = (out or studies_folder()).absolute()
-    needs = {name: needs_of(name, own) for name in study_files(own)}
-    for name, needed in needs.items():
-        if needed:
-            sys.stdout.write(printable(f"left out: {name} needs {needed}\n"))
-    rows: list[StudyRow] = []
-    status = 0
-    for name in [name for name, needed in needs.items() if not needed]:
-        folder = place / folder_name(name, quick)
+    for one in in_order:
+        name = one.study.name
+        write_index(place, list(rows.values()))
+        log.info("study %s", name)
         try:
-            if dry_run:
-                one_study(name, overrides, quick, dry_run, folder, own)
-                sys.stdout.write("\n")
-                continue
-            log.info("study %s", name)
-            result, lost = run_study(plan_study(name, overrides, quick, folder, own))
-            rows.append(study_row(result, folder / PAGE, place))
-            status = max(status, int(bool(lost)))
+            result, lost = run_study(one)
+            rows[name], status = study_row(result, one.folder / PAGE, place), max(status, int(bool(lost)))
         except (ValueError, OSError) as error:
-            log.error("%s: %s", name, error)
-            rows.append(StudyRow(name, "", "quick" if quick else "full", problem=str(error)))
-            status = 1
-        index = write_index(place, rows)
-    if rows:
-        sys.stdout.write(printable(f"all studies: {index}\n"))
+            rows[name], status = _failed(name, quick, error), 1
+    write_index(place, list(rows.values()))
+    sys.stdout.write(printable(f"all studies: {place / FILE}\n"))
     return status
+
+
+def _every_plan(
+    overrides: Sequence[str], quick: bool, place: Path, own: Path | None
+) -> tuple[dict[str, PlannedStudy], dict[str, StudyRow]]:
+    """The plans by name, without those of studies that need more than this machine, or are wrong; and a row for each
+    that has not been run, or cannot be.
+    """
+    from diptych.studying.index_page import StudyRow
+
+    planned: dict[str, PlannedStudy] = {}
+    rows: dict[str, StudyRow] = {}
+    for name in study_files(own):
+        if needed := needs_of(name, own):
+            sys.stdout.write(printable(f"left out: {name} needs {needed}\n"))
+            continue
+        try:
+            one = planned[name] = plan_study(name, overrides, quick, place / folder_name(name, quick), own)
+            rows[name] = StudyRow(name, one.study.question, _size(quick), problem=_not_run(one))
+        except (ValueError, OSError) as error:
+            rows[name] = _failed(name, quick, error)
+    return planned, rows
+
+
+def _first_to_run(planned: PlannedStudy) -> tuple[bool, float]:
+    """What sorts studies: done already, then by the minutes that they take."""
+    return not _is_done(planned), math.inf if planned.study.minutes is None else planned.study.minutes
+
+
+def _is_done(planned: PlannedStudy) -> bool:
+    from diptych.studying.running import is_done
+
+    return all(is_done(planned.steps, step) for step in planned.study.steps.values() if step.kind != "serve")
+
+
+def _not_run(planned: PlannedStudy) -> str:
+    minutes = planned.study.minutes
+    return "not run yet" + (f"; about {minutes:g} minutes, one step at a time" if minutes is not None else "")
+
+
+def _size(quick: bool) -> str:
+    return "quick" if quick else "full"
+
+
+def _failed(name: str, quick: bool, error: Exception) -> StudyRow:
+    from diptych.studying.index_page import StudyRow
+
+    log.error("%s: %s", name, error)
+    return StudyRow(name, "", _size(quick), problem=str(error))

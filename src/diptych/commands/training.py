@@ -20,17 +20,19 @@ from diptych.callbacks.checkpointing import Checkpointing
 from diptych.callbacks.status_keeper import StatusKeeper
 from diptych.callbacks.stop_on_signal import StopOnSignal, StoppedBySignal
 from diptych.commands.evaluation import evaluate_system
-from diptych.commands.monitored import check_monitored
+from diptych.commands.monitored import check_logged, check_monitored, logged_of_retrieval
 from diptych.commands.quiet_lightning import quiet_lightning
 from diptych.config import building, checking
 from diptych.config.command_line import shown_command, starting_command
 from diptych.config.override_words import in_shell, override, unquoted
 from diptych.config.plain_config import typed_overrides
+from diptych.config.presence import names_data_folder, require_drawn
 from diptych.config.resumed import with_changes, without_command
 from diptych.config.strangers import SECTIONS, config_of_run
 from diptych.config.trained import load_first_weights, with_model_of_checkpoint
 from diptych.config.written_places import keep_within
 from diptych.loggers.metrics_csv import MetricsCSV
+from diptych.loggers.tensorboard_logger import ForgivingTensorBoardLogger
 from diptych.parallel import checkpoints
 from diptych.parallel.checkpoint_thread import ThreadedCheckpointIO
 from diptych.parallel.distributed import rank
@@ -83,8 +85,11 @@ def _run(
     checking.check_data_fits_system(config)
     checking.check(config, checking.root_keys("train"))
     checking.check_data_root(config)
-    trainer, callbacks, csv = _build_trainer(config, run_dir, status)  # first: it takes this process's GPU
+    trainer, callbacks = _build_trainer(config, run_dir, status)  # first: it takes this process's GPU
     datamodule = building.build_data(config.data)
+    if resume:
+        asked = names_data_folder(typed_overrides())
+        require_drawn(getattr(datamodule, "sources", {}).values(), config.data_dir, asked, run_dir)
     datamodule.prepare_training()  # before any model: missing data must not cost a download
     if datamodule.kind == "retrieval":
         check_monitored(config.callbacks, datamodule.evaluation_sets(datamodule.validation_split))
@@ -97,6 +102,7 @@ def _run(
     held = {} if checkpoint is None else checkpoints.weights_of(checkpoint, last)
     with nullcontext() if trusted else TensorBudget(held, f"{run_dir}/config.yaml (yours? trust_run=true)"):
         system = building.build(config.system)
+    _check_judged(config, datamodule, system)
     datamodule.prepare_for(system)
     check_shardable(trainer, system)  # before any weights
     system.load_pretrained(trainer.strategy.root_device, weights_follow=bool(goes_on or config.init_from))
@@ -110,7 +116,9 @@ def _run(
     if started_here:
         _claim(run_dir, config, datamodule.untruths())
         if resume:
-            csv.resume_from(step)
+            for logger in trainer.loggers:
+                if isinstance(logger, MetricsCSV | ForgivingTensorBoardLogger):
+                    logger.resume_from(step)
         _report_size(system, config.name, trainer.precision)
         # Not with the command line of a sweep, nor that of a new run.
         resumed = [override("resume", run_dir)] if goes_on else []
@@ -137,6 +145,32 @@ def _run(
         about |= {"seed": config.seed}
         evaluate_system(trainer, system, datamodule, datamodule.validation_split, run_dir, **about)
     status.note(state="done")
+
+
+def _check_judged(config: DictConfig, datamodule: Any, system: Any) -> None:
+    """What a run will be judged by is measured at all, and what its accumulated batches are to a contrastive loss is
+    said, before there are weights.
+    """
+    of_ours = type(system).__module__.startswith("diptych.")  # one of somebody's own may log anything
+    if system.kind == "captions" and of_ours:
+        check_logged(config.callbacks, ["val/loss", "val/perplexity"])
+    elif system.kind == "retrieval":
+        sets = datamodule.evaluation_sets(datamodule.validation_split)
+        logged = logged_of_retrieval(system.metrics, sets)
+        if logged is not None and of_ours:
+            check_logged(config.callbacks, logged)
+        if (times := config.trainer.accumulate_grad_batches) > 1:
+            log.warning("%s", said_of_accumulation(times, datamodule.training_batch_size))
+
+
+def said_of_accumulation(times: int, batch_size: int) -> str:
+    """What accumulated gradients do to a loss that compares the triplets of a batch."""
+    return (
+        f"trainer.accumulate_grad_batches={times} adds no negatives: each of the {times} batches of a step is compared"
+        f" within itself, {batch_size} triplets of a process, not {times * batch_size}. The negatives of the large"
+        f" batch in the memory of the small one: data.training.batch_size={times * batch_size}"
+        f" system.micro_batch_size={batch_size} trainer.accumulate_grad_batches=1"
+    )
 
 
 def _fit(trainer: L.Trainer, system: L.LightningModule, datamodule: L.LightningDataModule, last: Path | None) -> None:
@@ -186,10 +220,8 @@ def _config_of_run(run_dir: Path, composed: DictConfig, words: list[str], truste
     return changed
 
 
-def _build_trainer(
-    config: DictConfig, run_dir: Path, status: StatusKeeper
-) -> tuple[L.Trainer, list[L.Callback], MetricsCSV]:
-    """The trainer, the callbacks of the config, and the log of every run."""
+def _build_trainer(config: DictConfig, run_dir: Path, status: StatusKeeper) -> tuple[L.Trainer, list[L.Callback]]:
+    """The trainer, whose first logger is the log of every run, and the callbacks of the config."""
     quiet_lightning()
     settings = config.trainer
     if settings.max_steps < 1:
@@ -203,24 +235,28 @@ def _build_trainer(
     if settings.get("overfit_batches"):
         raise ValueError(
             "trainer.overfit_batches is not supported: it would put another order of triplets in the place of the"
-            " data's own. To see a model learn a few triplets by heart, make a set of them (data=own_data)"
+            " data's own. To see a model learn one batch by heart: debug=overfit"
+        )
+    if settings.get("fast_dev_run"):
+        raise ValueError(
+            "trainer.fast_dev_run is not supported: it would leave out what a run writes. Two steps of everything:"
+            " debug=fast"
         )
     # A run that is shorter than the interval is validated once, at its end.
     batches = settings.max_steps * settings.accumulate_grad_batches
     interval = settings.val_check_interval
     shown = settings.enable_progress_bar
     callbacks = [building.build(node) for name, node in config.callbacks.items() if shown or name != "progress"]
-    csv = MetricsCSV(str(run_dir))
     trainer = building.ready_trainer(
         settings,
         on_loss=status.note_loss,
         val_check_interval=min(interval, batches) if isinstance(interval, int) else interval,
         callbacks=[*callbacks, status],
-        logger=[csv, *(building.build(node) for node in config.logger.values())],
+        logger=[MetricsCSV(str(run_dir)), *(building.build(node) for node in config.logger.values())],
         plugins=[ThreadedCheckpointIO(), *_slurm()],
         default_root_dir=str(run_dir),
     )
-    return trainer, callbacks, csv
+    return trainer, callbacks
 
 
 def _slurm() -> list[SLURMEnvironment]:

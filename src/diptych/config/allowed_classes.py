@@ -67,7 +67,7 @@ _ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("trainer", ("lightning.pytorch.Trainer", "lightning.pytorch.trainer.trainer.")),
     ("trainer.strategy", (*_DDP, "diptych.parallel.sharding.", "diptych.parallel.data_parallel.")),
     ("callbacks.*", tuple(f"diptych.callbacks.{name}." for name in _CALLBACKS)),
-    ("logger.*", ("diptych.loggers.wandb_logger.",)),
+    ("logger.*", tuple(f"diptych.loggers.{name}_logger." for name in ("mlflow", "tensorboard", "wandb"))),
     ("cluster", ("diptych.sweeping.local_cluster.", "diptych.sweeping.slurm_cluster.")),
 )
 _PATTERNS = tuple((re.compile(place.replace(".", r"\.").replace("*", r"[^.]+")), rooms) for place, rooms in _ROOMS)

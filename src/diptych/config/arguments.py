@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from diptych.config.lost_processes import lost_process
+from diptych.config.misread_words import refuse_windows_path
 from diptych.config.override_words import with_home
 from diptych.text.printable import PrintableRecord, printable
 
@@ -93,7 +94,8 @@ def read(function: Callable[..., Any], arguments: Sequence[str]) -> tuple[list[A
     ]
     if missing:
         raise ValueError(f"{', '.join(missing)} is missing; usage: {usage(function, '').strip()}")
-    return [*positional, *overrides], settings
+    unset = [parameters[name].default for name in words[len(positional) :]]  # or overrides would take their places
+    return [*positional, *unset, *overrides], settings
 
 
 def usage(function: Callable[..., Any], name: str) -> str:
@@ -173,6 +175,8 @@ def _value(key: str, text: str, hint: Any) -> Any:
         return text.lower() == "true"
     if not text:
         raise ValueError(f"{key}= has no value")
+    if kind is Path:
+        refuse_windows_path(f"{key}={text}", of_path=True)
     try:
         return kind(with_home(text) if kind is Path else text)
     except ValueError:

@@ -14,6 +14,7 @@ from diptych.config.allowed_classes import own_packages, rooms_at
 from diptych.config.argument_values import check_limits, check_types
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER
+from diptych.config.habits import habit
 from diptych.config.model_names import check_model_names
 from diptych.config.plain_config import leaves, plain_section
 from diptych.extras import MissingExtra, missing_extra
@@ -21,7 +22,7 @@ from diptych.storage.moved_names import moved_target
 
 _GROUPS = {
     "train": ["data", "system", "trainer", "callbacks", "logger", "cluster"],
-    "evaluate": ["data", "trainer", "metrics", "caption_metrics", "cluster"],
+    "evaluate": ["data", "trainer", "metrics", "caption_metrics", "logger", "cluster"],
 }
 
 
@@ -66,7 +67,7 @@ def check_section(name: str, section: dict[str, Any]) -> None:
     the argument's type where that is plain; else ValueError, with the nearest names of a key that there is not.
     """
     for path, node in targets(section, name):
-        found = _locate(path, node["_target_"])
+        found = locate(path, node["_target_"])
         _check_arguments(path, node, found)
         check_types(path, node, found, made_by_parts=True)
 
@@ -79,6 +80,13 @@ def check_data_fits_system(config: DictConfig, trusted: bool = True) -> None:
     data, system = (kind_of(name, config[name], trusted) for name in ("data", "system"))
     if data == system:
         return
+    if not trusted and {data, system} == {"captions", "retrieval"}:
+        wanted = (
+            "triplets: data=rooms or data=cirr" if system == "retrieval" else "news photos: data=newsroom or openevents"
+        )
+        raise ValueError(
+            f"this checkpoint's model is of {system}, and these data are of {data}; choose {wanted}, for example"
+        )
     if (data, system) == ("captions", "retrieval"):
         raise ValueError("data holds news photos to caption, but system composes images; use system=caption_fuser")
     if (data, system) == ("retrieval", "captions"):
@@ -89,7 +97,7 @@ def check_data_fits_system(config: DictConfig, trusted: bool = True) -> None:
 def kind_of(path: str, node: DictConfig, trusted: bool = True) -> str:
     """The `kind` that the class of a section has as an attribute (`retrieval`, `captions`)."""
     target = str(node.get("_target_"))
-    located = _locate(path, target) if trusted else locate_trusted(path, target)
+    located = locate(path, target) if trusted else locate_trusted(path, target)
     kind = getattr(located, "kind", None)
     if not isinstance(kind, str):
         raise ValueError(
@@ -144,7 +152,7 @@ def locate_trusted(path: str, target: str, within_own: bool = False) -> type:
             f"{path}._target_: {target} is not allowed in a checkpoint's config; nothing was built. (DIPTYCH_TRUST"
             " lists packages of your own whose classes it may name; docs/extending.md)"
         )
-    found = _locate(path, target)
+    found = locate(path, target)
     if not (inspect.isclass(found) and f"{found.__module__}.".startswith(rooms)):
         raise ValueError(f"{path}._target_: {target} is not a class of this package or torch; nothing was built")
     return found
@@ -166,7 +174,8 @@ def _check_arguments(path: str, node: dict[str, Any], constructor: Callable[...,
     for key in node:
         full = f"{path}.{key}" if path else str(key)
         if key not in _INSTANTIATE_KEYS and key not in parameters and full not in SECTION_KEYS:
-            raise ValueError(f"unknown key {full!r}.{advice_on(full) or suggest(key, list(parameters))}")
+            known = [f"{path}.{name}" if path else name for name in parameters]
+            raise ValueError(f"unknown key {full!r}.{habit(full) or advice_on(full) or suggest(full, known)}")
 
 
 def targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -181,7 +190,7 @@ def targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
             yield from targets(value, f"{path}.{position}")
 
 
-def _locate(path: str, target: str) -> Callable[..., Any]:
+def locate(path: str, target: str) -> Callable[..., Any]:
     """The object that a `_target_` names: an attribute of a module, nothing deeper."""
     module_name, _, name = str(target).rpartition(".")
     try:
@@ -197,7 +206,13 @@ def _locate(path: str, target: str) -> Callable[..., Any]:
 
 def suggest(key: str, known: list[str]) -> str:
     """A sentence that offers the nearest of the known names, or lists them."""
-    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-    if not near:  # the right name at the wrong depth
-        near = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]][:3]
-    return f" Did you mean {' or '.join(map(repr, near))}?" if near else f" Known: {', '.join(known[:30])}"
+    above, _, own = key.rpartition(".")
+    beside = [name for name in known if name.rpartition(".")[0] == above]
+    near = [f"{above}.{name}" if above else name for name in _near(own, [name.rpartition(".")[2] for name in beside])]
+    near = near or [name for name in known if name.rpartition(".")[2] == own][:3]  # at the wrong depth
+    near = near or _near(key, known)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else f" Known: {', '.join((beside or known)[:30])}"
+
+
+def _near(key: str, known: list[str]) -> list[str]:
+    return difflib.get_close_matches(key, known, n=3, cutoff=0.6)

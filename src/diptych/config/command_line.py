@@ -25,16 +25,20 @@ from diptych.config.checking import suggest
 from diptych.config.data_files import with_data_files
 from diptych.config.earlier_configs import advice_on
 from diptych.config.folder import CONFIG_FOLDER, refuse_hidden_configs, user_config_folder
+from diptych.config.habits import habit
 from diptych.config.light_imports import import_lightly
 from diptych.config.lost_processes import lost_process
+from diptych.config.misread_words import refuse_misread, refuse_windows_path
 from diptych.config.override_words import as_meant, in_shell, override, quoted, unquoted, with_home
 from diptych.config.plain_config import leaves
 from diptych.config.presence import require_inputs
-from diptych.config.resolvers import register_resolvers
+from diptych.config.resolvers import register_resolvers, shared_folder
+from diptych.config.run_places import runs_folder
 from diptych.config.secret_words import refuse_secrets
 from diptych.extras import missing_extra
 from diptych.parallel.job import leave, part_of_several
 from diptych.parallel.private_parts import set_command_of_ranks
+from diptych.storage.unbegun import remove_unbegun
 from diptych.text.printable import PrintableRecord, printable
 
 Task = Callable[[DictConfig], Any]
@@ -63,11 +67,15 @@ def entry_point(
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach us, not Hydra's printer
 
     raised: list[Exception] = []
+    made: list[Path] = []
 
     def run(config: DictConfig) -> Any:
         try:
+            output_dir = HydraConfig.get().runtime.output_dir
+            if HydraConfig.get().mode == RunMode.RUN and not shared_folder(words):
+                made.append(Path(output_dir))
             called = _imported(task, config) if isinstance(task, str) else task
-            own_folder = override("hydra.run.dir", HydraConfig.get().runtime.output_dir)
+            own_folder = override("hydra.run.dir", output_dir)
             set_command_of_ranks([*starting_command(), *words, own_folder])
             return called(config)
         except Exception as error:
@@ -79,9 +87,12 @@ def entry_point(
     main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
     try:
         refuse_secrets(words)
-        refuse_hidden_configs(user_config_folder(words))
+        refuse_hidden_configs(own := user_config_folder(words))
+        refuse_misread(words, config_name, _names("experiment", own))
         words = with_open_sections([as_meant(word) for word in with_data_files(rewrite(words))], open_sections)
         set_command_line([sys.argv[0], *words])
+        if "validate=true" in (word.lstrip("+").lower() for word in words):
+            return _validate(config_name, words)
         main()
         if raised:
             raise raised[0]
@@ -94,9 +105,22 @@ def entry_point(
             traceback.print_exc()
         else:
             sys.stderr.write(f"\nerror: {printable(said)}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
+            for folder in () if part_of_several() else made:
+                remove_unbegun(folder, runs_folder())
         leave(1)
         return 1
     return 0
+
+
+def _validate(config_name: str, words: Sequence[str]) -> int:
+    """Looks at a command instead of running it; returns the exit status, 1 where something is missing."""
+    flags = [word for word in words if word.startswith("-")]
+    if {"-m", "--multirun"}.intersection(flags):
+        raise ValueError("validate=true looks at one run: leave out -m, and write one value of each setting")
+    settings = [word for word in words if "=" in word or word.startswith("~")]
+    config = _compose(config_name, [w for w in settings if not w.startswith("-")], user_config_folder(words), True)
+    import_lightly()
+    return int(importlib.import_module("diptych.commands.validating").validate(config_name, config))
 
 
 def with_open_sections(words: Sequence[str], sections: Sequence[str]) -> list[str]:
@@ -148,21 +172,24 @@ def set_command_line(command: Sequence[str]) -> None:
     sys.argv = list(command)
 
 
-def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
+def composed(config_name: str, overrides: Sequence[str], as_run: bool = False) -> DictConfig:
     """A primary config with these overrides, for commands that Hydra does not run. `config_dir=DIR` among them adds
-    configs of the user's own, as Hydra's flag `--config-dir` does.
+    configs of the user's own, as Hydra's flag `--config-dir` does. With `as_run` Hydra's own config is known too, as if
+    it ran the command: what was typed, and what was chosen.
 
     Raises:
         ValueError: there is no such config or key (offers the nearest), or Diptych's own hides one of the user's.
     """
     register_resolvers()
     refuse_secrets(overrides)
+    for word in overrides:
+        refuse_windows_path(word)
     words = [as_meant(word) for word in with_data_files(overrides) if not word.startswith("config_dir=")]
     named = [with_home(word.removeprefix("config_dir=")) for word in overrides if word.startswith("config_dir=")]
     own = [f"--config-dir={folder}" for folder in named]
     refuse_hidden_configs(user_config_folder(own))
     try:
-        return _compose(config_name, words, user_config_folder(own))
+        return _compose(config_name, words, user_config_folder(own), as_run)
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(explain(error, config_name, [*words, *own])) from error
 
@@ -199,13 +226,15 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str] | None 
     if isinstance(error, HydraException) and "not in struct" in f"{message} {cause}":
         key = message.split("'")[1].split("=")[0].lstrip("+~") if "'" in message else message
         plain = OmegaConf.to_container(_compose(config_name, _without(key, words), own))
-        return f"unknown key {key!r}.{advice_on(key) or suggest(key, [name for name, _ in leaves(plain)])}"
+        return (
+            f"unknown key {key!r}.{habit(key) or advice_on(key) or suggest(key, [name for name, _ in leaves(plain)])}"
+        )
     if isinstance(error, HydraException) and cause is not None and not isinstance(cause, HydraException):
         return str(cause).strip()
     return message
 
 
-_NO_CONFIG = re.compile(r"Could not find '([\w/]+)/([^/']+)'")
+_NO_CONFIG = re.compile(r"Could not (?:find|load) '([\w/]+)/([^/']+)'")  # one of a list cannot be loaded
 _RESOLVED = re.compile(r"(?:ValueError|OSError) raised while resolving interpolation: (.*)")  # of our own resolvers
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*?)'\n1\. ", re.DOTALL)
 
@@ -226,10 +255,14 @@ def _how_to_write(word: str) -> str:
     return f"{word} cannot be read as it stands; write the value in quotes: {in_shell(f'{key}={in_quotes}')}"
 
 
-def _compose(config_name: str, overrides: Sequence[str], own: Path | None) -> DictConfig:
+def _compose(config_name: str, overrides: Sequence[str], own: Path | None, as_run: bool = False) -> DictConfig:
     search = [f"hydra.searchpath=[{quoted(f'file://{own}')}]"] if own else []
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        return hydra.compose(config_name, overrides=[*overrides, *search])
+        whole = hydra.compose(config_name, overrides=[*overrides, *search], return_hydra_config=as_run)
+    if not as_run:
+        return whole
+    HydraConfig.instance().set_config(whole)
+    return OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
 
 
 def _names(group: str, own: Path | None) -> list[str]:

@@ -64,8 +64,13 @@ def as_meant(word: str) -> str:
     name = re.split(r"[.@]", key)[-1].lstrip("+~")
     off = value.lower() in ("true", "false") and name not in _CAN_BE_OFF
     none = value.lower() == "null" and key.lstrip("+") == "name"
-    text = name in _TEXTS.split() and not _NUMBERS.fullmatch(key.lstrip("+~"))
-    return f"{key}={quoted(value)}" if text and (off or none or _NUMBER.fullmatch(value)) else word
+    return f"{key}={quoted(value)}" if is_text(key) and (off or none or _NUMBER.fullmatch(value)) else word
+
+
+def is_text(key: str) -> bool:
+    """Whether what is set by `key` is a name or a path, not a number."""
+    name = re.split(r"[.@]", key)[-1].lstrip("+~")
+    return name in _TEXTS.split() and not _NUMBERS.fullmatch(key.lstrip("+~"))
 
 
 def with_home(path: str) -> str:

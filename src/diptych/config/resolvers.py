@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from diptych.config import stage_configs
-from diptych.config.override_words import in_shell, override
 from diptych.config.plain_config import typed_overrides
+from diptych.config.run_places import check_path, run_folder, runs_folder
+from diptych.storage.cores import usable_cores
 from diptych.storage.whole import claim_folder
 
 _SECOND = "%Y-%m-%d_%H-%M-%S"
@@ -21,7 +23,7 @@ _SECOND = "%Y-%m-%d_%H-%M-%S"
 def register_resolvers() -> None:
     """`${dataset_root:cirr}` is `data.root`, or the dataset's own folder under `data_dir`; `${run_dir:train}` is a new
     folder for a run, made here so that no other process has it, or that of the resumed one; `${sweep_dir:}` is one for
-    a sweep.
+    a sweep. `${cores:8}` are the processors that this process may use, 8 at most.
 
     In pipelines `${files_of:FILE,STAGE,...}` is a list of the files of that name in the folders of the stages, one for
     each where a stage has `for_each`; `${named_files_of:FILE,STAGE,...}` has them by the stage's name;
@@ -29,6 +31,7 @@ def register_resolvers() -> None:
     settings below `data` that the command line names, by their dotted names.
     """
     OmegaConf.register_new_resolver("precision", str, replace=True)
+    OmegaConf.register_new_resolver("cores", _cores, replace=True)
     OmegaConf.register_new_resolver("dataset_root", _dataset_root, replace=True)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
     OmegaConf.register_new_resolver("sweep_dir", _sweep_dir, replace=True)
@@ -40,6 +43,10 @@ def register_resolvers() -> None:
 
 def _dataset_root(name: str, *, _root_: DictConfig) -> str:
     return str(_root_.data.get("root") or Path(_root_.data_dir) / name)
+
+
+def _cores(most: int) -> int:
+    return min(usable_cores(), most)
 
 
 def _files_of(file: str, *stages: str, _root_: DictConfig) -> list[str]:
@@ -73,7 +80,7 @@ def _new_folder(place: Path, process: int) -> Path:
     common instead; so has a job that SLURM queues again the folder that it had.
     """
     shared = _launch()
-    _check_path(place)
+    check_path(place)
     if shared is not None:
         return place / shared
     try:
@@ -83,6 +90,13 @@ def _new_folder(place: Path, process: int) -> Path:
             f"{place} cannot hold the folder of a run ({error.strerror or error}): set DIPTYCH_RUNS to one that can be"
             " written to"
         ) from error
+
+
+def shared_folder(words: Sequence[str]) -> bool:
+    """Whether the folder of a command with these overrides was there before it, or is that of other processes too."""
+    return _launch() is not None or any(
+        word.lstrip("+").startswith(("resume=", "join_run=", "hydra.run.dir=")) for word in words
+    )
 
 
 def _launch() -> str | None:
@@ -112,7 +126,7 @@ def _parent() -> str:
 
 
 def _sweep_dir() -> str:
-    return str(_new_folder(_runs() / "sweeps", os.getpid()))
+    return str(_new_folder(runs_folder() / "sweeps", os.getpid()))
 
 
 def _run_dir(entry: str, *, _root_: DictConfig) -> str:
@@ -123,40 +137,9 @@ def _folder_of(entry: str, config: DictConfig) -> Path:
     if given := config.resume or (entry == "train" and config.join_run):
         return run_folder(str(given))
     if entry == "train":
-        return _new_folder(_runs() / str(config.name), os.getpid())
+        return _new_folder(runs_folder() / str(config.name), os.getpid())
     checkpoint = Path(config.ckpt or "predictions").resolve()
     run = next((parent for parent in (checkpoint, *checkpoint.parents) if (parent / "config.yaml").is_file()), None)
     if run and (run.parent / "command.json").is_file():  # a run of a sweep: its evaluations are its own
         return _new_folder(run / "eval", os.getpid())
-    return _new_folder(_runs() / (run.parent.name if run else checkpoint.stem) / "eval", os.getpid())
-
-
-def run_folder(given: str) -> Path:
-    """The folder of the run that `resume` names: itself, or its last checkpoint.
-
-    Raises:
-        ValueError: there is no such folder; says what to type where another file of a run is named.
-    """
-    path = Path(given).absolute()
-    _check_path(path)
-    run = path.parent.parent.resolve() if path.parent.name == "checkpoints" else None
-    if run is not None and path.name == "last.ckpt":
-        return run
-    if run is not None:
-        raise ValueError(
-            f"resume={given}: a run is resumed from its last checkpoint, say {in_shell(override('resume', run))}; to"
-            f" start a new run from these weights, {in_shell(override('init_from', path))}"
-        )
-    if not path.is_dir():
-        what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
-        raise ValueError(f"resume={given}: {what}")
-    return path.resolve()
-
-
-def _check_path(folder: Path) -> None:
-    if "${" in str(folder.absolute()):
-        raise ValueError(f"{folder.absolute()}: no run can lie where '${{' is in the path, which Hydra would look up")
-
-
-def _runs() -> Path:
-    return Path(os.environ.get("DIPTYCH_RUNS", "runs"))
+    return _new_folder(runs_folder() / (run.parent.name if run else checkpoint.stem) / "eval", os.getpid())

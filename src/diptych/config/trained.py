@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from hydra.errors import HydraException
@@ -17,9 +17,12 @@ from diptych.config import building, checking
 from diptych.config.plain_config import leaves, plain_section
 from diptych.config.strangers import one_sentence, read_config
 from diptych.config.written_places import keep_within
+from diptych.models.fuser.peft_folder import Adapted, PeftFolder
 from diptych.parallel import checkpoints
+from diptych.parallel.plain_checkpoints import is_plain
 from diptych.parallel.sharded_checkpoints import is_sharded
 from diptych.parallel.tensor_budget import TensorBudget
+from diptych.storage.weights_files import USES, kind_of, weights_in
 
 log = logging.getLogger(__name__)
 
@@ -122,11 +125,15 @@ def with_model_of_checkpoint(config: DictConfig) -> DictConfig:
 
 def load_first_weights(system: L.LightningModule, config: DictConfig) -> None:
     """Puts the weights of the checkpoint in `init_from`, a file or a run's folder, into the system of a new run. Logs
-    a warning with the settings of the model that were others there: not all of them show in the weights.
+    a warning with the settings of the model that were others there: not all of them show in the weights. Of an
+    adapter's folder, as PEFT saves it, it puts in the adapter.
 
     Raises:
         ValueError: it cannot be read, or the weights are another model's; names the settings that differ.
     """
+    if kind_of(Path(config.init_from)) == "adapter":
+        load_adapter(system, Path(config.init_from))
+        return
     path = checkpoint_path(config.init_from)
     checkpoint = checkpoints.load(path, weights_alone=True)
     there, here = (
@@ -146,9 +153,32 @@ def load_first_weights(system: L.LightningModule, config: DictConfig) -> None:
         log.warning("init_from: the model that these weights are of had other settings: %s", told)
 
 
+def load_adapter(system: L.LightningModule, path: Path) -> None:
+    """Puts an adapter's folder into a captioning system whose base model is loaded, and says which layers it has.
+
+    Raises:
+        ValueError: the system has no such adapter, or `PeftFolder.load_into` refuses it.
+    """
+    if getattr(system.model, "adapter_format", None) != "peft":
+        raise ValueError(f"{path} is an adapter of a language model, and system.model is none that takes it")
+    folder, model = PeftFolder.read(path), cast(Adapted, system.model)  # whose type Lightning's class hides
+    layers = folder.load_into(model)
+    log.info("%s: an adapter of rank %d on %s of %s", path, folder.rank, ", ".join(layers), model.name)
+
+
 def checkpoint_path(given: str | Path) -> Path:
-    """The checkpoint's file; of a run directory its best one."""
+    """The checkpoint's file, or the folder of one that is in pieces or exported; of a run directory its best one, of a
+    folder of CLIP weights theirs.
+
+    Raises:
+        ValueError: the folder is a model of another kind; says what takes it.
+    """
     path = Path(given)
-    if path.is_dir() and not is_sharded(path):
-        path = path / "checkpoints" / "best.ckpt"
-    return path
+    if not path.is_dir() or is_sharded(path) or is_plain(path):
+        return path
+    kind = kind_of(path)
+    if kind == "clip":
+        return weights_in(path)
+    if kind in USES and kind != "checkpoint":
+        raise ValueError(f"{path}: {USES[kind]}")
+    return path / "checkpoints" / "best.ckpt"

@@ -12,14 +12,17 @@ import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from diptych.config import checking, resolvers
+from diptych.config import building, checking, resolvers
+from diptych.config.command_line import composed
+from diptych.config.own_weights import backbone_words
 from diptych.config.plain_config import plain_section
 from diptych.config.strangers import one_sentence
 from diptych.config.trained import build_within, checkpoint_path, config_of
 from diptych.contracts.models import ImageSpec
-from diptych.parallel import checkpoints
+from diptych.parallel import checkpoints, plain_checkpoints
 from diptych.photos.images import ImageReader
 from diptych.photos.photo_transform import PhotoTransform
+from diptych.storage.weights_files import kind_of
 
 if TYPE_CHECKING:
     from diptych.models.composers.composed_model import ComposedModel
@@ -29,7 +32,8 @@ _PREFIX = "model."  # of the model's weights in a checkpoint of the CIR system
 
 class TrainedEncoder(nn.Module):
     """A PhotoEncoder out of a checkpoint that `train.py` wrote for a CIR system, or of a run directory, whose best one
-    is taken. Photos are embedded as that system embeds its gallery.
+    is taken. Photos are embedded as that system embeds its gallery. CLIP weights of open_clip's or transformers', a
+    file or folder with its description, are one too, whose queries are the sum of both embeddings.
 
     Nothing is read before `transform` or `load`, which raise ValueError where the checkpoint is missing, damaged, not
     of a CIR system, or names classes that a checkpoint may not name.
@@ -38,12 +42,13 @@ class TrainedEncoder(nn.Module):
     def __init__(self, checkpoint: str | Path) -> None:
         super().__init__()
         self.checkpoint = checkpoint_path(str(checkpoint))
+        self._untrained = kind_of(self.checkpoint) == "clip"
         self.model: ComposedModel | None = None
 
     @property
     def input_files(self) -> Sequence[Path]:
         """The checkpoint: what a run leaves under the same name decides the embeddings."""
-        return (self.checkpoint,)
+        return plain_checkpoints.files_of(self.checkpoint) if self.checkpoint.is_dir() else (self.checkpoint,)
 
     @property
     def transform(self) -> Callable[[Tensor], Tensor]:
@@ -60,6 +65,11 @@ class TrainedEncoder(nn.Module):
         """Builds the model, loads its weights and switches to evaluation. Weights that cannot be moved later are loaded
         on the `device`, or the current GPU unless it is given.
         """
+        if self._untrained:
+            self.model = building.build(self._settings, _convert_="all")
+            self.model.load_pretrained(device or torch.device("cpu"))
+            self.eval().requires_grad_(False)
+            return
         weights = checkpoints.weights_of(checkpoints.load(self.checkpoint, weights_alone=True), self.checkpoint)
         own = {key.removeprefix(_PREFIX): value for key, value in weights.items() if key.startswith(_PREFIX)}
         model = build_within(own, self._settings, self.checkpoint, _convert_="all")
@@ -113,6 +123,8 @@ class TrainedEncoder(nn.Module):
     @cached_property
     def _config(self) -> DictConfig:
         resolvers.register_resolvers()
+        if self._untrained:
+            return composed("train", ["name=untrained", "system/model=sum", *backbone_words(self.checkpoint)])
         config = config_of(checkpoints.load(self.checkpoint, weights_alone=True), self.checkpoint)
         if OmegaConf.select(config, "system.model.backbone.preprocessing") is None:
             raise ValueError(f"{self.checkpoint} holds no image backbone; name a checkpoint of a CIR system")

@@ -293,6 +293,17 @@ class FactExtractor(Protocol):
         """The facts of each text, in the order of the texts."""
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedClaim:
+    """A name, date or number of a caption, `caption[start:end]`, and whether the evidence states it."""
+
+    text: str
+    start: int
+    end: int
+    is_quantity: bool
+    supported: bool
+
+
 @runtime_checkable
 class ClaimChecker(Protocol):
     """Looks up what captions claim (names, dates and numbers) in a text; `name` stands for what decides the answers."""
@@ -302,8 +313,8 @@ class ClaimChecker(Protocol):
     def unsupported(self, captions: Sequence[str], evidence: Sequence[str]) -> list[tuple[int, int]]:
         """Of each caption, how many of its claims its evidence does not state, and how many claims it makes."""
 
-    def unsupported_claims(self, caption: str, evidence: str) -> list[str]:
-        """The claims of one caption that its evidence does not state, in their order."""
+    def checked_claims(self, caption: str, evidence: str) -> list[CheckedClaim]:
+        """The claims of one caption, in their order, each with whether its evidence states it."""
 
 
 class TextTokenizer(Protocol):

@@ -121,12 +121,15 @@ class TripletSource(Protocol):
     - `published_counts` are the pairs and images of its published splits, with which the doctor compares.
     - `submission_format` names the class of its test server's file, a `submission.formats.RankingFormat`, by module and
       name: submissions stand above data.
+    - `query_ids` says how the ids of its queries are made, where no published file has them; an answer under other ids
+      is told so.
     - `untrue_kinds` are the kinds of untrue texts that it can tell (`untrue_text`), where it knows what images show.
     """
 
     kind: ClassVar[str] = "retrieval"
     published_counts: Mapping[str, tuple[int, int]] = MappingProxyType({})
     submission_format: str | None = None
+    query_ids: str = ""
     untrue_kinds: tuple[str, ...] = ()
 
     name: str

@@ -30,6 +30,11 @@ class MetricsCSV(Logger):
         self._last_row = ""
 
     @property
+    def save_dir(self) -> str:
+        """The run's folder: where Lightning's profilers write as well."""
+        return str(self.path.parent)
+
+    @property
     def name(self) -> str:
         """The logger's name."""
         return "csv"

@@ -16,8 +16,9 @@ from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
 import diptych
-from diptych.parallel import sharded_checkpoints
+from diptych.parallel import plain_checkpoints, sharded_checkpoints
 from diptych.storage.checksums import check_zip
+from diptych.storage.weights_files import USES, kind_of
 from diptych.storage.whole import remove_unfinished, whole_file
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 # 1: modules lay elsewhere, see storage/moved_names.py. 2: models/composers/good4cir.py had other weights.
 FORMAT = 3
 _READABLE = (1, 2, 3)
+_LONGEST_REASON = 300
 KEY = "diptych"  # where a checkpoint keeps what is ours
 _OF_A_TRAINING: dict[str, Any] = {
     "global_step": int,
@@ -83,9 +85,9 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 def load(path: str | Path, map_location: Any = "cpu", weights_alone: bool = False) -> dict[str, Any]:
-    """Reads a checkpoint of ours, whole or in pieces; ValueError when it is missing, truncated, damaged by one bit,
-    unsafe, or another program's. With `weights_alone` the sharded state of the optimizer in a checkpoint in pieces is
-    not read.
+    """Reads a checkpoint of ours, whole, in pieces or exported to a folder; ValueError when it is missing, truncated,
+    damaged by one bit, unsafe, or another program's. With `weights_alone` the sharded state of the optimizer in a
+    checkpoint in pieces is not read.
     """
 
     def empty_like(place: str, tensor: Tensor) -> Tensor | None:
@@ -103,23 +105,15 @@ def load_into(
     see `sharded_checkpoints.load`.
     """
     path = Path(path)
-    sharded = sharded_checkpoints.is_sharded(path)
-    if not sharded and not path.is_file():
-        raise ValueError(f"{path}: there is no such checkpoint file")
-    try:
-        if sharded:
-            checkpoint = sharded_checkpoints.load(path, empty_like)
-        else:
-            with path.open("rb") as file:
-                check_zip(file)
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # the unpickler, the zip reader and torch each raise their own kinds
-        raise ValueError(
-            f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {error}. Take a"
-            " copy of it, or another checkpoint"
-        ) from error
+    if plain_checkpoints.is_plain(path):
+        checkpoint = plain_checkpoints.load(path, map_location)
+    else:
+        checkpoint = _unpickled(path, empty_like, map_location)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
-        raise ValueError(f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry)")
+        use = USES.get(kind_of(path))
+        raise ValueError(
+            f"{path}: this checkpoint was not written by Diptych (it has no {KEY!r} entry){f'; {use}' if use else ''}"
+        )
     written_as = checkpoint[KEY].get("format")
     if not isinstance(written_as, int) or written_as not in _READABLE:
         known = ", ".join(map(str, _READABLE))
@@ -128,6 +122,33 @@ def load_into(
         raise ValueError(f"{path}: {_found(checkpoint[KEY], 'config')}, not the settings of a run")
     _check_weights(checkpoint, path)
     return checkpoint
+
+
+def _unpickled(path: Path, empty_like: Callable[[str, Tensor], Tensor | None], map_location: Any) -> Any:
+    """What is in a checkpoint of torch's, whole or in pieces."""
+    sharded = sharded_checkpoints.is_sharded(path)
+    if not sharded and not path.is_file():
+        raise ValueError(f"{path}: there is no such checkpoint file")
+    try:
+        if sharded:
+            return sharded_checkpoints.load(path, empty_like)
+        with path.open("rb") as file:
+            check_zip(file)
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # the unpickler, the zip reader and torch each raise their own kinds
+        raise ValueError(_why_unread(path, error)) from error
+
+
+def _why_unread(path: Path, error: Exception) -> str:
+    """One sentence on a file that is no checkpoint; torch's own would advise to run what it holds."""
+    if (kind := kind_of(path)) in USES and kind != "checkpoint":
+        return f"{path}: {USES[kind]}"
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST_REASON]
+    reason = "it holds code, which is not run" if "weights_only" in str(error) or "Weights only" in str(error) else line
+    return (
+        f"{path}: not a readable checkpoint; it may be truncated, or hold code that is not run: {reason}. Take a copy"
+        " of it, or another checkpoint"
+    )
 
 
 def check(path: Path, quick: bool = False) -> None:

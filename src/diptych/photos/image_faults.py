@@ -18,6 +18,7 @@ from rich.progress import track
 from diptych.photos.images import read_image
 from diptych.photos.spellings import spelt_otherwise
 from diptych.storage.json_files import json_lines, parse_json
+from diptych.storage.processes import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -122,8 +123,13 @@ def _decode_all(paths: list[Path], workers: int) -> Iterator[tuple[Path, str | N
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_begin) as pool:
         yield from zip(paths, pool.map(decoding_error, paths, chunksize=16), strict=True)
+
+
+def _begin() -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
 
 
 def decoding_error(path: Path) -> str | None:

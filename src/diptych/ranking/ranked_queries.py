@@ -136,9 +136,11 @@ def rank_ids(
     gallery_ids: Sequence[str] | None = None,
     also: Collection[OtherRank] = (),
     subsets: Mapping[str, Sequence[str]] | None = None,
+    scores: Mapping[str, Sequence[float]] | None = None,
 ) -> list[RankedQuery]:
-    """The given ranked ids of each query under the protocol, in the order of `queries`; there are no scores. `subsets`
-    have the order of a query's group members, where it is known beyond the end of its list.
+    """The given ranked ids of each query under the protocol, in the order of `queries`, with the `scores` of queries
+    that have one for each of their ids. `subsets` have the order of a query's group members, where it is known beyond
+    the end of its list.
 
     Ids may be strings or integers; `KnownIds` says in which spellings. What a list leaves out counts as not found;
     without `gallery_ids`, references and distractors are taken to be in the gallery.
@@ -153,8 +155,9 @@ def rank_ids(
     found = [_found_ids(query, lists[query.query_id], known) for query in queries]
     _refuse_unknown(queries, found, known)
     gallery = None if gallery_ids is None else set(gallery_ids)
+    subsets, scores = subsets or {}, scores or {}
     ranked = [
-        _rank_ids_of(query, ids, protocol, gallery, also, (subsets or {}).get(query.query_id))
+        _rank_ids_of(query, ids, protocol, gallery, also, subsets.get(query.query_id), scores.get(query.query_id))
         for query, ids in zip(queries, found, strict=True)
     ]
     largest_k = max((*protocol.recall_ks, *protocol.map_ks), default=1)
@@ -223,8 +226,10 @@ def _rank_ids_of(
     gallery: set[str] | None,
     also: Collection[OtherRank],
     subset: Sequence[str] | None,
+    given_scores: Sequence[float] | None,
 ) -> RankedQuery:
     ids = [image_id for _, image_id in found if image_id is not None]
+    score_of = dict(zip(ids, given_scores or (), strict=False)) if len(given_scores or ()) == len(ids) else {}
     seen: set[str] = set()
     for image_id in ids:
         if image_id in seen:
@@ -243,7 +248,7 @@ def _rank_ids_of(
     return RankedQuery(
         query_id=query.query_id,
         ranked_ids=tuple(ids),
-        scores=(),
+        scores=tuple(score_of[image_id] for image_id in ids) if score_of else (),
         target_rank=_rank_in(ids, query.target_image),
         relevant_ranks=tuple(position for position, image_id in enumerate(ids, start=1) if image_id in accepted),
         num_relevant=len(accepted),

@@ -28,6 +28,7 @@ class Thumbnails:
         self.size = size
         self.unreadable: list[Path] = []
         self._images: dict[Path, Image.Image | None] = {}
+        self._addresses: dict[Path, str] = {}
 
     def load(self, path: Path | None) -> Image.Image | None:
         """The picture as `read_image` shows it to a model; None if it cannot be read."""
@@ -40,11 +41,14 @@ class Thumbnails:
     def data_uri(self, path: Path | None) -> str | None:
         """The thumbnail as a JPEG in a `data:` address, or None as in `load`."""
         image = self.load(path)
-        if image is None:
+        if path is None or image is None:
             return None
-        buffer = io.BytesIO()
-        image.save(buffer, format="JPEG", quality=_JPEG_QUALITY, optimize=True)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+        if path not in self._addresses:
+            buffer = io.BytesIO()
+            image.save(buffer, format="JPEG", quality=_JPEG_QUALITY, optimize=True)
+            encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
+            self._addresses[path] = f"data:image/jpeg;base64,{encoded}"
+        return self._addresses[path]
 
     def _read(self, path: Path) -> Image.Image | None:
         try:

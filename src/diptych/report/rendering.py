@@ -1,7 +1,8 @@
 """Pages from the templates beside this file: what a template shows is escaped unless the template says otherwise, in
 HTML and in Markdown.
 
-A page is one file, which needs no other file and no network.
+A page is one file, which needs no network. That of a retrieval's evaluation shows pictures that lie elsewhere on the
+disk, where they do; all other pages need no other file either.
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     write_file(path, text.encode(errors="replace"))  # a caption may hold half a surrogate pair
 
 
+def with_visible_controls(text: str) -> str:
+    """The text with a sign for each control that a browser would swallow: of what a page's script shows. What a
+    template shows is so anyway.
+    """
+    return text.translate(_VISIBLE_CONTROLS)
+
+
 @cache
 def environment() -> Environment:
     """The templates, with `file(name)` and `hash_of(name)` for the style sheets and scripts among them."""
@@ -60,7 +68,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.policies["json.dumps_kwargs"] = {}  # keys in the order that they were written in
+    # Keys in the order that they were written in, and no spaces: a table of all queries is long.
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
 
     def file(name: str) -> str:
         return loader.get_source(made, name)[0]
@@ -79,5 +88,5 @@ def _shown(context: Context, value: Any) -> Any:
     """Each value that a template shows, as text."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    visible = value.translate(_VISIBLE_CONTROLS)
+    visible = with_visible_controls(value)
     return Markup(markdown_text(visible)) if (context.name or "").endswith(".md.jinja") else visible

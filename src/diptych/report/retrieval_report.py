@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from diptych.contracts.news import NewsSource
@@ -36,7 +36,8 @@ def write_retrieval_report(
     """Writes `folder/index.html` and returns its path; the same run and data give the same bytes.
 
     What the run does not have is left out: metrics where answers are hidden, verification where there was none. A photo
-    that is missing or unreadable is shown as a grey tile, and the log counts them.
+    that is missing or unreadable is shown as a grey tile, and the log counts them. An article has its title beside its
+    id, where it has one.
 
     Args:
         folder: Made if it does not exist; the page of an earlier report is replaced.
@@ -51,6 +52,8 @@ def write_retrieval_report(
     folders = {run.name: run.folder for run in runs}
     cards = read_cards(runs, source, split)
     groups = choose_cards(cards, max_queries)
+    shown = [card for chosen in groups.values() for card in chosen]
+    named = [each.article_id for card in shown for side in (card.before, card.after) for each in side[:NUM_CANDIDATES]]
     pictures = _Pictures(source, split)
     numbers = retrieval_numbers(folders)
     lead = [f"{sum(map(len, groups.values())):,} of {len(cards):,} queries shown", *numbers.pop("headline")]
@@ -67,6 +70,7 @@ def write_retrieval_report(
         sections=sections,
         answered=any(card.article_id is not None for card in cards),
         pictures=pictures,
+        titles=_titles(source, [*named, *(card.article_id for card in shown)]),
         num_candidates=NUM_CANDIDATES,
         **numbers,
     )
@@ -74,6 +78,19 @@ def write_retrieval_report(
         number = len(unreadable)
         log.warning("%d photos of the report are grey tiles: they cannot be read, first %s", number, unreadable[0])
     return page
+
+
+def _titles(source: NewsSource, article_ids: Iterable[str | None]) -> dict[str, str]:
+    """The titles of those articles that have one. A report does not need them: where data is gone, the log says so."""
+    found = {}
+    try:
+        articles = source.articles()
+        for article_id in dict.fromkeys(article_ids):
+            if article_id is not None and article_id in articles and (title := articles[article_id].title.strip()):
+                found[article_id] = title
+    except (ValueError, OSError) as error:
+        log.warning("The report has no titles of articles: %s", error)
+    return found
 
 
 class _Pictures:

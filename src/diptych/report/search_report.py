@@ -9,16 +9,15 @@ from diptych.contracts.search import SearchResult
 from diptych.report.cards import QueryCard, Tile
 from diptych.report.pictures import Thumbnails
 from diptych.report.rendering import write_page
-from diptych.report.sheet import NUM_RESULTS, draw_rows
-from diptych.storage.whole import whole_file
+from diptych.report.sheet import NUM_RESULTS, draw_rows, save_sheet
 
-PAGE, SHEET = "search.html", "search.png"
+PAGE, SHEET = "search.html", "search.jpg"
 
 
 def write_search(
     folder: Path, found: Mapping[str, Sequence[SearchResult]], image: Path | None, text: str, facts: Mapping[str, str]
 ) -> Path:
-    """Writes `search.html`, which needs no other file and no network, and `search.png`, into `folder`; returns the
+    """Writes `search.html`, which needs no other file and no network, and `search.jpg`, into `folder`; returns the
     page's path. Pictures that cannot be read are grey tiles.
 
     `found` has the results, best first, by what was compared (`picture and text`); the first of them is the search, the
@@ -39,9 +38,8 @@ def write_search(
     rows = [(f"by {way}" + (" alone" if number else ""), [card]) for number, (way, card) in enumerate(cards.items())]
     shown = min(NUM_RESULTS, max(map(len, found.values())))
     lead = f"the first {shown} of {facts['searched']}"
-    with whole_file(folder / SHEET) as temporary:
-        frames = {"reference": "the picture asked with"} if image is not None else {}
-        draw_rows("Search", lead, rows, frames, thumbnails).save(temporary, "PNG", compress_level=3)
+    frames = {"reference": "the picture asked with"} if image is not None else {}
+    save_sheet(draw_rows("Search", lead, rows, frames, thumbnails), folder / SHEET)
     return folder / PAGE
 
 

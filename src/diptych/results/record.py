@@ -37,7 +37,8 @@ class EvaluationRecord:
     `aspect_queries`, the number of queries behind the figures of an aspect (`[<set>/]<aspect>`);
     captions' `references_per_item`, `lines` (of each metric, in words) and `counts` of what was missing, cut or empty;
     of retrieval `counts` has how often the reference comes first. `signatures` say what they give away, in
-    sentences; empty where there was nothing to say.
+    sentences; empty where there was nothing to say. `short_lists` are by metric the number of `lists` of a prediction
+    file that hold fewer images than its K, and the length of the `shortest`.
 
     `values` is a line per query for the comparison of two runs: `query_id`, before it `set` where there are several,
     and the query's value of each metric that has one. `predictions` is a line per query with what was found; None where
@@ -59,6 +60,7 @@ class EvaluationRecord:
     values: Sequence[Mapping[str, Any]] = ()
     predictions: Sequence[Mapping[str, Any]] | None = None
     signatures: Sequence[str] | None = None
+    short_lists: Mapping[str, Mapping[str, int]] | None = None
     versions: Mapping[str, str] = field(default_factory=checkpoints.versions)
 
     def content(self) -> dict[str, Any]:
@@ -72,6 +74,7 @@ class EvaluationRecord:
             "lines": self.lines,
             "versions": dict(self.versions),
             "metrics": {key: None if math.isnan(value) else value for key, value in self.metrics.items()},
+            "short_lists": self.short_lists or None,
             "intervals": None if self.intervals is None else {key: list(two) for key, two in self.intervals.items()},
             "aspect_queries": self.aspect_queries or None,
             "counts": self.counts,

@@ -11,6 +11,7 @@ from typing import Any
 
 from diptych.contracts.retrieval import RankedQuery
 from diptych.metrics.retrieval.measuring import AVERAGE, SetResult, all_meanings, summary
+from diptych.ranking.short_lists import ShortLists, said_of_short
 from diptych.results.record import EvaluationRecord
 from diptych.results.signatures import retrieval_signatures
 
@@ -48,8 +49,25 @@ def retrieval_record(results: Sequence[SetResult], **origin: Any) -> EvaluationR
         values=[line for result in results for line in _values(result, _set_name(results, result))],
         predictions=[_prediction(ranked, _set_name(results, result)) for result in results for ranked in result.ranked],
     )
-    record.signatures = [*retrieval_signatures(record.content()), *_said_of_absent(results)]
+    short = _short_lists(results)
+    record.short_lists = {name: {"lists": of.number, "shortest": of.shortest} for name, of in short.items()}
+    record.signatures = [
+        *retrieval_signatures(record.content()),
+        *_said_of_absent(results),
+        *said_of_short(short, record.num_scored),
+    ]
     return record
+
+
+def _short_lists(results: Sequence[SetResult]) -> dict[str, ShortLists]:
+    """By key of metrics.json; of several sets those of each, and those of all together under the plain name."""
+    if len(results) == 1:
+        return dict(results[0].short)
+    found: dict[str, ShortLists] = {}
+    for result in results:
+        for name, short in result.short.items():
+            found[name] = found[name].joined(short) if name in found else short
+    return found | {f"{result.name}/{name}": short for result in results for name, short in result.short.items()}
 
 
 def _said_of_absent(results: Sequence[SetResult]) -> Iterator[str]:

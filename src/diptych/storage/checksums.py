@@ -6,6 +6,7 @@ guards against disks, not against people: who writes a file can write its checks
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zipfile
 import zlib
@@ -30,6 +31,15 @@ def crc_of_file(path: Path, num_bytes: int | None = None) -> int:
         while block := file.read(min(_AT_ONCE, remaining)):
             checksum, remaining = zlib.crc32(block, checksum), remaining - len(block)
     return checksum
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits, as `sha256sum` and model hubs give it; it is not held in memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_AT_ONCE):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def seal(path: Path) -> None:

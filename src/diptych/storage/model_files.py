@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 _ADAPTER = "adapter_config.json"
 _LONGEST_REASON = 300
 _PREFIX = "package:"
+# What brings the models of an experiment to a machine without a network; messages end in it.
+FETCH = "diptych fetch experiment=NAME out=FOLDER, where there is a network, brings all that a run needs"
 
 
 def locate_model(reference: str) -> str:
@@ -74,7 +76,7 @@ def load_model(load: Callable[..., Any], name: str, what: str, advice: str, **se
     try:
         return load(located, **file, **settings, **here, trust_remote_code=False)
     except Exception as error:  # the readers of a dozen formats each raise their own kinds
-        raise ValueError(f"{name}: its {what} {_reason(error)}; {advice}") from error
+        raise ValueError(f"{name}: its {what} {_reason(error)}; {advice}; {FETCH}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from diptych.text.spacy_pipeline import load_pipeline, read_in_pieces
 
@@ -32,6 +32,8 @@ class EntityRecognizer:
     `model` is an installed pipeline's name, a folder, or `package:NAME/PATH`. Objects can be pickled: the model is then
     loaded again.
     """
+
+    model_names: ClassVar[Mapping[str, str]] = {"model": "spacy"}  # see config/model_names.py
 
     def __init__(self, model: str = "en_core_web_sm", batch_size: int = 64) -> None:
         self.model = model

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from diptych.text.spacy_pipeline import load_pipeline, read_in_pieces
 
@@ -22,6 +22,8 @@ class NounPhrases:
     `model` is an installed pipeline's name, a folder, or `package:NAME/PATH`, loaded when it is first used. Objects can
     be pickled: the model is then loaded again.
     """
+
+    model_names: ClassVar[Mapping[str, str]] = {"model": "spacy"}  # see config/model_names.py
 
     def __init__(self, model: str = "en_core_web_sm", max_phrases: int = 10, batch_size: int = 256) -> None:
         if max_phrases < 1:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.extras import require
-from diptych.storage.model_files import locate_model
+from diptych.storage.model_files import FETCH, locate_model
 
 # spaCy refuses texts of a million characters, and wants a gigabyte for every hundred thousand.
 _LONGEST = 100_000
@@ -36,7 +36,7 @@ def load_pipeline(model: str, without: tuple[str, ...]) -> Any:
     located = locate_model(model)
     advice = (
         f"install it with python -m spacy download {model if model.isidentifier() else 'en_core_web_sm'}, or name a"
-        " folder or package:NAME/PATH"
+        f" folder or package:NAME/PATH; {FETCH}"
     )
     if not Path(located).is_dir() and located not in {entry.name for entry in entry_points(group="spacy_models")}:
         raise ValueError(f"the spaCy model {model!r} cannot be loaded (no such model is installed); {advice}")

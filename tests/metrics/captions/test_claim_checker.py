@@ -44,3 +44,17 @@ def test_counts_are_those_of_the_metric():
     assert scores.corpus["claims_per_caption"] == pytest.approx(6 / 4)
     with pytest.raises(ValueError):
         checker.unsupported(CAPTIONS, EVIDENCE[:2])
+
+
+def test_claims_of_one_caption_are_those_that_are_counted():
+    checker = EntityClaimChecker(Names())
+    for caption, evidence, (unsupported, number) in zip(
+        CAPTIONS, EVIDENCE, checker.unsupported(CAPTIONS, EVIDENCE), strict=True
+    ):
+        found = checker.checked_claims(caption, evidence)
+        assert len(found) == number and sum(not claim.supported for claim in found) == unsupported
+        assert all(caption[claim.start : claim.end] == claim.text for claim in found)
+    names = [(claim.text, claim.supported) for claim in checker.checked_claims(CAPTIONS[0], EVIDENCE[0])]
+    assert names == [("Ann Lee", True), ("Bo", False), ("Rome", True)]
+    (number,) = checker.checked_claims("12 people", "About 11 people came.")
+    assert number.is_quantity and not number.supported

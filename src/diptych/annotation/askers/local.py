@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -29,6 +29,8 @@ class LocalAsker:
     """
 
     price_factor = 0.0
+
+    model_names: ClassVar[Mapping[str, str]] = {"model": "hub"}  # see config/model_names.py
 
     def __init__(self, model: str, dtype: str = "bfloat16", device: str = "auto") -> None:
         if dtype not in DTYPES:

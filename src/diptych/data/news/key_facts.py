@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import ClassVar
 
 from diptych.contracts.news import KeyFacts
 from diptych.text.named_entities import EntityRecognizer, NamedEntity
@@ -69,6 +70,8 @@ class SpacyFacts:
       title in front of its text to have it counted.
     - Bare numbers below ten are left out; 3.5 million, 40 percent and 4-2 stay.
     """
+
+    model_names: ClassVar[Mapping[str, str]] = {"model": "spacy"}  # see config/model_names.py
 
     def __init__(self, model: str = "en_core_web_sm", limits: FactLimits = FactLimits()) -> None:
         self.limits = limits

@@ -26,6 +26,7 @@ class CIRRRewritten(TripletSource):
 
     name = "cirr_rewritten"
     docs_page = "docs/cirr.md"
+    query_ids = "cirr_r-0 is the first record of the split's rewritten captions, cirr_r-1 the second, and so on"
     splits = ("train", "val", "test")
 
     def __init__(self, root: str | Path) -> None:

@@ -46,6 +46,7 @@ class FashionIQ(TripletSource):
     """
 
     docs_page = "docs/fashioniq.md"
+    query_ids = "dress-0 is the first record of captions/cap.dress.<split>.json, dress-1 the second, and so on"
     splits: tuple[str, ...] = ("train", "val", "test")
 
     def __init__(self, root: str | Path, category: str, protocol: str = "original") -> None:

@@ -27,7 +27,7 @@ class FromFiles:
     (`data.images_on`).
 
     `caption_policy` chooses among a record's wordings (`random`, `join`, `explode`, `first`); the other settings are
-    those of `DrawingSettings`, and what is done to each picture.
+    those of `DrawingSettings`, and what is done to each picture. `one_batch` is of debug=overfit.
     """
 
     kind = "files"
@@ -40,9 +40,10 @@ class FromFiles:
         weights: Mapping[str, float] | None = None,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        one_batch: bool = False,
     ) -> None:
         self.batch_size = batch_size
-        self.drawing = DrawingSettings(batch_size, group_size, weights, seed)
+        self.drawing = DrawingSettings(batch_size, group_size, weights, seed, one_batch)
         self.caption_policy, self.augmentation = caption_policy, augmentation
 
     def open(self, inputs: TrainingInputs) -> Callable[[TrainableSystem], FileTraining]:

@@ -33,6 +33,7 @@ class GeneCIS(TripletSource):
     """
 
     docs_page = "docs/genecis.md"
+    query_ids = "change_object-0 is the first record of genecis/change_object.json, and so on for the other three"
     splits = ("val",)
     writes: ClassVar[Mapping[str, str]] = {"root": "genecis/*.json"}  # the crops
 

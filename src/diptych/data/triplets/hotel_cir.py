@@ -44,6 +44,7 @@ class HotelCIR(TripletSource):
 
     name = "hotel_cir"
     docs_page = "docs/hotel_cir.md"
+    query_ids = "hotel-0 is the first record of captions/hotel_<split>_data.json, hotel-1 the second, and so on"
     splits = ("train", "val", "test")
 
     def __init__(

@@ -25,6 +25,7 @@ class LaSCo(TripletSource):
 
     name = "lasco"
     docs_page = "docs/lasco.md"
+    query_ids = "the published qid; of a qid that several records have, the second is <qid>-2, the third <qid>-3"
     splits = ("train", "val")
 
     def __init__(self, root: str | Path, exclude_reference: bool = False) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from diptych.contracts.retrieval import Triplet, TripletSource
 from diptych.data.triplets.captions import expand
-from diptych.data.triplets.sampling import MixingSampler
+from diptych.data.triplets.sampling import MixingSampler, shares_of_pass
 from diptych.data.triplets.training_data import TrainingBatches, TrainingInputs
 from diptych.data.triplets.triplet_dataset import TripletDataset, complete_triplets, wordings
 from diptych.parallel.distributed import rank, world_size
@@ -16,7 +16,8 @@ from diptych.parallel.distributed import rank, world_size
 @dataclass(frozen=True)
 class DrawingSettings:
     """How triplets are drawn: `batch_size` for each process; `weights` by source (None: by size); `group_size` triplets
-    of look-alikes (a hotel, a CIRR set) side by side in a batch, as hard negatives.
+    of look-alikes (a hotel, a CIRR set) side by side in a batch, as hard negatives. With `one_batch` every batch is the
+    first one.
 
     Raises:
         ValueError: `group_size` is under 1.
@@ -26,6 +27,7 @@ class DrawingSettings:
     group_size: int
     weights: Mapping[str, float] | None
     seed: int
+    one_batch: bool = False
 
     def __post_init__(self) -> None:
         if self.group_size < 1:
@@ -36,7 +38,7 @@ class ListedTriplets:
     """The training triplets of all sources, after the caption policy (`captions.expand`).
 
     Raises:
-        ValueError: images are missing, or the weights are not those of the sources.
+        ValueError: images are missing, the weights are not those of the sources, or a batch is larger than they are.
     """
 
     def __init__(self, inputs: TrainingInputs, caption_policy: str, drawing: DrawingSettings) -> None:
@@ -53,6 +55,8 @@ class ListedTriplets:
             triplets = expand(complete_triplets(source, inputs.on_missing), caption_policy)
             self.records += [(source, triplet) for triplet in triplets]
             self.sizes.append(len(triplets))
+        if all(self.sizes):  # else the order says which is empty; here before there is a model
+            shares_of_pass(self.sizes, self.weights, drawing.batch_size, world_size())
 
     @property
     def draws_per_batch(self) -> int:
@@ -77,6 +81,7 @@ class ListedTriplets:
             start_batch=start_batch,
             groups=groups,
             group_size=self.drawing.group_size,
+            one_batch=self.drawing.one_batch,
         )
         size = self.drawing.batch_size
         return TrainingBatches(dataset, sampler, size, sampler.epoch_batches, size * 2 * dataset.image_bytes())

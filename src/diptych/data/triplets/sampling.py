@@ -23,7 +23,7 @@ class MixingSampler(Sampler[tuple[int, int]]):
 
     Yields (example, draw): the example's position in the concatenation of the sources, and the number of the draw
     since the start of training, from which the example's own randomness is seeded. `num_batches` is how many batches
-    the run takes in all; `start_batch` how many of them are already done.
+    the run takes in all; `start_batch` how many of them are already done. With `one_batch` all are the first one.
     """
 
     def __init__(
@@ -38,19 +38,15 @@ class MixingSampler(Sampler[tuple[int, int]]):
         start_batch: int = 0,
         groups: Sequence[Hashable] = (),
         group_size: int = 1,
+        one_batch: bool = False,
     ) -> None:
         if min(source_sizes) < 1:
             raise ValueError(f"training sources of sizes {list(source_sizes)}: an empty one cannot be drawn from")
         self.source_sizes, self.batch_size, self.seed = tuple(source_sizes), batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.num_batches, self.start_batch = num_batches, start_batch
-        self.groups, self.group_size = groups, group_size
-        self.shares = _shares(self.source_sizes, weights)
-        if sum(self.shares) < batch_size * world_size:
-            raise ValueError(
-                f"a batch of {batch_size} on {world_size} ranks is larger than the {sum(self.shares)} training "
-                f"examples; lower data.training.batch_size, to {sum(self.shares) // world_size} at most"
-            )
+        self.groups, self.group_size, self.one_batch = groups, group_size, one_batch
+        self.shares = shares_of_pass(self.source_sizes, weights, batch_size, world_size)
 
     def __len__(self) -> int:
         return self.num_batches * self.batch_size
@@ -64,7 +60,7 @@ class MixingSampler(Sampler[tuple[int, int]]):
         per_pass, global_batch = sum(self.shares), self.batch_size * self.world_size
         order, order_of = torch.empty(0), -1
         for batch in range(self.start_batch, self.num_batches):
-            first = batch * global_batch + self.rank * self.batch_size
+            first = (0 if self.one_batch else batch * global_batch) + self.rank * self.batch_size
             for draw in range(first, first + self.batch_size):
                 number, place = divmod(draw, per_pass)
                 if number != order_of:
@@ -94,6 +90,19 @@ class MixingSampler(Sampler[tuple[int, int]]):
                 bunches.append(bunch)
             bunch.append(example)
         return torch.tensor([example for bunch in bunches for example in bunch])
+
+
+def shares_of_pass(
+    source_sizes: Sequence[int], weights: Sequence[float] | None, batch_size: int, world_size: int
+) -> list[int]:
+    """How many examples each source gives to one pass. ValueError where a batch of all ranks is larger than that."""
+    shares = _shares(source_sizes, weights)
+    if sum(shares) < batch_size * world_size:
+        raise ValueError(
+            f"a batch of {batch_size} on {world_size} ranks is larger than the {sum(shares)} training "
+            f"examples; lower data.training.batch_size, to {sum(shares) // world_size} at most"
+        )
+    return list(shares)
 
 
 class ShardedBatches(Sampler[list[int]]):

@@ -59,6 +59,7 @@ class TripletJSONL(TripletSource):
     """
 
     docs_page = "docs/own_data.md"
+    query_ids = "the query_id of the records; of a table without that column row-1 is the first row below the names"
     splits = ("train", "val", "test")
 
     def __init__(

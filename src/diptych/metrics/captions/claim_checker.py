@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from diptych.contracts.news import CheckedClaim
 from diptych.metrics.captions.unsupported_entity_rate import check_claims
 from diptych.text.named_entities import EntityRecognizer
 
@@ -27,11 +28,14 @@ class EntityClaimChecker:
         checked = [check_claims(*one) for one in zip(captions, found, evidence, strict=True)]
         return [(sum(not stated for _, stated in of_one), len(of_one)) for of_one in checked]
 
-    def unsupported_claims(self, caption: str, evidence: str) -> list[str]:
-        """The claims of one caption that its evidence does not state, as they stand in it.
+    def checked_claims(self, caption: str, evidence: str) -> list[CheckedClaim]:
+        """The claims of one caption, in their order, each with whether its evidence states it.
 
         Raises:
             ValueError: as the recogniser.
         """
         (entities,) = self.recognizer.entities([caption])
-        return [claim.text for claim, stated in check_claims(caption, entities, evidence) if not stated]
+        return [
+            CheckedClaim(claim.text, claim.start, claim.end, claim.is_quantity, stated)
+            for claim, stated in check_claims(caption, entities, evidence)
+        ]

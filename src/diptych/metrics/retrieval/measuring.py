@@ -10,6 +10,7 @@ from torchmetrics import Metric
 from diptych.contracts.retrieval import EvaluationProtocol, MetricMeaning, MetricValues, Query, RankedQuery
 from diptych.metrics.retrieval.aggregate import summarise, with_aspects
 from diptych.metrics.retrieval.bootstrap import intervals
+from diptych.ranking.short_lists import ShortLists
 
 AVERAGE = "average"
 
@@ -20,7 +21,7 @@ class SetResult:
     of the model's own metrics, the ranked queries, and the model's `values` per query (in the order of `ranked`), of
     which `metrics` and `bounds` are made, those of an aspect included. `meanings` say by plain name (`recall_at_1`) how
     the metrics are to be read. `counts` go into metrics.json, summed over the sets. `absent` says of metrics
-    without a number why they have none.
+    without a number why they have none, `short` of which lists of a file were too short for their K.
     """
 
     name: str
@@ -34,6 +35,7 @@ class SetResult:
     meanings: dict[str, MetricMeaning] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    short: dict[str, ShortLists] = field(default_factory=dict)
 
 
 def measure(

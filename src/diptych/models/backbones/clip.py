@@ -5,9 +5,10 @@ Shape letters: B batch, P patches, L text tokens, D tower width, E embedding wid
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import open_clip
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from diptych.contracts.models import ImageFeatures, ImageSpec, TextFeatures, TextTokens
 from diptych.models.backbones.clip_architecture import build, registered
 from diptych.models.backbones.clip_facts import ACTIVATION, IMAGE, clip_facts, settled
+from diptych.models.backbones.clip_file import load_file
 from diptych.models.backbones.clip_layers import SelfAttention, make_lean
 from diptych.models.backbones.clip_tokenizers import (
     cleaning,
@@ -27,10 +29,12 @@ from diptych.models.backbones.clip_tokenizers import (
     plain_tokenizer,
     transformers_tokenizer,
 )
-from diptych.models.backbones.transformers_clip import load_transformers
 from diptych.models.plain_text import broken_up, control_signs
 from diptych.parallel.private_parts import vision_features
 from diptych.storage.json_values import encodable
+from diptych.storage.model_files import FETCH
+
+log = logging.getLogger(__name__)
 
 FREEZE_CHOICES = ("none", "vision", "text", "all")
 TOKEN_CHOICES = ("patches", "before_norm")
@@ -132,6 +136,8 @@ class CLIPBackbone(nn.Module):
     mean: Tensor
     std: Tensor
 
+    model_names: ClassVar[Mapping[str, str]] = {"name": "open_clip"}  # see config/model_names.py
+
     def __init__(
         self,
         name: str,
@@ -151,7 +157,9 @@ class CLIPBackbone(nn.Module):
             raise ValueError(f"image_tokens={image_tokens!r} is not one of {', '.join(TOKEN_CHOICES)}")
         self.name, self.pretrained, self.preprocessing = name, pretrained, preprocessing
         facts = clip_facts(name, pretrained, architecture, {ACTIVATION: activation})
-        self.clip = build(name, architecture, quick_gelu=facts[ACTIVATION] == "quick_gelu")
+        self.activation = str(facts[ACTIVATION])
+        self.weights_file: Path | None = None  # which load_pretrained has read
+        self.clip = build(name, architecture, quick_gelu=self.activation == "quick_gelu")
         make_lean(self.clip)
         visual = self.visual
         if image_tokens == "before_norm" and isinstance(visual, TimmModel):
@@ -211,20 +219,26 @@ class CLIPBackbone(nn.Module):
             return
         entry = get_pretrained_cfg(self.name, self.pretrained)
         if entry:  # a file of a tag's name would be loaded with the tag's activation
-            path = download_pretrained(entry)
+            try:
+                path = download_pretrained(entry)
+            except Exception as error:  # the hub's, the socket's, the library's own
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise ValueError(
+                    f"{self.name}: its weights pretrained={self.pretrained} are not on this machine and cannot be"
+                    f" downloaded ({reason}); name a file, pretrained=FILE; {FETCH}"
+                ) from error
         elif Path(self.pretrained).is_file():
             path = self.pretrained
         else:
             tags = ", ".join(open_clip.list_pretrained_tags_by_model(self.name)) or "none"
             raise ValueError(f"pretrained={self.pretrained!r} is neither a file nor a tag of {self.name} ({tags})")
-        try:
-            if entry or not load_transformers(self.clip, Path(path)):
-                open_clip.load_checkpoint(self.clip, path, strict=True, weights_only=True)
-        except Exception as error:  # the unpickler, the zip reader and the model each raise their own kinds
-            raise ValueError(
-                f"{path}: no weights for the model {self.name}; it must be a plain file of tensors (.safetensors, or "
-                f".pt without code) with this model's names and shapes, open_clip's or transformers': {error}"
-            ) from error
+        load_file(self.clip, Path(path), self.name, of_tag=bool(entry))
+        self.weights_file, spec = Path(path), self.preprocessing.image
+        log.info(
+            "%s: weights %s; activation %s; pictures of %d pixels, %s, %s, mean %s, std %s",
+            *(self.name, self.pretrained, self.activation, spec.size, spec.resize, spec.interpolation),
+            *(", ".join(f"{number:.4g}" for number in numbers) for numbers in (spec.mean, spec.std)),
+        )
 
     def freeze_image_projection(self) -> None:
         """Excludes the projection into the shared space from training: distributed training waits for gradients."""

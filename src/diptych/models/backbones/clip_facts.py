@@ -27,6 +27,7 @@ _CHOICES = {
     "resize": ("shortest", "squash"),
 }
 _CONFIG, _OF_MODEL, _OF_PICTURES = "open_clip_config.json", "config.json", "preprocessor_config.json"
+_OF_PROCESSOR = "processor_config.json"  # since transformers 5, in the place of the one before
 _IN_REGISTRY = {"resize": "resize_mode"}
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, by which transformers' files name them
 # What must be the same in a model and in the description beside its weights: open_clip would stretch positions to fit.
@@ -146,8 +147,11 @@ def _open_clip_description(path: Path, config: Mapping[str, Any]) -> dict[str, A
 
 
 def _transformers_description(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    place, pictures = path.parent / _OF_MODEL, _object(path.parent / _OF_PICTURES)
-    model = _object(place)
+    place, of_pictures = path.parent / _OF_MODEL, path.parent / _OF_PICTURES
+    pictures, model = _object(of_pictures), _object(place)
+    if not pictures:
+        of_pictures = path.parent / _OF_PROCESSOR
+        pictures = _section(_object(of_pictures), "image_processor", of_pictures)
     towers = [_section(model, part, place) for part in ("vision_config", "text_config")]
     is_clip = model.get("model_type") == "clip"
     activations = {tower.get("hidden_act", "quick_gelu") for tower in towers} if is_clip else set()  # as CLIPConfig's
@@ -165,7 +169,7 @@ def _transformers_description(path: Path, config: Mapping[str, Any]) -> dict[str
         "mean": pictures.get("image_mean") if normal else (0.0, 0.0, 0.0),
         "std": pictures.get("image_std") if normal else (1.0, 1.0, 1.0),
         "interpolation": _INTERPOLATIONS.get(pictures.get("resample", -1)),
-        "resize": _transformers_resize(pictures, side, path.parent / _OF_PICTURES),
+        "resize": _transformers_resize(pictures, side, of_pictures),
     }
     return _checked(facts, path.parent)
 

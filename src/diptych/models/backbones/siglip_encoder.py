@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ class SiglipEncoder(nn.Module):
     `name` is a model of the hub, a folder, or `package:NAME/PATH`; `dtype` that of the weights. Photos of a
     NaFlex model keep their shape and become up to `max_num_patches` patches; all others are squashed to a square.
     """
+
+    model_names: ClassVar[Mapping[str, str]] = {"name": "hub"}  # see config/model_names.py
 
     def __init__(self, name: str, dtype: str = AUTO) -> None:
         super().__init__()

@@ -35,12 +35,13 @@ class ComposedModel(nn.Module):
 
     `embeds_text` says whether a text alone has an embedding among those of the gallery: the backbone's.
     `attends_to_words` says that there is a `compose_with_attention`; `stays_on_device`, that it cannot be moved once it
-    is loaded.
+    is loaded; `no_onnx`, why it cannot be written as ONNX, where it cannot.
     """
 
     embeds_text = True
     attends_to_words = False
     stays_on_device = False
+    no_onnx = ""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ class NormedAttentionPooler(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, V, D) to (B, D)."""
-        attended, _ = self.attention(self.queries.expand(len(tokens), -1, -1), tokens)
+        attended, _ = self.attention(self.queries.expand(tokens.shape[0], -1, -1), tokens)
         pooled: Tensor = self.norm(attended)
         return pooled[:, 0]
 

@@ -139,6 +139,6 @@ class AttentionPool(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """The pooled patches (B, D)."""
-        query = self.query.expand(len(hidden), -1, -1)
+        query = self.query.expand(hidden.shape[0], -1, -1)
         pooled: Tensor = self.attention(query, self.norm(hidden), None)[0].squeeze(1)
         return pooled

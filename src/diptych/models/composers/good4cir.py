@@ -57,7 +57,7 @@ class AttentionPooler(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, V, D) to (B, D)."""
-        pooled: Tensor = self.attention(self.queries.expand(len(tokens), -1, -1), tokens)
+        pooled: Tensor = self.attention(self.queries.expand(tokens.shape[0], -1, -1), tokens)
         return pooled[:, 0]
 
 

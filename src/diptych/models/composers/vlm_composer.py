@@ -26,6 +26,10 @@ class VLMComposer(ComposedModel):
     """
 
     backbone: VLMBackbone
+    no_onnx = (
+        "it reads pictures and words in one prompt of a vision-language model, and its checkpoint holds an adapter of"
+        " that model alone"
+    )
 
     def __init__(self, backbone: VLMBackbone) -> None:
         if not isinstance(backbone, VLMBackbone):

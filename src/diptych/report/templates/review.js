@@ -22,18 +22,39 @@ function show() {
   }
   document.getElementById("decided").textContent = decided + " of " + boxes.length + " decided";
 }
+function decide(box, decision) {
+  kept[nameOf(box)] = decision;
+  try { localStorage.setItem(page.dataset.key, JSON.stringify(kept)); } catch (error) {
+    document.getElementById("warning").hidden = false;
+  }
+  show();
+}
 for (const box of boxes) {
   for (const button of box.querySelectorAll("button")) {
     button.addEventListener("click", () => {
       const decision = button.value === "true";
-      kept[nameOf(box)] = decisionOf(box) === decision ? null : decision;
-      try { localStorage.setItem(page.dataset.key, JSON.stringify(kept)); } catch (error) {
-        document.getElementById("warning").hidden = false;
-      }
-      show();
+      decide(box, decisionOf(box) === decision ? null : decision);
     });
   }
 }
+// Pairs and sentences by keys: the one that has the focus, or whose button has it, is decided.
+function goTo(place) {
+  const box = boxes[Math.max(0, Math.min(place, boxes.length - 1))];
+  box.focus({ preventScroll: true });
+  const shown = box.matches("article > :first-child") ? box.closest("article") : box;
+  shown.scrollIntoView({ block: shown === box ? "nearest" : "start" });
+}
+document.addEventListener("keydown", event => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const place = boxes.indexOf(document.activeElement.closest(".decision"));
+  if (event.key === "n") goTo(place + 1);
+  else if (event.key === "p") goTo(place < 0 ? 0 : place - 1);
+  else if ((event.key === "a" || event.key === "r") && place >= 0) {
+    decide(boxes[place], event.key === "a");
+    goTo(place + 1);
+  } else return;
+  event.preventDefault();
+});
 function lines() {
   const records = others.slice();
   for (const box of boxes) {

@@ -22,7 +22,9 @@ from diptych.contracts.pipelines import Failure, Result
 from diptych.data.news.retrieval_file import read_retrieval, write_retrieval
 from diptych.stages.news.retrieval_output import result_of, retrieval_record
 from diptych.stages.running.record_stage import RecordStage
+from diptych.storage.cores import usable_cores
 from diptych.storage.json_files import write_json
+from diptych.storage.processes import end_with_parent
 from diptych.storage.record_log import RecordFile
 from diptych.storage.safe_names import safe_name
 from diptych.storage.whole import write_file
@@ -201,7 +203,7 @@ def _find_picture(folder: Path, name: str) -> Path:
 
 
 def _verify_all(cache: KeypointCache, tasks: Sequence[_Task], num_workers: int | None) -> Iterator[dict[str, Any]]:
-    num_workers = min(num_workers or os.cpu_count() or 1, len(tasks))
+    num_workers = min(num_workers or usable_cores(), len(tasks))
     if num_workers <= 1:
         yield from (_verify(cache, task) for task in tasks)
         return
@@ -216,6 +218,7 @@ def _verify_all(cache: KeypointCache, tasks: Sequence[_Task], num_workers: int |
 
 
 def _use_one_thread() -> None:
+    end_with_parent()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 

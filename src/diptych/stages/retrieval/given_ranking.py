@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from diptych.contracts.retrieval import Query, TripletSource
-from diptych.ranking.predictions_file import read_lines
+from diptych.ranking.predictions_file import read_rankings
 
 
 class GivenRanking:
-    """The `predictions.jsonl` at `path` of an evaluation of the `source`'s split. It is read when it is asked for.
+    """The file of rankings at `path`, of the `source`'s split. It is read when it is asked for.
 
     Raises:
         ValueError: `source` is None: the data has several, and none is named.
@@ -24,8 +24,8 @@ class GivenRanking:
 
     @cached_property
     def lines(self) -> dict[str, dict[str, Any]]:
-        """The lines by query, in file order; ValueError as `read_lines`."""
-        return read_lines(self.path)
+        """The lines by query, in file order; ValueError as `read_rankings`."""
+        return read_rankings(self.path).lines
 
     def query(self, query_id: str) -> Query:
         """The query of a line.

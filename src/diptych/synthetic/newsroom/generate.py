@@ -1,7 +1,7 @@
 """Write the newsroom set to disk, in the layout in which OpenEvents V1 is published.
 
     python -m diptych.synthetic.newsroom.generate out=OUT seed=0     # 432 events, an article and a query each
-    python -m diptych.synthetic.newsroom.generate sheet=docs/images/newsroom.png     # a contact sheet instead
+    python -m diptych.synthetic.newsroom.generate sheet=newsroom.jpg     # a contact sheet instead
 
 Under OUT, beside what OpenEvents has (`Database/`, `Train Set/`, `Track 1 - Public Set/`):
 
@@ -183,7 +183,7 @@ _DEFAULTS = NewsroomSettings()
 def command(
     *,
     out: Annotated[Path | None, "the folder to write the set into"] = None,
-    sheet: Annotated[Path | None, "a PNG file for a contact sheet"] = None,
+    sheet: Annotated[Path | None, "a file for a contact sheet, .jpg or .png"] = None,
     workers: Annotated[int | None, "processes; one a processor unless given"] = None,
     seed: Annotated[int, "of all random numbers"] = 0,
     num_train_families: Annotated[int, "families of four events to train on"] = _DEFAULTS.num_train_families,

@@ -45,10 +45,12 @@ def logits(model, ids=(5, 9, 2, 40, 7)):
 
 
 def test_the_folder_loads_with_peft_and_says_the_same(fuser, checkpoint, tiny_chat_model, tmp_path):
-    out = export(checkpoint, tmp_path / "adapter")
+    out = tmp_path / "adapter"
+    export(checkpoint, out)
     base = AutoModelForCausalLM.from_pretrained(tiny_chat_model, dtype=torch.float32)
     torch.testing.assert_close(logits(PeftModel.from_pretrained(base, out).eval()), logits(fuser.model))
     written = json.loads((out / "adapter_config.json").read_text())
+    assert len({path.stat().st_mode for path in out.iterdir()}) == 1  # who may read one may read all
     layers = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert set(written["target_modules"]) == layers
     assert written["base_model_name_or_path"] == str(tiny_chat_model) and written["r"] == 4
@@ -56,7 +58,8 @@ def test_the_folder_loads_with_peft_and_says_the_same(fuser, checkpoint, tiny_ch
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
 def test_a_merged_model_needs_no_adapter(fuser, checkpoint, tmp_path, dtype, tolerance):
-    out = export(checkpoint, tmp_path / "merged", merge=True, dtype=dtype)
+    out = tmp_path / "merged"
+    export(checkpoint, out, merge=True, dtype=dtype)
     merged = AutoModelForCausalLM.from_pretrained(out)
     assert merged.dtype == getattr(torch, dtype)
     torch.testing.assert_close(logits(merged).float(), logits(fuser.model), atol=tolerance, rtol=tolerance)
@@ -72,9 +75,12 @@ def test_a_merge_that_changes_the_answers_is_not_written(checkpoint, tmp_path, m
 
 def test_mistakes_are_named(checkpoint, tmp_path, capsys):
     (tmp_path / "there").mkdir()
+    (tmp_path / "there/thesis.tex").write_text("mine")
     assert run("export", [f"ckpt={checkpoint}", f"out={tmp_path / 'there'}"]) == 2
     assert "exists; name a folder that does not" in capsys.readouterr().err
-    assert run("export", [f"ckpt={checkpoint}"]) == 2 and "usage:" in capsys.readouterr().err
+    assert run("export", [f"ckpt={checkpoint}"]) == 2 and "out=FOLDER is missing" in capsys.readouterr().err
+    assert run("export", [f"ckpt={checkpoint}", f"out={tmp_path / 'x'}", "onnx=true", "push=me/mine"]) == 2
+    assert "onnx, push: " in capsys.readouterr().err and not (tmp_path / "x").exists()
     assert run("export", [f"ckpt={checkpoint}", f"out={tmp_path / 'x'}", "merge=perhaps"]) == 2
     assert "merge=perhaps: expected true or false" in capsys.readouterr().err
     assert run("export", [f"ckpt={checkpoint}", f"out={tmp_path / 'x'}"]) == 0
