@@ -78,7 +78,7 @@ def test_columns_of_both_kinds_or_of_none_are_refused(tmp_path, header, said):
         with_data_files([f"data={tmp_path / 'a.csv'}"])
 
 
-@pytest.mark.parametrize("name", ["shop.parquet", "shop-000.tar", "shop/", "./shop"])
+@pytest.mark.parametrize("name", ["shop.parquet", "shop/", "./shop"])
 def test_what_holds_pictures_is_to_be_imported_first(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shop").mkdir()
