@@ -93,7 +93,7 @@ def _renamed(table: PackedTable, columns: Sequence[str]) -> dict[str, str]:
 
 
 def _record(where: str, row: Mapping[str, Any], found: Mapping[str, str], pictures: _Pictures) -> dict[str, Any]:
-    record = {}
+    record: dict[str, Any] = {}
     for key, name in found.items():
         value, place = row.get(name), f"{where}, column {name!r}"
         if value is None or value == "" or value == []:
