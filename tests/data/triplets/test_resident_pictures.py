@@ -207,5 +207,5 @@ def test_what_cannot_be_on_a_gpu_and_must_is_refused(make, data, tiny_preprocess
     with pytest.raises(ValueError, match="augmentation=own_augmentation has no num_random and of_batch"):
         FromFiles(8, augmentation=own_augmentation).open(inputs(module, "gpu"))
     caplog.set_level(logging.INFO)
-    FromFeatures(str(tmp_path)).open(inputs(module, "auto"))
+    FromFeatures(str(tmp_path), batch_size=8).open(inputs(module, "auto"))
     assert "no pictures are kept on the GPU: features are trained on" in caplog.text
