@@ -152,7 +152,7 @@ def test_switching_the_backbone_switches_the_preprocessing():
 
 def test_a_misspelt_key_gets_the_nearest_one():
     config = compose("experiment=cir_rooms", "+system.optimizer.lrr=1")
-    with pytest.raises(ValueError, match=r"unknown key 'system.optimizer.lrr'. Did you mean 'lr'"):
+    with pytest.raises(ValueError, match=r"unknown key 'system.optimizer.lrr'. Did you mean 'system.optimizer.lr'"):
         checking.check(config, checking.root_keys("train"))
     config = compose("experiment=cir_rooms", "+sede=1")
     with pytest.raises(ValueError, match=r"unknown key 'sede'. Did you mean 'seed'"):

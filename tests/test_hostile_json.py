@@ -181,7 +181,7 @@ RUNS = {
 }
 CARD = {"summary.json": SUMMARY, "train.jsonl": [TRIPLET], "work/w/manifest.json": MANIFEST}
 READERS = {
-    "ranked predictions": Reader("p.json", {"q": ["a", 3]}, lambda f: read_rankings(f / "p.json")[0]),
+    "ranked predictions": Reader("p.json", {"q": ["a", 3]}, lambda f: read_rankings(f / "p.json").lists),
     "captions, JSON": Reader("c.json", {"q": "a caption"}, lambda f: read_captions(f / "c.json")),
     "captions, lines": Reader(
         "c.jsonl", [{"query_id": "q", "caption": "a"}], lambda f: read_captions(f / "c.jsonl"), True

@@ -40,7 +40,7 @@ def test_captions_and_predictions(tmp_path_factory, query_id, text):
     (folder / "a.json").write_text(json.dumps({query_id: text}))
     (folder / "b.json").write_text(json.dumps({query_id: [text, 3]}))
     assert read_captions(folder / "a.json") == {encodable(query_id): encodable(text)}
-    assert read_rankings(folder / "b.json")[0] == {encodable(query_id): [encodable(text), 3]}
+    assert read_rankings(folder / "b.json").lists == {encodable(query_id): [encodable(text), "3"]}
 
 
 @given(TEXTS, TEXTS, st.booleans())

@@ -154,7 +154,7 @@ def test_a_trec_run_is_scored_with_its_report_and_its_own_predictions_are_scored
     assert record["gallery"]["size"] == 4
     first = shop.parent / "run_run.trec"
     page = (first / "report/index.html").read_text()
-    assert page.count("data:image/") > 4 and (first / "report/sheet.png").is_file()
+    assert page.count("data:image/") > 4 and (first / "report/sheet.jpg").is_file()
     lines = (first / "predictions.jsonl").read_text()
     assert json.loads(lines.splitlines()[0])["scores"] == [1, 0.5, 0.333333]
     again = of_shop(shop, lines, "again.jsonl")

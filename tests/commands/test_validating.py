@@ -64,7 +64,7 @@ def test_what_is_missing_is_listed_and_the_status_is_1(validated):
     [
         (["train", *ROOMS, "system.optimizer.lr=fast"], "system.optimizer.lr='fast': expected float"),
         (["train", *ROOMS, "data.training.batch_size=96"], "lower data.training.batch_size, to 24 at most"),
-        (["train", *ROOMS, "data=newsroom"], "data holds news photos"),
+        (["train", "experiment=cir_rooms", "data=newsroom"], "data holds news photos"),
         (["train", "-m", *ROOMS], "validate=true looks at one run"),
         (["evaluate", "ckpt=nowhere"], "ckpt=nowhere: there is no such file"),
         (["evaluate"], "say what to evaluate"),
@@ -89,7 +89,7 @@ def test_a_pipeline_lists_its_stages_and_their_folders(validated):
         "pipeline", "pipeline=propose_pairs", "images=nothere", "output=p.jsonl", "encoder=colour_layout"
     )
     assert status == 1
-    assert "embed_images: EmbedImages, in runs/propose_pairs/embed_images (new)" in said
+    assert "embed_images: EmbedPhotos, in runs/propose_pairs/embed_images (new)" in said
     assert "images=nothere: there is no such file or folder" in said
 
 

@@ -20,7 +20,7 @@ _KEPT = 2048
 
 def style_sheet() -> str:
     """How all of them look."""
-    return environment().from_string("{{ file('app.css') }}").render()
+    return environment().from_string('{{ file("app.css") }}').render()
 
 
 def message(text: str, is_error: bool = False) -> str:

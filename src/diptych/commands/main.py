@@ -97,7 +97,6 @@ def listing() -> str:
     return "\n".join(
         [
             "usage: diptych COMMAND [key=value ...]        diptych COMMAND --help",
-            "",
             *(f"  {name:<{width}}{summary}" for name, summary in lines.items()),
             'Tab completion, in bash or zsh:  eval "$(diptych completion bash)"',
             "",

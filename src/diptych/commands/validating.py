@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def _of_model(config: DictConfig, batch: int | None) -> Iterator[str]:
         yield f"pictures of a batch: {size_in_words(batch * 2 * 3 * side**2)}, {batch} x 2 x 3 x {side} x {side} bytes"
 
 
-def _what_is_missing(config: DictConfig) -> Iterator[str]:
+def _what_is_missing(config: DictConfig, sections: Sequence[str] = ("system", "data")) -> Iterator[str]:
     for message in missing_data(config):
         yield f"{_MISSING}{message}"
     if config.get("init_from") is not None:
@@ -135,7 +135,7 @@ def _what_is_missing(config: DictConfig) -> Iterator[str]:
             require_checkpoint("init_from", config.init_from)
         except ValueError as error:
             yield f"{_MISSING}{error}"
-    for need in model_needs(config, ("system", "data", "stages")):
+    for need in model_needs(config, sections):
         if not is_here(need):
             yield f"{_MISSING}{need.name} ({need.keys[0]}), which would be downloaded; diptych fetch brings it"
 
@@ -188,4 +188,4 @@ def _of_pipeline(config: DictConfig) -> Iterator[str]:
         path = prepared.get(key)
         if isinstance(path, str) and not Path(path).exists():
             yield f"{_MISSING}{key}={path}: there is no such file or folder"
-    yield from _what_is_missing(prepared)
+    yield from _what_is_missing(prepared, ["stages"])  # which hold what they take of the data

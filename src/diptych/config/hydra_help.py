@@ -24,8 +24,11 @@ def help_of(name: str, config_name: str, summary: str) -> str:
     usage = [piece for line in head for piece in textwrap.wrap(line, _WIDTH, subsequent_indent="    ")]
     text = [f"{name}: {summary}", "", *usage, "", "settings (key=value):"]
     width = max(len(key[1]) for key in keys) + 2
+    chosen = {group.rpartition("/")[2] for group in groups}
     for key in keys:
         note = " ".join(filter(None, (key[3], f"(default: {key[2]})" if key[2] not in ("null", "???") else "")))
+        if not note and key[1] in chosen:  # its choices stand below
+            continue
         text += textwrap.wrap(
             note or "-", _WIDTH, initial_indent=f"  {key[1]:<{width}}", subsequent_indent=" " * (width + 2)
         )

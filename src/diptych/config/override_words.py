@@ -23,7 +23,7 @@ _TEXTS = """
     query_images references resume retrieval reviews root sentences shards split storage study
     submission targets test_set texts validation_split work_dir
 """
-_NUMBERS = re.compile(r"(.*\.)?(corruption\.base_captions|size\.pairs)|prices\..*")  # all the same: shares, sizes, USD
+_NUMBERS = re.compile(r"(.*\.)?(corruption\.base_captions|size\.\w+)|prices\..*")  # all the same: shares, sizes, USD
 _CAN_BE_OFF = ("cache", "feature_cache", "ledger")  # a folder called `false` is not what somebody means there
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from markupsafe import Markup
 
 from diptych.contracts.models import ImageSpec
-from diptych.report.rendering import write_page
+from diptych.report.rendering import as_it_stands, write_page
 from diptych.results.results_table import (
     MODEL,
     MetricRow,
@@ -65,7 +64,7 @@ def write_model_card(
     write_page(
         folder / CARD,
         "model_card.md.jinja",
-        header=Markup(header),  # no Markdown, and what was between quotes is there as YAML has it
+        header=as_it_stands(header),  # no Markdown, and what was between quotes is there as YAML has it
         model=facts,
         licence_is_known=facts.licence is not None,
         evaluations=shown,

@@ -48,6 +48,11 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     write_file(path, text.encode(errors="replace"))  # a caption may hold half a surrogate pair
 
 
+def as_it_stands(text: str) -> Markup:
+    """A text that no page escapes: one of ours which is no HTML, as YAML in front of Markdown."""
+    return Markup(text)
+
+
 def with_visible_controls(text: str) -> str:
     """The text with a sign for each control that a browser would swallow: of what a page's script shows. What a
     template shows is so anyway.

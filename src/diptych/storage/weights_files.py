@@ -131,7 +131,12 @@ def _texts(path: Path) -> list[str]:
 
 def _members(path: Path, part: str) -> list[str]:
     """The names in a zip file with this part."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
+    if not path.is_file():
         return []
-    with zipfile.ZipFile(path) as archive:
-        return [name for name in archive.namelist() if part in name]
+    try:
+        if not zipfile.is_zipfile(path):
+            return []
+        with zipfile.ZipFile(path) as archive:
+            return [name for name in archive.namelist() if part in name]
+    except Exception:  # a damaged list; zipfile raises many kinds, of which it documents one
+        return []

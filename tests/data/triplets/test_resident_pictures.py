@@ -203,9 +203,9 @@ def test_what_cannot_be_on_a_gpu_and_must_is_refused(make, data, tiny_preprocess
         with pytest.raises(ValueError, match=f"data.images_on=gpu, but .*{reason}"):
             training.open(inputs(module, "gpu"))
     monkeypatch.setattr(devices, "_on_gpu", True)
-    FromFiles(augmentation=BOTH).open(inputs(module, "gpu"))
+    FromFiles(8, augmentation=BOTH).open(inputs(module, "gpu"))
     with pytest.raises(ValueError, match="augmentation=own_augmentation has no num_random and of_batch"):
-        FromFiles(augmentation=own_augmentation).open(inputs(module, "gpu"))
+        FromFiles(8, augmentation=own_augmentation).open(inputs(module, "gpu"))
     caplog.set_level(logging.INFO)
-    FromFeatures(str(tmp_path)).open(inputs(module, "auto"))
+    FromFeatures(str(tmp_path), batch_size=8).open(inputs(module, "auto"))
     assert "no pictures are kept on the GPU: features are trained on" in caplog.text

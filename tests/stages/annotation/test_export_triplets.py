@@ -170,7 +170,13 @@ def test_the_small_experiment_trains_on_the_export_and_is_scored_on_rooms(annota
     export(annotated)
     resolvers.register_resolvers()
     with hydra.initialize_config_dir(str(folder.CONFIG_FOLDER), version_base="1.3"):
-        overrides = ["experiment=cir_rooms", "data=triplets", f"data.sources.triplets.root={annotated}/out"]
+        overrides = [
+            "experiment=cir_rooms",
+            "data=triplets",
+            "data.training.batch_size=3",
+            f"data.sources.triplets.root={annotated}/out",
+        ]
+        overrides.append("data.training.batch_size=3")
         settings = {"num_train_hotels": 2, "num_val_hotels": 2, "num_test_hotels": 2}
         overrides += [f"data.sources.rooms.settings.{name}={value}" for name, value in settings.items()]
         config = hydra.compose("train", overrides=[*overrides, f"data_dir={annotated}"])

@@ -94,7 +94,7 @@ class MixingSampler(Sampler[tuple[int, int]]):
 
 def shares_of_pass(
     source_sizes: Sequence[int], weights: Sequence[float] | None, batch_size: int, world_size: int
-) -> list[int]:
+) -> tuple[int, ...]:
     """How many examples each source gives to one pass. ValueError where a batch of all ranks is larger than that."""
     shares = _shares(source_sizes, weights)
     if sum(shares) < batch_size * world_size:
@@ -102,7 +102,7 @@ def shares_of_pass(
             f"a batch of {batch_size} on {world_size} ranks is larger than the {sum(shares)} training "
             f"examples; lower data.training.batch_size, to {sum(shares) // world_size} at most"
         )
-    return list(shares)
+    return shares
 
 
 class ShardedBatches(Sampler[list[int]]):
