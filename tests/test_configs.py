@@ -57,6 +57,7 @@ NEWS = (
     "newsroom",
     "newsroom_432",
     "openevents",
+    "own_captions",
     "fuser_deepseek_qwen3",
     "fuser_smollm2",
     "caption_fuser",

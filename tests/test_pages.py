@@ -104,7 +104,10 @@ DOORS = {  # modules whose command has another name
     "synthetic.market.generate": "generate market",
     "synthetic.newsroom.generate": "generate newsroom",
 }
-STAND_INS = {"EXPERIMENT": "cir_hotel"}  # for what a page leaves to the reader
+STAND_INS = {  # for what a page leaves to the reader
+    "EXPERIMENT": "cir_hotel",
+    "archive/captions.csv": f"{ROOT}/tests/assets/own_captions/captions.csv",  # what a table is its columns say
+}
 
 
 def command_lines():

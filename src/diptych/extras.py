@@ -32,6 +32,7 @@ PACKAGES = {  # by the name of the module
     "submitit": Package("submitit", "sweeps", "cluster=slurm"),
     "optuna": Package("optuna", "sweeps", "sweep=optuna"),
     "wandb": Package("wandb", "tracking", "logger=wandb"),
+    "datasets": Package("datasets", "datasets", "importing Parquet files and folders of Hugging Face datasets"),
     "onnxscript": Package("onnxscript", "onnx", "writing ONNX files"),
     "onnxruntime": Package("onnxruntime", "onnx", "writing ONNX files"),
     "tensorboard": Package("tensorboard", "tracking", "logger=tensorboard"),

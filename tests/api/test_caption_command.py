@@ -7,9 +7,9 @@ import json
 import pytest
 
 import diptych
-from diptych.api.article_file import read_article
 from diptych.commands.main import main
 from diptych.contracts.news import CheckedClaim
+from diptych.data.news.article_file import read_article
 from diptych.synthetic.newsroom.source import Newsroom
 from tiny_sets import TINY_NEWS
 

@@ -513,6 +513,7 @@ WRITERS = {
     "commands/pipeline.py": NOTHING,
     "annotation/guarded_web.py": NOTHING,
     "commands/importing.py": NO_RANKS,
+    "commands/importing_tables.py": NO_RANKS,
     "commands/pairs.py": NO_RANKS,
     "studying/": NO_RANKS,
     "commands/texts.py": NO_RANKS,

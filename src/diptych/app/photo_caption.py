@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.api.article_file import read_article
 from diptych.api.captioner import GAPS, Captioner, FusedCaption, as_article
+from diptych.data.news.article_file import read_article
 from diptych.report.caption_cards import CaptionCard, EntitySpan
 
 

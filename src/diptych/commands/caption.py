@@ -6,8 +6,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from diptych.api.article_file import read_article
 from diptych.api.captioner import GAPS, Captioner, FusedCaption, load_captioner
+from diptych.data.news.article_file import read_article
 from diptych.storage.json_files import write_json
 from diptych.text.printable import printable
 

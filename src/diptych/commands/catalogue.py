@@ -39,7 +39,7 @@ COMMANDS = {
     "caption": Command("caption one photo with its article", "diptych.commands.entries:caption"),
     "app": Command("a page in the browser to search and caption in", "diptych.commands.entries:app"),
     "export": Command("a trained model as a folder for others, or for the Hub", "diptych.commands.entries:export"),
-    "import": Command("an adapter, a language model, a good4cir as a run", "diptych.commands.entries:import_released"),
+    "import": Command("a model of others as a run; a table with pictures", "diptych.commands.entries:import_released"),
     "shards": Command("training triplets as tar files", "diptych.commands.entries:shards"),
     "texts": Command("how varied the modification texts of triplets are", "diptych.commands.entries:texts"),
     "pairs": Command("the image pairs of a dataset, to annotate them anew", "diptych.commands.entries:pairs"),

@@ -190,10 +190,12 @@ def export(
 
 def import_released(
     *overrides: str,
-    out: Annotated[Path, "the folder to write, which must not be there"],
+    out: Annotated[Path, "what to write, which must not be there: a folder; of dataset= FILE.jsonl"],
     adapter: Annotated[Path | None, "a PEFT adapter of a language model"] = None,
     model: Annotated[Path | None, "or a whole one, merged for example; with experiment=NAME, as adapter="] = None,
     good4cir: Annotated[Path | None, "or a checkpoint that the released good4cir code has trained"] = None,
+    dataset: Annotated[Path | None, "or a Parquet file, or a folder of them or of datasets.save_to_disk"] = None,
+    columns: Annotated[list[str] | None, "of dataset=: other names, [edit_prompt:text,edited_image:target]"] = None,
     data: Annotated[str | None, "what it is evaluated on unless evaluate is told otherwise; of good4cir: cirr"] = None,
     heads: Annotated[int | None, "of the fusion; those in the file, else 8, unless given"] = None,
     vision_heads: Annotated[int | None, "of the image tower; asked for where its size is none of the release's"] = None,
@@ -202,12 +204,23 @@ def import_released(
 ) -> None:
     """A model of others as a run of ours, to be evaluated, searched or captioned with and compared like any other. Of
     an adapter and a language model experiment=NAME and further settings of train say the rest (docs/own_models.md).
-    Files are read without running code.
+    Files are read without running code. Or a table of triplets or captions with pictures in it as FILE.jsonl, with the
+    pictures beside it, for data=FILE.jsonl (docs/own_data.md); interrupted, the same command goes on.
     """
-    given = [name for name, path in (("adapter", adapter), ("model", model), ("good4cir", good4cir)) if path]
-    if len(given) != 1:
-        raise ValueError("say what to import: one of adapter=FOLDER, model=FOLDER, good4cir=FILE")
+    given = {"adapter": adapter, "model": model, "good4cir": good4cir, "dataset": dataset}
+    if sum(path is not None for path in given.values()) != 1:
+        raise ValueError("say what to import: one of adapter=FOLDER, model=FOLDER, good4cir=FILE, dataset=PATH")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if dataset is not None:
+        if overrides or data or vision_heads or text_heads or heads or activation:
+            raise ValueError("a dataset is imported with dataset=, out= and columns= alone: leave the others out")
+        from diptych.commands.importing_tables import import_table
+
+        written = import_table(dataset, out, columns or ())
+        logging.getLogger(__name__).info("written; diptych doctor data=%s looks at it", written)
+        return
+    if columns:
+        raise ValueError("columns= is of dataset=PATH: leave it out")
     if good4cir is None:
         if not any(word.startswith("experiment=") for word in overrides):
             raise ValueError("say which experiment's prompt and evidence it is used with: experiment=fuser_openevents")

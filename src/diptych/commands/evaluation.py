@@ -20,6 +20,7 @@ from diptych.commands.swept_status import swept_status
 from diptych.commands.tracking import send_results
 from diptych.commands.zero_shot import untrained
 from diptych.config import building, checking
+from diptych.config.other_photos import with_other_photos
 from diptych.config.plain_config import plain_section, typed_overrides
 from diptych.config.presence import names_data_folder, require_drawn
 from diptych.config.replacements import PLACES, errors_in_typed_words, replaced
@@ -78,10 +79,9 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     checkpoint = checkpoints.load(path, weights_alone=True)
     trained = config_of(checkpoint, path, config.data_dir)
     chosen = HydraConfig.get().runtime.choices.get("data")  # which several have not: data=[rooms,market]
-    # The checkpoint's own data with single settings changed, or another dataset altogether.
-    data = OmegaConf.merge(trained.data, config.data) if chosen == "checkpoint" else config.data
+    data = _data_of(trained, config, chosen)
     given, context = _replacements(config), {"data_dir": config.data_dir, "seed": trained.seed}
-    new = replaced(trained.system, cast(DictConfig, data), given, **context)
+    new = replaced(trained.system, data, given, **context)
     trained.system = new.system
     with errors_in_typed_words(new.said):
         weights = checkpoints.weights_of(checkpoint, path)
@@ -107,6 +107,15 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
     about |= {"seed": trained.seed, **origin(new, server)}
     options = {name: config[name] for name in ("ablation", "candidates", "post_processing")} | {"served": served}
     evaluate_system(trainer, system, datamodule, config.split, run_dir, options, **about)
+
+
+def _data_of(trained: DictConfig, config: DictConfig, chosen: str | None) -> DictConfig:
+    """The checkpoint's own data with single settings changed, or another dataset; of photos their prompts stay."""
+    if chosen == "checkpoint":
+        return cast(DictConfig, OmegaConf.merge(trained.data, config.data))
+    if "preparation" in trained.data and "preparation" in config.data:
+        return with_other_photos(trained.data, config.data, typed_overrides())
+    return config.data
 
 
 def _evaluate_untrained(config: DictConfig, run_dir: Path) -> None:

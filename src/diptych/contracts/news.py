@@ -166,7 +166,7 @@ class ArticleLookup(Collection[str], Protocol):
 class NewsSource(Protocol):
     """News photos and articles on disk. Construction reads nothing; every method may raise ValueError naming file,
     line or key. A source that inherits from this class has, until it says otherwise, nothing to prepare, no notes, no
-    facts, no published counts, no test server and nothing untrue to tell.
+    facts, no published counts, no test server, no base captions of its own and nothing untrue to tell.
 
     - `kind` is what the source is for; triplets are of another.
     - `published_counts` are the rows of its published files by part, and `articles`.
@@ -200,6 +200,16 @@ class NewsSource(Protocol):
 
     def queries(self, split: str) -> Sequence[NewsQuery]:
         """The photos to caption, in file order."""
+
+    def article_files(self) -> Sequence[Path]:
+        """Files that the articles are read from beside `articles().source`."""
+        return ()
+
+    def base_captions(self, split: str) -> Mapping[str, str]:
+        """What can be seen in the photos of a split, by query id, where the set says it itself: for photos that no file
+        of base captions is named for.
+        """
+        return {}
 
     def facts(self, split: str) -> Mapping[str, Sequence[ArticleFact]]:
         """The facts that each photo's references state, by query id, where a set knows them; else empty."""

@@ -36,6 +36,7 @@ class Picture:
 
     Attributes:
         size: Width and height of the upright picture.
+        format: One of the `FORMATS`.
         orientation: How the stored pixels are to be turned and mirrored, 1 to 8 as in EXIF.
         jpeg: The stream of an 8-bit gray or colour JPEG without metadata, which any decoder may take; else None.
 
@@ -52,6 +53,7 @@ class Picture:
             self._image = Image.open(io.BytesIO(parts.pixels), formats=FORMATS)  # parses the header, checks the size
             self.orientation, swapped = self._orientation(parts.orientation)
         self._fault = parts.fault
+        self.format = self._image.format or ""
         width, height = self._image.size
         self.size = (height, width) if swapped else (width, height)
         self.jpeg = parts.pixels if self._image.format == "JPEG" and self._image.mode in ("RGB", "L") else None

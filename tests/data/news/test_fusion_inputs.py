@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.contracts.news import Article, NewsQuery
+from diptych.contracts.news import Article, NewsQuery, NewsSource
 from diptych.data.news.fusion_inputs import FusionInputs
 
 
@@ -13,7 +13,7 @@ class Articles(dict):
         self.source = source
 
 
-class Source:
+class Source(NewsSource):
     name, docs_page, splits = "tiny", "docs/tiny.md", ("train",)
 
     def __init__(self, folder: Path, hidden: bool = False) -> None:
@@ -27,6 +27,8 @@ class Source:
         return self._articles
 
     def queries(self, split):
+        if self.hidden:
+            return [NewsQuery("q1"), NewsQuery("q2"), NewsQuery("q3")]
         return [NewsQuery("q1", ("c",), "a"), NewsQuery("q2", ("c",), "gone"), NewsQuery("q3", ("c",))]
 
     def answers_hidden(self, split):
@@ -77,6 +79,22 @@ def test_a_mix_is_drawn_by_seed_and_id(inputs):
 
 def test_without_base_captions_none_is_missed(inputs):
     assert [item.gaps for item in read(inputs(base=None), "retrieved")] == [("empty_article",), (), ("no_article",)]
+
+
+def test_base_captions_of_the_set_itself_stand_in_for_a_file(inputs, monkeypatch):
+    monkeypatch.setattr(Source, "base_captions", lambda self, split: {"q1": "a bridge"})
+    found = read(inputs(base=None), "retrieved")
+    assert [item.base_caption for item in found] == ["a bridge", "", ""]
+    assert [item.gaps[-1] for item in found] == ["empty_article", "no_base_caption", "no_base_caption"]
+    assert read(inputs(), "retrieved")[0].base_caption == "a man"
+
+
+def test_articles_in_files_of_their_own_count_as_well(inputs, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("one")
+    monkeypatch.setattr(Source, "article_files", lambda self: [tmp_path / "a.txt"])
+    before = inputs().settings("train", "annotated")
+    (tmp_path / "a.txt").write_text("another")
+    assert inputs().settings("train", "annotated") != before
 
 
 def test_settings_change_with_the_files_and_only_with_what_matters(inputs, tmp_path):

@@ -52,9 +52,11 @@ class FusionInputs:
 
     def _reader(self, split: str, evidence_source: str) -> Callable[[NewsQuery], FusionInput]:
         candidates = {} if evidence_source == "annotated" else self.candidates(split)
-        if evidence_source == "annotated" and self.source.answers_hidden(split):
+        queries = self.source.queries(split)
+        if evidence_source == "annotated" and not any(query.article_id for query in queries):
             raise ValueError(f"{self.source.name} {split} has no annotated articles; set evaluation_source=retrieved")
         captions, articles = self._captions(split), self.source.articles()
+        described = self.base_captions is not None or bool(captions)
 
         def read(query: NewsQuery) -> FusionInput:
             article_id = query.article_id
@@ -63,7 +65,7 @@ class FusionInputs:
                 article_id = ranked[0].article_id if ranked else None
             article, gaps = _look_up(article_id, articles)
             base_caption = captions.get(query.query_id, "")
-            if self.base_captions is not None and not base_caption:
+            if described and not base_caption:
                 gaps = [*gaps, "no_base_caption"]
             return FusionInput(query, base_caption, article, tuple(gaps))
 
@@ -85,12 +87,14 @@ class FusionInputs:
         """What decides the inputs, and the state of the files they come from, as JSON can hold it."""
         mixing = {"mixed_share": self.mixed_share, "seed": self.seed} if evidence_source == "mixed" else {}
         retrieved = None if evidence_source == "annotated" else self.retrieval
+        files = [_stamp(path) for path in self.source.article_files()]
         corrupted = {"corruption": self.corruption.settings(self.source)} if self.corruption.touches(split) else {}
         return {
             "source": self.source.name,
             "split": split,
             "queries": hashlib.sha256(repr(self.source.queries(split)).encode()).hexdigest(),
             "articles": _stamp(self.source.articles().source),
+            **({"article_files": hashlib.sha256(repr(files).encode()).hexdigest()} if files else {}),
             "evidence_source": evidence_source,
             **mixing,
             "retrieval": _stamp(_file(retrieved, split)) if retrieved is not None else None,
@@ -100,7 +104,7 @@ class FusionInputs:
 
     def _captions(self, split: str) -> Mapping[str, str]:
         if self.base_captions is None:
-            return {}
+            return self.source.base_captions(split)
         path = _file(self.base_captions, split)
         return self._of_split(read_base_captions(path), split, path)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +23,10 @@ from diptych.data.annotations import (
     resolve_inside,
     unique_queries,
 )
-from diptych.data.triplets.triplet_table import SEPARATORS, SPLIT, drawn_splits, split_of, table_records
+from diptych.data.local_paths import local_path
+from diptych.data.splits import SPLIT, counted, split_of
+from diptych.data.tables import SEPARATORS
+from diptych.data.triplets.triplet_table import drawn_splits, table_records
 from diptych.storage.presence import require_folder
 from diptych.storage.relative_paths import safe_relative
 
@@ -159,7 +161,7 @@ class TripletJSONL(TripletSource):
             splits = [split_of(record, self.splits) for record in records]
         else:
             splits, apart = drawn_splits(pairs)
-            log.info("%s: no record names a split; drawn: %s", path, ", ".join(_counted(splits)))
+            log.info("%s: no record names a split; drawn: %s", path, counted(splits))
             if not apart:
                 log.warning(
                     "%s: too many triplets hang together by pictures that they share, so that pictures of val and"
@@ -214,17 +216,13 @@ def _check_split(pairs: list[Pair], path: Path) -> None:
         raise ValueError(f"{path}: {hidden} of {len(pairs)} records have no 'target_image'; all or none may")
 
 
-def _counted(splits: list[str]) -> list[str]:
-    return [f"{split} {count}" for split, count in sorted(Counter(splits).items())]
-
-
 def _pair(record: Record) -> Pair:
     return _pair_of(record, _query_id(record), _wordings(record, "modification_texts"))
 
 
 def _pair_of(record: Record, query_id: str, wordings: tuple[str, ...]) -> Pair:
-    reference = _image(record, "reference_image", record.name("reference_image"))
-    target = _image(record, "target_image", record.name("target_image")) if "target_image" in record else None
+    reference = local_path(record, "reference_image", record.name("reference_image"))
+    target = local_path(record, "target_image", record.name("target_image")) if "target_image" in record else None
     relevant, members, distractors = (
         _images(record, key) for key in ("relevant_ids", "group_member_ids", "distractors")
     )
@@ -259,21 +257,9 @@ def _wordings(record: Record, key: str) -> tuple[str, ...]:
     return wordings
 
 
-def _image(record: Record, key: str, location: str) -> str:
-    if "://" in location:
-        raise record.error(
-            f"key {key!r} is a URL, {location}: images are read from disk only. Fetch them first (docs/own_data.md has"
-            " the commands) and write their paths relative to this file"
-        )
-    try:
-        return safe_relative(location)
-    except ValueError as error:
-        raise record.error(f"key {key!r}: {error}") from None
-
-
 def _images(record: Record, key: str) -> tuple[str, ...]:
     """Different images, however they are spelt."""
-    images = tuple(_image(record, key, value) for value in record.names(key))
+    images = tuple(local_path(record, key, value) for value in record.names(key))
     if (repeated := first_repeated(images)) is not None:
         raise record.error(f"key {key!r} holds {repeated!r} twice, in two spellings")
     return images

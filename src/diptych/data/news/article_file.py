@@ -1,4 +1,4 @@
-"""An article in a file, for commands and pages that caption one photo."""
+"""An article in a file of its own: a text, or JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from diptych.storage.json_files import read_json
 from diptych.storage.regular_file import read_regular
 
-_LARGEST = 2**24  # bytes of an article
+_LARGEST = 2**24  # bytes
 
 
 def read_article(path: Path, title: str, date: str) -> Mapping[str, str]:
@@ -19,7 +19,7 @@ def read_article(path: Path, title: str, date: str) -> Mapping[str, str]:
     """
     if path.suffix.lower() == ".json":
         if title or date:
-            raise ValueError(f"{path} has its own title and date; leave title= and date= away")
+            raise ValueError(f"{path} has its own title and date; leave those that are given beside it away")
         return read_json(path, shape={"text": str, "title?": str, "date?": str})
     try:
         text = read_regular(path, _LARGEST).decode("utf-8-sig")
