@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -52,9 +53,19 @@ def open_page(
         sys.stdout.write(f"The page is at {address} until Ctrl-C.\n")
         sys.stdout.flush()
         try:
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            _until_stopped()
         finally:
             page.close(verbose=False)
+
+
+def _until_stopped() -> None:
+    """Returns at Ctrl-C and SIGTERM: without a handler of ours the program would end where it stands, and what was
+    dropped would stay.
+    """
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
 
 
 def _indexed(checkpoint: Path, images: Path, on_missing: Literal["error", "drop"], device: str | None) -> Retriever:
