@@ -86,6 +86,9 @@ def test_its_scale_by_the_root_of_the_rank_is_kept(tiny_chat_model, tmp_path):
         ({"use_dora": True}, r"use_dora asks for magnitudes .*\(merge_and_unload\)"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save asks for whole layers"),
         ({"rank_pattern": {"q_proj": 2}}, "other ranks in some layers"),
+        ({"alora_invocation_tokens": [1, 2]}, "a product behind some tokens alone"),
+        ({"init_lora_weights": "lora_ga"}, "has changed the base model's weights"),
+        ({"use_rslora": True}, "set system.model.rank=3 system.model.alpha=20.7846096908265"),
         ({"bias": "all"}, "bias='all'"),
         ({"init_lora_weights": "pissa_niter_4"}, "has changed the base model's weights"),
         ({"peft_type": "IA3"}, "an adapter of the type 'IA3'; only LORA is read"),
@@ -97,6 +100,16 @@ def test_what_is_not_this_models_adapter_is_refused(changes, message, tiny_chat_
     with pytest.raises(ValueError, match=message) as refused:
         read_into(tmp_path / "adapter", tiny_chat_model)
     assert len(str(refused.value)) < 700
+
+
+def test_another_file_of_the_folder_is_not_taken_for_the_adapter(tiny_chat_model, tmp_path):
+    save_adapter(tiny_chat_model, tmp_path / "adapter")
+    other = tmp_path / "adapter/epoch1.safetensors"
+    other.write_bytes((tmp_path / "adapter/adapter_model.safetensors").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"epoch1\.safetensors: of an adapter's folder adapter_model\.safetensors is read"
+    ):
+        read_into(other, tiny_chat_model)
 
 
 def test_tensors_of_other_layers_and_shapes_are_refused_by_name(tiny_chat_model, tmp_path):

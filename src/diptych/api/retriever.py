@@ -221,8 +221,11 @@ class Retriever:
 
     @cached_property
     def _weights(self) -> str:
-        """Stands for all that decides the embeddings of images: the weights, and how pictures are read."""
-        how = f"{self._reader.spec} {self._reader.decoder}".encode()
+        """Stands for all that decides the embeddings of images: the weights, an activation that is not the one of
+        their kind, and how pictures are read.
+        """
+        activation = getattr(self._model.backbone, "activation", None)
+        how = f"{self._reader.spec} {self._reader.decoder}{'' if activation is None else f' {activation}'}".encode()
         state = {**self._model.state_dict(), "pictures": torch.frombuffer(bytearray(how), dtype=torch.uint8)}
         return checkpoints.fingerprint(state)
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, get_token
 
+from diptych.models.onnx_embedders import GALLERY, QUERY
 from diptych.parallel.plain_checkpoints import DESCRIPTION, check_file, description
 from diptych.report.model_card import CARD
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-_OURS = ["*.onnx", "*.onnx.data"]  # of an earlier export, that this one may not have
+_OURS = [
+    f"{name}{end}" for name in (GALLERY, QUERY) for end in ("", ".data")
+]  # of an earlier export, that this one may not have
 
 
 def check_repository(name: str) -> None:

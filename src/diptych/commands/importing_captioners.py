@@ -42,7 +42,7 @@ def import_captioner(adapter: Path | None, model: Path | None, out: Path, overri
         rank, alpha = folder.rank, folder.alpha
     else:
         rank, alpha = 1, 1.0
-    own = [f"system.model.rank={rank}", f"system.model.alpha={alpha:g}"]
+    own = [f"system.model.rank={rank}", f"system.model.alpha={alpha:.17g}"]
     own += [override("system.model.name", model.absolute())] if model is not None else []
     config = composed("train", [*overrides, *own])
     if checking.kind_of("system", config.system) != "captions":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from diptych.storage.whole import remove_unfinished, write_file
 
 log = logging.getLogger(__name__)
 
+_NAME_LENGTH = 32  # hexadecimal digits of what a picture is called that a table holds
 _LISTS = ("relevant_ids", "group_member_ids", "distractors")
 _KEYS: dict[str, tuple[Names, Sequence[str]]] = {  # what a table of each kind may have, and must have
     "own_data": ({**triplet_table.COLUMNS, **{name: (name,) for name in _LISTS}}, triplet_table.NEEDED),
@@ -133,7 +135,7 @@ class _Pictures:
         self._images = out.with_name(f"{out.stem}_images")
         self.seen: set[str] = set()
         self.num_written = 0
-        remove_unfinished(self._images, "*")
+        remove_unfinished(self._images, "[0-9a-f]" * _NAME_LENGTH + ".*")  # none of the user's own
 
     def path(self, value: Any, place: str) -> str:
         """The path of a picture relative to `out`."""
@@ -143,17 +145,17 @@ class _Pictures:
             return self._written(value, place)
         if not isinstance(value, str):
             raise ValueError(f"{place}: expected a picture or its path, found {type(value).__name__}")
-        path = (self._folder / value).absolute()
+        path = Path(os.path.normpath((self._folder / value).absolute()))
         if "://" in value or not path.is_file():
             raise ValueError(f"{place}: the picture {value} is not on this machine; looked for it at {path}")
-        root = self._root.absolute()
+        root = Path(os.path.normpath(self._root.absolute()))
         if not path.is_relative_to(root):
             raise ValueError(f"{place}: the picture {path} does not lie below {root}; let out= be in a folder above it")
         return path.relative_to(root).as_posix()
 
     def _written(self, data: bytes, place: str) -> str:
         form = Picture(data, f"in {place}").format
-        name = f"{hashlib.sha256(data).hexdigest()[:32]}{_SUFFIXES.get(form, f'.{form.lower()}')}"
+        name = f"{hashlib.sha256(data).hexdigest()[:_NAME_LENGTH]}{_SUFFIXES.get(form, f'.{form.lower()}')}"
         path = self._images / name
         if name not in self.seen and not (path.is_file() and path.stat().st_size == len(data)):
             write_file(path, data)

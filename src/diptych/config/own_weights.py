@@ -31,6 +31,11 @@ def with_own_weights(command: str, words: Sequence[str]) -> list[str]:
     kind = kind_of(path)
     if kind == "clip":
         others = [word for word in words if word != named[0]]
+        if "system/model=checkpoint" in others:
+            raise ValueError(
+                f"{key}={path}: it is a CLIP, which starts a backbone; system/model=checkpoint wants a checkpoint of a"
+                " whole model: leave it out"
+            )
         groups = {"system": "zero_shot"} if command == "evaluate" else {}
         return [*backbone_words(path, others, **groups), *others]
     if kind in ("checkpoint", "other") or (kind == "adapter" and command == "train"):

@@ -18,7 +18,7 @@ from diptych.config.plain_config import leaves, plain_section
 from diptych.config.strangers import one_sentence, read_config
 from diptych.config.written_places import keep_within
 from diptych.models.fuser.peft_folder import Adapted, PeftFolder
-from diptych.parallel import checkpoints
+from diptych.parallel import checkpoints, plain_checkpoints
 from diptych.parallel.plain_checkpoints import is_plain
 from diptych.parallel.sharded_checkpoints import is_sharded
 from diptych.parallel.tensor_budget import TensorBudget
@@ -174,6 +174,8 @@ def checkpoint_path(given: str | Path) -> Path:
         ValueError: the folder is a model of another kind; says what takes it.
     """
     path = Path(given)
+    if path.is_file() and path.name == plain_checkpoints.WEIGHTS and is_plain(path.parent):
+        return path.parent  # the weights of an export, which its folder describes
     if not path.is_dir() or is_sharded(path) or is_plain(path):
         return path
     kind = kind_of(path)

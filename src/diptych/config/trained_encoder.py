@@ -20,9 +20,10 @@ from diptych.config.strangers import one_sentence
 from diptych.config.trained import build_within, checkpoint_path, config_of
 from diptych.contracts.models import ImageSpec
 from diptych.parallel import checkpoints, plain_checkpoints
+from diptych.parallel.sharded_checkpoints import SKELETON, is_sharded
 from diptych.photos.images import ImageReader
 from diptych.photos.photo_transform import PhotoTransform
-from diptych.storage.weights_files import kind_of
+from diptych.storage.weights_files import DESCRIPTIONS, kind_of
 
 if TYPE_CHECKING:
     from diptych.models.composers.composed_model import ComposedModel
@@ -47,8 +48,15 @@ class TrainedEncoder(nn.Module):
 
     @property
     def input_files(self) -> Sequence[Path]:
-        """The checkpoint: what a run leaves under the same name decides the embeddings."""
-        return plain_checkpoints.files_of(self.checkpoint) if self.checkpoint.is_dir() else (self.checkpoint,)
+        """The checkpoint: what a run leaves under the same name decides the embeddings. Of CLIP weights what describes
+        them, too.
+        """
+        if self._untrained:
+            beside = (self.checkpoint.with_name(name) for name in DESCRIPTIONS)
+            return (self.checkpoint, *(path for path in beside if path.is_file()))
+        if plain_checkpoints.is_plain(self.checkpoint):
+            return plain_checkpoints.files_of(self.checkpoint)
+        return (self.checkpoint / SKELETON,) if is_sharded(self.checkpoint) else (self.checkpoint,)
 
     @property
     def transform(self) -> Callable[[Tensor], Tensor]:

@@ -24,8 +24,9 @@ from diptych.storage.checksums import sha256_of_file
 from diptych.storage.json_files import read_json, write_json
 from diptych.storage.json_shapes import Count
 from diptych.storage.json_values import json_text
+from diptych.storage.weights_files import EXPORTED
 
-DESCRIPTION, WEIGHTS = "diptych.json", "model.safetensors"
+DESCRIPTION, WEIGHTS = EXPORTED, "model.safetensors"
 _ADVICE = "export it, or download it, once more"
 _SHAPE = {"format": int, "step?": Count, "versions?": {str: str}, "files": {str: str}, "config": dict}
 

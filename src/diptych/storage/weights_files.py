@@ -14,6 +14,7 @@ from diptych.storage.json_files import read_json
 
 Kind = Literal["checkpoint", "clip", "siglip", "adapter", "language model", "program", "other"]
 
+EXPORTED = "diptych.json"  # which an export of ours has beside its weights
 OPEN_CLIP, TRANSFORMERS, ADAPTER = "open_clip_config.json", "config.json", "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 WEIGHTS = (
@@ -22,6 +23,7 @@ WEIGHTS = (
     "model.safetensors",
     "pytorch_model.bin",
 )  # as the two libraries call them, the better of two formats first
+DESCRIPTIONS = (OPEN_CLIP, TRANSFORMERS, "preprocessor_config.json", "processor_config.json")  # of CLIP weights
 USES: dict[Kind, str] = {  # what takes them, for whoever has named them where they are not taken
     "checkpoint": "it is a checkpoint of Diptych's, which names its model itself: ckpt=FILE evaluates it,"
     " init_from=FILE starts a training from it",
@@ -52,6 +54,8 @@ def kind_of(path: Path) -> Kind:
     """
     if path.is_dir():
         return _kind_of_folder(path)
+    if path.with_name(EXPORTED).is_file() and path.name in WEIGHTS:
+        return "checkpoint"
     return "program" if _members(path, "/code/") else _kind_of_names(tensor_shapes(path))
 
 

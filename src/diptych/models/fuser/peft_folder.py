@@ -24,8 +24,10 @@ _NO_LORA_ALONE = {  # what of an adapter's settings asks for more than LoRA's pr
     "trainable_token_indices": "embeddings of its own",
     "layer_replication": "layers twice",
     "lora_bias": "biases beside the product",
+    "alora_invocation_tokens": "a product behind some tokens alone (aLoRA)",
 }
-_CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq")  # ways to begin that leave other weights in the base model
+# Ways to begin that leave other weights in the base model.
+_CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 class Adapted(Protocol):
@@ -59,6 +61,8 @@ class PeftFolder:
             ValueError: it is damaged, or the adapter is more than LoRA's product on linear layers; names the setting.
         """
         folder = path if path.is_dir() else path.parent
+        if path.is_file() and path.name not in (ADAPTER, ADAPTER_WEIGHTS):
+            raise ValueError(f"{path}: of an adapter's folder {ADAPTER_WEIGHTS} is read; call the file so, or link it")
         place = folder / ADAPTER
         if not place.is_file():
             raise ValueError(
@@ -98,9 +102,9 @@ class PeftFolder:
         self.check_base(model.name)
         if self.rank != model.rank or not math.isclose(self.alpha, model.alpha):
             raise ValueError(
-                f"{self.path}: an adapter of rank {self.rank} and alpha {self.alpha:g}, and system.model has rank"
-                f" {model.rank} and alpha {model.alpha:g}: set system.model.rank={self.rank}"
-                f" system.model.alpha={self.alpha:g}"
+                f"{self.path}: an adapter of rank {self.rank} and alpha {self.alpha:.17g}, and system.model has rank"
+                f" {model.rank} and alpha {model.alpha:.17g}: set system.model.rank={self.rank}"
+                f" system.model.alpha={self.alpha:.17g}"
             )
         own, found = model.adapter_state_dict(), self._weights()
         unknown = sorted(found.keys() - own.keys())
