@@ -75,6 +75,17 @@ def test_one_that_cannot_be_fetched_is_one_line_and_the_next_call_goes_on(tmp_pa
     assert after.asked == ["ViT-B-32/openai", "en_core_web_sm"]
 
 
+def test_a_command_that_was_killed_in_its_first_model_goes_on(tmp_path):
+    class Killed(StandIn):
+        def __call__(self, name, out):
+            (out / "hub").mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch_models(NEEDS, tmp_path / "models", ways(Killed()))
+    assert "models" in str(fetch_models(NEEDS, tmp_path / "models", ways(StandIn())))
+
+
 @pytest.mark.parametrize("content", ['{"format": 1}', '{"format": 9, "models": []}', '{"format": 1, "models": [{}]}'])
 def test_a_folder_of_something_else_is_left_alone(content, tmp_path):
     (tmp_path / "manifest.json").write_text(content)

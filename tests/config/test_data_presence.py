@@ -70,3 +70,12 @@ def test_a_checkpoint_to_start_from_must_be_there(tmp_path):
     with pytest.raises(ValueError, match=r"init_from=.*nowhere: there is no such file or folder"):
         require_inputs(composed("train", words))
     require_inputs(composed("train", [*words[:1], f"init_from={tmp_path}"]))
+
+
+def test_several_files_of_predictions_are_all_looked_for(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    words = ["data=newsroom", "data_dir=nowhere"]
+    resolvers.register_resolvers()
+    require_inputs(composed("evaluate", [*words, f"predictions=[{tmp_path}/a.json,{tmp_path}/a.json]"]))
+    with pytest.raises(ValueError, match=r"predictions=.*b\.json: there is no such file"):
+        require_inputs(composed("evaluate", [*words, f"predictions=[{tmp_path}/a.json,{tmp_path}/b.json]"]))

@@ -68,3 +68,10 @@ def test_many_blank_pictures_are_not_compared_each_with_each(tmp_path, monkeypat
     found = find_alike(pictures)
     assert [(one.first, one.second) for one in found] == [("p0", f"p{number}") for number in range(1, 6)]
     assert groups_of(found) == [[f"p{number}" for number in range(6)]]
+
+
+def test_equal_files_are_found_among_any_number_of_blank_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr("diptych.photos.alike._LARGEST_BAND", 2)
+    white, black = Image.new("RGB", (32, 32), (255, 255, 255)), Image.new("RGB", (32, 32))
+    pictures = saved(tmp_path, a=(white, "png", {}), b=(black, "png", {}), c=(black, "png", {}))
+    assert find_alike(pictures) == [Alike("b", "c", True)]

@@ -23,6 +23,11 @@ def test_bookkeeping_alone_goes_with_the_folders_above_it_that_are_empty(folder,
     assert not (tmp_path / "runs").exists() and tmp_path.exists()
 
 
+def test_the_folder_of_all_runs_stays_where_it_was_there_before(folder, tmp_path):
+    assert remove_unbegun(folder, tmp_path / "runs", with_it=False)
+    assert (tmp_path / "runs").is_dir() and not any((tmp_path / "runs").iterdir())
+
+
 def test_of_the_folders_above_it_those_stay_that_hold_more_or_lie_elsewhere(folder, tmp_path):
     (tmp_path / "runs/other").mkdir()
     assert remove_unbegun(folder, tmp_path / "runs")

@@ -22,7 +22,7 @@ from diptych.commands.zero_shot import untrained
 from diptych.config import building, checking
 from diptych.config.other_photos import with_other_photos
 from diptych.config.plain_config import plain_section, typed_overrides
-from diptych.config.presence import names_data_folder, require_drawn
+from diptych.config.presence import files_named, names_data_folder, require_drawn
 from diptych.config.replacements import PLACES, errors_in_typed_words, replaced
 from diptych.config.trained import build_trained, checkpoint_path, config_of
 from diptych.contracts.models import TrainableSystem
@@ -88,7 +88,9 @@ def _evaluate_checkpoint(config: DictConfig, run_dir: Path) -> None:
         datamodule, system = build_trained(trained, new.data, config.data_dir, weights, path)
         if chosen == "checkpoint":
             asked = names_data_folder(typed_overrides())
-            require_drawn(getattr(datamodule, "sources", {}).values(), config.data_dir, asked, path)
+            sources = getattr(datamodule, "sources", {})
+            wanted = [sources[name] for name in getattr(datamodule, "evaluate_on", None) or sources]
+            require_drawn(wanted, config.data_dir, asked, path)
         cast("RetrievalData | CaptionData", datamodule).prepare_evaluation(config.split)
     for name in ("ablation", "candidates", "post_processing", "server"):
         if config[name] and system.kind != CaptionFuserSystem.kind:
@@ -246,7 +248,7 @@ def _evaluate_predictions(config: DictConfig, run_dir: Path) -> None:
 def _evaluate_captions(config: DictConfig, sources: dict[str, Any], run_dir: Path) -> None:
     """Scores `{"query id": "caption"}` against the split's reference captions."""
     ((name, source),) = sources.items()
-    files = [config.predictions] if isinstance(config.predictions, str) else list(config.predictions)
+    files = files_named(config.predictions)
     predictions, subset = read_captions_of_all(files), CaptionSubset(**plain_section(config.caption_subset))
     source.prepare()
     if source.answers_hidden(config.split):

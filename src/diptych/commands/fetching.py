@@ -60,6 +60,8 @@ def fetch_models(needs: Sequence[ModelNeed], out: Path, fetchers: Mapping[str, F
     """
     ways = FETCHERS if fetchers is None else fetchers
     known = _read_manifest(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / MANIFEST, {"format": _FORMAT, "models": list(known.values())})  # the folder is ours from here on
     for need in needs:
         entry = known.get((need.kind, need.name))
         if entry is not None and _is_whole(out, entry):

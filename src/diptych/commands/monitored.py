@@ -35,6 +35,9 @@ def check_logged(callbacks: DictConfig, logged: Collection[str]) -> None:
     """Raises ValueError where a callback's `monitor` is not among what validations will log, names as `val/loss`; what
     is logged in training (`train/...`) is known when it is.
     """
+    targets = [str(node.get("_target_")) for node in callbacks.values() if isinstance(node, DictConfig)]
+    if not all(target.startswith(("diptych.", "lightning.")) for target in targets):
+        return  # somebody's own callback may log what is watched
     for callback, monitor in _monitors(callbacks):
         if monitor in logged or monitor.startswith(_TRAINING):
             continue

@@ -87,7 +87,9 @@ def _run(
     checking.check_data_root(config)
     trainer, callbacks = _build_trainer(config, run_dir, status)  # first: it takes this process's GPU
     datamodule = building.build_data(config.data)
-    if resume:
+    last = run_dir / "checkpoints" / "last.ckpt"
+    goes_on = resume and _is_there(last)
+    if goes_on:  # one that has not trained yet, of a sweep or a study say, makes its data as a new one does
         asked = names_data_folder(typed_overrides())
         require_drawn(getattr(datamodule, "sources", {}).values(), config.data_dir, asked, run_dir)
     datamodule.prepare_training()  # before any model: missing data must not cost a download
@@ -96,8 +98,6 @@ def _run(
     building.settle(config, "system")
     L.seed_everything(config.seed, workers=True, verbose=False)
     torch.set_float32_matmul_precision("high" if config.get("tf32") else "highest")  # absent from earlier configs
-    last = run_dir / "checkpoints" / "last.ckpt"
-    goes_on = resume and _is_there(last)
     checkpoint = checkpoints.load(last, weights_alone=True) if goes_on else None
     held = {} if checkpoint is None else checkpoints.weights_of(checkpoint, last)
     with nullcontext() if trusted else TensorBudget(held, f"{run_dir}/config.yaml (yours? trust_run=true)"):
@@ -269,7 +269,8 @@ def _claim(run_dir: Path, config: DictConfig, untruths: Sequence[Mapping[str, An
     write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config))  # other ranks may be reading it
     if untruths:
         write_json_lines(run_dir / "untruths.jsonl", untruths)
-    write_link(run_dir.parent / "latest", run_dir.name)
+    if HydraConfig.get().runtime.choices.get("debug") is None:  # which nobody means by the latest run
+        write_link(run_dir.parent / "latest", run_dir.name)
 
 
 def _report_size(system: L.LightningModule, name: str, precision: str) -> None:

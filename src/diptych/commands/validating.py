@@ -16,7 +16,7 @@ from diptych.commands.training import said_of_accumulation
 from diptych.config import building, checking
 from diptych.config.model_needs import is_here, model_needs
 from diptych.config.plain_config import plain_section
-from diptych.config.presence import makes_its_own, missing_data, require_checkpoint
+from diptych.config.presence import files_named, makes_its_own, missing_data, require_checkpoint
 from diptych.config.trained import checkpoint_path, config_of
 from diptych.parallel import checkpoints
 from diptych.storage.room import size_in_words
@@ -158,8 +158,9 @@ def _of_evaluation(config: DictConfig) -> Iterator[str]:
         whole = OmegaConf.create(plain_section(trained, resolve=False) | {"data": data})
         whole.data_dir, whole.init_from = config.data_dir, None
         checking.check_data_fits_system(whole, trusted=False)
-    elif named == ["predictions"] and not Path(config.predictions).is_file():
-        yield f"{_MISSING}predictions={config.predictions}: there is no such file"
+    elif named == ["predictions"]:
+        absent = [path for path in files_named(config.predictions) if not Path(path).is_file()]
+        yield from (f"{_MISSING}predictions={path}: there is no such file" for path in absent)
     for name in whole.data.get("evaluate_on") or whole.data.get("sources") or ():
         yield _of_split(building.build(whole.data.sources[name]), str(name), config.split)
     yield from _what_is_missing(whole)

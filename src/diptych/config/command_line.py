@@ -68,12 +68,16 @@ def entry_point(
 
     raised: list[Exception] = []
     made: list[Path] = []
+    had_runs = runs_folder().exists()
 
     def run(config: DictConfig) -> Any:
         try:
             output_dir = HydraConfig.get().runtime.output_dir
-            if HydraConfig.get().mode == RunMode.RUN and not shared_folder(words):
+            # That of a pipeline is called by the user, and may be in use.
+            if HydraConfig.get().mode == RunMode.RUN and config_name != "pipeline" and not shared_folder(words):
                 made.append(Path(output_dir))
+            if config.get("validate"):
+                raise ValueError("validate: to look at a command without running it, write validate=true on its line")
             called = _imported(task, config) if isinstance(task, str) else task
             own_folder = override("hydra.run.dir", output_dir)
             set_command_of_ranks([*starting_command(), *words, own_folder])
@@ -106,7 +110,7 @@ def entry_point(
         else:
             sys.stderr.write(f"\nerror: {printable(said)}\n(DIPTYCH_TRACEBACK=1 shows where it came from)\n")
             for folder in () if part_of_several() else made:
-                remove_unbegun(folder, runs_folder())
+                remove_unbegun(folder, runs_folder(), with_it=not had_runs)
         leave(1)
         return 1
     return 0

@@ -10,10 +10,13 @@ from pathlib import Path
 from diptych.config.override_words import in_shell, is_text, override, quoted, unquoted
 
 # Hydra's own flags: those whose value is the next word, and those that stand alone.
-_WITH_VALUE = ("--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--cfg", "-c")
+_WITH_VALUE = (
+    *("--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--cfg", "-c"),
+    "--experimental-rerun",
+)
 _ALONE = (
     *("--multirun", "-m", "--run", "-r", "--resolve", "--help", "-h", "--hydra-help", "--version", "--info", "-i"),
-    *("--shell-completion", "-sc", "--experimental-rerun"),
+    *("--shell-completion", "-sc"),
 )
 _OF_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 _DRIVE = re.compile(r"([A-Za-z]):[\\/]")
@@ -69,8 +72,10 @@ def _refuse_pieces(word: str, rest: Sequence[str]) -> None:
     pieces = [value]
     if not equals or value[:1] in ("'", '"'):
         return
-    if value.startswith("[") and not value.endswith("]"):
+    if value.startswith("[") and value.count("[") > value.count("]"):
         for piece in rest:
+            if "=" in piece or piece.startswith("-"):
+                return
             pieces.append(piece)
             if piece.endswith("]"):
                 listed = ",".join(filter(None, (part.strip() for part in " ".join(pieces)[1:-1].split(","))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,17 @@ def require_inputs(config: DictConfig) -> None:
             )
         if config.ckpt is not None:
             require_checkpoint("ckpt", config.ckpt)
-        if config.predictions is not None and not Path(config.predictions).exists():
-            raise ValueError(f"predictions={config.predictions}: there is no such file or folder")
+        for path in files_named(config.predictions):
+            if not Path(path).exists():
+                raise ValueError(f"predictions={path}: there is no such file or folder")
     if config.get("init_from") is not None:
         require_checkpoint("init_from", config.init_from)
     require_data(config)
+
+
+def files_named(predictions: str | Sequence[str] | None) -> list[str]:
+    """The files of `predictions=FILE`, or of `predictions=[FILE,FILE]`."""
+    return [] if predictions is None else [predictions] if isinstance(predictions, str) else list(predictions)
 
 
 def require_data(config: DictConfig) -> None:

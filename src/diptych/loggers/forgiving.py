@@ -28,7 +28,8 @@ class Forgiving:
             return DummyExperiment()
         try:
             experiment = parent.experiment
-            self.note_run(experiment)
+            if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # set out of mypy's sight; others hold stand-ins
+                self.note_run(experiment)
             return experiment
         except Exception as error:
             self._give_up(error)

@@ -85,7 +85,11 @@ def _reduced(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _candidates(looks: Mapping[str, _Look]) -> Iterator[tuple[str, str]]:
-    """Pairs that may be alike: those with a band of bits in common. Equal files are among them."""
+    """Pairs that may be alike: equal files, and those with a band of bits in common."""
+    files: dict[str, str] = {}
+    for name, look in looks.items():
+        if (other := files.setdefault(look.digest, name)) != name:
+            yield other, name
     width = 2 * _SIDE * _SIDE // _BANDS
     for band in range(_BANDS):
         by_bits: dict[int, list[str]] = defaultdict(list)

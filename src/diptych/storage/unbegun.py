@@ -12,10 +12,10 @@ _LOCKS = (".lock", ".pipeline.lock")
 _RECORDS = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", "status.json")
 
 
-def remove_unbegun(folder: Path, within: Path) -> bool:
-    """Removes the `folder` of a command if nothing but its bookkeeping is in it, then those above it that are empty,
-    `within` included, as far as they lie there. Returns whether it was removed; what another process is at work in, and
-    what holds anything else, stays as it is.
+def remove_unbegun(folder: Path, within: Path, with_it: bool = True) -> bool:
+    """Removes the `folder` of a command if nothing but its bookkeeping is in it, then those above it that are empty, as
+    far as they lie in `within`, which goes too if `with_it`. Returns whether it was removed; what another process is at
+    work in, and what holds anything else, stays as it is.
     """
     if not folder.is_dir() or folder.is_symlink():
         return False
@@ -35,6 +35,8 @@ def remove_unbegun(folder: Path, within: Path) -> bool:
             folder.rmdir()
             for above in folder.absolute().parents:
                 if not above.is_relative_to(within.absolute()) or any(above.iterdir()):
+                    break
+                if above == within.absolute() and not with_it:
                     break
                 above.rmdir()
         for file in filter(None, held):
