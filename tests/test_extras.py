@@ -63,7 +63,8 @@ BY_TARGET_ONLY = {
         "models.fuser.recomputation",
     },
     "gradio": {"app.answers", "app.caption_tab", "app.page", "app.search_tab"},
-    "optuna": {"sweeping.optuna_search", "sweeping.search_space", "sweeping.study_file"},
+    "optuna": {"sweeping.optuna_search", "sweeping.search_space"},
+    "sqlalchemy": {"sweeping.study_file"},  # which optuna brings
 }
 
 

@@ -91,11 +91,11 @@ def inputs(theirs: Path):
     text = yaml.safe_dump(config, sort_keys=False)
     for name, path in checkpoint_files(theirs, text, weights):
         yield f"evaluate, {name}", ("evaluate", [f"ckpt={path}"])
+        yield f"export, {name}", ("export", [f"ckpt={path}", "out=exported"])
     link = theirs / "linked"
     run_folder(link, text)
     (link / "checkpoints").symlink_to("/tmp")
     yield "train, a link", ("train", [f"resume={link}"])
-    yield "export, of retrieval", ("export", [f"ckpt={written(theirs / 'good.ckpt', text, weights)}", "out=exported"])
     for number, words in enumerate((["+x._target_=os.system"], ["-m", "hydra.launcher._target_=x"], [1], "x")):
         sweep = theirs / f"sweep{number}"
         sweep.mkdir()

@@ -241,8 +241,11 @@ def test_settings_reach_their_stages():
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("+fusion.wieghts=[1,2]", r"unknown key 'stages\.ensemble\.fusion\.wieghts'. Did you mean 'weights'"),
-        ("+stages.articles.dept=5", r"unknown key 'stages\.articles\.dept'. Did you mean 'depth'"),
+        (
+            "+fusion.wieghts=[1,2]",
+            r"unknown key 'stages\.ensemble\.fusion\.wieghts'. Did you mean 'stages\.ensemble\.fusion\.weights'",
+        ),
+        ("+stages.articles.dept=5", r"unknown key 'stages\.articles\.dept'. Did you mean 'stages\.articles\.depth'"),
         (
             "+encoders.colour_layout.gird=4",
             r"unknown key 'stages\.embed_gallery_colour_layout\.encoder\.gird'. Did you",

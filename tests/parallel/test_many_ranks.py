@@ -473,6 +473,7 @@ WRITERS = {
     "commands/training.py": FIRST,
     "commands/audit_calibrating.py": FIRST,
     "commands/dialogues.py": FIRST,
+    "commands/fetching.py": FIRST,
     "data/news/retrieval_file.py": FIRST,
     "photos/image_faults.py": FIRST,
     "index/faiss_index.py": UNIQUE,

@@ -27,7 +27,7 @@ _INTERPOLATION = re.compile(r"\$\{([^{}$]*)\}")
 _NO_KEY = re.compile(r"[.\[\]=$\\]")  # what means a way to a key, where settings are named
 _REFERENCE = re.compile(r"\.*\w[\w.\[\]]*")  # another setting, ${system.model.name} or ${..seed}
 _SELECTED = re.compile(r"oc\.select:(\w[\w.]*)(?:,\s*null)?")
-_HARMLESS = re.compile(r"dataset_root:[\w.-]+|precision:[\w-]+|hydra:runtime\.output_dir")
+_HARMLESS = re.compile(r"dataset_root:[\w.-]+|cores:\d{1,2}|precision:[\w-]+|hydra:runtime\.output_dir")
 _VARIABLE = re.compile(r"oc\.env:(\w+)(?:,[^,]*)?")
 _OURS = ("DIPTYCH_DATA", "DIPTYCH_RUNS")
 _DEEPEST = 200  # settings that name settings that name settings

@@ -54,6 +54,7 @@ class FromFeatures:
         """The triplets, whose images are all there; a system is refused unless its backbone is frozen."""
         check_no_pictures_on_gpu(inputs.images_on, "features are trained on, and pictures are not read")
         triplets = ListedTriplets(inputs, self.caption_policy, self.drawing)
+        triplets.check_batch()
 
         def of_system(system: TrainableSystem) -> FeatureTraining:
             check_cacheable(system.model.backbone)

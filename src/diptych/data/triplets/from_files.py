@@ -52,6 +52,7 @@ class FromFiles:
         """
         check_place(inputs.images_on, self.augmentation)
         triplets = ListedTriplets(inputs, self.caption_policy, self.drawing)
+        triplets.check_batch()
         return lambda system: FileTraining(triplets, inputs, self.augmentation, "distractors" in system.wants)
 
 

@@ -55,8 +55,11 @@ class ListedTriplets:
             triplets = expand(complete_triplets(source, inputs.on_missing), caption_policy)
             self.records += [(source, triplet) for triplet in triplets]
             self.sizes.append(len(triplets))
-        if all(self.sizes):  # else the order says which is empty; here before there is a model
-            shares_of_pass(self.sizes, self.weights, drawing.batch_size, world_size())
+
+    def check_batch(self) -> None:
+        """ValueError where a batch of all processes is larger than a pass: before there is a model."""
+        if all(self.sizes):  # else the order says which is empty
+            shares_of_pass(self.sizes, self.weights, self.drawing.batch_size, world_size())
 
     @property
     def draws_per_batch(self) -> int:
