@@ -146,7 +146,7 @@ def test_what_was_written_before_a_kill_is_not_written_again(tmp_path, monkeypat
     pictures = sorted((tmp_path / "a_images").iterdir())
     times = [path.stat().st_mtime_ns for path in pictures[1:]]
     pictures[0].write_bytes(b"")
-    (tmp_path / "a_images/.x.png.1-ab.tmp").write_bytes(b"half")
+    (tmp_path / "a_images/.57541dd9c14aa3fe9850ad2567ca732e.png.1-ab.tmp").write_bytes(b"half")
     with caplog.at_level("INFO"):
         import_table(tmp_path / "a.parquet", tmp_path / "a.jsonl")
     assert "3 rows, 3 pictures taken out, 1 of them now" in caplog.text
