@@ -9,7 +9,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 import diptych
 import patience
@@ -25,15 +24,6 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page with"),
 ]
 TEXT = "The mayor opened the bridge on Monday. It cost 12 million. Ferries no longer run."
-COLOURS = ("red", "green", "blue", "white", "black", "yellow", "purple", "orange", "pink", "brown", "grey", "navy")
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for colour in COLOURS:
-        Image.new("RGB", (40, 30), colour).save(folder / f"{colour}.png")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,6 @@ from diptych.api.gallery import gallery_images
 from diptych.app.picture_search import NUM_SHOWN, PictureSearch, shown_names
 from diptych.app.session import Round
 
-COLOURS = ("red", "green", "blue", "white", "black", "yellow", "purple", "orange", "pink", "brown", "grey", "navy")
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for colour in COLOURS:
-        Image.new("RGB", (40, 30), colour).save(folder / f"{colour}.png")
-    return folder
-
 
 def indexed(run, photos):
     retriever = diptych.load_retriever(run, "cpu", precision="32-true")
@@ -39,7 +29,7 @@ def test_results_and_places_are_the_retriever_s(rooms_run, photos):
     own = ["green.png"]
     assert list(found.results) == retriever.search(picture, "make it red", exclude=own)
     assert list(found.halves["picture"]) == retriever.search(picture, exclude=own)
-    everything = retriever.search(text="make it red", k=len(COLOURS), exclude=own)
+    everything = retriever.search(text="make it red", k=len(retriever), exclude=own)
     assert list(found.halves["text"]) == everything[:10]
     order = [each.image_id for each in everything]
     assert found.places["text"] == {each.image_id: order.index(each.image_id) + 1 for each in found.results}

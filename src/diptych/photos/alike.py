@@ -15,7 +15,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from diptych.photos.images import read_image
+from diptych.photos.images import decode_image
+from diptych.photos.picture_data import read_bytes
 
 _SIDE = 8  # of the grid whose neighbours are compared: 2 * 8 * 8 bits
 _BANDS = 8  # two pictures that differ in fewer bits than bands have one of them in common
@@ -68,7 +69,8 @@ def find_alike(pictures: Mapping[str, Path], workers: int = 1, title: str = "com
 
 def _look(path: Path) -> _Look | None:
     try:
-        pixels = read_image(path).permute(1, 2, 0).contiguous().numpy()
+        data = read_bytes(path)
+        pixels = decode_image(data, path).permute(1, 2, 0).contiguous().numpy()
     except ValueError:
         return None
     gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
@@ -77,7 +79,7 @@ def _look(path: Path) -> _Look | None:
     steps = np.concatenate([(np.diff(across, axis=1) > 0).ravel(), (np.diff(down, axis=0) > 0).ravel()])
     bits = int.from_bytes(np.packbits(steps).tobytes(), "big")
     fields = _reduced(pixels, _SIDE_IN_COLOUR, _SIDE_IN_COLOUR).astype(np.float32)
-    return _Look(hashlib.sha256(path.read_bytes()).hexdigest(), bits, fields)
+    return _Look(hashlib.sha256(data).hexdigest(), bits, fields)
 
 
 def _reduced(pixels: np.ndarray, width: int, height: int) -> np.ndarray:

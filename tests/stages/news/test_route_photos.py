@@ -39,7 +39,9 @@ def source():
         name="news",
         queries=queries.__getitem__,
         articles=lambda: articles,
-        kinds_of_event=lambda split: {one.query_id: KINDS[one.query_id] for one in queries[split] if one.article_id},
+        kinds_of_event=lambda split: {
+            one.query_id: KINDS[one.query_id] for one in queries[split] if one.query_id in KINDS
+        },
     )
 
 
@@ -96,6 +98,15 @@ def test_clusters_of_training_articles_stand_in_for_kinds(source, tmp_path):
     assert listed(tmp_path, "known_cluster_0") == ["t1", "t3"]
     again = RoutePhotos(source, ByFirstWord(), ["val"], tmp_path / "again", num_clusters=2)
     assert list(again.process(["v1"])) == [records["v1"]]  # one photo alone, another process
+
+
+def test_articles_that_the_database_lacks_are_failures_and_no_part_of_a_centre(source, tmp_path, monkeypatch):
+    queries = {"train": [*TRAIN, NewsQuery("t4", ("c",), "gone")], "val": [*VAL, NewsQuery("v4", ("c",), "gone")]}
+    monkeypatch.setattr(source, "queries", queries.__getitem__)
+    for settings in ({"groups": GROUPS}, {"num_clusters": 2}):
+        stage = RoutePhotos(source, ByFirstWord(), ["train", "val"], tmp_path, **settings)
+        records, failures = run(stage, tmp_path / "_".join(settings))
+        assert [one.record_id for one in failures] == ["t4", "v3", "v4"] and records["v1"]["query_id"] == "v1"
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ class RoutePhotos(RecordStage):
     def process(self, ids: Sequence[str]) -> Iterator[Result]:
         """The route of each photo."""
         articles = {name: (split, article) for split in self.splits for name, article in self._articles(split).items()}
+        known = {name: route for split in self.splits for name, route in self._known(split).items()}
         found = [name for name in ids if articles[name][1] is not None]
         names, centres = self._centres
         similarities = dict(
@@ -99,7 +100,7 @@ class RoutePhotos(RecordStage):
                 "query_id": name,
                 "split": articles[name][0],
                 "route": names[int(similarities[name].argmax())],
-                "known": self._known(articles[name][0]).get(name),
+                "known": known.get(name),
                 "similarity": values,
             }
 
@@ -170,12 +171,12 @@ class RoutePhotos(RecordStage):
         }
 
     def _articles(self, split: str) -> dict[str, str | None]:
-        """What is known of each photo's article: its id."""
-        queries = self.source.queries(split)
+        """The id of each photo's article; None where there is none, or the database lacks it."""
+        queries, there = self.source.queries(split), self.source.articles()
         if self.retrieval is None or split == _TRAIN:
-            return {query.query_id: query.article_id for query in queries}
+            return {one.query_id: one.article_id if one.article_id in there else None for one in queries}
         ids = [query.query_id for query in queries]
-        found = read_retrieval_of(self._retrieved(split), ids, self.source.articles())
+        found = read_retrieval_of(self._retrieved(split), ids, there)
         first = {photo: first_of_each_article(candidates) for photo, candidates in found.items()}
         return {photo: first[photo][0].article_id if first.get(photo) else None for photo in ids}
 
